@@ -1,0 +1,209 @@
+//! Diagnostics: what is wrong with the user's files, where, why, and what to do.
+//!
+//! What lives here: [`Diagnostic`], the sink [`Diagnostics`] and the table of [`rules`]. What does not: how
+//! they are drawn (`report`). A diagnostic speaks of files; a failed deed is an error of its own room.
+
+mod rule_table;
+pub mod rules;
+
+pub use rule_table::Rule;
+
+use crate::source::{Sources, Span};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Probably wrong.
+    Warning,
+    /// Nothing is planned or applied while it stands.
+    Error,
+}
+
+/// A marked place with words of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The place.
+    pub span: Span,
+    /// What is there; may be empty.
+    pub text: String,
+}
+
+/// One call on the way to the fault, innermost first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceFrame {
+    /// Where the call stands.
+    pub span: Span,
+    /// What was called, for example ``include "app.labels"``.
+    pub text: String,
+}
+
+/// A finding about the user's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The rule that found it.
+    pub rule: &'static Rule,
+    /// Its severity here.
+    pub severity: Severity,
+    /// One sentence: what is wrong.
+    pub message: String,
+    /// The file, where no span can be given.
+    pub path: Option<String>,
+    /// The place; `None` only when `path` says all there is.
+    pub primary: Option<Label>,
+    /// Further places.
+    pub secondary: Vec<Label>,
+    /// The calls that led there, innermost first.
+    pub trace: Vec<TraceFrame>,
+    /// What to do, one action each.
+    pub hints: Vec<String>,
+}
+
+impl Diagnostic {
+    /// Starts a diagnostic at a place.
+    pub fn at(rule: &'static Rule, span: Span, message: impl Into<String>) -> Self {
+        let primary = Some(Label { span, text: String::new() });
+        Self { primary, ..Self::bare(rule, message) }
+    }
+
+    /// Starts a diagnostic about a file as a whole.
+    pub fn in_file(rule: &'static Rule, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: Some(path.into()), ..Self::bare(rule, message) }
+    }
+
+    fn bare(rule: &'static Rule, message: impl Into<String>) -> Self {
+        Self {
+            rule,
+            severity: rule.severity,
+            message: message.into(),
+            path: None,
+            primary: None,
+            secondary: Vec::new(),
+            trace: Vec::new(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Puts words beside the marked place.
+    pub fn label(mut self, text: impl Into<String>) -> Self {
+        if let Some(primary) = &mut self.primary {
+            primary.text = text.into();
+        }
+        self
+    }
+
+    /// Marks a further place.
+    pub fn also(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.secondary.push(Label { span, text: text.into() });
+        self
+    }
+
+    /// Adds an action to take.
+    pub fn hint(mut self, text: impl Into<String>) -> Self {
+        self.hints.push(text.into());
+        self
+    }
+
+    /// Adds the calls that led here, innermost first.
+    pub fn traced(mut self, frames: impl IntoIterator<Item = TraceFrame>) -> Self {
+        self.trace.extend(frames);
+        self
+    }
+}
+
+/// Collects diagnostics; parsers and checkers write to it and go on.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// Returns an empty sink.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a finding.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.list.push(diagnostic);
+    }
+
+    /// Adds all findings of another sink.
+    pub fn extend(&mut self, other: Self) {
+        self.list.extend(other.list);
+    }
+
+    /// Says whether there is an error among them.
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// Says whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Returns the findings in the order they came.
+    pub fn as_slice(&self) -> &[Diagnostic] {
+        &self.list
+    }
+
+    /// Returns the findings sorted by file, place and rule, without duplicates.
+    pub fn into_sorted(self, sources: &Sources) -> Vec<Diagnostic> {
+        let mut keyed: Vec<_> = self.list.into_iter().map(|d| (sort_key(&d, sources), d)).collect();
+        keyed.sort_by(|a, b| a.0.cmp(&b.0));
+        keyed.dedup_by(|a, b| a.1 == b.1);
+        keyed.into_iter().map(|(_, d)| d).collect()
+    }
+}
+
+fn sort_key(diagnostic: &Diagnostic, sources: &Sources) -> (String, u32, u32, &'static str, String) {
+    let (path, start, end) = match &diagnostic.primary {
+        Some(label) => (sources.get(label.span.file).path().to_owned(), label.span.start, label.span.end),
+        None => (diagnostic.path.clone().unwrap_or_default(), 0, 0),
+    };
+    (path, start, end, diagnostic.rule.name, diagnostic.message.clone())
+}
+
+/// Returns the candidate nearest to a misspelt word, or `None` when none is near.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).max(1);
+    let scored = candidates.into_iter().map(|c| (distance(&word.to_lowercase(), &c.to_lowercase()), c));
+    scored.filter(|(d, _)| *d <= limit).min_by_key(|(d, c)| (*d, *c)).map(|(_, c)| c)
+}
+
+/// Edit distance with transposition of neighbours.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for (i, ca) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, cb) in b.iter().enumerate() {
+            let at =
+                |r: usize, c: usize| rows.get(r).and_then(|x: &Vec<usize>| x.get(c)).copied().unwrap_or(usize::MAX);
+            let left = row.last().copied().unwrap_or(usize::MAX);
+            let mut best = (at(i, j) + usize::from(ca != cb)).min(at(i, j + 1) + 1).min(left + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(cb) && b.get(j - 1) == Some(ca);
+            if swapped {
+                best = best.min(at(i - 1, j - 1) + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows.last().and_then(|r| r.last()).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::did_you_mean;
+
+    #[test]
+    fn a_near_word_is_proposed_and_a_far_one_is_not() {
+        assert_eq!(did_you_mean("imagee", ["image", "from"]), Some("image"));
+        assert_eq!(did_you_mean("replica", ["replicas", "web"]), Some("replicas"));
+        assert_eq!(did_you_mean("xyz", ["image", "from"]), None);
+    }
+}

@@ -1,0 +1,25 @@
+//! The rule table: every kind of fault that a diagnostic can speak of, declared once.
+//!
+//! A rule's long text is `docs/rules/NAME.md`; a test fails when the page is missing. Add a line to the
+//! group of the room that finds the fault; names describe the fault, not the cure.
+
+use super::rule_table::rules;
+
+rules! {
+    // source
+    FILE_NOT_FOUND, "file-not-found", Error, "a file that the configuration names does not exist";
+    // syntax: Go templates
+    TEMPLATE_SYNTAX, "template-syntax", Error, "a template cannot be parsed";
+    // syntax: YAML
+    YAML_SYNTAX, "yaml-syntax", Error, "a YAML document cannot be parsed";
+    // syntax: Dockerfile
+    DOCKERFILE_SYNTAX, "dockerfile-syntax", Error, "a Dockerfile cannot be parsed";
+    // eval
+    TEMPLATE_ERROR, "template-error", Error, "a template fails while it is rendered";
+    JSONNET_ERROR, "jsonnet-error", Error, "a Jsonnet file cannot be evaluated";
+    // config
+    UNKNOWN_KEY, "unknown-key", Error, "a section has a key that it does not know";
+    // chart
+    // stage
+    // plan
+}

@@ -1,0 +1,10 @@
+//! Stagewright: a configuration-as-code compiler and planner.
+//!
+//! The rooms below stand in reading order, and the order is the law of the house: a room uses only
+//! rooms listed above it (`testdata/arrows.rs` fails on an arrow that points down).
+
+// ground: knows nothing of werf
+pub mod diag;
+pub mod digest;
+pub mod graph;
+pub mod source;

@@ -1,0 +1,16 @@
+//! Files as values: texts with positions, and read-only trees of git objects.
+//!
+//! What lives here: [`Sources`] (every text that was read, addressable by [`Span`]), [`Files`] (a
+//! read-only tree), [`MemoryObjects`] (an in-memory object store, also the overlay over another one) and
+//! [`filter_tree`]. What does not: reading a disk or a repository (`backend`).
+//!
+//! The one idea: a project tree is a git tree, wherever it comes from. A file is named by the id that
+//! git would give it, so a work tree, a commit and a fixture with equal content have equal ids.
+
+mod filter;
+mod objects;
+mod text;
+
+pub use filter::{FilterError, PathFilter, Verdict, filter_tree};
+pub use objects::{Entry, Files, FilesError, MemoryObjects, Mode, ObjectId, Objects, Tree, TreeEntry, normalize_path};
+pub use text::{FileId, Position, SourceFile, Sources, Span};

@@ -1,0 +1,134 @@
+//! Texts with positions: every diagnostic names bytes of a text that is registered here.
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+/// Names one registered text of a [`Sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct FileId(pub u32);
+
+/// A range of bytes of one source text.
+///
+/// Unit: byte offsets, `start <= end`, both on character boundaries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Span {
+    /// The text.
+    pub file: FileId,
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// Returns the span of the bytes `start..end` of `file`.
+    pub fn new(file: FileId, start: usize, end: usize) -> Self {
+        let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { file, start: clamp(start), end: clamp(end.max(start)) }
+    }
+
+    /// Returns the smallest span that covers both; `other` is ignored when it lies in another text.
+    pub fn to(self, other: Self) -> Self {
+        if self.file != other.file {
+            return self;
+        }
+        Self { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+
+    /// Returns the byte range.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// A place in a text. Unit: line and column from 1; the column counts characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+/// One registered text: its path as the user knows it, and its content.
+#[derive(Debug)]
+pub struct SourceFile {
+    path: String,
+    text: Arc<str>,
+    lines: OnceLock<Vec<u32>>,
+}
+
+impl SourceFile {
+    /// Returns the path, relative to the project where it lies in it.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Returns the whole text.
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    fn line_starts(&self) -> &[u32] {
+        self.lines.get_or_init(|| {
+            let ends = self.text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+            std::iter::once(0).chain(ends.map(|(i, _)| u32::try_from(i + 1).unwrap_or(u32::MAX))).collect()
+        })
+    }
+
+    /// Returns the line and column of a byte offset; an offset past the end gives the end.
+    pub fn position(&self, offset: u32) -> Position {
+        let starts = self.line_starts();
+        let line = starts.partition_point(|s| *s <= offset).max(1);
+        let start = starts.get(line - 1).copied().unwrap_or(0) as usize;
+        let end = (offset as usize).min(self.text.len());
+        let columns = self.text.get(start..end).map_or(0, |t| t.chars().count());
+        let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Position { line: narrow(line), column: narrow(columns + 1) }
+    }
+
+    /// Returns the byte offset of a line and a column, both from 1; the column counts characters.
+    pub fn offset(&self, line: u32, column: u32) -> u32 {
+        let starts = self.line_starts();
+        let index = (line.max(1) - 1) as usize;
+        let end = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
+        let Some(start) = starts.get(index).copied() else { return end };
+        let rest = self.text.get(start as usize..).unwrap_or("");
+        let within: usize = rest.chars().take((column.max(1) - 1) as usize).map(char::len_utf8).sum();
+        (start + u32::try_from(within).unwrap_or(0)).min(end)
+    }
+}
+
+/// Every text that was read in this run; append-only and shared between threads.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    files: Arc<RwLock<Vec<Arc<SourceFile>>>>,
+}
+
+impl Sources {
+    /// Returns an empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers a text under the path that diagnostics shall show.
+    pub fn add(&self, path: impl Into<String>, text: impl Into<Arc<str>>) -> FileId {
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        let id = FileId(u32::try_from(files.len()).unwrap_or(u32::MAX));
+        files.push(Arc::new(SourceFile { path: path.into(), text: text.into(), lines: OnceLock::new() }));
+        id
+    }
+
+    /// Returns a registered text.
+    ///
+    /// Panics: when `id` comes from another table, which is a fault of the caller.
+    pub fn get(&self, id: FileId) -> Arc<SourceFile> {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        files.get(id.0 as usize).expect("a FileId is made by the table that resolves it").clone()
+    }
+
+    /// Returns `path:line:column` of the start of a span.
+    pub fn locate(&self, span: Span) -> (String, Position) {
+        let file = self.get(span.file);
+        (file.path().to_owned(), file.position(span.start))
+    }
+}
