@@ -8,3 +8,7 @@ pub mod diag;
 pub mod digest;
 pub mod graph;
 pub mod source;
+// model: what the user asked for
+pub mod stage;
+// deeds: act on the world, only through traits
+pub mod ports;

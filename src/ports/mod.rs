@@ -1,0 +1,17 @@
+//! The ports: narrow traits through which deeds reach the world, each with an in-memory twin.
+//!
+//! What lives here: the traits, the nouns they speak, and the twins. What does not: any client, file or
+//! socket (`backend`). A port is synchronous and may be called from several threads at once; it says how much
+//! concurrency it likes.
+
+mod blobs;
+mod builder;
+mod clock;
+mod memory;
+mod stage_store;
+
+pub use blobs::{BlobDigest, BlobError, BlobStore, Descriptor};
+pub use builder::{BuildContext, BuildError, Builder, BuiltImage};
+pub use clock::{Clock, FixedClock};
+pub use memory::MemoryStore;
+pub use stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage};

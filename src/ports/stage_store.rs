@@ -1,0 +1,141 @@
+//! The stage store port: which stages and images exist, and publishing new ones.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::blobs::{BlobDigest, BlobError, BlobStore};
+use super::builder::BuiltImage;
+use crate::digest::Sha224Digest;
+
+/// Names one stored build of a stage, written `DIGEST-TIMESTAMP`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StageId {
+    /// The stage digest.
+    pub digest: Sha224Digest,
+    /// When it was published. Unit: milliseconds since the Unix epoch.
+    pub created_ms: u64,
+}
+
+impl StageId {
+    /// Reads 56 hexadecimal digits, a dash and decimal digits; `None` for anything else.
+    pub fn parse(tag: &str) -> Option<Self> {
+        let (digest, ms) = tag.split_once('-')?;
+        if ms.is_empty() || !ms.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        Some(Self { digest: Sha224Digest::from_hex(digest)?, created_ms: ms.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for StageId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.digest, self.created_ms)
+    }
+}
+
+impl Serialize for StageId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StageId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a stage id is DIGEST-MILLISECONDS"))
+    }
+}
+
+/// A stored build of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredStage {
+    /// Its id.
+    pub id: StageId,
+    /// Its manifest.
+    pub manifest: BlobDigest,
+    /// The annotations of its manifest: what was recorded when it was built.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A stored image: a content-based tag (or another name) on a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredImage {
+    /// The tag.
+    pub tag: String,
+    /// The image name that was recorded with it.
+    pub name: Option<String>,
+    /// Its manifest.
+    pub manifest: BlobDigest,
+    /// The annotations of its manifest.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What became of a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// Ours is stored.
+    Stored(StoredStage),
+    /// Somebody was faster: theirs is used, ours discarded.
+    Existing(StoredStage),
+}
+
+/// Why the stage store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A blob failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A manifest or an index is not what it should be.
+    #[error("{what} is not valid: {why}")]
+    Invalid {
+        /// Which object.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Input or output failed.
+    #[error("{attempt}")]
+    Io {
+        /// What was attempted, on which object.
+        attempt: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Knows stages and images by digest and tag. Stored stages are never overwritten.
+pub trait StageStore: BlobStore {
+    /// Returns the stored builds of a stage, oldest first.
+    ///
+    /// # Errors
+    /// The store failed. A candidate whose manifest is missing or broken is left out, not an error.
+    fn stages(&self, digest: &Sha224Digest) -> Result<Vec<StoredStage>, StoreError>;
+
+    /// Returns the image under each tag, `None` where there is none; one round trip where the store can.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn images(&self, tags: &[String]) -> Result<Vec<Option<StoredImage>>, StoreError>;
+
+    /// Stores a built stage, unless an acceptable one is there meanwhile.
+    ///
+    /// The blobs are in the store already. `created_ms` is moved on until it is unique.
+    ///
+    /// # Errors
+    /// The store failed; it is then as it was before.
+    fn publish(
+        &self,
+        digest: &Sha224Digest,
+        built: &BuiltImage,
+        annotations: &BTreeMap<String, String>,
+        created_ms: u64,
+    ) -> Result<Published, StoreError>;
+
+    /// Puts a tag on the manifest of a stored stage; an equal tag on the same manifest is no change.
+    ///
+    /// # Errors
+    /// The store failed; it is then as it was before.
+    fn tag(&self, tag: &str, name: &str, manifest: &BlobDigest) -> Result<(), StoreError>;
+}

@@ -1,0 +1,294 @@
+//! The nouns of a build: a request that any builder can carry out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha224Digest;
+use crate::source::{Mode, ObjectId};
+
+/// An operating system and an architecture, as in an image index.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Platform {
+    /// `linux`.
+    pub os: String,
+    /// `amd64`, `arm64`, …
+    pub architecture: String,
+    /// `v7`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// Returns `linux/amd64`, the platform of images that name none.
+    #[must_use]
+    pub fn linux_amd64() -> Self {
+        Self { os: "linux".into(), architecture: "amd64".into(), variant: None }
+    }
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |v| write!(f, "/{v}"))
+    }
+}
+
+/// An image that is used by another one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageRef {
+    /// An image of this project, by its signature (which is its tag in the store).
+    Project {
+        /// Its name in werf.yaml.
+        name: String,
+        /// Its signature.
+        signature: Sha224Digest,
+    },
+    /// A stage of this project, by its stage digest.
+    Stage {
+        /// The stage digest.
+        digest: Sha224Digest,
+    },
+    /// An image of somebody else, as written.
+    External {
+        /// The reference as written.
+        reference: String,
+    },
+}
+
+/// Everything a builder needs to make one stage: parts in dependency order, the last is the result.
+///
+/// A Stapel stage has one part; a Dockerfile has one for each of its stages that the target needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildRequest {
+    /// The platform of the result.
+    pub platform: Platform,
+    /// The parts; `Base::Part` and `CopySource::Part` point to earlier ones.
+    pub parts: Vec<BuildPart>,
+}
+
+/// One chain of steps over a base.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildPart {
+    /// For messages: the name of the Dockerfile stage, or of the stage.
+    pub name: String,
+    /// What the steps start from.
+    pub base: Base,
+    /// The steps in order.
+    pub steps: Vec<Step>,
+}
+
+/// What a part starts from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An earlier part of the same request, by index.
+    Part(usize),
+    /// A stored image.
+    Image(ImageRef),
+}
+
+/// One instruction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Makes one layer of files.
+    Copy(CopyStep),
+    /// Runs a command and makes one layer of what it changed.
+    Run(RunStep),
+    /// Changes the image configuration only; `Workdir` also makes the directory where it is missing.
+    Config(ConfigChange),
+}
+
+/// Copies files into the image, as Docker's COPY does.
+///
+/// A source that is a directory gives its content. `to` ends in `/` where it must be a directory; with
+/// several sources it always is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyStep {
+    /// What is copied, in order.
+    pub sources: Vec<CopySource>,
+    /// Absolute destination, or relative to the working directory.
+    pub to: String,
+    /// Owner of everything that is written; root by default.
+    pub owner: Owner,
+    /// Mode of every file and directory that is written; unchanged by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// Unpacks sources that are tar archives (Docker's ADD).
+    #[serde(default)]
+    pub extract: bool,
+    /// Keeps the parent directories of each source (`--parents`).
+    #[serde(default)]
+    pub parents: bool,
+    /// Replaces what stands in the way and ignores links of the base in the destination (`--link`).
+    #[serde(default)]
+    pub link: bool,
+    /// The instruction as written, for the image history.
+    pub created_by: String,
+}
+
+/// Where copied files come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopySource {
+    /// A file or directory of the repository.
+    Tree(TreeSource),
+    /// Text that stands in the Dockerfile.
+    Inline {
+        /// File name of the text.
+        name: String,
+        /// The text.
+        content: String,
+    },
+    /// Files of an earlier part; `path` may hold Docker's wildcards.
+    Part {
+        /// Index of the part.
+        part: usize,
+        /// Path in it.
+        path: String,
+        /// What is left out.
+        filter: FilterSpec,
+    },
+    /// Files of a stored image.
+    Image {
+        /// The image.
+        image: ImageRef,
+        /// Path in it.
+        path: String,
+        /// What is taken of it, relative to `path`.
+        filter: FilterSpec,
+    },
+}
+
+/// A file or directory of a git tree, filtered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeSource {
+    /// The tree to which `path` and the patterns of `filter` are relative.
+    pub root: ObjectId,
+    /// What is taken of `root`; empty for all of it.
+    pub path: String,
+    /// What is left out.
+    pub filter: FilterSpec,
+    /// The id of what is taken, after filtering: a blob, or a tree as git would name it.
+    pub id: ObjectId,
+    /// Whether that is a file, a link or a directory.
+    pub mode: Mode,
+}
+
+/// Which files of a directory are taken, as data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterSpec {
+    /// All.
+    #[default]
+    All,
+    /// Those that a `.dockerignore` with these lines keeps, and none of `exclude` (`COPY --exclude`).
+    Dockerignore {
+        /// The patterns, in order, exceptions begin with `!`.
+        patterns: Vec<String>,
+        /// Further patterns of the same kind, relative to the source.
+        exclude: Vec<String>,
+    },
+    /// werf's `includePaths` and `excludePaths`.
+    Paths {
+        /// Taken when empty or one matches.
+        include: Vec<String>,
+        /// Left out when one matches.
+        exclude: Vec<String>,
+    },
+}
+
+/// An owner, by name or number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// User name or id; root when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Group name or id; when absent the user's id if that is a number, else root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+/// A command that runs in the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStep {
+    /// The instruction or the commands as written.
+    pub created_by: String,
+    /// Shell form as one script, or the words of the exec form.
+    pub command: Vec<String>,
+    /// Wraps `command` in the image's shell.
+    pub shell: bool,
+    /// Arguments and environment that only this command sees.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A change of the image configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigChange {
+    /// Sets a variable.
+    Env(String, String),
+    /// Sets a label.
+    Label(String, String),
+    /// Sets the working directory; a relative one is joined to the one before.
+    Workdir(String),
+    /// Sets the user.
+    User(String),
+    /// Exposes a port, `80/tcp`.
+    Expose(String),
+    /// Declares a volume.
+    Volume(String),
+    /// Sets the command; an entry point set later in the same part resets it as Docker does.
+    Cmd(Vec<String>),
+    /// Sets the entry point.
+    Entrypoint(Vec<String>),
+    /// Sets or removes the health check.
+    Healthcheck(Option<Healthcheck>),
+    /// Sets the signal that stops the container.
+    StopSignal(String),
+    /// Sets the shell of later shell-form commands.
+    Shell(Vec<String>),
+    /// Adds a trigger for images based on this one.
+    OnBuild(String),
+    /// Sets the author.
+    Author(String),
+    /// Removes variables by exact name or `/regex/`.
+    RemoveEnv(String),
+    /// Removes labels by exact name or `/regex/`.
+    RemoveLabel(String),
+    /// Removes a volume.
+    RemoveVolume(String),
+    /// Replaces all exposed ports.
+    ReplaceExpose(Vec<String>),
+    /// Removes the command.
+    ClearCmd,
+    /// Removes the entry point.
+    ClearEntrypoint,
+    /// Removes the user.
+    ClearUser,
+    /// Removes the working directory.
+    ClearWorkdir,
+    /// Forgets the history.
+    ClearHistory,
+}
+
+/// A health check. Units: nanoseconds, as in the image configuration; 0 means inherited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healthcheck {
+    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", script]`.
+    pub test: Vec<String>,
+    /// Time between checks.
+    pub interval: u64,
+    /// Time one check may take.
+    pub timeout: u64,
+    /// Time before failures count.
+    pub start_period: u64,
+    /// Time between checks in the start period.
+    pub start_interval: u64,
+    /// Failures in a row that mean unhealthy.
+    pub retries: u64,
+}

@@ -1,0 +1,14 @@
+//! Images become stages, and stages become build requests: what is built from what.
+//!
+//! What lives here: the nouns of a build ([`BuildRequest`] and its parts), and the step from `config` to
+//! stages. What does not: hashing (`signature`), deciding build or reuse (`plan`), building (`backend`).
+//!
+//! The one idea: a build request is plain data that names its sources by git object, so that any builder, on
+//! any machine with the same repository, makes the same image of it.
+
+mod build;
+
+pub use build::{
+    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, Owner,
+    Platform, RunStep, Step, TreeSource,
+};
