@@ -9,6 +9,7 @@ pub mod digest;
 pub mod graph;
 pub mod source;
 // model: what the user asked for
+pub mod chart;
 pub mod stage;
 // deeds: act on the world, only through traits
 pub mod ports;

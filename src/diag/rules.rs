@@ -20,6 +20,8 @@ rules! {
     // config
     UNKNOWN_KEY, "unknown-key", Error, "a section has a key that it does not know";
     // chart
+    VALUES_ARGUMENT, "values-argument", Error, "a `--set` argument cannot be read";
+    VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";
     // stage
     // plan
 }
