@@ -8,6 +8,8 @@ pub mod diag;
 pub mod digest;
 pub mod graph;
 pub mod source;
+// languages: text in, trees and text out
+pub mod eval;
 // model: what the user asked for
 pub mod chart;
 pub mod stage;
