@@ -9,6 +9,7 @@ pub mod digest;
 pub mod graph;
 pub mod source;
 // languages: text in, trees and text out
+pub mod syntax;
 pub mod eval;
 // model: what the user asked for
 pub mod chart;

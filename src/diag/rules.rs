@@ -12,6 +12,7 @@ rules! {
     TEMPLATE_SYNTAX, "template-syntax", Error, "a template cannot be parsed";
     // syntax: YAML
     YAML_SYNTAX, "yaml-syntax", Error, "a YAML document cannot be parsed";
+    YAML_DUPLICATE_KEY, "duplicate-key", Warning, "a mapping sets the same key twice";
     // syntax: Dockerfile
     DOCKERFILE_SYNTAX, "dockerfile-syntax", Error, "a Dockerfile cannot be parsed";
     // eval

@@ -1,0 +1,537 @@
+//! From events to the tree: anchors, merge keys, duplicate keys, tags, and the bounds on all of them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use rustc_hash::FxHashMap;
+
+use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
+use crate::source::{FileId, Sources, Span};
+
+use super::event::{Event, EventKind, Properties, SyntaxError};
+use super::libyaml::Events;
+use super::resolve::resolve_plain;
+use super::tree::{Data, Entry, Mapping, Node, Style};
+
+/// The deepest nesting that is read; deeper input is refused.
+pub const MAX_DEPTH: u32 = 1_000;
+
+/// How many documents of a stream are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Documents {
+    /// The first; what follows is not even looked at. Source: yaml.Unmarshal of Go.
+    First,
+    /// All.
+    All,
+}
+
+/// How a key that is no string becomes text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// It is resolved and printed again: `on` is `true`, `0x10` is `16`, `1.50` is `1.5`. Source: sigs.k8s.io/yaml.
+    Resolved,
+    /// Its source text is taken. Source: go-yaml v2 decoding into structs, as werf does.
+    Literal,
+}
+
+/// What dialect is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How many documents are read.
+    pub documents: Documents,
+    /// How keys become text.
+    pub keys: Keys,
+    /// The severity of a key that occurs twice in a mapping; `None` does not report it. The last one wins.
+    pub duplicates: Option<Severity>,
+}
+
+impl Options {
+    /// Values files, `Chart.yaml`, `fromYaml`: what sigs.k8s.io/yaml accepts.
+    pub const HELM: Self = Self { documents: Documents::First, keys: Keys::Resolved, duplicates: None };
+    /// Rendered manifests: as [`Self::HELM`], all documents.
+    pub const MANIFESTS: Self = Self { documents: Documents::All, keys: Keys::Resolved, duplicates: None };
+    /// Documents of werf.yaml: go-yaml v2 in strict mode.
+    pub const WERF: Self = Self { documents: Documents::First, keys: Keys::Literal, duplicates: Some(Severity::Error) };
+}
+
+/// Why a text is no YAML.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct YamlError {
+    /// What Helm says, for example `yaml: line 1: did not find expected node content`.
+    pub message: String,
+    /// The same without prefix and line.
+    pub problem: String,
+    /// The place.
+    pub span: Span,
+    /// What was being read there, and where it began.
+    pub context: Option<(&'static str, Span)>,
+}
+
+/// A key that occurs twice in one mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The key.
+    pub name: Arc<str>,
+    /// The earlier place, which loses.
+    pub first: Span,
+    /// The later place.
+    pub again: Span,
+}
+
+/// Parses a registered text. The documents before a fault are returned.
+pub fn parse_documents(diagnostics: &mut Diagnostics, sources: &Sources, file: FileId, options: Options) -> Vec<Node> {
+    let text = sources.get(file).text().clone();
+    report(diagnostics, &text, file, 0, options)
+}
+
+/// Parses a part of a registered text, for example one document of several.
+///
+/// Unit: byte offsets. A range outside the text or inside a character gives no document.
+pub fn parse_range(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    file: FileId,
+    range: Range<usize>,
+    options: Options,
+) -> Vec<Node> {
+    let text = sources.get(file).text().clone();
+    let start = range.start;
+    text.get(range).map(|part| report(diagnostics, part, file, start, options)).unwrap_or_default()
+}
+
+fn report(diagnostics: &mut Diagnostics, text: &str, file: FileId, offset: usize, options: Options) -> Vec<Node> {
+    let mut composer = Composer::new(text, file, offset, options);
+    let outcome = composer.run();
+    if let Some(severity) = options.duplicates {
+        for twice in &composer.duplicates {
+            let message = format!("the key `{}` is set twice", twice.name);
+            let mut found = Diagnostic::at(&rules::YAML_DUPLICATE_KEY, twice.again, message)
+                .label("this one wins")
+                .also(twice.first, "set here first");
+            found.severity = severity;
+            diagnostics.push(found);
+        }
+    }
+    if let Err(error) = outcome {
+        let mut found = Diagnostic::at(&rules::YAML_SYNTAX, error.span, error.problem);
+        if let Some((context, span)) = error.context {
+            found = found.also(span, context);
+        }
+        diagnostics.push(found);
+    }
+    composer.done
+}
+
+/// Reads the first document of a text that is registered as `file`, from byte `offset` on; an empty text is null.
+///
+/// # Errors
+/// The text is no YAML of this dialect.
+pub fn decode(text: &str, file: FileId, offset: usize, options: Options) -> Result<Node, YamlError> {
+    let options = Options { documents: Documents::First, ..options };
+    let mut nodes = decode_all(text, file, offset, options)?;
+    Ok(nodes.pop().unwrap_or_else(|| Node::null(Span::new(file, offset, offset))))
+}
+
+/// Reads the documents of a text that is registered as `file`, from byte `offset` on.
+///
+/// # Errors
+/// The text is no YAML of this dialect.
+pub fn decode_all(text: &str, file: FileId, offset: usize, options: Options) -> Result<Vec<Node>, YamlError> {
+    let mut composer = Composer::new(text, file, offset, options);
+    composer.run()?;
+    if let (Some(_), Some(twice)) = (options.duplicates, composer.duplicates.first()) {
+        let problem = format!("key {:?} already set in map", twice.name);
+        return Err(YamlError { message: format!("yaml: {problem}"), problem, span: twice.again, context: None });
+    }
+    Ok(composer.done)
+}
+
+/// Turns the bytes of a file into text: UTF-8 or UTF-16, with or without byte order mark (which is kept off).
+///
+/// # Errors
+/// The offset of the first byte that is neither.
+pub fn text_of_bytes(bytes: &[u8]) -> Result<String, usize> {
+    let wide = |rest: &[u8], pair: fn([u8; 2]) -> u16| {
+        let units =
+            rest.chunks_exact(2).map(|c| pair([c.first().copied().unwrap_or(0), c.get(1).copied().unwrap_or(0)]));
+        let mut text = String::with_capacity(rest.len() / 2);
+        for (index, unit) in char::decode_utf16(units).enumerate() {
+            text.push(unit.map_err(|_| 2 + index * 2)?);
+        }
+        if rest.len() % 2 == 1 { Err(bytes.len() - 1) } else { Ok(text) }
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest).map_err(|at| at + 3),
+        rest => utf8(rest),
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, usize> {
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|e| e.valid_up_to())
+}
+
+/// A finished node and what it counts for.
+#[derive(Clone)]
+struct Built {
+    node: Node,
+    /// Nodes in it, aliases expanded.
+    size: u64,
+    /// Levels of nesting in it, aliases expanded.
+    height: u32,
+    /// It is an unquoted, untagged `<<`, or one tagged as merge key.
+    merge: bool,
+}
+
+/// A collection that is being read.
+struct Frame {
+    start: usize,
+    style: Style,
+    anchor: Option<String>,
+    size: u64,
+    height: u32,
+    parts: Parts,
+}
+
+enum Parts {
+    Sequence(Vec<Node>),
+    Mapping { mapping: Mapping, key: Option<Built> },
+}
+
+struct Composer<'a> {
+    events: Events<'a>,
+    text: &'a str,
+    file: FileId,
+    offset: usize,
+    options: Options,
+    stack: Vec<Frame>,
+    /// Anchored values of this document; `None` while the value is being read.
+    anchors: FxHashMap<String, Option<Built>>,
+    /// Nodes so far in this document, aliases expanded; and those that came from aliases.
+    nodes: u64,
+    aliased: u64,
+    duplicates: Vec<Duplicate>,
+    done: Vec<Node>,
+}
+
+impl<'a> Composer<'a> {
+    fn new(text: &'a str, file: FileId, offset: usize, options: Options) -> Self {
+        let (text, offset) = match text.strip_prefix('\u{feff}') {
+            Some(rest) => (rest, offset + '\u{feff}'.len_utf8()),
+            None => (text, offset),
+        };
+        Self {
+            events: Events::new(text),
+            text,
+            file,
+            offset,
+            options,
+            stack: Vec::new(),
+            anchors: FxHashMap::default(),
+            nodes: 0,
+            aliased: 0,
+            duplicates: Vec::new(),
+            done: Vec::new(),
+        }
+    }
+
+    fn run(&mut self) -> Result<(), YamlError> {
+        loop {
+            let event = self.events.next().map_err(|e| self.syntax(e))?;
+            match event.kind {
+                EventKind::StreamEnd => return Ok(()),
+                EventKind::DocumentStart => {
+                    self.anchors.clear();
+                    (self.nodes, self.aliased) = (0, 0);
+                }
+                EventKind::DocumentEnd if self.options.documents == Documents::First => return Ok(()),
+                EventKind::DocumentEnd => {}
+                EventKind::Alias(_)
+                | EventKind::Scalar { .. }
+                | EventKind::SequenceStart { .. }
+                | EventKind::SequenceEnd
+                | EventKind::MappingStart { .. }
+                | EventKind::MappingEnd => self.node_event(event)?,
+            }
+        }
+    }
+
+    fn node_event(&mut self, Event { kind, bytes }: Event) -> Result<(), YamlError> {
+        match kind {
+            EventKind::Alias(name) => {
+                let built = self.alias(&name, &bytes)?;
+                self.attach(built)
+            }
+            EventKind::Scalar { properties, value, style } => {
+                let built = self.scalar(&properties, value, style, &bytes)?;
+                self.nodes += 1;
+                if let Some(anchor) = properties.anchor {
+                    self.anchors.insert(anchor, Some(built.clone()));
+                }
+                self.attach(built)
+            }
+            EventKind::SequenceStart { properties, style } => {
+                self.open(properties, style, &bytes, Parts::Sequence(Vec::new()))
+            }
+            EventKind::MappingStart { properties, style } => {
+                self.open(properties, style, &bytes, Parts::Mapping { mapping: Mapping::new(), key: None })
+            }
+            EventKind::SequenceEnd | EventKind::MappingEnd => self.close(&bytes),
+            EventKind::StreamEnd | EventKind::DocumentStart | EventKind::DocumentEnd => Ok(()),
+        }
+    }
+
+    fn open(
+        &mut self,
+        properties: Properties,
+        style: Style,
+        bytes: &Range<usize>,
+        parts: Parts,
+    ) -> Result<(), YamlError> {
+        if self.stack.len() >= MAX_DEPTH as usize {
+            return Err(self.fault(format!("exceeded max depth of {MAX_DEPTH}"), bytes));
+        }
+        self.nodes += 1;
+        if let Some(anchor) = &properties.anchor {
+            self.anchors.insert(anchor.clone(), None);
+        }
+        self.stack.push(Frame { start: bytes.start, style, anchor: properties.anchor, size: 1, height: 1, parts });
+        Ok(())
+    }
+
+    fn close(&mut self, bytes: &Range<usize>) -> Result<(), YamlError> {
+        let frame = self.stack.pop().expect("an end event follows its start event");
+        let (data, end) = match frame.parts {
+            Parts::Sequence(items) => {
+                let end = items.last().map(|n| n.span.end);
+                (Data::Sequence(items.into()), end)
+            }
+            Parts::Mapping { mapping, .. } => {
+                let end = mapping.iter().map(|e| e.value.span.end).max();
+                (Data::Mapping(Arc::new(mapping)), end)
+            }
+        };
+        let mut span = self.span(&(frame.start..bytes.end));
+        if let (Style::Block, Some(end)) = (frame.style, end) {
+            span.end = end.max(span.start);
+        }
+        let node = Node { span, data, style: frame.style, literal: None };
+        let built = Built { node, size: frame.size, height: frame.height, merge: false };
+        if let Some(anchor) = frame.anchor {
+            self.anchors.insert(anchor, Some(built.clone()));
+        }
+        self.attach(built)
+    }
+
+    /// Puts a finished node where it belongs: into the innermost open collection, or among the documents.
+    fn attach(&mut self, built: Built) -> Result<(), YamlError> {
+        let keys = self.options.keys;
+        let Some(frame) = self.stack.last_mut() else {
+            self.done.push(built.node);
+            return Ok(());
+        };
+        frame.size += built.size;
+        frame.height = frame.height.max(built.height + 1);
+        let result = match &mut frame.parts {
+            Parts::Sequence(items) => {
+                items.push(built.node);
+                Ok(())
+            }
+            Parts::Mapping { mapping, key } => match key.take() {
+                None => {
+                    *key = Some(built);
+                    Ok(())
+                }
+                Some(key) if key.merge => merge(mapping, &built.node, &mut self.duplicates),
+                Some(key) => key_name(&key.node, &built.node, keys).map(|name| {
+                    put(mapping, Entry { name, key: key.node, value: built.node }, &mut self.duplicates);
+                }),
+            },
+        };
+        result.map_err(|(message, span)| {
+            let problem = message.strip_prefix("yaml: ").unwrap_or(&message).to_owned();
+            YamlError { message, problem, span, context: None }
+        })
+    }
+
+    fn alias(&mut self, name: &str, bytes: &Range<usize>) -> Result<Built, YamlError> {
+        let built = match self.anchors.get(name) {
+            Some(Some(built)) => built.clone(),
+            Some(None) => return Err(self.fault(format!("anchor '{name}' value contains itself"), bytes)),
+            None => return Err(self.fault(format!("unknown anchor '{name}' referenced"), bytes)),
+        };
+        if self.stack.len() + built.height as usize > MAX_DEPTH as usize {
+            return Err(self.fault(format!("exceeded max depth of {MAX_DEPTH}"), bytes));
+        }
+        self.nodes = self.nodes.saturating_add(built.size);
+        self.aliased = self.aliased.saturating_add(built.size);
+        if self.aliased > 100 && self.nodes > 1_000 && self.aliased as f64 / self.nodes as f64 > alias_ratio(self.nodes)
+        {
+            return Err(self.fault("document contains excessive aliasing".to_owned(), bytes));
+        }
+        Ok(Built { node: Node { span: self.span(bytes), ..built.node }, merge: false, ..built })
+    }
+
+    fn scalar(
+        &self,
+        properties: &Properties,
+        value: String,
+        style: Style,
+        bytes: &Range<usize>,
+    ) -> Result<Built, YamlError> {
+        let tag = properties.tag.as_deref();
+        let merge = value == "<<" && (tag.is_none() && style == Style::Plain || tag == Some("tag:yaml.org,2002:merge"));
+        let (data, literal) = if tag.is_none() {
+            match if style == Style::Plain { resolve_plain(&value) } else { None } {
+                None => (Data::String(value.into()), None),
+                Some(data) => (data, Some(value).filter(|v| !v.is_empty())),
+            }
+        } else {
+            let data = tagged(tag.unwrap_or(""), &value).map_err(|problem| self.fault(problem, bytes))?;
+            let same = matches!(&data, Data::String(text) if **text == *value);
+            (data, Some(value).filter(|_| !same))
+        };
+        let node = Node { span: self.span(bytes), data, style, literal: literal.map(Arc::from) };
+        Ok(Built { node, size: 1, height: 0, merge })
+    }
+
+    fn span(&self, bytes: &Range<usize>) -> Span {
+        Span::new(self.file, self.offset + bytes.start, self.offset + bytes.end)
+    }
+
+    fn fault(&self, problem: String, bytes: &Range<usize>) -> YamlError {
+        YamlError { message: format!("yaml: {problem}"), problem, span: self.span(bytes), context: None }
+    }
+
+    fn syntax(&self, error: SyntaxError) -> YamlError {
+        let line = if error.go_line == 0 { String::new() } else { format!("line {}: ", error.go_line) };
+        let message = format!("yaml: {line}{}", error.problem);
+        let mut bytes = error.bytes;
+        if bytes.is_empty() {
+            let width = self.text.get(bytes.start..).and_then(|t| t.chars().next()).map_or(0, char::len_utf8);
+            bytes.end = bytes.start + width;
+        }
+        let context = error.context.map(|(text, bytes)| (text, self.span(&bytes)));
+        YamlError { message, problem: error.problem.to_owned(), span: self.span(&bytes), context }
+    }
+}
+
+/// Returns the share of a document that aliases may make up. Source: go-yaml v2.4.
+fn alias_ratio(nodes: u64) -> f64 {
+    const LOW: f64 = 400_000.0;
+    const HIGH: f64 = 4_000_000.0;
+    let nodes = nodes as f64;
+    if nodes <= LOW {
+        0.99
+    } else if nodes >= HIGH {
+        0.10
+    } else {
+        0.99 - 0.89 * ((nodes - LOW) / (HIGH - LOW))
+    }
+}
+
+type Fault = (String, Span);
+
+fn put(mapping: &mut Mapping, entry: Entry, duplicates: &mut Vec<Duplicate>) {
+    let (name, again) = (entry.name.clone(), entry.key.span);
+    if let Some(old) = mapping.insert(entry) {
+        duplicates.push(Duplicate { name, first: old.key.span, again });
+    }
+}
+
+/// Applies a merge key: a mapping, or a list of mappings of which the first wins.
+fn merge(into: &mut Mapping, value: &Node, duplicates: &mut Vec<Duplicate>) -> Result<(), Fault> {
+    let wrong = |node: &Node| {
+        let message = "yaml: map merge requires map or sequence of maps as the value".to_owned();
+        (message, node.span)
+    };
+    match &value.data {
+        Data::Mapping(from) => from.iter().for_each(|e| put(into, e.clone(), duplicates)),
+        Data::Sequence(items) => {
+            for item in items.iter().rev() {
+                let from = item.as_mapping().ok_or_else(|| wrong(item))?;
+                from.iter().for_each(|e| put(into, e.clone(), duplicates));
+            }
+        }
+        Data::Null | Data::Bool(_) | Data::Int(_) | Data::Uint(_) | Data::Float(_) | Data::String(_) => {
+            return Err(wrong(value));
+        }
+    }
+    Ok(())
+}
+
+fn key_name(key: &Node, value: &Node, keys: Keys) -> Result<Arc<str>, Fault> {
+    let invalid = || (format!("yaml: invalid map key: {}", go_syntax(key)), key.span);
+    match (&key.data, keys) {
+        (Data::String(text), Keys::Resolved) => Ok(text.clone()),
+        (Data::Sequence(_) | Data::Mapping(_), _) => Err(invalid()),
+        (_, Keys::Literal) => Ok(key.scalar_text().unwrap_or("").into()),
+        (Data::Bool(flag), _) => Ok(if *flag { "true" } else { "false" }.into()),
+        (Data::Int(number), _) => Ok(number.to_string().into()),
+        (Data::Float(number), _) => Ok(super::number::float_key(*number).into()),
+        (Data::Null, _) => {
+            let value = go_syntax(value);
+            Err((format!("unsupported map key of type: %!s(<nil>), key: <nil>, value: {value}"), key.span))
+        }
+        (Data::Uint(number), _) => {
+            let value = go_syntax(value);
+            Err((format!("unsupported map key of type: uint64, key: {number:#x}, value: {value}"), key.span))
+        }
+    }
+}
+
+/// Prints a value as Go's `%#v` does, for messages.
+fn go_syntax(node: &Node) -> String {
+    match &node.data {
+        Data::Null => "interface {}(nil)".to_owned(),
+        Data::Bool(value) => value.to_string(),
+        Data::Int(value) => value.to_string(),
+        Data::Uint(value) => format!("{value:#x}"),
+        Data::Float(value) => super::number::float_key(*value),
+        Data::String(text) => format!("{text:?}"),
+        Data::Sequence(items) => {
+            let items: Vec<String> = items.iter().take(100).map(go_syntax).collect();
+            format!("[]interface {{}}{{{}}}", items.join(", "))
+        }
+        Data::Mapping(mapping) => {
+            let entry = |e: &Entry| format!("{}:{}", go_syntax(&e.key), go_syntax(&e.value));
+            let entries: Vec<String> = mapping.iter().take(100).map(entry).collect();
+            format!("map[interface {{}}]interface {{}}{{{}}}", entries.join(", "))
+        }
+    }
+}
+
+/// Resolves a scalar with an explicit tag. Source: go-yaml v2.4.
+fn tagged(tag: &str, value: &str) -> Result<Data, String> {
+    let text = || Data::String(value.into());
+    let short = tag.strip_prefix("tag:yaml.org,2002:");
+    let cannot = |found: &str| Err(format!("cannot decode !!{found} `{value}` as a !!{}", short.unwrap_or("")));
+    let data = match short {
+        Some("bool" | "int" | "float" | "null") => resolve_plain(value).unwrap_or_else(text),
+        Some("timestamp") if super::resolve::is_timestamp(value) => return Ok(text()),
+        Some("timestamp") => resolve_plain(value).unwrap_or_else(text),
+        Some("binary") => {
+            let compact: String = value.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
+            let bytes = base64::engine::general_purpose::STANDARD.decode(compact);
+            let bytes = bytes.map_err(|_| "!!binary value contains invalid base64 data".to_owned())?;
+            return Ok(Data::String(String::from_utf8_lossy(&bytes).into()));
+        }
+        _ => return Ok(text()),
+    };
+    match (short, &data) {
+        (Some("float"), Data::Int(value)) => Ok(Data::Float(*value as f64)),
+        (Some("float"), Data::Uint(value)) => Ok(Data::Float(*value as f64)),
+        (Some("bool"), Data::Bool(_))
+        | (Some("int"), Data::Int(_) | Data::Uint(_))
+        | (Some("float"), Data::Float(_))
+        | (Some("null"), Data::Null) => Ok(data),
+        (_, Data::Null) => cannot("null"),
+        (_, Data::Bool(_)) => cannot("bool"),
+        (_, Data::Int(_) | Data::Uint(_)) => cannot("int"),
+        (_, Data::Float(_)) => cannot("float"),
+        (_, Data::String(_) | Data::Sequence(_) | Data::Mapping(_)) => cannot("str"),
+    }
+}
