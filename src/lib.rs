@@ -14,5 +14,7 @@ pub mod eval;
 // model: what the user asked for
 pub mod chart;
 pub mod stage;
+// thought: pure functions over the model
+pub mod plan;
 // deeds: act on the world, only through traits
 pub mod ports;

@@ -1,0 +1,23 @@
+//! The plan: one value that is printed, saved, reviewed and executed.
+//!
+//! What lives here: [`Plan`] and everything in it, and the planners that make it. What does not: how it is
+//! drawn (`report`), how it is carried out (`exec`). A plan is plain data: no closures, handles or colours.
+//!
+//! The one idea: apply decides nothing that planning could have decided. Whatever may change in between is
+//! written down as a [`Guard`].
+
+mod model;
+mod operation;
+mod reason;
+mod sensitive;
+
+pub use model::{
+    CleanupItem, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, ResourceAction, ResourcePlan,
+    Restart, Risk, RiskLevel, StageAction, StagePlan, Summary,
+};
+pub use operation::{Guard, Operation, OperationId, Work};
+pub use reason::{FileChange, Place, Reason};
+pub use sensitive::Sensitive;
+
+/// The version of the plan's JSON; additions only within a major.
+pub const FORMAT_VERSION: &str = "1.0";

@@ -1,0 +1,308 @@
+//! The plan's sections, in the order of what a reviewer must decide.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::operation::Operation;
+use super::reason::{Place, Reason};
+
+/// Everything that will happen, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Plan {
+    /// Version of this format.
+    pub format_version: String,
+    /// The project.
+    pub project: String,
+    /// The commit that was read; empty when there is none.
+    pub commit: String,
+    /// What was looked at.
+    pub fidelity: Fidelity,
+    /// What the plan was made from.
+    pub inputs: Inputs,
+    /// The counts.
+    pub summary: Summary,
+    /// What deserves a second look.
+    pub risks: Vec<Risk>,
+    /// The stages of every image that is built.
+    pub stages: Vec<StagePlan>,
+    /// Every image.
+    pub images: Vec<ImagePlan>,
+    /// Every resource.
+    pub resources: Vec<ResourcePlan>,
+    /// What is removed from the store.
+    pub cleanup: Vec<CleanupItem>,
+    /// What apply does.
+    pub operations: Vec<Operation>,
+}
+
+impl Plan {
+    /// Says whether apply would change anything but the release record.
+    pub fn has_changes(&self) -> bool {
+        self.images.iter().any(|i| i.action == ImageAction::Build)
+            || self.resources.iter().any(|r| r.action != ResourceAction::Noop)
+            || !self.cleanup.is_empty()
+    }
+
+    /// Says whether apply would change the release record and nothing else.
+    pub fn is_record_only(&self) -> bool {
+        !self.has_changes() && !self.operations.is_empty()
+    }
+}
+
+/// What was looked at to make the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fidelity {
+    /// git only.
+    Offline,
+    /// The stage store was seen.
+    Store,
+    /// The stage store and the target were seen.
+    Live,
+}
+
+/// What the plan was made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Inputs {
+    /// The environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// The release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Its namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Its revision in the target; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// The stage store.
+    pub repo: String,
+    /// The builder.
+    pub builder: String,
+    /// The target; absent when nothing is deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The git tree that was read: differs from the commit's under `--dev`.
+    pub tree: String,
+    /// Whether uncommitted files were read.
+    pub dev: bool,
+}
+
+/// The counts of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Images to build.
+    pub images_build: usize,
+    /// Images found in the store.
+    pub images_reuse: usize,
+    /// Stages to build.
+    pub stages_build: usize,
+    /// Resources to create.
+    pub create: usize,
+    /// Resources to update.
+    pub update: usize,
+    /// Resources to replace.
+    pub replace: usize,
+    /// Resources to delete.
+    pub delete: usize,
+    /// Resources that stay as they are.
+    pub noop: usize,
+    /// Workloads whose pods restart.
+    pub restarts: usize,
+    /// Resources that were changed by somebody else.
+    pub drift: usize,
+}
+
+/// How much a risk matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RiskLevel {
+    /// Worth knowing.
+    Info,
+    /// Worth a second look.
+    Warning,
+    /// Data or service may be lost.
+    Danger,
+}
+
+/// Something that deserves a second look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Risk {
+    /// `data-loss`, `replace`, `downtime`, `privilege`, `exposure`, …
+    pub code: String,
+    /// How much it matters.
+    pub level: RiskLevel,
+    /// The resource, see [`ResourcePlan::address`].
+    pub address: String,
+    /// The field that brings it, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// One sentence.
+    pub message: String,
+}
+
+/// What happens to a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StageAction {
+    /// It is built.
+    Build,
+    /// It is found in the store.
+    Reuse,
+}
+
+/// One stage of an image that is built.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StagePlan {
+    /// The image.
+    pub image: String,
+    /// The stage's name.
+    pub stage: String,
+    /// Its stage digest.
+    pub digest: String,
+    /// What happens to it.
+    pub action: StageAction,
+    /// The stored stage that is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_id: Option<String>,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}
+
+/// What happens to an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageAction {
+    /// Some of its stages are built, or it is tagged.
+    Build,
+    /// It is in the store, or not needed.
+    Reuse,
+}
+
+/// One image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ImagePlan {
+    /// Its name in werf.yaml; empty for the nameless image.
+    pub name: String,
+    /// What happens to it.
+    pub action: ImageAction,
+    /// Its signature: the content-based tag.
+    pub tag: String,
+    /// The tag of the last applied release, or of the newest stored image of that name, where it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_tag: Option<String>,
+    /// The reference that templates see.
+    pub reference: String,
+    /// Whether templates see it.
+    #[serde(rename = "final")]
+    pub is_final: bool,
+    /// Where it is declared.
+    pub place: Place,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}
+
+/// What happens to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceAction {
+    /// It is new.
+    Create,
+    /// It is changed in place.
+    Update,
+    /// It is deleted and created again.
+    Replace,
+    /// It is removed.
+    Delete,
+    /// It stays as it is.
+    Noop,
+}
+
+/// What happened to a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldOp {
+    /// It is new.
+    Add,
+    /// Its value changed.
+    Change,
+    /// It is gone.
+    Remove,
+}
+
+/// One changed field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FieldChange {
+    /// Its path, list items by their key: `spec.template.spec.containers[name=app].image`.
+    pub path: String,
+    /// What happened.
+    pub op: FieldOp,
+    /// Before; `null` when it is new, or sensitive.
+    pub before: Value,
+    /// Now; `null` when it is gone, or sensitive.
+    pub after: Value,
+    /// The value is not shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sensitive: bool,
+}
+
+/// A restart of pods that the plan predicts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Restart {
+    /// Number of pods, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<u64>,
+    /// `RollingUpdate`, `Recreate`, …
+    pub strategy: String,
+    /// Whether the service is gone for a while.
+    pub downtime: bool,
+}
+
+/// One resource.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ResourcePlan {
+    /// API version.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace; absent for cluster-scoped resources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+    /// What happens to it.
+    pub action: ResourceAction,
+    /// The template that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Place>,
+    /// The changed fields; of a new resource, all of them.
+    pub fields: Vec<FieldChange>,
+    /// The fields that force a replacement.
+    pub replace_paths: Vec<String>,
+    /// Fields that somebody else changed since the last apply; apply sets them back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<FieldChange>,
+    /// A restart of pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}
+
+impl ResourcePlan {
+    /// Returns `namespace/kind/name`, with `-` as the namespace of a cluster-scoped resource.
+    pub fn address(&self) -> String {
+        format!("{}/{}/{}", self.namespace.as_deref().unwrap_or("-"), self.kind, self.name)
+    }
+}
+
+/// Something that is removed from the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CleanupItem {
+    /// The tag or stage id.
+    pub tag: String,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,118 @@
+//! The operations of a plan: what apply walks, blind to what kind of plan they form.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::sensitive::Sensitive;
+use crate::stage::BuildRequest;
+
+/// Names an operation within a plan, for example `build:backend/dockerfile`.
+pub type OperationId = String;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Operation {
+    /// Its name; unique in the plan.
+    pub id: OperationId,
+    /// The operations that must be done before.
+    pub needs: Vec<OperationId>,
+    /// What must still be true.
+    pub guards: Vec<Guard>,
+    /// What is done.
+    pub work: Work,
+}
+
+/// What an operation does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Work {
+    /// Builds a stage and stores it.
+    BuildStage {
+        /// The image.
+        image: String,
+        /// The stage.
+        stage: String,
+        /// Its stage digest.
+        digest: String,
+        /// What to build.
+        #[schemars(with = "Value")]
+        request: BuildRequest,
+        /// What is recorded with it.
+        annotations: BTreeMap<String, String>,
+    },
+    /// Puts the content-based tag on the last stage of an image.
+    TagImage {
+        /// The image.
+        image: String,
+        /// Its signature.
+        tag: String,
+        /// The digest of its last stage.
+        stage_digest: String,
+    },
+    /// Writes a resource to the target.
+    WriteResource {
+        /// `namespace/kind/name`, see [`super::ResourcePlan::address`].
+        address: String,
+        /// Where it goes, in the words of the target.
+        path: String,
+        /// The manifest; absent where it is sensitive.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        manifest: Option<String>,
+        /// The manifest of a Secret.
+        #[serde(default)]
+        sealed: Sensitive<String>,
+    },
+    /// Removes a resource from the target.
+    DeleteResource {
+        /// As above.
+        address: String,
+        /// Where it is.
+        path: String,
+    },
+    /// Records the release; makes all writes to the target visible where the target can.
+    RecordRelease {
+        /// The release.
+        release: String,
+        /// Its new revision.
+        revision: u64,
+        /// What is recorded.
+        record: Value,
+    },
+}
+
+/// Something that was true when the plan was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "guard", rename_all = "snake_case")]
+pub enum Guard {
+    /// No stage with this digest is stored. If one is stored meanwhile, it is used: nothing is stale.
+    StageAbsent {
+        /// The stage digest.
+        digest: String,
+    },
+    /// The tag stands on this manifest.
+    ImagePresent {
+        /// The tag, or the reference of an external image.
+        tag: String,
+        /// Digest of its manifest.
+        manifest: String,
+    },
+    /// The release has this revision; `None`: there is no release.
+    ReleaseRevision {
+        /// The release.
+        release: String,
+        /// Its last revision.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
+    },
+    /// The resource in the target has this content; `None`: it is not there.
+    ResourceContent {
+        /// Where it is.
+        path: String,
+        /// SHA-224 of the content.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+    },
+}

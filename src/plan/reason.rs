@@ -1,0 +1,175 @@
+//! Why something is built, changed or deleted.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A place in the project's files. Unit: lines from 1, both inclusive.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Place {
+    /// Path relative to the project.
+    pub file: String,
+    /// First line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Last line, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_line: Option<u32>,
+}
+
+/// What happened to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileChange {
+    /// It is new.
+    Added,
+    /// Its content changed.
+    Modified,
+    /// Its mode changed, not its content.
+    Mode,
+    /// It is gone.
+    Removed,
+}
+
+/// The cause of an action, with before and after. Considered-and-unchanged is recorded too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Reason {
+    /// Nothing under this tag or digest is stored, and nothing older to compare with either.
+    NotInStore {
+        /// The tag or digest.
+        tag: String,
+    },
+    /// It is stored already.
+    InStore {
+        /// The tag or stage id.
+        tag: String,
+    },
+    /// No image that needs this one is built.
+    NotNeeded,
+    /// A file that reaches the image changed.
+    File {
+        /// The file and the lines that changed.
+        place: Place,
+        /// What happened to it.
+        change: FileChange,
+    },
+    /// Files changed, but the older content is not in the repository any more.
+    Content {
+        /// The mapping or instruction that brings them in.
+        place: Place,
+        /// Object id before.
+        before: String,
+        /// Object id now.
+        after: String,
+    },
+    /// A setting, instruction or argument changed, came or went.
+    Setting {
+        /// What it is: `instruction`, `argument`, `env`, `owner`, …
+        key: String,
+        /// Where it stands now, or stood.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<Place>,
+        /// Before; absent when it is new.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+        /// Now; absent when it is gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
+    /// The base image changed.
+    Base {
+        /// Where it is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<Place>,
+        /// Before.
+        before: String,
+        /// Now.
+        after: String,
+    },
+    /// Another image of the project that this one uses changed.
+    UsesImage {
+        /// Its name.
+        image: String,
+        /// Why it changed.
+        because: Vec<Reason>,
+    },
+    /// An earlier stage of the same image is built.
+    FollowsStage {
+        /// The earlier stage.
+        stage: String,
+    },
+    /// The resource is not in the target.
+    NotInTarget,
+    /// The resource is not declared any more.
+    NotDeclared,
+    /// The resource names an image whose tag changed.
+    ImageTag {
+        /// Field path in the resource.
+        path: String,
+        /// The image.
+        image: String,
+        /// Tag before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+        /// Tag now.
+        after: String,
+        /// Why the image changed.
+        because: Vec<Reason>,
+    },
+    /// Fields of the resource changed in the chart or its values.
+    Template {
+        /// The template, with the lines that wrote the resource.
+        place: Place,
+        /// The fields.
+        paths: Vec<String>,
+    },
+    /// A value changed that the chart reads.
+    Value {
+        /// Where it is set now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<Place>,
+        /// Its path, for example `web.replicas`.
+        key: String,
+        /// Before.
+        before: Value,
+        /// Now.
+        after: Value,
+    },
+    /// The target differs from what was applied last.
+    Drift {
+        /// The fields.
+        paths: Vec<String>,
+    },
+    /// A field that cannot be changed in place changed.
+    ImmutableField {
+        /// Its path.
+        path: String,
+    },
+    /// Nothing changed.
+    Unchanged,
+}
+
+impl Reason {
+    /// Returns every place that this reason names, the causes behind it included.
+    pub fn places(&self) -> Vec<&Place> {
+        match self {
+            Self::File { place, .. } | Self::Content { place, .. } | Self::Template { place, .. } => vec![place],
+            Self::Setting { place, .. } | Self::Base { place, .. } | Self::Value { place, .. } => {
+                place.iter().collect()
+            }
+            Self::UsesImage { because, .. } | Self::ImageTag { because, .. } => {
+                because.iter().flat_map(Self::places).collect()
+            }
+            Self::NotInStore { .. }
+            | Self::InStore { .. }
+            | Self::NotNeeded
+            | Self::FollowsStage { .. }
+            | Self::NotInTarget
+            | Self::NotDeclared
+            | Self::Drift { .. }
+            | Self::ImmutableField { .. }
+            | Self::Unchanged => Vec::new(),
+        }
+    }
+}
