@@ -18,3 +18,6 @@ pub mod stage;
 pub mod plan;
 // deeds: act on the world, only through traits
 pub mod ports;
+
+// languages: text in, trees and text out
+pub mod syntax;

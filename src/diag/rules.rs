@@ -15,6 +15,11 @@ rules! {
     YAML_DUPLICATE_KEY, "duplicate-key", Warning, "a mapping sets the same key twice";
     // syntax: Dockerfile
     DOCKERFILE_SYNTAX, "dockerfile-syntax", Error, "a Dockerfile cannot be parsed";
+    UNKNOWN_INSTRUCTION, "unknown-instruction", Error, "a Dockerfile has a keyword that is no instruction";
+    UNKNOWN_STAGE, "unknown-stage", Error, "a stage is named that the Dockerfile does not have";
+    NEARLY_A_STAGE, "nearly-a-stage", Warning, "an image name is nearly the name of a stage";
+    BLANK_CONTINUATION, "blank-continuation", Warning, "a blank line stands inside a Dockerfile instruction";
+    EXEC_FORM_NOT_JSON, "exec-form-not-json", Warning, "a command looks like the exec form but is not JSON";
     // eval
     TEMPLATE_ERROR, "template-error", Error, "a template fails while it is rendered";
     JSONNET_ERROR, "jsonnet-error", Error, "a Jsonnet file cannot be evaluated";

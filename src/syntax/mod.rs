@@ -2,4 +2,5 @@
 //!
 //! What does not live here: evaluation of what was parsed (`eval`).
 
+pub mod dockerfile;
 pub mod yaml;
