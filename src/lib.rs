@@ -9,8 +9,8 @@ pub mod digest;
 pub mod graph;
 pub mod source;
 // languages: text in, trees and text out
-pub mod syntax;
 pub mod eval;
+pub mod syntax;
 // model: what the user asked for
 pub mod chart;
 pub mod stage;
@@ -18,6 +18,3 @@ pub mod stage;
 pub mod plan;
 // deeds: act on the world, only through traits
 pub mod ports;
-
-// languages: text in, trees and text out
-pub mod syntax;
