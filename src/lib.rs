@@ -18,3 +18,5 @@ pub mod stage;
 pub mod plan;
 // deeds: act on the world, only through traits
 pub mod ports;
+// faces
+pub mod backend;

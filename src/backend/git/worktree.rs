@@ -1,0 +1,179 @@
+//! The work tree: what differs from a commit, and the overlay of `--dev`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Commit, GitError, Repository, git_error};
+use crate::source::{Files, MemoryObjects, Mode, Objects};
+
+/// How a file of the work tree differs from the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorktreeState {
+    /// It is not known to git, and not ignored.
+    Untracked,
+    /// It differs from the commit.
+    Modified,
+    /// It is gone.
+    Deleted,
+}
+
+/// One file that differs from the commit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorktreeChange {
+    /// Path from the repository's root.
+    pub path: String,
+    /// How it differs.
+    pub state: WorktreeState,
+}
+
+impl Repository {
+    /// Returns the files at or below the given paths that differ from HEAD, sorted; all files for no paths.
+    ///
+    /// # Errors
+    /// libgit2 failed.
+    pub fn changes(&self, paths: &[String]) -> Result<Vec<WorktreeChange>, GitError> {
+        self.with(|repo| {
+            let mut options = git2::StatusOptions::new();
+            options.include_untracked(true).recurse_untracked_dirs(true).exclude_submodules(true);
+            options.disable_pathspec_match(true).no_refresh(true);
+            for path in paths {
+                options.pathspec(path);
+            }
+            let statuses = repo.statuses(Some(&mut options)).map_err(|e| git_error("compare the work tree", e))?;
+            let mut changes: Vec<WorktreeChange> = statuses.iter().filter_map(|s| change(&s)).collect();
+            changes.sort();
+            Ok(changes)
+        })
+    }
+
+    /// Returns the files of the work tree as if all of it were committed: changed, new and deleted files count,
+    /// ignored ones do not.
+    ///
+    /// # Errors
+    /// libgit2 or the file system failed.
+    pub fn dev_files(self: &Arc<Self>, head: &Commit) -> Result<Files, GitError> {
+        let mut changes = BTreeMap::new();
+        for WorktreeChange { path, state } in self.changes(&[])? {
+            let content = match state {
+                WorktreeState::Deleted => None,
+                WorktreeState::Modified | WorktreeState::Untracked => read_work_file(&self.root, &path)?,
+            };
+            changes.insert(path, content);
+        }
+        let objects: Arc<dyn Objects> = self.clone();
+        if changes.is_empty() {
+            return Ok(Files::new(objects, head.tree));
+        }
+        let overlay = MemoryObjects::over(objects);
+        let root = overlay.with_changes(Some(head.tree), &changes)?;
+        Ok(Files::new(Arc::new(overlay), root))
+    }
+}
+
+fn change(entry: &git2::StatusEntry<'_>) -> Option<WorktreeChange> {
+    let status = entry.status();
+    let path = String::from_utf8(entry.path_bytes().to_vec()).ok()?;
+    let state = if status.is_wt_new() {
+        WorktreeState::Untracked
+    } else if status.is_wt_deleted() || (status.is_index_deleted() && !status.is_wt_modified()) {
+        WorktreeState::Deleted
+    } else if status.is_ignored() || status == git2::Status::CURRENT {
+        return None;
+    } else {
+        WorktreeState::Modified
+    };
+    // A nested repository is reported as an untracked directory.
+    (!path.ends_with('/')).then_some(WorktreeChange { path, state })
+}
+
+/// Reads a file of the work tree with its mode; `None` when it is gone or no file.
+fn read_work_file(root: &Path, path: &str) -> Result<Option<(Mode, Vec<u8>)>, GitError> {
+    let full = root.join(path);
+    let io = |source| GitError::Io { path: full.clone(), source };
+    let meta = match full.symlink_metadata() {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io(e)),
+    };
+    if meta.is_symlink() {
+        let target = std::fs::read_link(&full).map_err(io)?;
+        return Ok(Some((Mode::Symlink, target.into_os_string().into_encoded_bytes())));
+    }
+    if !meta.is_file() {
+        return Ok(None);
+    }
+    let mode = if is_executable(&meta) { Mode::Executable } else { Mode::File };
+    Ok(Some((mode, std::fs::read(&full).map_err(io)?)))
+}
+
+#[cfg(unix)]
+fn is_executable(meta: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o100 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &std::fs::Metadata) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(dir: &Path) -> Arc<Repository> {
+        let repo = git2::Repository::init(dir).unwrap();
+        std::fs::write(dir.join("a"), "1").unwrap();
+        std::fs::create_dir(dir.join("sub")).unwrap();
+        std::fs::write(dir.join("sub/b"), "2").unwrap();
+        std::fs::write(dir.join(".gitignore"), "*.log\n").unwrap();
+        let mut index = repo.index().unwrap();
+        index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
+        index.write().unwrap();
+        let tree = repo.find_tree(index.write_tree().unwrap()).unwrap();
+        let author = git2::Signature::now("a", "a@example.org").unwrap();
+        repo.commit(Some("HEAD"), &author, &author, "first", &tree, &[]).unwrap();
+        Arc::new(Repository::discover(&dir.join("sub")).unwrap())
+    }
+
+    #[test]
+    fn a_commit_is_read_without_the_work_tree() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = repository(dir.path());
+        std::fs::write(dir.path().join("a"), "changed").unwrap();
+        let files = repo.files(&repo.head().unwrap());
+        assert_eq!(&*files.read("a").unwrap(), b"1");
+        assert_eq!(repo.relative(&dir.path().join("sub")).unwrap(), "sub");
+    }
+
+    #[test]
+    fn dev_files_hold_changed_new_and_deleted_files_but_no_ignored_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = repository(dir.path());
+        std::fs::write(dir.path().join("a"), "changed").unwrap();
+        std::fs::write(dir.path().join("new"), "n").unwrap();
+        std::fs::write(dir.path().join("x.log"), "l").unwrap();
+        std::fs::remove_file(dir.path().join("sub/b")).unwrap();
+        let head = repo.head().unwrap();
+        let files = repo.dev_files(&head).unwrap();
+        let names: Vec<String> = files.walk("").unwrap().into_iter().map(|(p, _)| p).collect();
+        assert_eq!(names, [".gitignore", "a", "new"]);
+        assert_eq!(&*files.read("a").unwrap(), b"changed");
+    }
+
+    #[test]
+    fn a_clean_dev_tree_is_the_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = repository(dir.path());
+        let head = repo.head().unwrap();
+        assert_eq!(repo.dev_files(&head).unwrap().root(), head.tree);
+    }
+
+    #[test]
+    fn an_unborn_branch_and_a_missing_repository_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Repository::discover(dir.path()), Err(GitError::NotARepository { .. })));
+        git2::Repository::init(dir.path()).unwrap();
+        assert!(matches!(Repository::discover(dir.path()).unwrap().head(), Err(GitError::Unborn { .. })));
+    }
+}
