@@ -4,13 +4,13 @@
 //! rooms listed above it (`testdata/arrows.rs` fails on an arrow that points down).
 
 // ground: knows nothing of werf
+pub mod source;
 pub mod diag;
 pub mod digest;
 pub mod graph;
-pub mod source;
 // languages: text in, trees and text out
-pub mod eval;
 pub mod syntax;
+pub mod eval;
 // model: what the user asked for
 pub mod chart;
 pub mod stage;
