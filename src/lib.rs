@@ -9,8 +9,8 @@ pub mod diag;
 pub mod digest;
 pub mod graph;
 // languages: text in, trees and text out
-pub mod syntax;
 pub mod eval;
+pub mod syntax;
 // model: what the user asked for
 pub mod chart;
 pub mod stage;
@@ -19,4 +19,5 @@ pub mod plan;
 // deeds: act on the world, only through traits
 pub mod ports;
 // faces
+pub mod report;
 pub mod backend;

@@ -1,0 +1,201 @@
+//! Diagnostics for people: message, place, excerpt, trace and hints.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Padding, Renderer, Snippet};
+
+use super::super::Look;
+use crate::diag::{Diagnostic, Label, Severity};
+use crate::source::{FileId, SourceFile, Sources};
+
+/// A marked text longer than this many lines is shown by its first line.
+const LONGEST_EXCERPT: usize = 5;
+
+/// Draws every diagnostic, each followed by an empty line.
+pub fn text(diagnostics: &[Diagnostic], sources: &Sources, look: Look) -> String {
+    let renderer = if look.color { Renderer::styled() } else { Renderer::plain() };
+    let renderer = renderer.term_width(look.width.max(40));
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        out += &renderer.render(&[group(diagnostic, sources)]);
+        out += "\n\n";
+    }
+    out
+}
+
+/// Returns `2 errors, 1 warning`, or nothing when there is neither.
+pub fn summary(diagnostics: &[Diagnostic]) -> String {
+    let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
+    let parts =
+        [(count(Severity::Error), "error"), (count(Severity::Warning), "warning"), (count(Severity::Note), "note")];
+    let words = parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| super::super::count(*n, word));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn group<'a>(diagnostic: &'a Diagnostic, sources: &Sources) -> Group<'a> {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.rule.name);
+    let mut elements: Vec<Element<'a>> = Vec::new();
+    if let Some(primary) = &diagnostic.primary {
+        for file in files(primary, &diagnostic.secondary) {
+            let labels = marks(file, primary, &diagnostic.secondary);
+            elements.push(excerpt(&sources.get(file), &labels).into());
+        }
+    } else if let Some(path) = &diagnostic.path {
+        elements.push(Origin::path(path.as_str()).into());
+    }
+    let notes = notes(diagnostic, sources);
+    if elements.len() == 1 && !notes.is_empty() && diagnostic.primary.is_some() {
+        elements.push(Padding.into());
+    }
+    elements.extend(notes);
+    Group::with_title(title).elements(elements)
+}
+
+fn notes<'a>(diagnostic: &'a Diagnostic, sources: &Sources) -> Vec<Element<'a>> {
+    let trace = diagnostic.trace.iter().map(|frame| {
+        let (file, at) = sources.locate(frame.span);
+        Level::NOTE.with_name("trace").message(format!("{} at {file}:{}:{}", frame.text, at.line, at.column)).into()
+    });
+    let hints = diagnostic.hints.iter().map(|hint| Level::HELP.with_name("hint").message(hint.as_str()).into());
+    trace.chain(hints).collect()
+}
+
+/// The file of the primary label first, the others in the order they come.
+fn files(primary: &Label, secondary: &[Label]) -> Vec<FileId> {
+    let mut files = vec![primary.span.file];
+    for label in secondary {
+        if !files.contains(&label.span.file) {
+            files.push(label.span.file);
+        }
+    }
+    files
+}
+
+fn marks<'a>(file: FileId, primary: &'a Label, secondary: &'a [Label]) -> Vec<(AnnotationKind, &'a Label)> {
+    let first = std::iter::once((AnnotationKind::Primary, primary));
+    let others = secondary.iter().map(|label| (AnnotationKind::Context, label));
+    first.chain(others).filter(|(_, label)| label.span.file == file).collect()
+}
+
+/// An excerpt holds only the lines between the first and the last mark, so its cost is that of what is shown.
+fn excerpt<'a>(
+    file: &SourceFile,
+    marks: &[(AnnotationKind, &'a Label)],
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let text = file.text();
+    let ranges: Vec<Range<usize>> = marks.iter().map(|(_, label)| clip(text, label.span.range())).collect();
+    let first = ranges.iter().map(|r| r.start).min().unwrap_or(0);
+    let last = ranges.iter().map(|r| r.end).max().unwrap_or(0);
+    let start = text.get(..first).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
+    let end = text.get(last..).and_then(|t| t.find('\n')).map_or(text.len(), |at| last + at);
+    let line = file.position(u32::try_from(start).unwrap_or(u32::MAX)).line as usize;
+    let shown = text.get(start..end).unwrap_or("").to_owned();
+    let annotations = marks.iter().zip(ranges).map(|((kind, label), range)| {
+        let annotation = kind.span(range.start - start..range.end - start);
+        if label.text.is_empty() { annotation } else { annotation.label(label.text.as_str()) }
+    });
+    Snippet::source(shown).line_start(line).path(file.path().to_owned()).annotations(annotations.collect::<Vec<_>>())
+}
+
+/// Brings a range onto character boundaries inside the text, and a long one to its first line.
+fn clip(text: &str, range: Range<usize>) -> Range<usize> {
+    let start = text.floor_char_boundary(range.start);
+    let end = text.ceil_char_boundary(range.end).max(start);
+    let marked = text.get(start..end).unwrap_or("").trim_end_matches('\n');
+    let mut lines = marked.match_indices('\n').map(|(at, _)| at);
+    let first = lines.next();
+    match (first, lines.nth(LONGEST_EXCERPT - 2)) {
+        (Some(first), Some(_)) => start..start + first,
+        _ => start..start + marked.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::{TraceFrame, rules};
+    use crate::source::Span;
+
+    fn fixture() -> (Sources, Vec<Diagnostic>) {
+        let sources = Sources::new();
+        let template = "kind: Deployment\nspec:\n  replicas: {{ .Values.web.replica }}\n".to_owned();
+        let at = template.find("replica }}").unwrap();
+        let web = sources.add(".helm/templates/web.yaml", template);
+        let values = sources.add(".helm/values.yaml", "# values\nweb:\n  replicas: 2\n");
+        let all = sources.add(".helm/templates/all.yaml", "\n\n{{ include \"web\" . }}\n");
+        let first = Diagnostic::at(
+            &rules::TEMPLATE_ERROR,
+            Span::new(web, at, at + 7),
+            "template reads a value that is not set",
+        )
+        .label("`web` has no key `replica`")
+        .also(Span::new(values, 9, 12), "`web` is set here")
+        .traced([TraceFrame { span: Span::new(all, 2, 10), text: "include \"web\"".into() }])
+        .hint("did you mean `replicas`?");
+        let whole = Diagnostic::in_file(&rules::FILE_NOT_FOUND, "werf.yaml", "the project has no configuration");
+        (sources, vec![first, whole])
+    }
+
+    #[test]
+    fn a_diagnostic_shows_place_excerpt_trace_and_hints() {
+        let (sources, diagnostics) = fixture();
+        crate::report::golden::check("diagnostics.txt", &text(&diagnostics, &sources, Look::plain()));
+    }
+
+    #[test]
+    fn every_ci_format_names_the_place() {
+        let (sources, diagnostics) = fixture();
+        let all = [
+            super::super::json(&diagnostics, &sources),
+            super::super::github(&diagnostics, &sources),
+            super::super::gitlab(&diagnostics, &sources),
+        ];
+        crate::report::golden::check("diagnostics-ci.txt", &all.join("----\n"));
+    }
+
+    #[test]
+    fn colour_adds_nothing_but_colour() {
+        let (sources, diagnostics) = fixture();
+        let colored = text(&diagnostics, &sources, Look { color: true, ..Look::plain() });
+        let plain = text(&diagnostics, &sources, Look::plain());
+        assert!(colored.contains("\u{1b}["));
+        assert_eq!(console::strip_ansi_codes(&colored), plain);
+    }
+
+    #[test]
+    fn a_long_or_impossible_mark_is_brought_into_the_text() {
+        let text = "one\ntwo\nthree\nfour\nfive\nsix\nsevén\n";
+        assert_eq!(clip(text, 0..text.len()), 0..3);
+        assert_eq!(clip(text, 4..13), 4..13);
+        assert_eq!(clip(text, 400..900), text.len()..text.len());
+        let accent = text.find('é').unwrap();
+        assert_eq!(clip(text, accent + 1..accent + 1).start, accent);
+    }
+
+    #[test]
+    fn only_the_lines_between_the_marks_are_handed_to_the_renderer() {
+        let sources = Sources::new();
+        let text: String = (1..=1000).map(|n| format!("line {n}\n")).collect();
+        let at = text.find("line 500").unwrap();
+        let file = sources.add("long.yaml", text);
+        let drawn = super::text(
+            &[Diagnostic::at(&rules::YAML_SYNTAX, Span::new(file, at, at + 4), "wrong")],
+            &sources,
+            Look::plain(),
+        );
+        assert!(drawn.contains("long.yaml:500:1"), "{drawn}");
+        assert!(!drawn.contains("line 499"), "{drawn}");
+    }
+
+    #[test]
+    fn the_summary_counts_by_severity() {
+        let (_, diagnostics) = fixture();
+        assert_eq!(summary(&diagnostics), "2 errors");
+        assert_eq!(summary(&[]), "");
+    }
+}

@@ -1,0 +1,44 @@
+//! Reports: diagnostics, plans, events and outcomes as text, JSON, Markdown and HTML.
+//!
+//! What lives here: functions from a value to text. What does not: printing it (`cli`), and any thought about
+//! what the value should have been. The one idea: a report is a pure function of its value and a [`Look`].
+
+pub mod diagnostics;
+#[cfg(test)]
+pub(crate) mod golden;
+
+/// How text is drawn for one reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Whether colours are used; everything reads without them.
+    pub color: bool,
+    /// Columns of the terminal.
+    pub width: usize,
+    /// Whether what stays as it is, is shown too.
+    pub verbose: bool,
+}
+
+impl Look {
+    /// Returns the look of a file or a pipe: no colours, 120 columns.
+    pub fn plain() -> Self {
+        Self { color: false, width: 120, verbose: false }
+    }
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self::plain()
+    }
+}
+
+/// Returns `1 image`, `2 images`.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// Returns JSON for people and for diffs: pretty printed, in a stable order, with a newline at the end.
+pub(crate) fn pretty_json(value: &impl serde::Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("reports are plain data with string keys");
+    text.push('\n');
+    text
+}
