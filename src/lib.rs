@@ -13,6 +13,7 @@ pub mod eval;
 pub mod syntax;
 // model: what the user asked for
 pub mod chart;
+pub mod config;
 pub mod stage;
 // thought: pure functions over the model
 pub mod plan;
