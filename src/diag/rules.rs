@@ -23,6 +23,7 @@ rules! {
     // eval
     TEMPLATE_ERROR, "template-error", Error, "a template fails while it is rendered";
     JSONNET_ERROR, "jsonnet-error", Error, "a Jsonnet file cannot be evaluated";
+    JSONNET_TRACE, "jsonnet-trace", Note, "a Jsonnet file calls `std.trace`";
     // config
     UNKNOWN_KEY, "unknown-key", Error, "a section has a key that it does not know";
     // chart

@@ -9,6 +9,7 @@
 mod error;
 pub mod function;
 pub mod functions;
+pub mod jsonnet;
 pub mod origins;
 pub mod print;
 mod run;
