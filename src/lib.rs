@@ -16,6 +16,7 @@ pub mod chart;
 pub mod config;
 pub mod stage;
 // thought: pure functions over the model
+pub mod signature;
 pub mod plan;
 // deeds: act on the world, only through traits
 pub mod ports;

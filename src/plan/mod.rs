@@ -16,7 +16,7 @@ pub use model::{
     Restart, Risk, RiskLevel, StageAction, StagePlan, Summary,
 };
 pub use operation::{Guard, Operation, OperationId, Work};
-pub use reason::{FileChange, Place, Reason};
+pub use reason::{FileChange, Reason};
 pub use sensitive::Sensitive;
 
 /// The version of the plan's JSON; additions only within a major.

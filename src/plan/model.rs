@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::operation::Operation;
-use super::reason::{Place, Reason};
+use super::reason::Reason;
+use crate::source::Place;
 
 /// Everything that will happen, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -13,4 +13,4 @@ mod text;
 
 pub use filter::{FilterError, PathFilter, Verdict, filter_tree};
 pub use objects::{Entry, Files, FilesError, MemoryObjects, Mode, ObjectId, Objects, Tree, TreeEntry, normalize_path};
-pub use text::{FileId, Position, SourceFile, Sources, Span, Spanned};
+pub use text::{FileId, Place, Position, SourceFile, Sources, Span, Spanned};

@@ -78,6 +78,37 @@ pub struct Position {
     pub column: u32,
 }
 
+/// A place in the project's files. Unit: lines from 1, both inclusive.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+pub struct Place {
+    /// Path relative to the project.
+    pub file: String,
+    /// First line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Last line, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_line: Option<u32>,
+}
+
+impl Place {
+    /// Returns the file as a whole.
+    pub fn file(path: impl Into<String>) -> Self {
+        Self { file: path.into(), line: None, end_line: None }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.file)?;
+        match (self.line, self.end_line) {
+            (Some(line), Some(end)) if end != line => write!(f, ":{line}-{end}"),
+            (Some(line), _) => write!(f, ":{line}"),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
 /// One registered text: its path as the user knows it, and its content.
 #[derive(Debug)]
 pub struct SourceFile {
@@ -153,6 +184,14 @@ impl Sources {
     pub fn get(&self, id: FileId) -> Arc<SourceFile> {
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
         files.get(id.0 as usize).expect("a FileId is made by the table that resolves it").clone()
+    }
+
+    /// Returns the file and the lines of a span.
+    pub fn place(&self, span: Span) -> Place {
+        let file = self.get(span.file);
+        let line = file.position(span.start).line;
+        let end = file.position(span.end.max(span.start + 1) - 1).line;
+        Place { file: file.path().to_owned(), line: Some(line), end_line: (end != line).then_some(end) }
     }
 
     /// Returns `path:line:column` of the start of a span.

@@ -75,6 +75,9 @@ pub struct BuildPart {
     pub name: String,
     /// What the steps start from.
     pub base: Base,
+    /// The build arguments that it declares, resolved.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arguments: BTreeMap<String, String>,
     /// The steps in order.
     pub steps: Vec<Step>,
 }
@@ -291,4 +294,45 @@ pub struct Healthcheck {
     pub start_interval: u64,
     /// Failures in a row that mean unhealthy.
     pub retries: u64,
+}
+
+impl std::fmt::Display for ConfigChange {
+    /// Writes the Dockerfile instruction that makes the change.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |words: &[String]| serde_json::to_string(words).unwrap_or_default();
+        match self {
+            Self::Env(name, value) => write!(f, "ENV {name}={value}"),
+            Self::Label(name, value) => write!(f, "LABEL {name}={value}"),
+            Self::Workdir(path) => write!(f, "WORKDIR {path}"),
+            Self::User(user) => write!(f, "USER {user}"),
+            Self::Expose(port) => write!(f, "EXPOSE {port}"),
+            Self::Volume(path) => write!(f, "VOLUME {path}"),
+            Self::Cmd(words) => write!(f, "CMD {}", list(words)),
+            Self::Entrypoint(words) => write!(f, "ENTRYPOINT {}", list(words)),
+            Self::Healthcheck(None) => f.write_str("HEALTHCHECK NONE"),
+            Self::Healthcheck(Some(check)) => write!(
+                f,
+                "HEALTHCHECK --interval={}ns --timeout={}ns --start-period={}ns --start-interval={}ns --retries={} {}",
+                check.interval,
+                check.timeout,
+                check.start_period,
+                check.start_interval,
+                check.retries,
+                list(&check.test)
+            ),
+            Self::StopSignal(signal) => write!(f, "STOPSIGNAL {signal}"),
+            Self::Shell(words) => write!(f, "SHELL {}", list(words)),
+            Self::OnBuild(trigger) => write!(f, "ONBUILD {trigger}"),
+            Self::Author(author) => write!(f, "MAINTAINER {author}"),
+            Self::RemoveEnv(pattern) => write!(f, "remove ENV {pattern}"),
+            Self::RemoveLabel(pattern) => write!(f, "remove LABEL {pattern}"),
+            Self::RemoveVolume(path) => write!(f, "remove VOLUME {path}"),
+            Self::ReplaceExpose(ports) => write!(f, "replace EXPOSE {}", list(ports)),
+            Self::ClearCmd => f.write_str("clear CMD"),
+            Self::ClearEntrypoint => f.write_str("clear ENTRYPOINT"),
+            Self::ClearUser => f.write_str("clear USER"),
+            Self::ClearWorkdir => f.write_str("clear WORKDIR"),
+            Self::ClearHistory => f.write_str("clear history"),
+        }
+    }
 }

@@ -7,8 +7,10 @@
 //! any machine with the same repository, makes the same image of it.
 
 mod build;
+mod model;
 
 pub use build::{
     Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, Owner,
     Platform, RunStep, Step, TreeSource,
 };
+pub use model::{ImageStages, Stage};

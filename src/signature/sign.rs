@@ -1,0 +1,153 @@
+//! Signing: build request to ingredients to digest.
+
+use super::ingredient::{Ingredient, IngredientKind, Origin};
+use crate::digest::{Hasher, Sha224Digest};
+use crate::source::Place;
+use crate::stage::{Base, BuildPart, BuildRequest, CopySource, CopyStep, ImageRef, Stage, Step, TreeSource};
+
+/// A stage with its ingredients and its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedStage {
+    /// Its ingredients, without those of earlier stages.
+    pub ingredients: Vec<Ingredient>,
+    /// Its stage digest.
+    pub digest: Sha224Digest,
+}
+
+/// Signs a stage; `previous` is the digest of the stage before it.
+pub fn sign_stage(stage: &Stage, previous: Option<Sha224Digest>) -> SignedStage {
+    let ingredients = ingredients(stage);
+    let mut hasher = Hasher::new("stage");
+    hasher.field(stage.name.as_bytes());
+    for ingredient in &ingredients {
+        for field in [ingredient.kind.name(), &ingredient.key, &ingredient.value, &ingredient.detail] {
+            hasher.field(field.as_bytes());
+        }
+    }
+    if let Some(previous) = previous {
+        hasher.field(b"previous").field(previous.to_string().as_bytes());
+    }
+    SignedStage { ingredients, digest: hasher.finish() }
+}
+
+/// Returns the signature of an image, which is its content-based tag, from the digest of its last stage.
+pub fn image_signature(last: Sha224Digest) -> Sha224Digest {
+    let mut hasher = Hasher::new("image");
+    hasher.field(last.to_string().as_bytes());
+    hasher.finish()
+}
+
+/// Reads the ingredients of a stage off its build request.
+pub fn ingredients(stage: &Stage) -> Vec<Ingredient> {
+    let mut list = Vec::new();
+    if stage.is_first {
+        list.push(plain(IngredientKind::Platform, "platform", stage.request.platform.to_string(), None));
+    }
+    if let Some((version, place)) = &stage.cache_version {
+        list.push(plain(IngredientKind::CacheVersion, "cacheVersion", version.clone(), Some(place.clone())));
+    }
+    for (index, part) in stage.request.parts.iter().enumerate() {
+        let places = stage.places.get(index).map_or(&[][..], Vec::as_slice);
+        part_ingredients(part, &stage.request, stage, places, &mut list);
+    }
+    list
+}
+
+fn plain(kind: IngredientKind, key: &str, value: String, place: Option<Place>) -> Ingredient {
+    Ingredient { kind, key: key.to_owned(), value, detail: String::new(), place, origin: None }
+}
+
+/// `places` holds the place of the base, then those of the steps.
+fn part_ingredients(
+    part: &BuildPart,
+    request: &BuildRequest,
+    stage: &Stage,
+    places: &[Option<Place>],
+    list: &mut Vec<Ingredient>,
+) {
+    let base_place = places.first().cloned().flatten();
+    match &part.base {
+        Base::Scratch => list.push(plain(IngredientKind::Base, "from", "scratch".into(), base_place)),
+        Base::Part(index) => {
+            let name = request.parts.get(*index).map_or("", |p| p.name.as_str());
+            list.push(plain(IngredientKind::Instruction, "from stage", format!("{index} {name}"), base_place));
+        }
+        // The digest of the stage before is hashed by the caller.
+        Base::Image(ImageRef::Stage { .. }) => {}
+        Base::Image(image) => list.push(image_ingredient("from", image, base_place)),
+    }
+    for (name, value) in &part.arguments {
+        list.push(plain(IngredientKind::Argument, name, value.clone(), stage.argument_places.get(name).cloned()));
+    }
+    for (index, step) in part.steps.iter().enumerate() {
+        let place = places.get(index + 1).cloned().flatten();
+        match step {
+            Step::Copy(copy) => copy_ingredients(copy, stage, place.as_ref(), list),
+            Step::Run(run) => list.push(Ingredient {
+                detail: json(run),
+                ..plain(IngredientKind::Instruction, "instruction", run.created_by.clone(), place)
+            }),
+            Step::Config(change) => {
+                list.push(plain(IngredientKind::Instruction, "instruction", change.to_string(), place));
+            }
+        }
+    }
+}
+
+fn copy_ingredients(copy: &CopyStep, stage: &Stage, place: Option<&Place>, list: &mut Vec<Ingredient>) {
+    let bare = CopyStep { sources: Vec::new(), ..copy.clone() };
+    list.push(Ingredient {
+        detail: json(&bare),
+        ..plain(IngredientKind::Instruction, "instruction", copy.created_by.clone(), place.cloned())
+    });
+    for source in &copy.sources {
+        list.push(match source {
+            CopySource::Tree(tree) => content_ingredient(tree, stage, place),
+            CopySource::Inline { name, content } => Ingredient {
+                detail: content.clone(),
+                ..plain(IngredientKind::Instruction, "heredoc", name.clone(), place.cloned())
+            },
+            CopySource::Part { part, path, filter } => Ingredient {
+                detail: json(filter),
+                ..plain(IngredientKind::Instruction, "copy from stage", format!("{part} {path}"), place.cloned())
+            },
+            CopySource::Image { image, path, filter } => {
+                Ingredient { detail: json(&(path, filter)), ..image_ingredient(path, image, place.cloned()) }
+            }
+        });
+    }
+}
+
+fn content_ingredient(tree: &TreeSource, stage: &Stage, place: Option<&Place>) -> Ingredient {
+    // The name of a file is content where it becomes the name in the image.
+    let name = tree.path.rsplit('/').next().unwrap_or_default();
+    Ingredient {
+        kind: IngredientKind::Content,
+        key: if tree.path.is_empty() { ".".to_owned() } else { tree.path.clone() },
+        value: tree.id.to_string(),
+        detail: format!("{} {name}", tree.mode.octal()),
+        place: place.cloned(),
+        origin: Some(Origin {
+            root: tree.root,
+            prefix: stage.prefixes.get(&tree.root).cloned().unwrap_or_default(),
+            path: tree.path.clone(),
+            filter: tree.filter.clone(),
+            mode: tree.mode,
+        }),
+    }
+}
+
+fn image_ingredient(key: &str, image: &ImageRef, place: Option<Place>) -> Ingredient {
+    match image {
+        ImageRef::Project { name, signature } => {
+            Ingredient { detail: String::new(), ..plain(IngredientKind::Image, name, signature.to_string(), place) }
+        }
+        ImageRef::Stage { digest } => plain(IngredientKind::Image, key, digest.to_string(), place),
+        ImageRef::External { reference } => plain(IngredientKind::Base, key, reference.clone(), place),
+    }
+}
+
+/// Canonical: our types hold no maps but ordered ones.
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("build requests are plain data")
+}

@@ -1,0 +1,42 @@
+//! The stages of an image, before anything is signed.
+
+use std::collections::BTreeMap;
+
+use super::build::BuildRequest;
+use crate::source::{ObjectId, Place};
+
+/// One step of an image build that is stored on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// `dockerfile`, `gitArchive`, …
+    pub name: String,
+    /// Whether it is the first of its image.
+    pub is_first: bool,
+    /// The cache version that enters here, and where it is set.
+    pub cache_version: Option<(String, Place)>,
+    /// What to build. The base of a later stage is the stage before it.
+    pub request: BuildRequest,
+    /// For each part, the place of its base and then those of its steps.
+    pub places: Vec<Vec<Option<Place>>>,
+    /// Where each build argument gets its value.
+    pub argument_places: BTreeMap<String, Place>,
+    /// Path in the repository of each tree that sources are relative to.
+    pub prefixes: BTreeMap<ObjectId, String>,
+    /// The instructions that run a command: what a builder without commands cannot build.
+    pub commands: Vec<Place>,
+}
+
+/// An image as a chain of stages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageStages {
+    /// Its name in werf.yaml.
+    pub name: String,
+    /// Whether templates see it.
+    pub is_final: bool,
+    /// Where it is declared.
+    pub place: Place,
+    /// The images of the project that it uses, with the place of the first use, in order of use.
+    pub uses: Vec<(String, Place)>,
+    /// The stages, first to last.
+    pub stages: Vec<Stage>,
+}
