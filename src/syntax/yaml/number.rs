@@ -70,3 +70,36 @@ pub(super) fn scientific(out: &mut String, digits: &str, exponent: i32) {
     }
     out.push_str(&size.to_string());
 }
+
+/// Appends an integer.
+pub(super) fn write_integer(out: &mut String, magnitude: u64, negative: bool) {
+    use std::fmt::Write as _;
+    let sign = if negative { "-" } else { "" };
+    write!(out, "{sign}{magnitude}").expect("a String takes every write");
+}
+
+/// Prints a float that is written as JSON, read as YAML and written again; `None` when JSON cannot hold it.
+///
+/// What has no fraction and fits 64 bits is an integer then. Source: sigs.k8s.io/yaml.
+pub fn json_number(value: f64) -> Option<String> {
+    if !value.is_finite() {
+        return None;
+    }
+    if value == 0.0 {
+        return Some("0".to_owned());
+    }
+    let mut text = String::new();
+    if value.fract() == 0.0 && value.abs() < 1e20 {
+        let (negative, digits, exponent) = shortest(value);
+        if negative {
+            text.push('-');
+        }
+        plain(&mut text, &digits, exponent);
+        if text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok() {
+            return Some(text);
+        }
+        text.clear();
+    }
+    write_float_g(&mut text, value);
+    Some(text)
+}

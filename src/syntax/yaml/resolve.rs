@@ -9,7 +9,7 @@ pub fn resolve_plain(text: &str) -> Option<Data> {
     let Some(first) = text.bytes().next() else { return Some(Data::Null) };
     match first {
         b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => resolve_word(text),
-        b'.' => resolve_word(text).or_else(|| parse_go_float(text).map(Data::Float)),
+        b'.' => resolve_word(text).or_else(|| fraction(text).map(Data::Float)),
         b'+' | b'-' | b'0'..=b'9' => resolve_word(text).or_else(|| resolve_number(text)),
         _ => None,
     }
@@ -36,6 +36,19 @@ fn resolve_number(text: &str) -> Option<Data> {
         text
     };
     parse_integer(plain).or_else(|| parse_go_float(plain).map(Data::Float))
+}
+
+/// Reads a float that begins with its point; single underscores may stand between digits.
+fn fraction(text: &str) -> Option<f64> {
+    let bytes = text.as_bytes();
+    let fits = |w: &[u8]| match w {
+        [a, b'_', c] => a.is_ascii_digit() && c.is_ascii_digit(),
+        _ => true,
+    };
+    if bytes.contains(&b'_') && (bytes.ends_with(b"_") || !bytes.windows(3).all(fits)) {
+        return None;
+    }
+    parse_go_float(&text.replace('_', ""))
 }
 
 /// Reads an integer with the prefixes that Go's base 0 knows.
