@@ -20,6 +20,7 @@ pub mod signature;
 pub mod plan;
 // deeds: act on the world, only through traits
 pub mod ports;
+pub mod exec;
 // faces
 pub mod report;
 pub mod backend;

@@ -1,0 +1,162 @@
+//! What happens in a run, as plain data.
+
+use serde::Serialize;
+
+use super::guards::Violation;
+use crate::plan::{Operation, OperationId, Work};
+
+/// What an operation does to its subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Builds a stage.
+    Build,
+    /// Tags an image.
+    Tag,
+    /// Writes a resource.
+    Write,
+    /// Deletes a resource.
+    Delete,
+    /// Records a release.
+    Record,
+}
+
+/// Names an operation for people and machines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Subject {
+    /// The operation.
+    pub operation: OperationId,
+    /// What it does.
+    pub verb: Verb,
+    /// To what: `backend/dockerfile`, `shop/Deployment/web`, …
+    pub name: String,
+}
+
+impl Subject {
+    /// Returns the subject of an operation.
+    pub fn of(operation: &Operation) -> Self {
+        let (verb, name) = match &operation.work {
+            Work::BuildStage { image, stage, .. } if image.is_empty() => (Verb::Build, stage.clone()),
+            Work::BuildStage { image, stage, .. } => (Verb::Build, format!("{image}/{stage}")),
+            Work::TagImage { image, tag, .. } if image.is_empty() => (Verb::Tag, tag.clone()),
+            Work::TagImage { image, .. } => (Verb::Tag, image.clone()),
+            Work::WriteResource { address, .. } => (Verb::Write, address.clone()),
+            Work::DeleteResource { address, .. } => (Verb::Delete, address.clone()),
+            Work::RecordRelease { release, revision, .. } => (Verb::Record, format!("{release} revision {revision}")),
+        };
+        Self { operation: operation.id.clone(), verb, name }
+    }
+}
+
+/// Why an operation was not begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "because", rename_all = "snake_case")]
+pub enum Skip {
+    /// An operation that it needs was not done.
+    Needs {
+        /// That operation.
+        operation: OperationId,
+    },
+    /// Another operation failed, and the run stops at the first failure.
+    Stopped,
+    /// The run was interrupted.
+    Cancelled,
+    /// The operations it needs need it.
+    Cycle,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// An operation began.
+    Started(Subject),
+    /// What it should make is there already: it is used.
+    Reused(Subject),
+    /// It is done.
+    Done {
+        /// The operation.
+        #[serde(flatten)]
+        subject: Subject,
+        /// How long it took. Unit: milliseconds.
+        ms: u64,
+    },
+    /// It failed.
+    Failed {
+        /// The operation.
+        #[serde(flatten)]
+        subject: Subject,
+        /// What was attempted, and the causes behind it.
+        causes: Vec<String>,
+    },
+    /// It was not begun.
+    Skipped {
+        /// The operation.
+        #[serde(flatten)]
+        subject: Subject,
+        /// Why.
+        #[serde(flatten)]
+        skip: Skip,
+    },
+}
+
+/// An operation that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The operation.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// What was attempted, and the causes behind it.
+    pub causes: Vec<String>,
+    /// The guard that was violated, where that is the fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale: Option<Violation>,
+}
+
+/// An operation that was not begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// The operation.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// Why.
+    #[serde(flatten)]
+    pub skip: Skip,
+}
+
+/// What became of every operation, each list in the order of the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// Done, or found done.
+    pub done: Vec<OperationId>,
+    /// Failed.
+    pub failed: Vec<Failure>,
+    /// Not begun.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Outcome {
+    /// Says whether every operation is done.
+    pub fn is_success(&self) -> bool {
+        self.failed.is_empty() && self.skipped.is_empty()
+    }
+
+    /// Says whether the run was interrupted.
+    pub fn is_cancelled(&self) -> bool {
+        self.skipped.iter().any(|s| s.skip == Skip::Cancelled)
+    }
+}
+
+/// Returns the text of an error and of every cause behind it, without repetitions.
+pub(super) fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut list = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if list.last() != Some(&text) {
+            list.push(text);
+        }
+        next = cause.source();
+    }
+    list
+}

@@ -1,0 +1,40 @@
+//! Deeds: carrying out a plan over ports.
+//!
+//! What lives here: [`check_guards`], [`run`], [`Event`] and [`Outcome`]. What does not: any decision that planning
+//! could have made, and any knowledge of werf.yaml or charts.
+//!
+//! The one idea: a run walks operations, blind to what kind of plan they form. The scheduler (`run.rs`) owns order,
+//! concurrency and failure; one operation (`work.rs`) is one call of one port.
+
+mod event;
+mod guards;
+mod run;
+mod target;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub use event::{Event, Failure, Outcome, Skip, Skipped, Subject, Verb};
+pub use guards::{Violation, check_guards};
+pub use run::{OnFailure, Options, run};
+pub use target::{Target, TargetError, TargetSession};
+
+use std::sync::Arc;
+
+use crate::ports::{Builder, Clock, StageStore};
+use crate::source::Objects;
+
+/// What a run acts on.
+#[derive(Clone, Copy)]
+pub struct Ports<'a> {
+    /// The repository's objects.
+    pub objects: &'a Arc<dyn Objects>,
+    /// The stage store.
+    pub store: &'a dyn StageStore,
+    /// The builder.
+    pub builder: &'a dyn Builder,
+    /// The target; absent when nothing is deployed.
+    pub target: Option<&'a dyn Target>,
+    /// The clock.
+    pub clock: &'a dyn Clock,
+}

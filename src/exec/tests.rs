@@ -1,0 +1,370 @@
+//! Tests of the run over twins: a store in memory, a fixed clock and a scripted builder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::digest::Sha224Digest;
+use crate::plan::{Fidelity, Guard, Inputs, Operation, Plan, Summary, Work};
+use crate::ports::{BlobDigest, BuildContext, BuildError, BuiltImage, Descriptor, FixedClock, MemoryStore, StageStore};
+use crate::source::MemoryObjects;
+use crate::stage::{BuildPart, BuildRequest, Platform};
+
+/// Builds nothing; fails where the script says so.
+#[derive(Default)]
+struct ScriptedBuilder {
+    fails: BTreeSet<String>,
+    panics: BTreeSet<String>,
+    at_once: usize,
+    running: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Builder for ScriptedBuilder {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn concurrency(&self) -> usize {
+        self.at_once.max(1)
+    }
+
+    fn build(&self, request: &BuildRequest, _: &BuildContext<'_>) -> Result<BuiltImage, BuildError> {
+        self.most.fetch_max(self.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let name = request.parts[0].name.clone();
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        assert!(!self.panics.contains(&name), "scripted panic");
+        if self.fails.contains(&name) {
+            return Err(BuildError::Step { step: format!("RUN {name}"), why: "exit code 1".into() });
+        }
+        let digest = BlobDigest::of(name.as_bytes());
+        let config = Descriptor { media_type: "application/json".into(), digest, size: name.len() as u64 };
+        Ok(BuiltImage { config, layers: Vec::new() })
+    }
+}
+
+/// A target in memory.
+#[derive(Default)]
+struct MemoryTarget {
+    files: Mutex<BTreeMap<String, Vec<u8>>>,
+    revisions: Mutex<BTreeMap<String, u64>>,
+}
+
+struct MemorySession<'a>(&'a MemoryTarget, BTreeMap<String, Option<Vec<u8>>>);
+
+impl Target for MemoryTarget {
+    fn content(&self, path: &str) -> Result<Option<Vec<u8>>, TargetError> {
+        Ok(self.files.lock().unwrap().get(path).cloned())
+    }
+
+    fn revision(&self, release: &str) -> Result<Option<u64>, TargetError> {
+        Ok(self.revisions.lock().unwrap().get(release).copied())
+    }
+
+    fn begin(&self) -> Result<Box<dyn TargetSession + '_>, TargetError> {
+        Ok(Box::new(MemorySession(self, BTreeMap::new())))
+    }
+}
+
+impl TargetSession for MemorySession<'_> {
+    fn write(&mut self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+        self.1.insert(path.into(), Some(content.to_vec()));
+        Ok(())
+    }
+
+    fn delete(&mut self, path: &str) -> Result<(), TargetError> {
+        self.1.insert(path.into(), None);
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>, release: &str, revision: u64, _: &serde_json::Value) -> Result<(), TargetError> {
+        let mut files = self.0.files.lock().unwrap();
+        for (path, content) in self.1 {
+            match content {
+                Some(content) => files.insert(path, content),
+                None => files.remove(&path),
+            };
+        }
+        self.0.revisions.lock().unwrap().insert(release.into(), revision);
+        Ok(())
+    }
+}
+
+struct Twins {
+    objects: Arc<dyn Objects>,
+    store: MemoryStore,
+    builder: ScriptedBuilder,
+    target: MemoryTarget,
+    clock: FixedClock,
+}
+
+impl Twins {
+    fn new(builder: ScriptedBuilder) -> Self {
+        Self {
+            objects: Arc::new(MemoryObjects::new()),
+            store: MemoryStore::default(),
+            builder,
+            target: MemoryTarget::default(),
+            clock: FixedClock::at(1_000),
+        }
+    }
+
+    fn ports(&self) -> Ports<'_> {
+        Ports {
+            objects: &self.objects,
+            store: &self.store,
+            builder: &self.builder,
+            target: Some(&self.target),
+            clock: &self.clock,
+        }
+    }
+
+    fn run(&self, plan: &Plan, parallel: usize, on_failure: OnFailure) -> (Outcome, Vec<Event>) {
+        let cancelled = AtomicBool::new(false);
+        let events = Mutex::new(Vec::new());
+        let options = Options { parallel, on_failure, resume: false, cancelled: &cancelled };
+        let outcome = run(plan, &self.ports(), &options, &|e| events.lock().unwrap().push(e));
+        (outcome, events.into_inner().unwrap())
+    }
+}
+
+fn digest(name: &str) -> String {
+    Sha224Digest::of_bytes(name.as_bytes()).to_string()
+}
+
+fn plan(operations: Vec<Operation>) -> Plan {
+    Plan {
+        format_version: crate::plan::FORMAT_VERSION.into(),
+        project: "shop".into(),
+        commit: String::new(),
+        fidelity: Fidelity::Store,
+        inputs: Inputs::default(),
+        summary: Summary::default(),
+        risks: Vec::new(),
+        stages: Vec::new(),
+        images: Vec::new(),
+        resources: Vec::new(),
+        cleanup: Vec::new(),
+        operations,
+    }
+}
+
+fn operation(id: &str, needs: &[&str], guards: Vec<Guard>, work: Work) -> Operation {
+    Operation { id: id.into(), needs: needs.iter().map(|n| (*n).to_owned()).collect(), guards, work }
+}
+
+fn build(name: &str, needs: &[&str]) -> Operation {
+    let (base, arguments) = (crate::stage::Base::Scratch, BTreeMap::new());
+    let part = BuildPart { name: name.into(), base, arguments, steps: Vec::new() };
+    let work = Work::BuildStage {
+        image: name.into(),
+        stage: "dockerfile".into(),
+        digest: digest(name),
+        request: BuildRequest { platform: Platform::linux_amd64(), parts: vec![part] },
+        annotations: BTreeMap::from([("org.opencontainers.image.title".into(), name.into())]),
+    };
+    operation(name, needs, vec![Guard::StageAbsent { digest: digest(name) }], work)
+}
+
+fn write(name: &str, needs: &[&str], before: Option<&str>) -> Operation {
+    let digest = before.map(|text| Sha224Digest::of_bytes(text.as_bytes()).to_string());
+    let work = Work::WriteResource {
+        address: format!("shop/ConfigMap/{name}"),
+        path: format!("{name}.yaml"),
+        manifest: Some(format!("new {name}")),
+        sealed: crate::plan::Sensitive::default(),
+    };
+    operation(name, needs, vec![Guard::ResourceContent { path: format!("{name}.yaml"), digest }], work)
+}
+
+fn record(needs: &[&str], revision: u64) -> Operation {
+    let guards =
+        vec![Guard::ReleaseRevision { release: "shop".into(), revision: revision.checked_sub(1).filter(|r| *r > 0) }];
+    let work = Work::RecordRelease { release: "shop".into(), revision, record: serde_json::Value::Null };
+    operation("record", needs, guards, work)
+}
+
+#[test]
+fn a_stage_is_built_published_and_tagged() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    let tag = Work::TagImage { image: "web".into(), tag: "t1".into(), stage_digest: digest("web") };
+    let plan = plan(vec![build("web", &[]), operation("tag", &["web"], Vec::new(), tag)]);
+    let (outcome, events) = twins.run(&plan, 4, OnFailure::Continue);
+    assert!(outcome.is_success(), "{outcome:?}");
+    let stage = twins.store.stages(&Sha224Digest::of_bytes(b"web")).unwrap().remove(0);
+    assert_eq!(stage.annotations["org.opencontainers.image.title"], "web");
+    let image = twins.store.images(&["t1".into()]).unwrap().remove(0).unwrap();
+    assert_eq!((image.manifest, image.name.as_deref()), (stage.manifest, Some("web")));
+    let kinds: Vec<bool> = events.iter().map(|e| matches!(e, Event::Started(_))).collect();
+    assert_eq!(kinds, [true, false, true, false]);
+}
+
+#[test]
+fn a_stage_that_somebody_stored_meanwhile_is_used() {
+    let twins = Twins::new(ScriptedBuilder { fails: ["web".into()].into(), ..ScriptedBuilder::default() });
+    let built = ScriptedBuilder::default();
+    let context = BuildContext { objects: &twins.objects, store: &twins.store };
+    let plan = plan(vec![build("web", &[])]);
+    let Work::BuildStage { request, .. } = &plan.operations[0].work else { unreachable!() };
+    let image = built.build(request, &context).unwrap();
+    twins.store.publish(&Sha224Digest::of_bytes(b"web"), &image, &BTreeMap::new(), 5).unwrap();
+    assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap(), Vec::new());
+    let (outcome, events) = twins.run(&plan, 1, OnFailure::Continue);
+    assert!(outcome.is_success());
+    assert!(matches!(events.last(), Some(Event::Reused(_))), "{events:?}");
+}
+
+#[test]
+fn violated_guards_are_all_listed_with_what_was_found() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    twins.target.files.lock().unwrap().insert("a.yaml".into(), b"theirs".to_vec());
+    twins.target.revisions.lock().unwrap().insert("shop".into(), 7);
+    let plan = plan(vec![write("a", &[], Some("ours")), write("b", &[], None), record(&["a", "b"], 5)]);
+    let violations = check_guards(&plan, &twins.ports(), false).unwrap();
+    let told: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("resource a.yaml: expected content "), "{told:?}");
+    assert_eq!(told[1], "release shop: expected revision 4, found revision 7");
+    let (outcome, _) = twins.run(&plan, 1, OnFailure::Continue);
+    assert_eq!(outcome.failed[0].stale.as_ref(), violations.first());
+    assert_eq!(twins.target.files.lock().unwrap().get("b.yaml"), None, "nothing is visible before the record");
+}
+
+#[test]
+fn resources_become_visible_with_the_release() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    let plan = plan(vec![write("a", &[], None), write("b", &[], None), record(&["a", "b"], 1)]);
+    let (outcome, _) = twins.run(&plan, 2, OnFailure::Continue);
+    assert!(outcome.is_success(), "{outcome:?}");
+    assert_eq!(twins.target.files.lock().unwrap().get("a.yaml").unwrap(), b"new a");
+    assert_eq!(twins.target.revisions.lock().unwrap()["shop"], 1);
+    assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap().len(), 3);
+    assert_eq!(check_guards(&plan, &twins.ports(), true).unwrap(), Vec::new(), "what is done is no fault on resume");
+}
+
+#[test]
+fn a_stopping_run_begins_nothing_after_a_failure_and_a_cancelled_one_nothing_at_all() {
+    let fails = ScriptedBuilder { fails: ["a".into()].into(), ..ScriptedBuilder::default() };
+    let twins = Twins::new(fails);
+    let plan = plan(vec![build("a", &[]), build("b", &["a"]), build("c", &[])]);
+    let (outcome, _) = twins.run(&plan, 1, OnFailure::Stop);
+    assert_eq!(outcome.done, Vec::<String>::new());
+    let skips: Vec<&Skip> = outcome.skipped.iter().map(|s| &s.skip).collect();
+    assert_eq!(skips, [&Skip::Needs { operation: "a".into() }, &Skip::Stopped]);
+    let cancelled = AtomicBool::new(true);
+    let options = Options { parallel: 2, on_failure: OnFailure::Continue, resume: false, cancelled: &cancelled };
+    let outcome = run(&plan, &twins.ports(), &options, &|_| {});
+    assert!(outcome.is_cancelled() && outcome.skipped.len() == 3, "{outcome:?}");
+}
+
+#[test]
+fn a_failure_tells_the_whole_chain_of_causes() {
+    let twins = Twins::new(ScriptedBuilder { fails: ["a".into()].into(), ..ScriptedBuilder::default() });
+    let (outcome, _) = twins.run(&plan(vec![build("a", &[])]), 1, OnFailure::Continue);
+    assert_eq!(outcome.failed[0].causes, ["RUN a: exit code 1"]);
+    assert_eq!(outcome.failed[0].subject.name, "a/dockerfile");
+}
+
+#[test]
+fn a_panic_in_a_port_ends_the_run_instead_of_hanging_it() {
+    let twins = Twins::new(ScriptedBuilder { panics: ["a".into()].into(), ..ScriptedBuilder::default() });
+    let plan = plan(vec![build("a", &[]), build("b", &["a"])]);
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| twins.run(&plan, 4, OnFailure::Continue)));
+    assert!(caught.is_err());
+}
+
+#[test]
+fn a_plan_with_a_cycle_or_an_unknown_need_ends() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    let plan = plan(vec![build("a", &["b"]), build("b", &["a"]), build("c", &["nowhere"])]);
+    let (outcome, _) = twins.run(&plan, 2, OnFailure::Continue);
+    let skips: Vec<&Skip> = outcome.skipped.iter().map(|s| &s.skip).collect();
+    assert_eq!(skips, [&Skip::Cycle, &Skip::Cycle, &Skip::Needs { operation: "nowhere".into() }]);
+}
+
+#[test]
+fn the_builder_says_how_many_builds_it_likes_at_once() {
+    let twins = Twins::new(ScriptedBuilder { at_once: 1, ..ScriptedBuilder::default() });
+    let names: Vec<String> = (0..40).map(|n| format!("s{n}")).collect();
+    let (outcome, _) = twins.run(&plan(names.iter().map(|n| build(n, &[])).collect()), 8, OnFailure::Continue);
+    assert_eq!(outcome.done.len(), 40);
+    assert_eq!(twins.builder.most.load(Ordering::SeqCst), 1);
+}
+
+/// Random graphs: the operations, in random order, with edges to earlier numbers, and who fails.
+fn graphs() -> impl Strategy<Value = (Vec<(usize, Vec<usize>)>, BTreeSet<usize>, usize)> {
+    (1usize..24).prop_flat_map(|n| {
+        let edges = proptest::collection::vec(proptest::collection::vec(0..n, 0..4), n);
+        let order = Just((0..n).collect::<Vec<_>>()).prop_shuffle();
+        let fails = proptest::collection::btree_set(0..n, 0..4);
+        (edges, order, fails, 1usize..5).prop_map(|(edges, order, fails, parallel)| {
+            let needs = |i: usize| edges[i].iter().copied().filter(|e| *e < i).collect::<Vec<_>>();
+            (order.into_iter().map(|i| (i, needs(i))).collect(), fails, parallel)
+        })
+    })
+}
+
+fn graph_plan(nodes: &[(usize, Vec<usize>)]) -> Plan {
+    let names = |list: &[usize]| list.iter().map(|n| format!("n{n}")).collect::<Vec<_>>();
+    let operations = nodes.iter().map(|(i, needs)| {
+        let needs = names(needs);
+        build(&format!("n{i}"), &needs.iter().map(String::as_str).collect::<Vec<_>>())
+    });
+    plan(operations.collect())
+}
+
+fn scripted(fails: &BTreeSet<usize>) -> Twins {
+    let fails = fails.iter().map(|n| format!("n{n}")).collect();
+    Twins::new(ScriptedBuilder { fails, at_once: 8, ..ScriptedBuilder::default() })
+}
+
+proptest! {
+    #[test]
+    fn no_operation_begins_before_what_it_needs_and_failures_skip_dependants(
+        (nodes, fails, parallel) in graphs(),
+    ) {
+        let plan = graph_plan(&nodes);
+        let (outcome, events) = scripted(&fails).run(&plan, parallel, OnFailure::Continue);
+        let mut done = BTreeSet::new();
+        for event in &events {
+            match event {
+                Event::Started(subject) => {
+                    let operation = plan.operations.iter().find(|o| o.id == subject.operation).unwrap();
+                    prop_assert!(operation.needs.iter().all(|n| done.contains(n)), "{} began too early", operation.id);
+                }
+                Event::Done { subject, .. } | Event::Reused(subject) => {
+                    done.insert(subject.operation.clone());
+                }
+                Event::Failed { .. } | Event::Skipped { .. } => {}
+            }
+        }
+        let lost: BTreeSet<String> = outcome.failed.iter().map(|f| f.subject.operation.clone())
+            .chain(outcome.skipped.iter().map(|s| s.subject.operation.clone())).collect();
+        prop_assert_eq!(lost.len() + outcome.done.len(), plan.operations.len());
+        for operation in &plan.operations {
+            let fails_itself = fails.iter().any(|n| operation.id == format!("n{n}"));
+            let needs_lost = operation.needs.iter().any(|n| lost.contains(n));
+            prop_assert_eq!(lost.contains(&operation.id), fails_itself || needs_lost);
+        }
+    }
+
+    #[test]
+    fn equal_twins_give_equal_outcomes((nodes, fails, parallel) in graphs()) {
+        let plan = graph_plan(&nodes);
+        let first = scripted(&fails).run(&plan, parallel, OnFailure::Continue).0;
+        let second = scripted(&fails).run(&plan, 1, OnFailure::Continue).0;
+        prop_assert_eq!(first, second);
+    }
+
+    #[test]
+    fn a_reloaded_plan_runs_to_the_same_events((nodes, fails, _) in graphs()) {
+        let plan = graph_plan(&nodes);
+        let reloaded: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
+        prop_assert_eq!(&reloaded, &plan);
+        let events = |plan: &Plan| scripted(&fails).run(plan, 1, OnFailure::Continue).1;
+        prop_assert_eq!(events(&plan), events(&reloaded));
+    }
+}

@@ -1,0 +1,152 @@
+//! One operation: one deed on one port.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::Ports;
+use super::guards::{Violation, first_violation, is_done};
+use super::target::{TargetError, TargetSession};
+use crate::digest::Sha224Digest;
+use crate::plan::{Operation, Work};
+use crate::ports::{BlobDigest, BuildContext, BuildError, Published, StoreError};
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// A guard does not hold any more.
+    #[error("the plan is stale")]
+    Stale(#[source] StaleGuard),
+    /// The plan holds something that is not a digest.
+    #[error("`{0}` is not a stage digest")]
+    NotADigest(String),
+    /// The last stage of an image is not in the store.
+    #[error("stage {0} is not in the store")]
+    NoStage(String),
+    /// The manifest of a Secret is sealed and was not opened.
+    #[error("the manifest of {0} is sealed")]
+    Sealed(String),
+    /// The plan writes resources, but there is no target.
+    #[error("there is no target to write {0} to")]
+    NoTarget(String),
+    /// The build failed.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The stage store failed.
+    #[error("use the stage store")]
+    Store(#[from] StoreError),
+    /// The target failed.
+    #[error("use the target")]
+    Target(#[from] TargetError),
+}
+
+/// A violated guard as the cause of an error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StaleGuard(pub Violation);
+
+/// What became of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// It was done.
+    Now,
+    /// It was found done.
+    Already,
+}
+
+/// What operations of one run hand to each other.
+pub(super) struct Workshop<'a> {
+    ports: Ports<'a>,
+    resume: bool,
+    /// Manifests of the stages this run built or found, by stage digest.
+    stages: Mutex<BTreeMap<String, BlobDigest>>,
+    session: Mutex<Option<Box<dyn TargetSession + 'a>>>,
+}
+
+impl<'a> Workshop<'a> {
+    pub(super) fn new(ports: Ports<'a>, resume: bool) -> Self {
+        Self { ports, resume, stages: Mutex::default(), session: Mutex::default() }
+    }
+
+    /// Carries out one operation.
+    pub(super) fn carry_out(&self, operation: &Operation) -> Result<Done, WorkError> {
+        if self.resume && is_done(operation, &self.ports)? {
+            return Ok(Done::Already);
+        }
+        if let Some(violation) = first_violation(operation, &self.ports)? {
+            return Err(WorkError::Stale(StaleGuard(violation)));
+        }
+        match &operation.work {
+            Work::BuildStage { digest, .. } => self.build(digest, &operation.work),
+            Work::TagImage { image, tag, stage_digest } => self.tag(image, tag, stage_digest),
+            Work::WriteResource { address, path, manifest, sealed } => {
+                let content = manifest.as_ref().or(sealed.reveal());
+                let content = content.ok_or_else(|| WorkError::Sealed(address.clone()))?;
+                self.in_target(address, |session| session.write(path, content.as_bytes()))
+            }
+            Work::DeleteResource { address, path } => self.in_target(address, |session| session.delete(path)),
+            Work::RecordRelease { release, revision, record } => {
+                self.in_target(release, |_| Ok(()))?;
+                let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+                session.map_or(Ok(()), |s| s.commit(release, *revision, record))?;
+                Ok(Done::Now)
+            }
+        }
+    }
+
+    fn build(&self, digest: &str, work: &Work) -> Result<Done, WorkError> {
+        let Work::BuildStage { request, annotations, .. } = work else { return Ok(Done::Already) };
+        let id = Sha224Digest::from_hex(digest).ok_or_else(|| WorkError::NotADigest(digest.to_owned()))?;
+        if let Some(stored) = self.ports.store.stages(&id)?.into_iter().next() {
+            self.remember(digest, stored.manifest);
+            return Ok(Done::Already);
+        }
+        let context = BuildContext { objects: self.ports.objects, store: self.ports.store };
+        let built = self.ports.builder.build(request, &context)?;
+        match self.ports.store.publish(&id, &built, annotations, self.ports.clock.now_ms())? {
+            Published::Stored(stored) => {
+                self.remember(digest, stored.manifest);
+                Ok(Done::Now)
+            }
+            Published::Existing(stored) => {
+                self.remember(digest, stored.manifest);
+                Ok(Done::Already)
+            }
+        }
+    }
+
+    fn tag(&self, image: &str, tag: &str, stage: &str) -> Result<Done, WorkError> {
+        let ours = self.stages.lock().unwrap_or_else(PoisonError::into_inner).get(stage).cloned();
+        let manifest = match ours {
+            Some(manifest) => manifest,
+            None => self.stored(stage)?,
+        };
+        self.ports.store.tag(tag, image, &manifest)?;
+        Ok(Done::Now)
+    }
+
+    fn stored(&self, stage: &str) -> Result<BlobDigest, WorkError> {
+        let id = Sha224Digest::from_hex(stage).ok_or_else(|| WorkError::NotADigest(stage.to_owned()))?;
+        let oldest = self.ports.store.stages(&id)?.into_iter().next();
+        oldest.map(|s| s.manifest).ok_or_else(|| WorkError::NoStage(stage.to_owned()))
+    }
+
+    fn remember(&self, digest: &str, manifest: BlobDigest) {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned(), manifest);
+    }
+
+    /// Acts within the one change of the target that this run makes; begins it at the first use.
+    fn in_target(
+        &self,
+        address: &str,
+        act: impl FnOnce(&mut dyn TargetSession) -> Result<(), TargetError>,
+    ) -> Result<Done, WorkError> {
+        let target = self.ports.target.ok_or_else(|| WorkError::NoTarget(address.to_owned()))?;
+        let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = match slot.take() {
+            Some(session) => session,
+            None => target.begin()?,
+        };
+        act(slot.insert(session).as_mut())?;
+        Ok(Done::Now)
+    }
+}
