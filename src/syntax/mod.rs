@@ -3,4 +3,5 @@
 //! What does not live here: evaluation of what was parsed (`eval`).
 
 pub mod dockerfile;
+pub mod gotemplate;
 pub mod yaml;
