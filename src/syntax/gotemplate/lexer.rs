@@ -516,7 +516,7 @@ mod tests {
         let lexed = lex(FileId(0), "a \n{{- 1 -}}\n b", Delims::default());
         let texts: Vec<_> =
             lexed.tokens.iter().filter(|t| t.kind == TokenKind::Text).map(|t| (t.start, t.end)).collect();
-        assert_eq!(texts, vec![(0, 1), (13, 14)]);
+        assert_eq!(texts, vec![(0, 1), (14, 15)]);
         assert!(!lexed.tokens.iter().any(|t| t.kind == TokenKind::Space));
     }
 
