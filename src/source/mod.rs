@@ -2,12 +2,13 @@
 //!
 //! What lives here: [`Sources`] (every text that was read, addressable by [`Span`]), [`Files`] (a
 //! read-only tree), [`MemoryObjects`] (an in-memory object store, also the overlay over another one) and
-//! [`filter_tree`]. What does not: reading a disk or a repository (`backend`).
+//! [`filter_tree`], and pattern languages over paths ([`glob`]). What does not: reading a disk or a repository (`backend`).
 //!
 //! The one idea: a project tree is a git tree, wherever it comes from. A file is named by the id that
 //! git would give it, so a work tree, a commit and a fixture with equal content have equal ids.
 
 mod filter;
+pub mod glob;
 mod objects;
 mod text;
 
