@@ -18,6 +18,7 @@ mod image_graph;
 mod image_spec;
 mod import;
 mod meta;
+pub mod slug;
 mod stapel_image;
 
 pub use docker_section::{CommandValue, DockerSection};
