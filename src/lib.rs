@@ -15,6 +15,7 @@ pub mod syntax;
 pub mod chart;
 pub mod config;
 pub mod stage;
+pub mod observed;
 // thought: pure functions over the model
 pub mod signature;
 pub mod plan;

@@ -102,8 +102,6 @@ pub struct Function {
     pub call: Native,
     /// One sentence, third person.
     pub doc: &'static str,
-    /// Two calls with equal arguments may differ: it reads the clock or randomness.
-    pub varies: bool,
 }
 
 impl Function {
@@ -115,12 +113,7 @@ impl Function {
         call: Native,
         doc: &'static str,
     ) -> Self {
-        Self { name, family, params, rest: None, call, doc, varies: false }
-    }
-
-    /// Marks a function of which two calls with equal arguments may differ.
-    pub const fn varying(self) -> Self {
-        Self { varies: true, ..self }
+        Self { name, family, params, rest: None, call, doc }
     }
 
     /// Describes a function that takes more arguments after `params`.
@@ -132,7 +125,7 @@ impl Function {
         call: Native,
         doc: &'static str,
     ) -> Self {
-        Self { name, family, params, rest: Some(rest), call, doc, varies: false }
+        Self { name, family, params, rest: Some(rest), call, doc }
     }
 }
 

@@ -9,7 +9,6 @@
 mod error;
 pub mod function;
 pub mod functions;
-pub mod json;
 pub mod jsonnet;
 pub mod origins;
 pub mod print;

@@ -6,17 +6,29 @@
 //! The one idea: apply decides nothing that planning could have decided. Whatever may change in between is
 //! written down as a [`Guard`].
 
+mod assemble;
+mod diff;
+mod images;
 mod model;
 mod operation;
 mod reason;
+mod release;
+mod risk;
 mod sensitive;
 
+pub use assemble::assemble;
+pub use diff::{diff, is_sensitive};
+pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};
 pub use model::{
     CleanupItem, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, ResourceAction, ResourcePlan,
     Restart, Risk, RiskLevel, StageAction, StagePlan, Summary,
 };
 pub use operation::{Guard, Operation, OperationId, Work};
 pub use reason::{FileChange, Reason};
+pub use release::{
+    ChartChanges, DesiredResource, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection, plan_release,
+    read_record, resource_path,
+};
 pub use sensitive::Sensitive;
 
 /// The version of the plan's JSON; additions only within a major.

@@ -5,6 +5,7 @@ use similar::{Algorithm, DiffTag, capture_diff_slices};
 use super::ingredient::{Ingredient, IngredientKind, Origin};
 use super::record::Record;
 use crate::source::{FilesError, Mode, ObjectId, Objects, Tree};
+use crate::stage::Filter;
 
 /// One ingredient that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,15 +57,16 @@ fn pair(removed: &[Ingredient], added: &[Ingredient], differences: &mut Vec<Diff
 /// An object is not in the repository (a shallow clone, or a build of uncommitted files).
 pub fn compare_trees(
     objects: &dyn Objects,
-    before: (&Origin, ObjectId),
-    after: (&Origin, ObjectId),
-    accepts: &dyn Fn(&Origin, &str, bool) -> bool,
+    before: &Origin,
+    after: &Origin,
 ) -> Result<Vec<(String, Option<(Mode, ObjectId)>, Option<(Mode, ObjectId)>)>, FilesError> {
     let mut found = Vec::new();
-    let old = locate(objects, before.0)?;
-    let new = locate(objects, after.0)?;
-    let walk = Walk { objects, before: before.0, after: after.0, accepts };
-    walk.entry(&after.0.path, old, new, &mut found)?;
+    let old = locate(objects, before)?;
+    let new = locate(objects, after)?;
+    let filter = |origin: &Origin| Filter::new(&origin.filter, &origin.path).unwrap_or(Filter::All);
+    let (filters, same) = ((filter(before), filter(after)), before.filter == after.filter);
+    let walk = Walk { objects, before: filters.0, after: filters.1, same_filters: same, prefix: &after.prefix };
+    walk.entry(&after.path, old, new, &mut found)?;
     Ok(found)
 }
 
@@ -84,9 +86,10 @@ fn locate(objects: &dyn Objects, origin: &Origin) -> Result<Found, FilesError> {
 
 struct Walk<'a> {
     objects: &'a dyn Objects,
-    before: &'a Origin,
-    after: &'a Origin,
-    accepts: &'a dyn Fn(&Origin, &str, bool) -> bool,
+    before: Filter,
+    after: Filter,
+    same_filters: bool,
+    prefix: &'a str,
 }
 
 impl Walk<'_> {
@@ -97,16 +100,14 @@ impl Walk<'_> {
         new: Found,
         found: &mut Vec<(String, Found, Found)>,
     ) -> Result<(), FilesError> {
-        if old == new && self.before.filter == self.after.filter {
+        if old == new && self.same_filters {
             return Ok(());
         }
         let directory = |f: Found| f.filter(|(mode, _)| *mode == Mode::Directory).map(|(_, id)| id);
-        let file = |f: Found, origin: &Origin| {
-            f.filter(|(mode, _)| *mode != Mode::Directory && (self.accepts)(origin, path, false))
-        };
-        let (old_file, new_file) = (file(old, self.before), file(new, self.after));
+        let file = |f: Found, filter: &Filter| f.filter(|(mode, _)| *mode != Mode::Directory && filter.takes(path));
+        let (old_file, new_file) = (file(old, &self.before), file(new, &self.after));
         if old_file != new_file {
-            let prefix = &self.after.prefix;
+            let prefix = self.prefix;
             let full = if prefix.is_empty() { path.to_owned() } else { format!("{prefix}/{path}") };
             found.push((full, old_file, new_file));
         }

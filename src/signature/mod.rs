@@ -22,10 +22,12 @@
 
 mod compare;
 mod ingredient;
+mod project;
 mod record;
 mod sign;
 
 pub use compare::{Difference, compare, compare_trees};
 pub use ingredient::{Ingredient, IngredientKind, Origin};
+pub use project::{Signatures, SignedImage, sign_image};
 pub use record::{ANNOTATION_COMMIT, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, Record, RecordError};
 pub use sign::{SignedStage, image_signature, ingredients, sign_stage};

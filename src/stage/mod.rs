@@ -7,10 +7,12 @@
 //! any machine with the same repository, makes the same image of it.
 
 mod build;
+mod filter;
 mod model;
 
 pub use build::{
     Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, Owner,
     Platform, RunStep, Step, TreeSource,
 };
+pub use filter::{Filter, TakeError, take};
 pub use model::{ImageStages, Stage};

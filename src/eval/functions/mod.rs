@@ -2,10 +2,7 @@
 
 use super::function::Function;
 
-pub mod encoding;
-pub mod json;
 mod logic;
-pub mod yaml;
 
 /// All tables that make up Helm's functions.
-pub static TABLES: &[&[Function]] = &[encoding::TABLE, json::TABLE, logic::TABLE, yaml::TABLE];
+pub static TABLES: &[&[Function]] = &[logic::TABLE];

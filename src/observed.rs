@@ -1,0 +1,110 @@
+//! Facts seen outside, and the questions that ask for them.
+//!
+//! What lives here: [`Question`] and [`Observed`]. What does not: asking (`exec::observe`). A planner that lacks
+//! a fact returns questions; they are answered in one round, and it is called again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::digest::Sha224Digest;
+
+/// A fact that a planner wants to know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// Which image stands under this content-based tag?
+    Image(String),
+    /// Which builds of this stage are stored?
+    Stages(Sha224Digest),
+    /// Which image of somebody else has this reference?
+    External(String),
+    /// Which image of this name was stored last?
+    Newest(String),
+    /// What is in the target for this release?
+    Release(String),
+}
+
+/// A stored image or stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFact {
+    /// Tag, stage id or reference.
+    pub tag: String,
+    /// Digest of its manifest.
+    pub manifest: String,
+    /// What was recorded with it.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What a target holds of a release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReleaseFact {
+    /// The record of the last apply; `None` when there is none.
+    pub record: Option<serde_json::Value>,
+    /// The resources, by the target's path.
+    pub resources: BTreeMap<String, String>,
+    /// Other things that are there and are not ours.
+    pub foreign: BTreeSet<String>,
+}
+
+/// The answers so far. A question without an entry was not asked yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Images by content-based tag.
+    pub images: BTreeMap<String, Option<StoredFact>>,
+    /// Builds of stages, oldest first.
+    pub stages: BTreeMap<Sha224Digest, Vec<StoredFact>>,
+    /// Images of others, by reference.
+    pub external: BTreeMap<String, Option<StoredFact>>,
+    /// The newest stored image of each name.
+    pub newest: BTreeMap<String, Option<StoredFact>>,
+    /// Releases.
+    pub releases: BTreeMap<String, ReleaseFact>,
+}
+
+/// Looks facts up, and notes the questions that have no answer yet.
+pub struct Asking<'a> {
+    observed: &'a Observed,
+    questions: BTreeSet<Question>,
+}
+
+impl<'a> Asking<'a> {
+    /// Starts with what is known.
+    pub fn new(observed: &'a Observed) -> Self {
+        Self { observed, questions: BTreeSet::new() }
+    }
+
+    /// Returns the image under a tag; `None` also while it is not known.
+    pub fn image(&mut self, tag: &str) -> Option<&'a StoredFact> {
+        self.look(self.observed.images.get(tag), || Question::Image(tag.to_owned()))?.as_ref()
+    }
+
+    /// Returns the stored builds of a stage, oldest first; none also while it is not known.
+    pub fn stages(&mut self, digest: Sha224Digest) -> &'a [StoredFact] {
+        self.look(self.observed.stages.get(&digest), || Question::Stages(digest)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns an image of somebody else; `None` also while it is not known.
+    pub fn external(&mut self, reference: &str) -> Option<&'a StoredFact> {
+        self.look(self.observed.external.get(reference), || Question::External(reference.to_owned()))?.as_ref()
+    }
+
+    /// Returns the newest image of a name; `None` also while it is not known.
+    pub fn newest(&mut self, name: &str) -> Option<&'a StoredFact> {
+        self.look(self.observed.newest.get(name), || Question::Newest(name.to_owned()))?.as_ref()
+    }
+
+    /// Returns what the target holds; `None` while it is not known.
+    pub fn release(&mut self, name: &str) -> Option<&'a ReleaseFact> {
+        self.look(self.observed.releases.get(name), || Question::Release(name.to_owned()))
+    }
+
+    fn look<T>(&mut self, known: Option<&'a T>, question: impl FnOnce() -> Question) -> Option<&'a T> {
+        if known.is_none() {
+            self.questions.insert(question());
+        }
+        known
+    }
+
+    /// Returns the questions that are open.
+    pub fn into_questions(self) -> Vec<Question> {
+        self.questions.into_iter().collect()
+    }
+}

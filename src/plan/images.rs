@@ -1,0 +1,369 @@
+//! Planning images: build or reuse, and why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::model::{ImageAction, ImagePlan, StageAction, StagePlan};
+use super::operation::{Guard, Operation, Work};
+use super::reason::{FileChange, Reason};
+use crate::digest::Sha224Digest;
+use crate::observed::{Asking, StoredFact};
+use crate::signature::{
+    ANNOTATION_COMMIT, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, Difference, Ingredient, IngredientKind, Record,
+    SignedImage, compare, compare_trees,
+};
+use crate::source::{Mode, ObjectId, Objects, Place};
+use crate::stage::{Base, BuildRequest, CopySource, ImageRef, Step};
+
+/// A reason names at most this many files; the rest is counted by the last one's line-less place.
+const FILES_NAMED: usize = 50;
+
+/// What the image planner needs besides the images.
+pub struct ImageContext<'a> {
+    /// The commit that is recorded with what is built.
+    pub commit: &'a str,
+    /// The repository, to compare files with older builds.
+    pub objects: &'a dyn Objects,
+    /// The tags of the last applied release, by image name.
+    pub previous: &'a BTreeMap<String, String>,
+    /// The images that are wanted; what they need is added.
+    pub wanted: &'a BTreeSet<String>,
+    /// Makes the reference that templates see out of a tag.
+    pub reference: &'a dyn Fn(&str) -> String,
+}
+
+/// The images' part of a plan.
+#[derive(Debug, Default)]
+pub struct ImageSection {
+    /// Every image, in build order.
+    pub images: Vec<ImagePlan>,
+    /// The stages of images that are built.
+    pub stages: Vec<StagePlan>,
+    /// What apply does for them.
+    pub operations: Vec<Operation>,
+}
+
+/// Plans all images; `images` is in build order. What is not known yet is asked for.
+pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &mut Asking<'_>) -> ImageSection {
+    let needed = needed_images(images, context, asking);
+    let mut section = ImageSection::default();
+    let mut built: BTreeMap<Sha224Digest, String> = BTreeMap::new();
+    let mut reasons: BTreeMap<String, Vec<Reason>> = BTreeMap::new();
+    for image in images {
+        let tag = image.signature.to_string();
+        let stored = asking.image(&tag);
+        let previous = previous_build(image, context, asking);
+        let previous_tag = previous.map(|p| p.tag.clone()).filter(|p| *p != tag);
+        let builds = stored.is_none() && needed.contains(&image.name);
+        let mut why = Vec::new();
+        if let Some(previous) = previous.filter(|p| p.tag != tag) {
+            why = differences(previous, image, &reasons, context.objects);
+        }
+        if builds {
+            plan_stages(image, context, asking, &mut built, &mut section);
+        }
+        if why.is_empty() {
+            why.push(match (stored, builds) {
+                (Some(_), _) => Reason::InStore { tag: tag.clone() },
+                (None, true) => Reason::NotInStore { tag: tag.clone() },
+                (None, false) => Reason::NotNeeded,
+            });
+        }
+        reasons.insert(image.name.clone(), why.clone());
+        section.images.push(ImagePlan {
+            name: image.name.clone(),
+            action: if builds { ImageAction::Build } else { ImageAction::Reuse },
+            previous_tag,
+            reference: (context.reference)(&tag),
+            tag,
+            is_final: image.is_final,
+            place: image.place.clone(),
+            reasons: why,
+        });
+    }
+    section
+}
+
+/// Returns the images without which a wanted image cannot be had: those wanted and absent, and what their builds use.
+fn needed_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &mut Asking<'_>) -> BTreeSet<String> {
+    let mut needed = context.wanted.clone();
+    for image in images.iter().rev() {
+        if needed.contains(&image.name) && asking.image(&image.signature.to_string()).is_none() {
+            needed.extend(image.uses.iter().map(|(name, _)| name.clone()));
+        }
+    }
+    needed
+}
+
+/// Returns the build to compare with: that of the last release, else the newest of the name.
+fn previous_build<'a>(
+    image: &SignedImage,
+    context: &ImageContext<'_>,
+    asking: &mut Asking<'a>,
+) -> Option<&'a StoredFact> {
+    let tag = image.signature.to_string();
+    match context.previous.get(&image.name) {
+        Some(previous) => asking.image(previous),
+        None if asking.image(&tag).is_some() => asking.image(&tag),
+        None => asking.newest(&image.name),
+    }
+}
+
+/// Plans the stages of an image that is built, and its operations.
+fn plan_stages(
+    image: &SignedImage,
+    context: &ImageContext<'_>,
+    asking: &mut Asking<'_>,
+    built: &mut BTreeMap<Sha224Digest, String>,
+    section: &mut ImageSection,
+) {
+    let stored: Vec<Option<&StoredFact>> =
+        image.stages.iter().map(|(_, signed)| asking.stages(signed.digest).first()).collect();
+    let reused = stored.iter().rposition(Option::is_some);
+    let mut last_operation: Option<String> = None;
+    let mut chain: Vec<&Ingredient> = Vec::new();
+    for (index, (stage, signed)) in image.stages.iter().enumerate() {
+        chain.extend(&signed.ingredients);
+        let found = stored.get(index).copied().flatten();
+        let reuse = reused.is_some_and(|last| index <= last);
+        section.stages.push(StagePlan {
+            image: image.name.clone(),
+            stage: stage.name.clone(),
+            digest: signed.digest.to_string(),
+            action: if reuse { StageAction::Reuse } else { StageAction::Build },
+            stage_id: found.filter(|_| reuse).map(|f| f.tag.clone()),
+            reasons: vec![match (found, reuse) {
+                (Some(f), true) => Reason::InStore { tag: f.tag.clone() },
+                (None, true) => Reason::NotNeeded,
+                (_, false) => Reason::NotInStore { tag: signed.digest.to_string() },
+            }],
+        });
+        if reuse {
+            continue;
+        }
+        if let Some(other) = built.get(&signed.digest) {
+            last_operation = Some(other.clone());
+            continue;
+        }
+        let id = format!("build:{}/{}", image.name, stage.name);
+        let mut guards = vec![Guard::StageAbsent { digest: signed.digest.to_string() }];
+        if index > 0 && reused == Some(index - 1) {
+            guards.extend(stored.get(index - 1).copied().flatten().map(present));
+        }
+        guards.extend(used_images(&stage.request).into_iter().filter_map(|used| used_guard(used, asking)));
+        let mut needs: BTreeSet<String> = last_operation.iter().cloned().collect();
+        needs.extend(used_images(&stage.request).into_iter().filter_map(|used| tag_operation(used, section)));
+        section.operations.push(Operation {
+            id: id.clone(),
+            needs: needs.into_iter().collect(),
+            guards,
+            work: Work::BuildStage {
+                image: image.name.clone(),
+                stage: stage.name.clone(),
+                digest: signed.digest.to_string(),
+                request: stage.request.clone(),
+                annotations: BTreeMap::from([
+                    (ANNOTATION_COMMIT.to_owned(), context.commit.to_owned()),
+                    (ANNOTATION_INGREDIENTS.to_owned(), Record::new(chain.iter().copied()).to_json()),
+                    (ANNOTATION_STAGE.to_owned(), stage.name.clone()),
+                ]),
+            },
+        });
+        built.insert(signed.digest, id.clone());
+        last_operation = Some(id);
+    }
+    let guards = match (&last_operation, stored.last().copied().flatten()) {
+        (None, Some(last)) => vec![present(last)],
+        _ => Vec::new(),
+    };
+    section.operations.push(Operation {
+        id: tag_id(&image.name),
+        needs: last_operation.into_iter().collect(),
+        guards,
+        work: Work::TagImage {
+            image: image.name.clone(),
+            tag: image.signature.to_string(),
+            stage_digest: image.stages.last().map(|(_, s)| s.digest.to_string()).unwrap_or_default(),
+        },
+    });
+}
+
+fn present(fact: &StoredFact) -> Guard {
+    Guard::ImagePresent { tag: fact.tag.clone(), manifest: fact.manifest.clone() }
+}
+
+fn tag_id(image: &str) -> String {
+    format!("tag:{image}")
+}
+
+/// Returns the images that a request reads, stages of the same chain left out.
+fn used_images(request: &BuildRequest) -> Vec<&ImageRef> {
+    let mut used = Vec::new();
+    for part in &request.parts {
+        if let Base::Image(image) = &part.base {
+            used.push(image);
+        }
+        for step in &part.steps {
+            let Step::Copy(copy) = step else { continue };
+            used.extend(copy.sources.iter().filter_map(|source| match source {
+                CopySource::Image { image, .. } => Some(image),
+                CopySource::Tree(_) | CopySource::Inline { .. } | CopySource::Part { .. } => None,
+            }));
+        }
+    }
+    used
+}
+
+fn used_guard(used: &ImageRef, asking: &mut Asking<'_>) -> Option<Guard> {
+    match used {
+        ImageRef::Project { signature, .. } => asking.image(&signature.to_string()).map(present),
+        ImageRef::External { reference } => asking.external(reference).map(present),
+        ImageRef::Stage { .. } => None,
+    }
+}
+
+fn tag_operation(used: &ImageRef, section: &ImageSection) -> Option<String> {
+    let ImageRef::Project { name, .. } = used else { return None };
+    let id = tag_id(name);
+    section.operations.iter().any(|o| o.id == id).then_some(id)
+}
+
+/// Returns the external references that a build needs and that the store does not have, with where they are used.
+pub fn missing_bases(images: &[SignedImage], plan: &ImageSection, asking: &mut Asking<'_>) -> Vec<(String, Place)> {
+    let mut missing = Vec::new();
+    for image in images {
+        let built: BTreeSet<&str> = plan.operations.iter().map(|o| o.id.as_str()).collect();
+        for (stage, _) in &image.stages {
+            if !built.contains(format!("build:{}/{}", image.name, stage.name).as_str()) {
+                continue;
+            }
+            for (index, part) in stage.request.parts.iter().enumerate() {
+                let places = stage.places.get(index).map_or(&[][..], Vec::as_slice);
+                let place = |n: usize| places.get(n).cloned().flatten().unwrap_or_else(|| image.place.clone());
+                if let Base::Image(ImageRef::External { reference }) = &part.base
+                    && asking.external(reference).is_none()
+                {
+                    missing.push((reference.clone(), place(0)));
+                }
+                for (n, step) in part.steps.iter().enumerate() {
+                    let Step::Copy(copy) = step else { continue };
+                    for source in &copy.sources {
+                        if let CopySource::Image { image: ImageRef::External { reference }, .. } = source
+                            && asking.external(reference).is_none()
+                        {
+                            missing.push((reference.clone(), place(n + 1)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
+/// Explains how an image differs from an older build of it.
+pub fn differences(
+    previous: &StoredFact,
+    image: &SignedImage,
+    reasons: &BTreeMap<String, Vec<Reason>>,
+    objects: &dyn Objects,
+) -> Vec<Reason> {
+    let Ok(before) = Record::from_annotations(&previous.annotations) else { return Vec::new() };
+    if before.is_empty() {
+        return Vec::new();
+    }
+    let after = Record::new(image.stages.iter().flat_map(|(_, signed)| &signed.ingredients));
+    let mut found: Vec<Reason> = Vec::new();
+    for difference in compare(&before, &after) {
+        for reason in explain(&difference, reasons, objects) {
+            if !found.contains(&reason) {
+                found.push(reason);
+            }
+        }
+    }
+    found
+}
+
+fn explain(difference: &Difference, reasons: &BTreeMap<String, Vec<Reason>>, objects: &dyn Objects) -> Vec<Reason> {
+    let Difference { before, after } = difference;
+    let Some(one) = after.as_ref().or(before.as_ref()) else { return Vec::new() };
+    let value = |i: &Option<Ingredient>| i.as_ref().map(|i| i.value.clone());
+    match one.kind {
+        IngredientKind::Content => content_reasons(before.as_ref(), after.as_ref(), objects),
+        IngredientKind::Image => vec![Reason::UsesImage {
+            image: one.key.clone(),
+            because: reasons.get(&one.key).cloned().unwrap_or_default(),
+        }],
+        IngredientKind::Base => vec![Reason::Base {
+            place: one.place.clone(),
+            before: value(before).unwrap_or_default(),
+            after: value(after).unwrap_or_default(),
+        }],
+        IngredientKind::Platform
+        | IngredientKind::CacheVersion
+        | IngredientKind::Argument
+        | IngredientKind::Instruction => vec![Reason::Setting {
+            key: if one.kind == IngredientKind::Argument { format!("argument {}", one.key) } else { one.key.clone() },
+            place: one.place.clone(),
+            before: value(before),
+            after: value(after),
+        }],
+    }
+}
+
+/// Names the files; falls back to the object ids where the older files are not in the repository any more.
+fn content_reasons(before: Option<&Ingredient>, after: Option<&Ingredient>, objects: &dyn Objects) -> Vec<Reason> {
+    let (Some(before), Some(after)) = (before, after) else {
+        // The instruction that brought the files in came or went: that is the reason.
+        return Vec::new();
+    };
+    let place = after.place.clone().unwrap_or_else(|| Place::file(after.key.clone()));
+    let fallback =
+        || vec![Reason::Content { place: place.clone(), before: before.value.clone(), after: after.value.clone() }];
+    let (Some(old), Some(new)) = (&before.origin, &after.origin) else { return fallback() };
+    match compare_trees(objects, old, new) {
+        Ok(files) if !files.is_empty() => {
+            let named = files.into_iter().take(FILES_NAMED);
+            named.map(|(path, old, new)| file_reason(path, old, new, objects)).collect()
+        }
+        Ok(_) | Err(_) => fallback(),
+    }
+}
+
+type Found = Option<(Mode, ObjectId)>;
+
+fn file_reason(path: String, old: Found, new: Found, objects: &dyn Objects) -> Reason {
+    let change = match (old, new) {
+        (None, _) => FileChange::Added,
+        (_, None) => FileChange::Removed,
+        (Some((_, a)), Some((_, b))) if a == b => FileChange::Mode,
+        _ => FileChange::Modified,
+    };
+    let mut place = Place::file(path);
+    if let (FileChange::Modified, Some((_, old)), Some((_, new))) = (change, old, new) {
+        (place.line, place.end_line) = changed_lines(objects, old, new);
+    }
+    Reason::File { place, change }
+}
+
+/// Texts longer than this are not compared line by line. Unit: bytes.
+const LONGEST_TEXT: usize = 1 << 20;
+
+/// Returns the first and the last changed line of the newer text; nothing for binary or very long files.
+fn changed_lines(objects: &dyn Objects, old: ObjectId, new: ObjectId) -> (Option<u32>, Option<u32>) {
+    let read = |id| objects.blob(id).ok().filter(|b| b.len() <= LONGEST_TEXT && !b.contains(&0));
+    let (Some(old), Some(new)) = (read(old), read(new)) else { return (None, None) };
+    let (old, new): (Vec<&[u8]>, Vec<&[u8]>) = (old.split(is_newline).collect(), new.split(is_newline).collect());
+    let same_start = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let rest = old.len().min(new.len()) - same_start;
+    let same_end = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
+    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let first = narrow(same_start + 1).min(narrow(new.len()));
+    let last = narrow(new.len() - same_end).max(first);
+    (Some(first), (last != first).then_some(last))
+}
+
+fn is_newline(byte: &u8) -> bool {
+    *byte == b'\n'
+}

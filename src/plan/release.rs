@@ -1,0 +1,384 @@
+//! Planning a release: what happens to every resource, and why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::diff::{diff, is_sensitive, redact};
+use super::model::{FieldChange, ImagePlan, ResourceAction, ResourcePlan};
+use super::operation::{Guard, Operation, Work};
+use super::reason::Reason;
+use super::risk::{immutable_fields, restart};
+use super::sensitive::Sensitive;
+use crate::digest::Sha224Digest;
+use crate::observed::ReleaseFact;
+use crate::source::Place;
+
+/// A resource as the project wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesiredResource {
+    /// API version.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace; `None` for cluster-scoped kinds.
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+    /// The manifest's text.
+    pub text: String,
+    /// The manifest's data.
+    pub data: Value,
+    /// The template that wrote it.
+    pub place: Option<Place>,
+}
+
+impl DesiredResource {
+    fn address(&self) -> String {
+        format!("{}/{}/{}", self.namespace.as_deref().unwrap_or("-"), self.kind, self.name)
+    }
+}
+
+/// What is recorded of an applied release.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    /// Version of this record.
+    pub version: u32,
+    /// The release.
+    pub release: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Counts applies, from 1.
+    pub revision: u64,
+    /// The project.
+    pub project: String,
+    /// The environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// The commit.
+    pub commit: String,
+    /// Object id of the project's tree; names the files that were read.
+    pub tree: String,
+    /// Tags of the images, by name.
+    pub images: BTreeMap<String, String>,
+    /// The resources, by path.
+    pub resources: BTreeMap<String, RecordedResource>,
+    /// SHA-224 of the values that were given besides the project's own files.
+    pub values: String,
+}
+
+/// What is recorded of an applied resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedResource {
+    /// See [`ResourcePlan::address`].
+    pub address: String,
+    /// SHA-224 of its text.
+    pub digest: String,
+}
+
+/// Where a changed value or chart file is, found by comparing the project with that of the last apply.
+#[derive(Clone, Debug, Default)]
+pub struct ChartChanges {
+    /// Files of the chart that changed.
+    pub files: Vec<Reason>,
+    /// Values that changed: key, place, before and after.
+    pub values: Vec<(String, Option<Place>, Value, Value)>,
+}
+
+/// What the release planner needs.
+pub struct ReleaseContext<'a> {
+    /// What will be recorded; revision and resources are filled in here.
+    pub record: ReleaseRecord,
+    /// What the target holds.
+    pub fact: &'a ReleaseFact,
+    /// The images of the same plan.
+    pub images: &'a [ImagePlan],
+    /// Changes of the chart since the last apply; asked for only when a resource changed.
+    pub changes: &'a dyn Fn() -> ChartChanges,
+    /// Reads the text of a live resource.
+    pub parse: &'a dyn Fn(&str) -> Option<Value>,
+    /// The operations that must be done before any resource is written.
+    pub after: Vec<String>,
+}
+
+/// The resources' part of a plan.
+#[derive(Debug, Default)]
+pub struct ReleaseSection {
+    /// Every resource: in the order of the manifests, then what is deleted.
+    pub resources: Vec<ResourcePlan>,
+    /// What apply does.
+    pub operations: Vec<Operation>,
+}
+
+/// Reads the record that an apply left; `None` when there is none or it is of a newer version.
+pub fn read_record(fact: &ReleaseFact) -> Option<ReleaseRecord> {
+    let record: ReleaseRecord = serde_json::from_value(fact.record.clone()?).ok()?;
+    (record.version == 1).then_some(record)
+}
+
+/// Plans the resources of a release.
+pub fn plan_release(desired: &[DesiredResource], context: ReleaseContext<'_>) -> ReleaseSection {
+    let previous = read_record(context.fact);
+    let mut section = ReleaseSection::default();
+    let mut record = ReleaseRecord { version: 1, ..context.record.clone() };
+    let mut written = BTreeSet::new();
+    let mut changes: Option<ChartChanges> = None;
+    for resource in desired {
+        let path = resource_path(resource, &record.namespace, &written);
+        let recorded = RecordedResource { address: resource.address(), digest: text_digest(&resource.text) };
+        record.resources.insert(path.clone(), recorded);
+        written.insert(path.clone());
+        let live = context.fact.resources.get(&path);
+        let mut plan = resource_plan(resource, live, previous.as_ref(), &path, &context);
+        if matches!(plan.action, ResourceAction::Update | ResourceAction::Replace) {
+            let changes = changes.get_or_insert_with(context.changes);
+            add_causes(&mut plan, context.images, changes);
+        }
+        if plan.action != ResourceAction::Noop {
+            section.operations.push(write_operation(resource, &path, live, &context.after));
+        }
+        section.resources.push(plan);
+    }
+    let gone = previous.iter().flat_map(|p| &p.resources).filter(|(path, _)| !written.contains(*path));
+    for (path, recorded) in gone {
+        let Some(live) = context.fact.resources.get(path) else { continue };
+        let plan = deleted(recorded, live, &context);
+        section.operations.push(Operation {
+            id: format!("delete:{path}"),
+            needs: context.after.clone(),
+            guards: vec![content_guard(path, Some(live))],
+            work: Work::DeleteResource { address: plan.address(), path: path.clone() },
+        });
+        section.resources.push(plan);
+    }
+    record_operation(record, previous.as_ref(), &context, &mut section);
+    section
+}
+
+/// Adds the operation that records the release, unless nothing at all is new.
+fn record_operation(
+    mut record: ReleaseRecord,
+    previous: Option<&ReleaseRecord>,
+    context: &ReleaseContext<'_>,
+    section: &mut ReleaseSection,
+) {
+    let revision = previous.map(|p| p.revision);
+    record.revision = revision.unwrap_or(0) + 1;
+    let unchanged = section.operations.is_empty()
+        && previous.is_some_and(|p| {
+            (&p.images, &p.resources, &p.values, &p.env, &p.namespace)
+                == (&record.images, &record.resources, &record.values, &record.env, &record.namespace)
+        });
+    if unchanged {
+        return;
+    }
+    let mut needs: Vec<String> = section.operations.iter().map(|o| o.id.clone()).collect();
+    needs.extend(context.after.iter().cloned());
+    section.operations.push(Operation {
+        id: format!("release:{}", record.release),
+        needs,
+        guards: vec![Guard::ReleaseRevision { release: record.release.clone(), revision }],
+        work: Work::RecordRelease {
+            release: record.release.clone(),
+            revision: record.revision,
+            record: serde_json::to_value(&record).expect("a record is plain data"),
+        },
+    });
+}
+
+/// Returns the path of a resource in the target: `kind-name.yaml`, in a folder for another namespace than the release's.
+pub fn resource_path(resource: &DesiredResource, namespace: &str, taken: &BTreeSet<String>) -> String {
+    let safe = |text: &str| -> String {
+        let keep = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
+        text.chars().map(|c| keep(c.to_ascii_lowercase())).collect()
+    };
+    let folder = match &resource.namespace {
+        Some(other) if other != namespace => format!("{}/", safe(other)),
+        _ => String::new(),
+    };
+    let stem = format!("{folder}{}-{}", safe(&resource.kind), safe(&resource.name));
+    let plain = format!("{stem}.yaml");
+    if !taken.contains(&plain) {
+        return plain;
+    }
+    // Two kinds of one name in different API groups.
+    let group = resource.api_version.split_once('/').map_or("core", |(group, _)| group);
+    let grouped = format!("{stem}.{}.yaml", safe(group));
+    if !taken.contains(&grouped) {
+        return grouped;
+    }
+    let numbered = (2..).map(|n: u32| format!("{stem}.{n}.yaml"));
+    numbered.into_iter().find(|p| !taken.contains(p)).unwrap_or(plain)
+}
+
+fn text_digest(text: &str) -> String {
+    Sha224Digest::of_bytes(text.as_bytes()).to_string()
+}
+
+fn content_guard(path: &str, live: Option<&String>) -> Guard {
+    Guard::ResourceContent { path: path.to_owned(), digest: live.map(|t| text_digest(t)) }
+}
+
+fn write_operation(resource: &DesiredResource, path: &str, live: Option<&String>, after: &[String]) -> Operation {
+    let secret = is_sensitive(&resource.kind);
+    Operation {
+        id: format!("write:{path}"),
+        needs: after.to_vec(),
+        guards: vec![content_guard(path, live)],
+        work: Work::WriteResource {
+            address: resource.address(),
+            path: path.to_owned(),
+            manifest: (!secret).then(|| resource.text.clone()),
+            sealed: if secret { Sensitive::new(resource.text.clone()) } else { Sensitive::default() },
+        },
+    }
+}
+
+fn resource_plan(
+    resource: &DesiredResource,
+    live: Option<&String>,
+    previous: Option<&ReleaseRecord>,
+    path: &str,
+    context: &ReleaseContext<'_>,
+) -> ResourcePlan {
+    let mut plan = ResourcePlan {
+        api_version: resource.api_version.clone(),
+        kind: resource.kind.clone(),
+        namespace: resource.namespace.clone(),
+        name: resource.name.clone(),
+        action: ResourceAction::Noop,
+        source: resource.place.clone(),
+        fields: Vec::new(),
+        replace_paths: Vec::new(),
+        drift: Vec::new(),
+        restart: None,
+        reasons: Vec::new(),
+    };
+    let Some(live) = live else {
+        plan.action = ResourceAction::Create;
+        plan.fields = diff(&Value::Null, &resource.data);
+        plan.reasons.push(Reason::NotInTarget);
+        redact(&plan.kind, &mut plan.fields);
+        return plan;
+    };
+    if *live == resource.text {
+        plan.reasons.push(Reason::Unchanged);
+        return plan;
+    }
+    plan.action = ResourceAction::Update;
+    let before = (context.parse)(live).unwrap_or(Value::Null);
+    plan.fields = diff(&before, &resource.data);
+    let recorded = previous.and_then(|p| p.resources.get(path));
+    let drifted = recorded.is_some_and(|r| r.digest != text_digest(live));
+    if drifted {
+        let paths = plan.fields.iter().map(|f| f.path.clone()).collect();
+        if recorded.is_some_and(|r| r.digest == text_digest(&resource.text)) {
+            plan.drift = plan.fields.clone();
+        }
+        plan.reasons.push(Reason::Drift { paths });
+    }
+    plan.replace_paths = immutable_fields(&plan.kind, &plan.fields);
+    if !plan.replace_paths.is_empty() {
+        plan.action = ResourceAction::Replace;
+        plan.reasons.extend(plan.replace_paths.iter().map(|p| Reason::ImmutableField { path: p.clone() }));
+    }
+    plan.restart = restart(&plan.kind, &resource.data, &plan.fields, plan.action);
+    redact(&plan.kind, &mut plan.fields);
+    redact(&plan.kind, &mut plan.drift);
+    plan
+}
+
+fn deleted(recorded: &RecordedResource, live: &str, context: &ReleaseContext<'_>) -> ResourcePlan {
+    let data = (context.parse)(live).unwrap_or(Value::Null);
+    let mut parts = recorded.address.splitn(3, '/').map(str::to_owned);
+    let mut part = || parts.next().unwrap_or_default();
+    let (namespace, kind, name) = (part(), part(), part());
+    let mut fields = diff(&data, &Value::Null);
+    redact(&kind, &mut fields);
+    ResourcePlan {
+        api_version: data.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        kind,
+        namespace: (namespace != "-").then_some(namespace),
+        name,
+        action: ResourceAction::Delete,
+        source: None,
+        fields,
+        replace_paths: Vec::new(),
+        drift: Vec::new(),
+        restart: None,
+        reasons: vec![Reason::NotDeclared],
+    }
+}
+
+/// Says why the fields of a resource changed: images first, then values, then files of the chart.
+fn add_causes(plan: &mut ResourcePlan, images: &[ImagePlan], changes: &ChartChanges) {
+    let mut explained = BTreeSet::new();
+    let mut causes = Vec::new();
+    for field in &plan.fields {
+        if let Some(reason) = image_cause(field, images) {
+            explained.insert(field.path.clone());
+            if !causes.contains(&reason) {
+                causes.push(reason);
+            }
+        }
+    }
+    let left: Vec<&FieldChange> = plan.fields.iter().filter(|f| !explained.contains(&f.path)).collect();
+    if left.is_empty() || plan.reasons.iter().any(|r| matches!(r, Reason::Drift { .. })) && plan.drift == plan.fields {
+        plan.reasons.splice(0..0, causes);
+        return;
+    }
+    for (key, place, before, after) in &changes.values {
+        if left.iter().any(|f| shows(&f.before, before) && shows(&f.after, after)) {
+            causes.push(Reason::Value {
+                place: place.clone(),
+                key: key.clone(),
+                before: before.clone(),
+                after: after.clone(),
+            });
+        }
+    }
+    let own = |reason: &&Reason| match (reason, &plan.source) {
+        (Reason::File { place, .. }, Some(source)) => place.file == source.file,
+        _ => false,
+    };
+    let mut files: Vec<Reason> = changes.files.iter().filter(own).cloned().collect();
+    if files.is_empty() && !causes.iter().any(|c| matches!(c, Reason::Value { .. })) {
+        // A template of its own did not change: a shared one, or the values, did.
+        files.clone_from(&changes.files);
+    }
+    causes.extend(files);
+    if let Some(source) = &plan.source {
+        let paths = left.iter().map(|f| f.path.clone()).collect();
+        causes.push(Reason::Template { place: source.clone(), paths });
+    }
+    plan.reasons.splice(0..0, causes);
+}
+
+fn image_cause(field: &FieldChange, images: &[ImagePlan]) -> Option<Reason> {
+    let text = field.after.as_str()?;
+    let image = images.iter().find(|i| text.contains(i.tag.as_str()))?;
+    let before = field.before.as_str().map(|b| b.rsplit([':', '@']).next().unwrap_or(b).to_owned());
+    Some(Reason::ImageTag {
+        path: field.path.clone(),
+        image: image.name.clone(),
+        before: before.filter(|b| *b != image.tag),
+        after: image.tag.clone(),
+        because: image.reasons.clone(),
+    })
+}
+
+/// Says whether a value can be what a field shows: equal, or equal as text, or a part of it.
+fn shows(field: &Value, value: &Value) -> bool {
+    let text = |v: &Value| match v {
+        Value::String(s) => s.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => v.to_string(),
+    };
+    match (field, value) {
+        (Value::Null, Value::Null) => true,
+        (Value::Null, _) | (_, Value::Null) => false,
+        _ => {
+            field == value || text(field) == text(value) || text(value).len() >= 3 && text(field).contains(&text(value))
+        }
+    }
+}
