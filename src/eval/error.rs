@@ -1,55 +1,123 @@
 //! Why a rendering stopped: structured, with the place, the calls that led there and the cause.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
 use crate::diag::{Diagnostic, TraceFrame, rules};
-use crate::source::Span;
+use crate::source::{Sources, Span};
 
 /// A failed rendering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderError {
     /// What is wrong, without the place: `nil pointer evaluating interface {}.x`.
     pub message: String,
-    /// The node that failed, as the template engine of Go would print it: `.Values.nope.x`.
-    pub node: String,
-    /// The template that was running: a path or the name of a `define`.
-    pub template: String,
-    /// The place.
-    pub span: Option<Span>,
     /// Whether the author of the template said it (`fail`, `required`).
     pub refused: bool,
-    /// The calls that led there, innermost first.
-    pub trace: Vec<TraceFrame>,
+    /// Where it happened and the calls that led there, innermost first.
+    pub levels: Vec<Level>,
+}
+
+/// A place in a running template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// The template that was running: a path or the name of a `define`.
+    pub template: Arc<str>,
+    /// The node, as Go would print it: `.Values.nope.x`.
+    pub node: String,
+    /// The node.
+    pub span: Span,
+    /// The offset that Go names for the node.
+    pub position: u32,
+    /// What this level did when a level below failed, in Go's words: `error calling include: `; empty innermost.
+    pub via: String,
 }
 
 impl RenderError {
-    /// Makes an error that knows no place yet.
+    /// Makes an error that knows no place.
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            node: String::new(),
-            template: String::new(),
-            span: None,
-            refused: false,
-            trace: Vec::new(),
-        }
+        Self { message: message.into(), refused: false, levels: Vec::new() }
     }
 
-    /// Returns the diagnostic that tells it.
+    /// Returns the diagnostic that tells it, with the calls as its trace.
     pub fn to_diagnostic(&self) -> Diagnostic {
-        let diagnostic = match self.span {
-            Some(span) => Diagnostic::at(&rules::TEMPLATE_ERROR, span, self.message.clone()),
-            None => Diagnostic::in_file(&rules::TEMPLATE_ERROR, self.template.clone(), self.message.clone()),
+        let mut levels = self.levels.iter();
+        let diagnostic = match levels.next() {
+            Some(level) => Diagnostic::at(&rules::TEMPLATE_ERROR, level.span, self.message.clone()),
+            None => Diagnostic::in_file(&rules::TEMPLATE_ERROR, "", self.message.clone()),
         };
-        diagnostic.traced(self.trace.iter().cloned())
+        diagnostic.traced(levels.map(|level| TraceFrame { span: level.span, text: level.node.clone() }))
+    }
+
+    /// Returns the words of Helm 3 for it.
+    pub fn helm_text(&self, sources: &Sources) -> String {
+        let place = |level: &Level| {
+            let file = sources.get(level.span.file);
+            let before = file.text().get(..level.position as usize).unwrap_or("");
+            let column = before.len() - before.rfind('\n').map_or(0, |n| n + 1);
+            format!("{}:{}:{column}", file.path(), before.matches('\n').count() + 1)
+        };
+        let mut out = String::new();
+        if self.refused {
+            let outermost = self.levels.last().map(place).unwrap_or_default();
+            return format!("execution error at ({outermost}): {}", self.message);
+        }
+        for level in self.levels.iter().rev() {
+            let (place, template) = (place(level), &level.template);
+            let _ = write!(out, "template: {place}: executing {template:?} at <{}>: {}", level.node, level.via);
+        }
+        out + &self.message
     }
 }
 
 impl std::fmt::Display for RenderError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.refused {
-            return write!(f, "{}", self.message);
+        match self.levels.first() {
+            Some(level) if !self.refused => {
+                write!(f, "in {:?} at <{}>: {}", level.template, level.node, self.message)
+            }
+            _ => write!(f, "{}", self.message),
         }
-        write!(f, "in {:?} at <{}>: {}", self.template, self.node, self.message)
     }
 }
 
 impl std::error::Error for RenderError {}
+
+/// Prints the source of a node as Go prints the node: one space between operands, none inside parentheses.
+pub(super) fn canonical(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut chars = source.chars();
+    let mut space = false;
+    while let Some(c) = chars.next() {
+        if c.is_ascii_whitespace() {
+            space = true;
+            continue;
+        }
+        let tight = out.is_empty() || out.ends_with('(') || matches!(c, ')' | ',');
+        if (space || c == '|' || out.ends_with('|')) && !tight {
+            out.push(' ');
+        }
+        space = false;
+        out.push(c);
+        if matches!(c, '"' | '`' | '\'') {
+            while let Some(inner) = chars.next() {
+                out.push(inner);
+                if inner == '\\' && c != '`' {
+                    out.extend(chars.next());
+                } else if inner == c {
+                    break;
+                }
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn nodes_are_printed_as_go_prints_them() {
+        assert_eq!(canonical("( a  \"x  y\"|b )"), "(a \"x  y\" | b)");
+    }
+}

@@ -9,13 +9,19 @@
 mod error;
 pub mod function;
 pub mod functions;
-pub mod jsonnet;
+mod objects;
 pub mod origins;
 pub mod print;
+mod program;
 mod run;
+mod set;
+mod stack;
 pub mod value;
 
-pub use error::RenderError;
+pub use error::{Level, RenderError};
 pub use function::{Args, Ctx, Family, FuncError, Function, FunctionSet, Param};
-pub use run::{Host, NoHost, RenderEnv};
+pub use origins::{Origin, OriginId, Origins};
+pub use run::{Host, MAX_OUTPUT, NO_VALUE, NoHost, RenderEnv, Rendered};
+pub use set::{Missing, SetOptions, TemplateSet};
+pub use stack::on_deep_stack;
 pub use value::{Dict, DictKind, Elem, Entry, List, Method, Object, ObjectRef, Str, Value};

@@ -151,3 +151,67 @@ pub fn write_exponent(out: &mut Vec<u8>, exponent: i32) {
     }
     uint(out, u64::from(exponent.unsigned_abs()));
 }
+
+/// Returns the text in double quotes as Go's `%q` writes it.
+pub fn quoted(text: &[u8]) -> String {
+    let mut out = Vec::new();
+    quote(&mut out, text, false);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Writes a text in double quotes as Go's `strconv.Quote` does; `ascii` escapes everything beyond ASCII.
+pub fn quote(out: &mut Vec<u8>, text: &[u8], ascii: bool) {
+    out.push(b'"');
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            quote_char(out, c, '"', ascii);
+        }
+        for byte in chunk.invalid() {
+            out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        }
+    }
+    out.push(b'"');
+}
+
+/// Writes a character inside quotes of the given kind.
+pub fn quote_char(out: &mut Vec<u8>, c: char, quote: char, ascii: bool) {
+    let simple = match c {
+        '\u{7}' => Some(b'a'),
+        '\u{8}' => Some(b'b'),
+        '\u{c}' => Some(b'f'),
+        '\n' => Some(b'n'),
+        '\r' => Some(b'r'),
+        '\t' => Some(b't'),
+        '\u{b}' => Some(b'v'),
+        '\\' => Some(b'\\'),
+        c if c == quote => Some(c as u8),
+        _ => None,
+    };
+    let code = u32::from(c);
+    if let Some(letter) = simple {
+        out.extend_from_slice(&[b'\\', letter]);
+    } else if c.is_ascii_graphic() || c == ' ' || (!c.is_ascii() && !ascii && is_print(c)) {
+        out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    } else if code < 0x20 || code == 0x7f {
+        out.extend_from_slice(format!("\\x{code:02x}").as_bytes());
+    } else if code < 0x10000 {
+        out.extend_from_slice(format!("\\u{code:04x}").as_bytes());
+    } else {
+        out.extend_from_slice(format!("\\U{code:08x}").as_bytes());
+    }
+}
+
+/// Says whether Go's `strconv.IsPrint` holds: letters, marks, numbers, punctuation, symbols and the ASCII space.
+pub fn is_print(c: char) -> bool {
+    // Rust's `escape_debug` escapes what is not printable by tables of the same kind; grapheme extenders, which it
+    // also escapes at the start of a text, are printable.
+    if c == ' ' {
+        return true;
+    }
+    if c.is_whitespace() || c.is_control() {
+        return false;
+    }
+    let mut text = ['a', c].iter().collect::<String>().escape_debug().to_string();
+    text.drain(..1);
+    !text.starts_with("\\u")
+}
