@@ -258,8 +258,8 @@ impl Parser<'_> {
         match self.kind {
             SetKind::Literal => {
                 self.at = self.text.len();
-                let text = self.text.get(start..).unwrap_or("").to_owned();
-                Ok(Tree::at(Data::String(text), self.span(start, self.at)))
+                let text = self.text.get(start..).unwrap_or("");
+                Ok(Tree::at(Data::String(text.into()), self.span(start, self.at)))
             }
             SetKind::Json => self.json(),
             SetKind::Typed | SetKind::String | SetKind::File => {
@@ -301,9 +301,10 @@ impl Parser<'_> {
                 let fault = |message| Fault { start, end, message, label: String::new(), hint: None };
                 let bytes = (self.read_file)(&text).map_err(fault)?;
                 let content = String::from_utf8(bytes);
-                Data::String(content.map_err(|_| fault(format!("the file `{text}` is not UTF-8 text")))?)
+                let content = content.map_err(|_| fault(format!("the file `{text}` is not UTF-8 text")))?;
+                Data::String(content.into())
             }
-            SetKind::String | SetKind::Literal | SetKind::Json => Data::String(text),
+            SetKind::String | SetKind::Literal | SetKind::Json => Data::String(text.into()),
         };
         Ok(Tree::at(data, self.span(start, end)))
     }
@@ -360,7 +361,7 @@ fn typed(text: String) -> Data {
     }
     match text.parse::<i64>() {
         Ok(number) if !text.starts_with('0') => Data::Int(number),
-        Ok(_) | Err(_) => Data::String(text),
+        Ok(_) | Err(_) => Data::String(text.into()),
     }
 }
 
@@ -370,8 +371,8 @@ fn lay(values: &mut TreeMap, assignment: Assignment) -> Result<(), String> {
     let mut steps = assignment.path.into_iter().peekable();
     let Some(Step::Key(first)) = steps.next() else { return Ok(()) };
     let mut path = first.clone();
-    let mut is_new = !values.contains_key(&first);
-    let mut at = values.entry(first).or_default();
+    let mut is_new = !values.contains_key(first.as_str());
+    let mut at = values.entry(first.into()).or_default();
     while let Some(step) = steps.next() {
         let blocked = |at: &Tree, wanted: &str, path: &str| {
             let place = if path.is_empty() { "the value" } else { path };
@@ -385,8 +386,8 @@ fn lay(values: &mut TreeMap, assignment: Assignment) -> Result<(), String> {
                 let kind = blocked(at, "a table", &path);
                 let map = at.as_map_mut().ok_or(kind)?;
                 path = format!("{path}.{key}");
-                is_new = !map.contains_key(&key);
-                at = map.entry(key).or_default();
+                is_new = !map.contains_key(key.as_str());
+                at = map.entry(key.into()).or_default();
             }
             Step::Index(index) => {
                 if is_new {

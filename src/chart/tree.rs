@@ -4,11 +4,13 @@
 //! idea: values are laid over each other here, once, as plain data; the evaluator gets them only at the end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::source::Span;
+use crate::syntax::yaml;
 
 /// A map of values; ordered by key bytes, as everything that is hashed, compared or shown.
-pub type TreeMap = BTreeMap<String, Tree>;
+pub type TreeMap = BTreeMap<Arc<str>, Tree>;
 
 /// A value and where it was written.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +34,7 @@ pub enum Data {
     /// A number; every number of a file is one.
     Float(f64),
     /// A text.
-    String(String),
+    String(Arc<str>),
     /// A list.
     List(Vec<Tree>),
     /// A table.
@@ -111,10 +113,30 @@ impl Tree {
             Data::Int(i) => (*i).into(),
             Data::Float(f) if f.fract() == 0.0 && f.abs() < 9_007_199_254_740_992.0 => (*f as i64).into(),
             Data::Float(f) => (*f).into(),
-            Data::String(s) => s.as_str().into(),
+            Data::String(s) => (**s).into(),
             Data::List(list) => list.iter().map(Self::to_json).collect(),
-            Data::Map(map) => map.iter().map(|(k, v)| (k.clone(), v.to_json())).collect(),
+            Data::Map(map) => map.iter().map(|(k, v)| (k.to_string(), v.to_json())).collect(),
         }
+    }
+
+    /// Converts a YAML node as Helm reads values: every number is a float, every string is shared.
+    pub fn from_node(node: &yaml::Node) -> Self {
+        let data = match &node.data {
+            yaml::Data::Null => Data::Null,
+            yaml::Data::Bool(b) => Data::Bool(*b),
+            yaml::Data::Int(n) => Data::Float(*n as f64),
+            yaml::Data::Uint(n) => Data::Float(*n as f64),
+            yaml::Data::Float(n) => Data::Float(*n),
+            yaml::Data::String(text) => Data::String(text.clone()),
+            yaml::Data::Sequence(items) => Data::List(items.iter().map(Self::from_node).collect()),
+            yaml::Data::Mapping(mapping) => Data::Map(Self::map_of(mapping)),
+        };
+        Self { data, span: Some(node.span) }
+    }
+
+    /// Converts the entries of a YAML mapping.
+    pub fn map_of(mapping: &yaml::Mapping) -> TreeMap {
+        mapping.iter().map(|e| (e.name.clone(), Self::from_node(&e.value))).collect()
     }
 
     /// Converts from JSON, every number a float as Helm has it; every node gets the same place.
@@ -123,10 +145,10 @@ impl Tree {
             serde_json::Value::Null => Data::Null,
             serde_json::Value::Bool(b) => Data::Bool(*b),
             serde_json::Value::Number(n) => Data::Float(n.as_f64().unwrap_or(f64::NAN)),
-            serde_json::Value::String(s) => Data::String(s.clone()),
+            serde_json::Value::String(s) => Data::String(s.as_str().into()),
             serde_json::Value::Array(list) => Data::List(list.iter().map(|v| Self::from_json(v, span)).collect()),
             serde_json::Value::Object(map) => {
-                Data::Map(map.iter().map(|(k, v)| (k.clone(), Self::from_json(v, span))).collect())
+                Data::Map(map.iter().map(|(k, v)| (k.as_str().into(), Self::from_json(v, span))).collect())
             }
         };
         Self { data, span }
@@ -141,13 +163,13 @@ impl From<Data> for Tree {
 
 impl From<&str> for Tree {
     fn from(text: &str) -> Self {
-        Self::from(Data::String(text.to_owned()))
+        Self::from(Data::String(text.into()))
     }
 }
 
 impl From<String> for Tree {
     fn from(text: String) -> Self {
-        Self::from(Data::String(text))
+        Self::from(Data::String(text.into()))
     }
 }
 
@@ -165,6 +187,6 @@ impl From<TreeMap> for Tree {
 
 impl<const N: usize> From<[(&str, Tree); N]> for Tree {
     fn from(entries: [(&str, Tree); N]) -> Self {
-        Self::from(entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<TreeMap>())
+        Self::from(entries.into_iter().map(|(k, v)| (k.into(), v)).collect::<TreeMap>())
     }
 }
