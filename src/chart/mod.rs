@@ -2,6 +2,10 @@
 
 pub mod constraint;
 pub mod globs;
+mod load;
+pub mod metadata;
 pub mod strvals;
 pub mod tree;
 pub mod values;
+
+pub use load::{Chart, ChartFile, LoadOptions, load, load_archive};

@@ -27,6 +27,11 @@ rules! {
     // config
     UNKNOWN_KEY, "unknown-key", Error, "a section has a key that it does not know";
     // chart
+    CHART_METADATA, "chart-metadata", Error, "a Chart.yaml is missing or wrong";
+    CHART_UNKNOWN_KEY, "chart-unknown-key", Warning, "a Chart.yaml has a key that Helm does not know";
+    CHART_FILES, "chart-files", Error, "the files of a chart cannot be taken";
+    CHART_ARCHIVE, "chart-archive", Error, "a chart archive is damaged or unsafe";
+    VALUES_FILE, "values-file", Error, "a file of values is no mapping";
     VALUES_ARGUMENT, "values-argument", Error, "a `--set` argument cannot be read";
     VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";
     // stage

@@ -1,0 +1,541 @@
+//! Loads charts: from a tree of files or from an archive, with all their subcharts.
+//!
+//! What lives here: the folder layout, `.helmignore`, archives and their limits. What does not: which subcharts
+//! are switched on (`dependencies`) and values (`values`).
+//!
+//! The one idea: a folder and an archive are both a list of named files; a chart is made of such a list, and the
+//! files below `charts/NAME/` are again such a list.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use crate::diag::rules::{CHART_ARCHIVE, CHART_FILES, CHART_METADATA, VALUES_FILE};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::source::{FileId, Files, FilesError, Mode, Sources};
+use crate::syntax::yaml::{self, Node};
+
+use super::globs::IgnoreRules;
+use super::metadata::Metadata;
+use super::tree::{Tree, TreeMap};
+
+/// The largest file of a chart. Unit: bytes. Source: Helm's default.
+const MAX_FILE: u64 = 5 << 20;
+/// The largest sum of the files of an archive. Unit: bytes. Source: Helm's default.
+const MAX_ARCHIVE: u64 = 100 << 20;
+/// How many files a chart may have.
+const MAX_FILES: usize = 100_000;
+/// How deep subcharts may nest.
+const MAX_NESTING: usize = 20;
+
+/// A chart as loaded, its subcharts included.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// What Chart.yaml says.
+    pub metadata: Metadata,
+    /// What values.yaml says.
+    pub values: Tree,
+    /// values.schema.json.
+    pub schema: Option<ChartFile>,
+    /// The files below `templates/`, named from the chart's folder.
+    pub templates: Arc<[ChartFile]>,
+    /// The files that `.Files` shows, by name.
+    pub files: Arc<[ChartFile]>,
+    /// The charts below `charts/`.
+    pub subcharts: Vec<Chart>,
+    /// The folder or archive, as diagnostics show it.
+    pub place: String,
+}
+
+/// A file of a chart.
+#[derive(Clone, Debug)]
+pub struct ChartFile {
+    /// The name, from the chart's folder.
+    pub name: String,
+    /// The content.
+    pub bytes: Arc<[u8]>,
+    /// The registered text, for templates and what else is parsed.
+    pub source: Option<FileId>,
+}
+
+/// What is taken when a chart does not say it itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// In a project Chart.yaml may be missing or incomplete; this is then its name.
+    pub project_name: Option<String>,
+    /// Replaces `appVersion`.
+    pub app_version: Option<String>,
+}
+
+impl Chart {
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.metadata.name
+    }
+
+    /// Returns the file of that name among those `.Files` shows.
+    pub fn file(&self, name: &str) -> Option<&ChartFile> {
+        self.files.iter().find(|f| f.name == name)
+    }
+
+    /// Returns the files below `crds/` of this chart that hold manifests.
+    pub fn crds(&self) -> impl Iterator<Item = &ChartFile> {
+        let is_manifest = |name: &str| [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
+        self.files.iter().filter(move |f| f.name.starts_with("crds/") && is_manifest(&f.name))
+    }
+}
+
+/// Loads the chart in the folder `path` of `files`; faults go to `diagnostics`.
+///
+/// `None` when there is no chart to go on with. Source: Helm 3.20, folder charts.
+pub fn load(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    files: &Files,
+    path: &str,
+    options: &LoadOptions,
+) -> Option<Chart> {
+    let mut loader = Loader { diagnostics, sources };
+    let raw = loader.folder(files, path)?;
+    let mut chart = loader.chart(raw, path, Some(options), 0)?;
+    if let Some(version) = &options.app_version {
+        chart.metadata.app_version.clone_from(version);
+    }
+    Some(chart)
+}
+
+/// Loads a chart from the bytes of an archive (`.tgz`); `name` is shown in diagnostics.
+pub fn load_archive(diagnostics: &mut Diagnostics, sources: &Sources, name: &str, bytes: &[u8]) -> Option<Chart> {
+    let mut loader = Loader { diagnostics, sources };
+    let raw = loader.archive(name, bytes)?;
+    loader.chart(raw, name, None, 0)
+}
+
+type Raw = BTreeMap<String, Arc<[u8]>>;
+
+struct Loader<'a> {
+    diagnostics: &'a mut Diagnostics,
+    sources: &'a Sources,
+}
+
+impl Loader<'_> {
+    fn fault(&mut self, path: &str, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::in_file(&CHART_FILES, path, message));
+    }
+
+    /// Lists the files of a folder, links followed, ignored ones left out.
+    fn folder(&mut self, files: &Files, path: &str) -> Option<Raw> {
+        let path = path.trim_matches('/');
+        let text = files.read(&join(path, ".helmignore")).ok();
+        let (rules, faults) = IgnoreRules::parse(&text.as_deref().map(String::from_utf8_lossy).unwrap_or_default());
+        if let (false, Some(text)) = (faults.is_empty(), &text) {
+            let file = self.sources.add(join(path, ".helmignore"), String::from_utf8_lossy(text));
+            for fault in faults {
+                let span = crate::source::Span::new(file, fault.start, fault.end);
+                self.diagnostics.push(Diagnostic::at(&CHART_FILES, span, fault.message));
+            }
+        }
+        let mut found = Raw::new();
+        match self.walk(files, path, "", &rules, &mut found, 0) {
+            Ok(()) => Some(found),
+            Err(error) => {
+                self.fault(path, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn walk(
+        &mut self,
+        files: &Files,
+        root: &str,
+        below: &str,
+        rules: &IgnoreRules,
+        found: &mut Raw,
+        depth: usize,
+    ) -> Result<(), FilesError> {
+        let here = join(root, below);
+        let Some((_, entry)) = files.resolve(&here)? else { return Ok(()) };
+        if depth > 50 || found.len() > MAX_FILES {
+            self.fault(&here, "the chart has too many files or folders, or a link leads in a circle");
+            return Ok(());
+        }
+        for item in files.objects().tree(entry.id)?.entries() {
+            let name = join(below, &item.name);
+            let full = join(root, &name);
+            let mode = match item.mode {
+                Mode::Symlink => match files.resolve(&full)? {
+                    Some((_, target)) => target.mode,
+                    None => {
+                        self.fault(&full, "the symbolic link leads to nothing");
+                        continue;
+                    }
+                },
+                mode @ (Mode::File | Mode::Executable | Mode::Directory | Mode::Submodule) => mode,
+            };
+            let is_directory = mode == Mode::Directory;
+            if mode == Mode::Submodule || rules.ignores(&name, is_directory) {
+                continue;
+            }
+            if is_directory {
+                self.walk(files, root, &name, rules, found, depth + 1)?;
+                continue;
+            }
+            let bytes = files.read(&full)?;
+            if bytes.len() as u64 > MAX_FILE {
+                self.fault(&full, format!("the file is larger than {MAX_FILE} bytes"));
+                continue;
+            }
+            found.insert(name, without_mark(bytes));
+        }
+        Ok(())
+    }
+
+    /// Lists the files of an archive; its top folder is taken off.
+    fn archive(&mut self, place: &str, bytes: &[u8]) -> Option<Raw> {
+        match unpack(bytes) {
+            Ok(files) if files.is_empty() => {
+                self.diagnostics.push(Diagnostic::in_file(&CHART_ARCHIVE, place, "the archive has no files"));
+                None
+            }
+            Ok(files) => Some(files),
+            Err(message) => {
+                self.diagnostics.push(Diagnostic::in_file(&CHART_ARCHIVE, place, message));
+                None
+            }
+        }
+    }
+
+    fn chart(&mut self, raw: Raw, place: &str, options: Option<&LoadOptions>, nesting: usize) -> Option<Chart> {
+        let mut metadata = Metadata::default();
+        let project = options.and_then(|o| o.project_name.as_deref());
+        match (raw.get("Chart.yaml"), project) {
+            (Some(bytes), _) => {
+                let node = self.yaml(&join(place, "Chart.yaml"), bytes)?;
+                metadata.read(self.diagnostics, &node);
+            }
+            (None, Some(_)) => {}
+            (None, None) => {
+                self.diagnostics.push(Diagnostic::in_file(&CHART_METADATA, place, "Chart.yaml file is missing"));
+                return None;
+            }
+        }
+        if let Some(name) = project {
+            set_if_empty(&mut metadata.api_version, "v2");
+            set_if_empty(&mut metadata.name, name);
+            set_if_empty(&mut metadata.version, "1.0.0");
+        }
+        set_if_empty(&mut metadata.api_version, "v1");
+        let mut parts = Parts { metadata, ..Parts::default() };
+        for (name, bytes) in raw {
+            self.sort_in(&mut parts, place, name, bytes);
+        }
+        let before = self.diagnostics.as_slice().len();
+        parts.metadata.check(self.diagnostics, &join(place, "Chart.yaml"));
+        let failed = self.diagnostics.as_slice().iter().skip(before).next().is_some();
+        let mut subcharts = Vec::new();
+        for (name, files) in parts.subcharts {
+            subcharts.extend(self.subchart(&join(place, "charts"), &name, files, nesting));
+        }
+        if failed {
+            return None;
+        }
+        Some(Chart {
+            metadata: parts.metadata,
+            values: parts.values,
+            schema: parts.schema,
+            templates: parts.templates.into(),
+            files: parts.files.into(),
+            subcharts,
+            place: place.to_owned(),
+        })
+    }
+
+    fn sort_in(&mut self, parts: &mut Parts, place: &str, name: String, bytes: Arc<[u8]>) {
+        let shown = join(place, &name);
+        let v1 = parts.metadata.api_version == "v1";
+        match name.as_str() {
+            "Chart.yaml" | "Chart.lock" => {}
+            "values.yaml" => parts.values = self.values(&shown, &bytes).map(Tree::from).unwrap_or_default(),
+            "values.schema.json" => {
+                let source = Some(self.sources.add(shown, String::from_utf8_lossy(&bytes)));
+                parts.schema = Some(ChartFile { name, bytes, source });
+            }
+            "requirements.yaml" => {
+                if let Some(node) = self.yaml(&shown, &bytes) {
+                    parts.metadata.read(self.diagnostics, &node);
+                }
+                if v1 {
+                    parts.files.push(ChartFile { name, bytes, source: None });
+                }
+            }
+            "requirements.lock" => {
+                if v1 {
+                    parts.files.push(ChartFile { name, bytes, source: None });
+                }
+            }
+            _ if name.starts_with("templates/") => {
+                let source = Some(self.sources.add(shown, String::from_utf8_lossy(&bytes)));
+                parts.templates.push(ChartFile { name, bytes, source });
+            }
+            _ => match name.strip_prefix("charts/") {
+                Some(below) if !below.ends_with(".prov") => {
+                    let top = below.split('/').next().unwrap_or(below).to_owned();
+                    parts.subcharts.entry(top).or_default().insert(below.to_owned(), bytes);
+                }
+                Some(_) | None => parts.files.push(ChartFile { name, bytes, source: None }),
+            },
+        }
+    }
+
+    fn subchart(&mut self, place: &str, name: &str, files: Raw, nesting: usize) -> Option<Chart> {
+        let shown = join(place, name);
+        if name.starts_with(['_', '.']) {
+            return None;
+        }
+        if nesting >= MAX_NESTING {
+            self.fault(&shown, format!("subcharts nest deeper than {MAX_NESTING} levels"));
+            return None;
+        }
+        if let (true, Some(bytes)) = (name.ends_with(".tgz"), files.get(name)) {
+            let raw = self.archive(&shown, bytes)?;
+            return self.chart(raw, &shown, None, nesting + 1);
+        }
+        if files.contains_key(name) {
+            let message = "a loose file in charts/ is ignored here, but Helm refuses the whole chart";
+            let mut diagnostic = Diagnostic::in_file(&CHART_FILES, shown, message);
+            diagnostic.severity = crate::diag::Severity::Warning;
+            self.diagnostics.push(diagnostic);
+            return None;
+        }
+        let inner = |(path, bytes): (String, Arc<[u8]>)| Some((path.split_once('/')?.1.to_owned(), bytes));
+        self.chart(files.into_iter().filter_map(inner).collect(), &shown, None, nesting + 1)
+    }
+
+    fn yaml(&mut self, shown: &str, bytes: &[u8]) -> Option<Node> {
+        parse_yaml(self.diagnostics, self.sources, shown, bytes).1
+    }
+
+    fn values(&mut self, shown: &str, bytes: &[u8]) -> Option<TreeMap> {
+        values_of_text(self.diagnostics, self.sources, shown, bytes)
+    }
+}
+
+/// The parts of a chart, while its files are sorted in.
+#[derive(Default)]
+struct Parts {
+    metadata: Metadata,
+    values: Tree,
+    schema: Option<ChartFile>,
+    templates: Vec<ChartFile>,
+    files: Vec<ChartFile>,
+    subcharts: BTreeMap<String, Raw>,
+}
+
+fn parse_yaml(diagnostics: &mut Diagnostics, sources: &Sources, shown: &str, bytes: &[u8]) -> (FileId, Option<Node>) {
+    let text = yaml::text_of_bytes(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned());
+    let file = sources.add(shown, text);
+    let before = diagnostics.as_slice().len();
+    let node = yaml::parse_documents(diagnostics, sources, file, yaml::Options::HELM).into_iter().next();
+    let failed = diagnostics.as_slice().iter().skip(before).any(|d| d.severity == crate::diag::Severity::Error);
+    let empty = Node::null(crate::source::Span::new(file, 0, 0));
+    (file, if failed { None } else { Some(node.unwrap_or(empty)) })
+}
+
+/// Reads a file of values; faults go to `diagnostics` and give `None`. An empty file is an empty table.
+pub(super) fn values_of_text(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    shown: &str,
+    bytes: &[u8],
+) -> Option<TreeMap> {
+    let node = parse_yaml(diagnostics, sources, shown, bytes).1?;
+    match &node.data {
+        yaml::Data::Null => Some(TreeMap::new()),
+        yaml::Data::Mapping(mapping) => Some(Tree::map_of(mapping)),
+        yaml::Data::Bool(_)
+        | yaml::Data::Int(_)
+        | yaml::Data::Uint(_)
+        | yaml::Data::Float(_)
+        | yaml::Data::String(_)
+        | yaml::Data::Sequence(_) => {
+            let message = format!("values must be a mapping, not a {}", node.kind());
+            diagnostics.push(Diagnostic::at(&VALUES_FILE, node.span, message));
+            None
+        }
+    }
+}
+
+fn set_if_empty(field: &mut String, value: &str) {
+    if field.is_empty() {
+        value.clone_into(field);
+    }
+}
+
+fn join(folder: &str, name: &str) -> String {
+    match (folder, name) {
+        ("" | ".", name) => name.to_owned(),
+        (folder, "") => folder.to_owned(),
+        (folder, name) => format!("{folder}/{name}"),
+    }
+}
+
+/// Takes the byte-order mark off.
+fn without_mark(bytes: Arc<[u8]>) -> Arc<[u8]> {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").map(Arc::from).unwrap_or(bytes)
+}
+
+fn unpack(bytes: &[u8]) -> Result<Raw, String> {
+    let plain = flate2::read::MultiGzDecoder::new(bytes).take(MAX_ARCHIVE + (16 << 20));
+    let mut archive = tar::Archive::new(plain);
+    let mut files = Raw::new();
+    let mut total = 0;
+    let damaged = |e: std::io::Error| format!("the archive cannot be read: {e}");
+    for entry in archive.entries().map_err(damaged)? {
+        let entry = entry.map_err(damaged)?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
+            continue;
+        }
+        if !kind.is_file() && !kind.is_contiguous() {
+            return Err(format!("`{path}` in the archive is a link or a special file"));
+        }
+        let name = name_in_archive(&path)?;
+        let mut content = Vec::new();
+        entry.take(MAX_FILE + 1).read_to_end(&mut content).map_err(damaged)?;
+        total += content.len() as u64;
+        if content.len() as u64 > MAX_FILE {
+            return Err(format!("`{path}` in the archive is larger than {MAX_FILE} bytes"));
+        }
+        if total > MAX_ARCHIVE || files.len() >= MAX_FILES {
+            return Err(format!("the archive holds more than {MAX_ARCHIVE} bytes or {MAX_FILES} files"));
+        }
+        files.insert(name, without_mark(content.into()));
+    }
+    Ok(files)
+}
+
+/// Takes the top folder off and refuses what leads out.
+fn name_in_archive(path: &str) -> Result<String, String> {
+    let path = path.replace('\\', "/");
+    let Some((top, rest)) = path.split_once('/') else {
+        if path == "Chart.yaml" {
+            return Err("Chart.yaml is not in a folder of the archive".to_owned());
+        }
+        return Err(format!("`{path}` in the archive is in no folder"));
+    };
+    let drive = rest.as_bytes().get(1) == Some(&b':');
+    if path.starts_with('/') || rest.starts_with('/') || drive {
+        return Err(format!("`{path}` in the archive is an absolute path"));
+    }
+    if top == ".." || rest.split('/').any(|part| part == "..") {
+        return Err(format!("`{path}` in the archive leads out of the chart"));
+    }
+    let parts: Vec<&str> = rest.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
+    if parts.is_empty() {
+        return Err(format!("`{path}` in the archive has no name"));
+    }
+    Ok(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::MemoryObjects;
+
+    fn load_files(files: &[(&'static str, &'static str)], project: Option<&str>) -> (Option<Chart>, Vec<String>) {
+        let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
+        let files = MemoryObjects::files(files.iter().copied());
+        let options = LoadOptions { project_name: project.map(str::to_owned), app_version: None };
+        let chart = load(&mut diagnostics, &sources, &files, "c", &options);
+        (chart, diagnostics.as_slice().iter().map(|d| d.message.clone()).collect())
+    }
+
+    const META: &str = "apiVersion: v2\nname: c\nversion: 1.0.0\n";
+
+    fn names(files: &[ChartFile]) -> Vec<&str> {
+        files.iter().map(|f| f.name.as_str()).collect()
+    }
+
+    #[test]
+    fn files_go_to_their_places() {
+        let (chart, faults) = load_files(
+            &[
+                ("c/Chart.yaml", META),
+                ("c/values.yaml", "a: 1"),
+                ("c/.helmignore", "*.bak\n"),
+                ("c/templates/a.yaml", ""),
+                ("c/templates/a.bak", ""),
+                ("c/templates/.x", ""),
+                ("c/crds/x.yaml", ""),
+                ("c/README.md", ""),
+                ("c/charts/sub/Chart.yaml", "apiVersion: v1\nname: sub\nversion: 1.0.0"),
+                ("c/charts/sub/requirements.yaml", "dependencies: []"),
+                ("c/charts/.hidden/x", ""),
+                ("c/charts/loose.md", ""),
+            ],
+            None,
+        );
+        let chart = chart.unwrap();
+        assert_eq!(names(&chart.templates), ["templates/a.yaml"]);
+        assert_eq!(names(&chart.files), [".helmignore", "README.md", "crds/x.yaml"]);
+        assert_eq!(chart.crds().count(), 1);
+        assert_eq!(names(&chart.subcharts[0].files), ["requirements.yaml"]);
+        assert_eq!(faults, ["a loose file in charts/ is ignored here, but Helm refuses the whole chart"]);
+    }
+
+    #[test]
+    fn a_project_needs_no_chart_file() {
+        let (chart, faults) = load_files(&[("c/templates/a.yaml", "")], Some("shop"));
+        let metadata = chart.unwrap().metadata;
+        assert_eq!((metadata.name.as_str(), metadata.version.as_str()), ("shop", "1.0.0"));
+        assert_eq!((metadata.api_version.as_str(), faults.len()), ("v2", 0));
+        assert_eq!(load_files(&[("c/templates/a.yaml", "")], None).1, ["Chart.yaml file is missing"]);
+        assert_eq!(
+            load_files(&[("c/Chart.yaml", META), ("c/values.yaml", "- 1")], None).1,
+            ["values must be a mapping, not a list"]
+        );
+    }
+
+    fn archive(entries: &[(&str, &str, tar::EntryType)]) -> Vec<u8> {
+        let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut builder = tar::Builder::new(gz);
+        for (path, text, kind) in entries {
+            let mut header = tar::Header::new_ustar();
+            let name = &mut header.as_old_mut().name;
+            name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            builder.append(&header, text.as_bytes()).unwrap();
+        }
+        builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn archives_are_read_and_bad_ones_refused() {
+        let file = tar::EntryType::Regular;
+        let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
+        let good = archive(&[("c/Chart.yaml", META, file), ("c/templates/a.yaml", "x", file)]);
+        let chart = load_archive(&mut diagnostics, &sources, "c.tgz", &good).unwrap();
+        assert_eq!((names(&chart.templates), diagnostics.is_empty()), (vec!["templates/a.yaml"], true));
+        let bad = [
+            (archive(&[("c/../../x", "", file)]), "leads out"),
+            (archive(&[("c//etc/x", "", file)]), "absolute"),
+            (archive(&[("/c/x", "", file)]), "absolute"),
+            (archive(&[("Chart.yaml", META, file)]), "not in a folder"),
+            (archive(&[("c/x", "", tar::EntryType::Symlink)]), "link"),
+            (archive(&[]), "no files"),
+            (b"junk".to_vec(), "cannot be read"),
+            (archive(&[("c/x", &"a".repeat(6 << 20), file)]), "larger than"),
+        ];
+        for (bytes, word) in bad {
+            let mut diagnostics = Diagnostics::new();
+            assert!(load_archive(&mut diagnostics, &sources, "c.tgz", &bytes).is_none());
+            let message = &diagnostics.as_slice()[0].message;
+            assert!(message.contains(word), "{message} / {word}");
+        }
+    }
+}
