@@ -4,8 +4,18 @@
 //! what the value should have been. The one idea: a report is a pure function of its value and a [`Look`].
 
 pub mod diagnostics;
+mod plan_document;
+mod plan_json;
+mod plan_text;
+mod plan_words;
+#[cfg(test)]
+pub(crate) mod fixture;
 #[cfg(test)]
 pub(crate) mod golden;
+
+pub use plan_document::{Forge, plan_comment, plan_html, plan_markdown};
+pub use plan_json::{plan_json, plan_schema};
+pub use plan_text::plan_text;
 
 /// How text is drawn for one reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,204 @@
+//! The plan as Markdown, as a comment on a pull or merge request, and as one HTML file.
+//!
+//! The templates are in `templates/`; what they say is [`View`]. A comment has a size limit: details are left out
+//! from the end, risks and tables never.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+use serde::Serialize;
+
+use super::plan_words::{FieldView, View};
+use crate::plan::Plan;
+
+const MARKDOWN: &str = include_str!("templates/plan.md.j2");
+const HTML: &str = include_str!("templates/plan.html.j2");
+
+/// Where a comment is posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forge {
+    /// GitHub: 65,536 characters.
+    GitHub,
+    /// GitLab: 1,000,000 characters.
+    GitLab,
+}
+
+impl Forge {
+    /// Unit: bytes; below the documented limit, which counts characters.
+    fn limit(self) -> usize {
+        match self {
+            Self::GitHub => 60_000,
+            Self::GitLab => 900_000,
+        }
+    }
+}
+
+/// Returns the plan as Markdown.
+pub fn plan_markdown(plan: &Plan) -> String {
+    markdown(plan, usize::MAX)
+}
+
+/// Returns the plan as a comment that fits the forge; a hidden marker in it names project, environment and release.
+pub fn plan_comment(plan: &Plan, forge: Forge) -> String {
+    let whole = markdown(plan, usize::MAX);
+    if whole.len() <= forge.limit() {
+        return whole;
+    }
+    // The largest number of details that fits; each step renders once.
+    let (mut fits, mut too_many) = (0, plan.resources.len() + 1);
+    while fits + 1 < too_many {
+        let middle = usize::midpoint(fits, too_many);
+        if markdown(plan, middle).len() <= forge.limit() {
+            fits = middle;
+        } else {
+            too_many = middle;
+        }
+    }
+    capped(markdown(plan, fits), forge.limit())
+}
+
+/// Returns the plan as one HTML file without references to others.
+pub fn plan_html(plan: &Plan) -> String {
+    render("plan.html", HTML, plan, usize::MAX)
+}
+
+fn markdown(plan: &Plan, details: usize) -> String {
+    render("plan.md", MARKDOWN, plan, details)
+}
+
+/// The last resort, when tables alone are too long: whole lines, and a word about it.
+fn capped(mut text: String, limit: usize) -> String {
+    const NOTE: &str = "\n\nThe plan is too long for a comment; the rest is left out.\n";
+    if text.len() > limit {
+        let at = text.floor_char_boundary(limit.saturating_sub(NOTE.len()));
+        let end = text.get(..at).and_then(|t| t.rfind('\n')).unwrap_or(at);
+        text.truncate(end);
+        text += NOTE;
+    }
+    text
+}
+
+/// A resource with its fields as the text of a diff.
+#[derive(Serialize)]
+struct Detail {
+    address: String,
+    diff: String,
+    fence: String,
+}
+
+fn render(name: &str, template: &str, plan: &Plan, details: usize) -> String {
+    let view = View::of(plan, false);
+    let diffs: Vec<Detail> = view.resources.iter().filter(|r| !r.fields.is_empty()).map(detail).collect();
+    let hidden = diffs.len().saturating_sub(details);
+    let inputs = &plan.inputs;
+    let name_of = |part: &Option<String>| part.clone().unwrap_or_else(|| "-".into());
+    let marker = format!("{}/{}/{}", plan.project, name_of(&inputs.env), name_of(&inputs.release));
+    let diffs = Value::from(Serde(diffs.iter().take(details).collect::<Vec<_>>()));
+    let view = Value::from(Serde(&view));
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
+    environment.set_syntax(syntax.expect("the delimiters are the usual ones"));
+    environment.set_auto_escape_callback(
+        |name| {
+            if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
+        },
+    );
+    environment.add_filter("md", |text: String| escape_markdown(&text));
+    environment.add_filter("code", |text: String| code_span(&text));
+    let marker = marker.replace("--", "- -");
+    environment
+        .render_named_str(name, template, context! { plan => view, diffs, hidden, marker })
+        .expect("the templates are ours and speak of the view's fields")
+}
+
+fn detail(resource: &super::plan_words::ResourceView) -> Detail {
+    let diff: String = resource.fields.iter().map(field_diff).collect();
+    let longest = diff.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    Detail { address: resource.address.clone(), diff, fence: "`".repeat(longest.max(2) + 1) }
+}
+
+fn field_diff(field: &FieldView) -> String {
+    let note = if field.replaces { "  # forces replacement" } else { "" };
+    let path = &field.path;
+    if !field.diff.is_empty() {
+        let lines: String = field.diff.iter().map(|l| format!("{l}\n")).collect();
+        return format!("@@ {path} @@{note}\n{lines}");
+    }
+    let line = |sign: char, value: &Option<String>| {
+        value.as_ref().map(|v| format!("{sign} {path}: {v}{note}\n")).unwrap_or_default()
+    };
+    match field.sign {
+        '~' if field.before.is_none() => line('!', &field.after),
+        '-' if field.before.is_none() => line('-', &field.after),
+        _ => line('-', &field.before) + &line('+', &field.after),
+    }
+}
+
+/// Nothing in a user's text acts as markup, mentions somebody or links an issue.
+fn escape_markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' => out.extend(['\\', c]),
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '&' => out += "&amp;",
+            // A zero-width space after it breaks the reference and stays invisible.
+            '@' | '#' | '!' => out.extend([c, '\u{200b}']),
+            '\n' | '\r' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn code_span(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    let pad = if longest > 0 { " " } else { "" };
+    format!("{fence}{pad}{}{pad}{fence}", text.replace('|', "\\|").replace(['\n', '\r'], " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::super::golden::check;
+    use super::*;
+
+    #[test]
+    fn a_plan_is_a_page_of_markdown() {
+        check("plan.md", &plan_markdown(&fixture::shop()));
+        check("plan-empty.md", &plan_markdown(&fixture::unchanged()));
+    }
+
+    #[test]
+    fn a_plan_is_one_html_file() {
+        check("plan.html", &plan_html(&fixture::shop()));
+    }
+
+    #[test]
+    fn a_comment_fits_the_forge_and_closes_what_it_opens() {
+        let mut plan = fixture::shop();
+        let long = plan.resources[0].clone();
+        for n in 0..2_000 {
+            let mut copy = long.clone();
+            copy.name = format!("db-{n}");
+            plan.resources.push(copy);
+        }
+        for forge in [Forge::GitHub, Forge::GitLab] {
+            let comment = plan_comment(&plan, forge);
+            assert!(comment.len() <= forge.limit(), "{}", comment.len());
+            assert_eq!(comment.matches("<details>").count(), comment.matches("</details>").count());
+        }
+        assert!(
+            plan_comment(&fixture::shop(), Forge::GitHub).contains("<!-- stagewright-plan: shop/production/shop -->")
+        );
+    }
+
+    #[test]
+    fn text_in_a_comment_is_no_markup() {
+        assert_eq!(escape_markdown("@you <b>*#1"), "@\u{200b}you &lt;b&gt;\\*#\u{200b}1");
+        assert_eq!(code_span("a`b"), "`` a`b ``");
+    }
+}
