@@ -102,6 +102,8 @@ pub struct Function {
     pub call: Native,
     /// One sentence, third person.
     pub doc: &'static str,
+    /// Two calls with equal arguments may differ: it reads the clock or randomness.
+    pub varies: bool,
 }
 
 impl Function {
@@ -113,7 +115,12 @@ impl Function {
         call: Native,
         doc: &'static str,
     ) -> Self {
-        Self { name, family, params, rest: None, call, doc }
+        Self { name, family, params, rest: None, call, doc, varies: false }
+    }
+
+    /// Marks a function of which two calls with equal arguments may differ.
+    pub const fn varying(self) -> Self {
+        Self { varies: true, ..self }
     }
 
     /// Describes a function that takes more arguments after `params`.
@@ -125,7 +132,7 @@ impl Function {
         call: Native,
         doc: &'static str,
     ) -> Self {
-        Self { name, family, params, rest: Some(rest), call, doc }
+        Self { name, family, params, rest: Some(rest), call, doc, varies: false }
     }
 }
 

@@ -9,6 +9,8 @@
 mod error;
 pub mod function;
 pub mod functions;
+pub mod json;
+pub mod jsonnet;
 mod objects;
 pub mod origins;
 pub mod print;

@@ -2,7 +2,10 @@
 
 use super::function::Function;
 
+pub mod encoding;
+pub mod json;
 mod logic;
+pub mod yaml;
 
 /// All tables that make up Helm's functions.
-pub static TABLES: &[&[Function]] = &[logic::TABLE];
+pub static TABLES: &[&[Function]] = &[encoding::TABLE, json::TABLE, logic::TABLE, yaml::TABLE];

@@ -67,6 +67,11 @@ impl Writer {
         }
     }
 
+    /// Returns the layout that is written.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
     /// Ends the document and returns its text, which ends in a line break.
     ///
     /// # Errors
