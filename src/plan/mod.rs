@@ -14,6 +14,7 @@ mod operation;
 mod reason;
 mod release;
 mod risk;
+pub mod saved;
 mod sensitive;
 
 pub use assemble::assemble;
