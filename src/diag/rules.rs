@@ -35,5 +35,15 @@ rules! {
     VALUES_ARGUMENT, "values-argument", Error, "a `--set` argument cannot be read";
     VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";
     // stage
+    COPY_SOURCE_NOT_FOUND, "copy-source-not-found", Error, "a COPY or ADD names a file that the build context does not have";
+    COPY_SOURCE_MATCHES_NOTHING, "copy-source-matches-nothing", Warning, "a wildcard of a COPY or ADD matches no file";
+    COPY_DESTINATION, "copy-destination", Error, "a COPY or ADD of several sources has a destination that is no directory";
+    MALFORMED_PATTERN, "malformed-pattern", Error, "a pattern over paths cannot be read";
+    GIT_MAPPING_EMPTY, "git-mapping-empty", Error, "a git mapping matches no committed file";
+    NOT_YET, "not-yet", Error, "the configuration asks for something that does not work yet";
+    NEEDS_COMMANDS, "needs-commands", Warning, "an image needs a builder that runs commands";
+    BASE_NOT_IN_STORE, "base-not-in-store", Error, "a base image is not in the stage store";
+    REPOSITORY_UNREADABLE, "repository-unreadable", Error, "an object of the repository cannot be read";
+    INSTRUCTION_ARGUMENT, "instruction-argument", Error, "an argument of a Dockerfile instruction is not valid";
     // plan
 }

@@ -3,7 +3,9 @@
 use super::ingredient::{Ingredient, IngredientKind, Origin};
 use crate::digest::{Hasher, Sha224Digest};
 use crate::source::Place;
-use crate::stage::{Base, BuildPart, BuildRequest, CopySource, CopyStep, ImageRef, Stage, Step, TreeSource};
+use crate::stage::{
+    Base, BuildPart, BuildRequest, CopySource, CopyStep, ImageRef, RunStep, Stage, Step, TreeSource, show_base_env,
+};
 
 /// A stage with its ingredients and its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +45,8 @@ pub fn ingredients(stage: &Stage) -> Vec<Ingredient> {
     if stage.is_first {
         list.push(plain(IngredientKind::Platform, "platform", stage.request.platform.to_string(), None));
     }
-    if let Some((version, place)) = &stage.cache_version {
-        list.push(plain(IngredientKind::CacheVersion, "cacheVersion", version.clone(), Some(place.clone())));
+    for (key, version, place) in &stage.cache_versions {
+        list.push(plain(IngredientKind::CacheVersion, key, version.clone(), Some(place.clone())));
     }
     for (index, part) in stage.request.parts.iter().enumerate() {
         let places = stage.places.get(index).map_or(&[][..], Vec::as_slice);
@@ -83,12 +85,19 @@ fn part_ingredients(
         let place = places.get(index + 1).cloned().flatten();
         match step {
             Step::Copy(copy) => copy_ingredients(copy, stage, place.as_ref(), list),
-            Step::Run(run) => list.push(Ingredient {
-                detail: json(run),
-                ..plain(IngredientKind::Instruction, "instruction", run.created_by.clone(), place)
-            }),
+            Step::Run(run) => {
+                let bare = RunStep { inputs: Vec::new(), ..run.clone() };
+                list.push(Ingredient {
+                    detail: json(&bare),
+                    ..plain(IngredientKind::Instruction, "instruction", run.created_by.clone(), place.clone())
+                });
+                list.extend(run.inputs.iter().map(|tree| content_ingredient(tree, stage, place.as_ref())));
+            }
             Step::Config(change) => {
-                list.push(plain(IngredientKind::Instruction, "instruction", change.to_string(), place));
+                let text = change.to_string();
+                let shown = show_base_env(&text);
+                let detail = if shown == text { String::new() } else { text };
+                list.push(Ingredient { detail, ..plain(IngredientKind::Instruction, "instruction", shown, place) });
             }
         }
     }

@@ -227,6 +227,35 @@ pub struct RunStep {
     pub shell: bool,
     /// Arguments and environment that only this command sees.
     pub environment: BTreeMap<String, String>,
+    /// Files of the repository that it sees or that decide when it runs again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<TreeSource>,
+}
+
+/// Wraps the name of a variable of the base image that is not known before the build.
+const BASE_ENV_MARK: char = '\u{0}';
+
+/// Returns the text that stands for a variable of the base image until the build resolves it.
+pub fn base_env(name: &str) -> String {
+    format!("{BASE_ENV_MARK}{name}{BASE_ENV_MARK}")
+}
+
+/// Replaces what [`base_env`] wrote; `lookup` knows the environment of the base image.
+pub fn resolve_base_env(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
+    let mut resolved = String::with_capacity(text.len());
+    for (index, part) in text.split(BASE_ENV_MARK).enumerate() {
+        if index % 2 == 0 {
+            resolved.push_str(part);
+        } else {
+            resolved.push_str(&lookup(part).unwrap_or_default());
+        }
+    }
+    resolved
+}
+
+/// Shows a text that may stand for variables of the base image, for people.
+pub fn show_base_env(text: &str) -> String {
+    resolve_base_env(text, &|name| Some(format!("${{{name}}}")))
 }
 
 /// A change of the image configuration.

@@ -7,12 +7,18 @@
 //! any machine with the same repository, makes the same image of it.
 
 mod build;
+mod content;
+mod dockerfile;
 mod filter;
+mod image;
+mod image_spec;
 mod model;
+mod stapel;
 
 pub use build::{
     Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, Owner,
-    Platform, RunStep, Step, TreeSource,
+    Platform, RunStep, Step, TreeSource, base_env, resolve_base_env, show_base_env,
 };
 pub use filter::{Filter, TakeError, take};
+pub use image::{ImageInputs, UsedImage, image_stages};
 pub use model::{ImageStages, Stage};

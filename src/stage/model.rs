@@ -12,8 +12,8 @@ pub struct Stage {
     pub name: String,
     /// Whether it is the first of its image.
     pub is_first: bool,
-    /// The cache version that enters here, and where it is set.
-    pub cache_version: Option<(String, Place)>,
+    /// The cache versions that enter here: key, value and place.
+    pub cache_versions: Vec<(String, String, Place)>,
     /// What to build. The base of a later stage is the stage before it.
     pub request: BuildRequest,
     /// For each part, the place of its base and then those of its steps.
@@ -22,8 +22,8 @@ pub struct Stage {
     pub argument_places: BTreeMap<String, Place>,
     /// Path in the repository of each tree that sources are relative to.
     pub prefixes: BTreeMap<ObjectId, String>,
-    /// The instructions that run a command: what a builder without commands cannot build.
-    pub commands: Vec<Place>,
+    /// What a builder that runs no commands and opens no connections cannot do, and where it stands.
+    pub commands: Vec<(String, Place)>,
 }
 
 /// An image as a chain of stages.

@@ -1,0 +1,137 @@
+//! Finding content: the files of the repository that an instruction or a mapping brings in.
+
+use std::sync::Arc;
+
+use super::build::{FilterSpec, TreeSource};
+use super::filter::{TakeError, take};
+use crate::diag::{Diagnostic, Diagnostics, did_you_mean, rules};
+use crate::source::glob::{CopySources, clean_path};
+use crate::source::{Files, FilesError, MemoryObjects, Mode, ObjectId, Objects, PathFilter, Span, Verdict};
+
+/// A tree of files that sources are relative to.
+pub struct Context<'a> {
+    /// Overlay in which filtered trees are kept.
+    pub store: &'a Arc<MemoryObjects>,
+    /// The tree.
+    pub root: ObjectId,
+    /// Lines of its `.dockerignore`.
+    pub ignore: &'a [String],
+}
+
+/// Finds the files that one source of a COPY or ADD names; what is wrong is reported at `span`.
+pub fn copy_source(
+    diagnostics: &mut Diagnostics,
+    context: &Context<'_>,
+    pattern: &str,
+    exclude: &[String],
+    span: Span,
+) -> Vec<TreeSource> {
+    match find(context, pattern, exclude) {
+        Ok(found) if !found.is_empty() => found,
+        Ok(_) if is_pattern(pattern) => {
+            let message = format!("`{pattern}` matches no file of the build context");
+            diagnostics.push(Diagnostic::at(&rules::COPY_SOURCE_MATCHES_NOTHING, span, message));
+            Vec::new()
+        }
+        Ok(_) if clean_path(&format!("/{pattern}")).trim_matches('/').is_empty() => Vec::new(),
+        Ok(_) => {
+            diagnostics.push(missing(context, pattern, span));
+            Vec::new()
+        }
+        Err(error) => {
+            report_take(diagnostics, &error, span);
+            Vec::new()
+        }
+    }
+}
+
+/// Reports why files could not be taken.
+pub fn report_take(diagnostics: &mut Diagnostics, error: &TakeError, span: Span) {
+    let rule = match error {
+        TakeError::Pattern(_) => &rules::MALFORMED_PATTERN,
+        TakeError::Files(_) => &rules::REPOSITORY_UNREADABLE,
+    };
+    diagnostics.push(Diagnostic::at(rule, span, error.to_string()));
+}
+
+fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '[', '\\'])
+}
+
+fn find(context: &Context<'_>, pattern: &str, exclude: &[String]) -> Result<Vec<TreeSource>, TakeError> {
+    let clean = clean_path(&format!("/{pattern}"));
+    let clean = clean.trim_start_matches('/');
+    let mut found = Vec::new();
+    for path in candidates(context, clean)? {
+        let filter = if context.ignore.is_empty() && exclude.is_empty() {
+            FilterSpec::All
+        } else {
+            FilterSpec::Dockerignore { patterns: context.ignore.to_vec(), exclude: exclude.to_vec() }
+        };
+        if let Some((mode, id)) = take(context.store, context.root, &path, &filter)? {
+            found.push(TreeSource { root: context.root, path, filter, id, mode });
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the paths that a source names, links followed inside the context.
+fn candidates(context: &Context<'_>, clean: &str) -> Result<Vec<String>, TakeError> {
+    let objects: Arc<dyn Objects> = context.store.clone();
+    let files = Files::new(objects, context.root);
+    let mut paths = Vec::new();
+    if is_pattern(clean) {
+        let matcher = CopySources::new([clean])?;
+        matches(context, &matcher, context.root, "", &mut paths)?;
+    } else {
+        paths.push(clean.to_owned());
+    }
+    let mut real = Vec::new();
+    for path in paths {
+        match files.resolve(&path) {
+            Ok(Some((path, _))) => real.push(path),
+            Ok(None) | Err(FilesError::Link { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(real)
+}
+
+fn matches(
+    context: &Context<'_>,
+    matcher: &CopySources,
+    tree: ObjectId,
+    prefix: &str,
+    paths: &mut Vec<String>,
+) -> Result<(), FilesError> {
+    for entry in context.store.tree(tree)?.entries() {
+        let path = if prefix.is_empty() { entry.name.to_string() } else { format!("{prefix}/{}", entry.name) };
+        match matcher.verdict(&path, entry.mode == Mode::Directory) {
+            Verdict::All => paths.push(path),
+            Verdict::Descend if entry.mode == Mode::Directory => matches(context, matcher, entry.id, &path, paths)?,
+            Verdict::Descend | Verdict::None => {}
+        }
+    }
+    Ok(())
+}
+
+fn missing(context: &Context<'_>, pattern: &str, span: Span) -> Diagnostic {
+    let message = format!("`{pattern}` is not in the build context");
+    let diagnostic = Diagnostic::at(&rules::COPY_SOURCE_NOT_FOUND, span, message);
+    let clean = clean_path(&format!("/{pattern}"));
+    let clean = clean.trim_start_matches('/');
+    let unfiltered = Context { ignore: &[], store: context.store, root: context.root };
+    if find(&unfiltered, clean, &[]).is_ok_and(|f| !f.is_empty()) {
+        return diagnostic
+            .label("excluded by `.dockerignore`")
+            .hint("remove the pattern from `.dockerignore`, or except the file with `!`");
+    }
+    let (dir, name) = clean.rsplit_once('/').unwrap_or(("", clean));
+    let siblings = take(context.store, context.root, dir, &FilterSpec::All).ok().flatten();
+    let tree = siblings.filter(|(mode, _)| *mode == Mode::Directory).and_then(|(_, id)| context.store.tree(id).ok());
+    let near = tree.as_ref().and_then(|t| did_you_mean(name, t.entries().iter().map(|e| &*e.name)));
+    match near {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None => diagnostic.hint("only committed files are in the context: commit it, or use `--dev`"),
+    }
+}

@@ -1,0 +1,606 @@
+//! Dockerfile images: the stages that the target needs become the parts of one build request.
+//!
+//! Variables are expanded here, as far as they are known: a variable of a base image that only the build will
+//! see is left for it, see [`base_env`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::build::{
+    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, Owner,
+    Platform, RunStep, Step, TreeSource, base_env, show_base_env,
+};
+use super::content::{Context, copy_source};
+use super::model::Stage;
+use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::source::{MemoryObjects, ObjectId, Place, Sources, Span};
+use crate::syntax::dockerfile as syntax;
+use crate::syntax::dockerfile::{Command, Dockerfile, Instruction, Kind, Scope, Word};
+
+/// What a Dockerfile is built with.
+pub struct DockerfileInputs<'a> {
+    /// The texts.
+    pub sources: &'a Sources,
+    /// The parsed file.
+    pub dockerfile: &'a Dockerfile,
+    /// Overlay in which filtered trees are kept.
+    pub store: &'a Arc<MemoryObjects>,
+    /// The build context.
+    pub context: ObjectId,
+    /// Path of the context in the repository.
+    pub prefix: &'a str,
+    /// Lines of `.dockerignore`.
+    pub ignore: &'a [String],
+    /// The target stage.
+    pub target: Option<syntax::Target>,
+    /// Build arguments.
+    pub args: &'a BTreeMap<String, String>,
+    /// Where they are set.
+    pub argument_places: BTreeMap<String, Place>,
+    /// References that name images of this project.
+    pub known_images: &'a BTreeMap<String, ImageRef>,
+    /// The platform.
+    pub platform: &'a Platform,
+}
+
+/// Makes the stage of a Dockerfile; `None` when it has none, which is reported.
+pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs<'_>) -> Option<Stage> {
+    let platform = inputs.platform.to_string();
+    let build = syntax::Build {
+        target: inputs.target.clone(),
+        args: inputs.args.clone(),
+        platform: syntax::platform_args(&platform, &platform),
+    };
+    let reachable = syntax::reachable(diagnostics, inputs.dockerfile, &build)?;
+    let mut converter = Converter {
+        diagnostics,
+        inputs,
+        parts: Vec::new(),
+        scopes: Vec::new(),
+        index: BTreeMap::new(),
+        places: Vec::new(),
+        argument_places: inputs.argument_places.clone(),
+        commands: Vec::new(),
+    };
+    for stage in &reachable.stages {
+        converter.stage(stage, &reachable.globals);
+    }
+    Some(Stage {
+        name: "dockerfile".to_owned(),
+        is_first: true,
+        cache_versions: Vec::new(),
+        request: BuildRequest { platform: inputs.platform.clone(), parts: converter.parts },
+        places: converter.places,
+        argument_places: converter.argument_places,
+        prefixes: BTreeMap::from([(inputs.context, inputs.prefix.to_owned())]),
+        commands: converter.commands,
+    })
+}
+
+/// The variables of a part, and whether its base has more that only the build will see.
+#[derive(Clone)]
+struct PartScope {
+    scope: Scope,
+    open: bool,
+    shell: Vec<String>,
+}
+
+struct Converter<'a> {
+    diagnostics: &'a mut Diagnostics,
+    inputs: &'a DockerfileInputs<'a>,
+    parts: Vec<BuildPart>,
+    scopes: Vec<PartScope>,
+    /// Index in the Dockerfile to index in `parts`.
+    index: BTreeMap<usize, usize>,
+    places: Vec<Vec<Option<Place>>>,
+    argument_places: BTreeMap<String, Place>,
+    commands: Vec<(String, Place)>,
+}
+
+/// One part while its instructions go by.
+struct Part {
+    scope: PartScope,
+    arguments: BTreeMap<String, String>,
+    steps: Vec<Step>,
+    places: Vec<Option<Place>>,
+}
+
+impl Part {
+    fn push(&mut self, step: Step, place: &Place) {
+        self.steps.push(step);
+        self.places.push(Some(place.clone()));
+    }
+
+    fn config(&mut self, change: ConfigChange, place: &Place) {
+        self.push(Step::Config(change), place);
+    }
+}
+
+impl Converter<'_> {
+    fn stage(&mut self, input: &syntax::StageInput, globals: &Scope) {
+        let Some(stage) = self.inputs.dockerfile.stages.get(input.index) else { return };
+        let (base, scope) = self.base(&input.base);
+        let base_place = self.inputs.sources.place(stage.from.span);
+        let mut part = Part { scope, arguments: BTreeMap::new(), steps: Vec::new(), places: vec![Some(base_place)] };
+        for (position, instruction) in stage.instructions.iter().enumerate() {
+            let place = self.inputs.sources.place(instruction.span);
+            let uses: Vec<&syntax::Use> = input.uses.iter().filter(|u| u.instruction == position).collect();
+            self.instruction(&mut part, instruction, &uses, globals, &place);
+        }
+        self.index.insert(input.index, self.parts.len());
+        self.parts.push(BuildPart {
+            name: stage.name().map_or_else(|| input.index.to_string(), str::to_owned),
+            base,
+            arguments: part.arguments,
+            steps: part.steps,
+        });
+        self.scopes.push(part.scope);
+        self.places.push(part.places);
+    }
+
+    fn base(&self, base: &syntax::Base) -> (Base, PartScope) {
+        let fresh = |open| PartScope { scope: Scope::default(), open, shell: default_shell() };
+        match base {
+            syntax::Base::Scratch => (Base::Scratch, fresh(false)),
+            syntax::Base::Stage(stage) => {
+                let part = self.index.get(stage).copied().unwrap_or(0);
+                let inherited = self.scopes.get(part).cloned().unwrap_or_else(|| fresh(true));
+                let scope = Scope::with_env(inherited.scope.env().clone());
+                (Base::Part(part), PartScope { scope, ..inherited })
+            }
+            syntax::Base::Image(reference) => (Base::Image(self.image(reference)), fresh(true)),
+        }
+    }
+
+    fn image(&self, reference: &str) -> ImageRef {
+        let known = self.inputs.known_images.get(reference).cloned();
+        known.unwrap_or_else(|| ImageRef::External { reference: reference.to_owned() })
+    }
+
+    fn expand(&mut self, part: &Part, word: &Word) -> Option<String> {
+        self.expand_text(part, &word.text, word.span)
+    }
+
+    fn expand_text(&mut self, part: &Part, text: &str, span: Span) -> Option<String> {
+        let lookup = |name: &str| lookup(&part.scope, name);
+        match syntax::expand(text, self.inputs.dockerfile.escape, &lookup) {
+            Ok(expanded) => Some(expanded.text),
+            Err(error) => {
+                self.diagnostics.push(Diagnostic::at(&rules::DOCKERFILE_SYNTAX, span, error.to_string()));
+                None
+            }
+        }
+    }
+
+    fn instruction(
+        &mut self,
+        part: &mut Part,
+        instruction: &Instruction,
+        uses: &[&syntax::Use],
+        globals: &Scope,
+        place: &Place,
+    ) {
+        match &instruction.kind {
+            Kind::Arg(declared) => self.arg(part, declared, globals, place),
+            Kind::Env(pairs) => {
+                let expanded = self.pairs(part, pairs);
+                for (name, value) in expanded {
+                    part.scope.scope.set_env(&name, value.clone());
+                    part.config(ConfigChange::Env(name, value), place);
+                }
+            }
+            Kind::Label(pairs) => {
+                for (name, value) in self.pairs(part, pairs) {
+                    part.config(ConfigChange::Label(name, value), place);
+                }
+            }
+            Kind::Copy(copy) => self.copy(part, instruction, copy, uses, false, place),
+            Kind::Add(copy) => self.copy(part, instruction, copy, uses, true, place),
+            Kind::Run(run) => self.run(part, instruction, run, place),
+            Kind::Cmd(command) => {
+                let words = command_words(command, &part.scope.shell);
+                part.config(ConfigChange::Cmd(words), place);
+            }
+            Kind::Entrypoint(command) => {
+                let words = command_words(command, &part.scope.shell);
+                part.config(ConfigChange::Entrypoint(words), place);
+            }
+            Kind::Expose(words) => self.expose(part, words, place),
+            Kind::Healthcheck(check) => {
+                if let Some(check) = self.healthcheck(instruction, check, &part.scope.shell) {
+                    part.config(ConfigChange::Healthcheck(check), place);
+                }
+            }
+            Kind::Maintainer(author) => part.config(ConfigChange::Author(author.text.clone()), place),
+            Kind::Onbuild(trigger) => part.config(ConfigChange::OnBuild(trigger.text.clone()), place),
+            Kind::Shell(words) => {
+                let words: Vec<String> = words.iter().map(|w| w.text.clone()).collect();
+                part.scope.shell.clone_from(&words);
+                part.config(ConfigChange::Shell(words), place);
+            }
+            Kind::Stopsignal(word) => {
+                if let Some(signal) = self.expand(part, word) {
+                    part.config(ConfigChange::StopSignal(signal), place);
+                }
+            }
+            Kind::User(word) => {
+                if let Some(user) = self.expand(part, word) {
+                    part.config(ConfigChange::User(user), place);
+                }
+            }
+            Kind::Volume(words) => {
+                for word in words {
+                    if let Some(path) = self.expand(part, word) {
+                        part.config(ConfigChange::Volume(path), place);
+                    }
+                }
+            }
+            Kind::Workdir(word) => {
+                if let Some(path) = self.expand(part, word) {
+                    part.config(ConfigChange::Workdir(path), place);
+                }
+            }
+            Kind::Unknown => {}
+        }
+    }
+
+    fn arg(&mut self, part: &mut Part, declared: &[syntax::ArgDeclaration], globals: &Scope, place: &Place) {
+        for arg in declared {
+            let name = arg.name.text.clone();
+            let value = match (self.inputs.args.get(&name), &arg.default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => self.expand(part, default),
+                (None, None) => globals.get(&name).map(str::to_owned),
+            };
+            if let Some(value) = value {
+                part.arguments.insert(name.clone(), value.clone());
+                self.argument_places.entry(name.clone()).or_insert_with(|| place.clone());
+                part.scope.scope.set_arg(&name, Some(value));
+            }
+        }
+    }
+
+    /// Expands the pairs of one instruction; all see the variables as they were before it.
+    fn pairs(&mut self, part: &Part, pairs: &[syntax::Pair]) -> Vec<(String, String)> {
+        let mut expanded = Vec::new();
+        for pair in pairs {
+            if let (Some(key), Some(value)) = (self.expand(part, &pair.key), self.expand(part, &pair.value)) {
+                expanded.push((key, value));
+            }
+        }
+        expanded
+    }
+
+    fn expose(&mut self, part: &mut Part, words: &[Word], place: &Place) {
+        for word in words {
+            let Some(text) = self.expand(part, word) else { continue };
+            for port in text.split_whitespace() {
+                match ports(port) {
+                    Some(list) => list.into_iter().for_each(|p| part.config(ConfigChange::Expose(p), place)),
+                    None if port.contains('\0') => part.config(ConfigChange::Expose(port.to_owned()), place),
+                    None => {
+                        let message = format!("`{port}` is no port");
+                        let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, word.span, message);
+                        self.diagnostics.push(d.hint("write `PORT`, `PORT/udp` or `FIRST-LAST`"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, part: &mut Part, instruction: &Instruction, run: &syntax::Run, place: &Place) {
+        let (mut command, shell) = match &run.command {
+            Command::Exec(words) => (words.iter().map(|w| w.text.clone()).collect(), false),
+            Command::Shell(text) => (vec![text.text.clone()], true),
+        };
+        command.extend(instruction.heredocs.iter().map(|h| h.content.clone()));
+        let mut environment = part.arguments.clone();
+        environment.insert("SHELL".into(), part.scope.shell.join(" "));
+        let mut inputs = Vec::new();
+        for mount in run.mounts.iter().filter(|m| m.kind == syntax::MountKind::Bind && m.from.is_none()) {
+            let source = mount.source.as_ref().map_or_else(|| ".".to_owned(), |s| s.text.clone());
+            inputs.extend(self.context_source(&source, &[], mount.span));
+        }
+        self.commands.push(("RUN".to_owned(), place.clone()));
+        let created_by = instruction.text.clone();
+        part.push(Step::Run(RunStep { created_by, command, shell, environment, inputs }), place);
+    }
+
+    fn context_source(&mut self, pattern: &str, exclude: &[String], span: Span) -> Vec<TreeSource> {
+        let context = Context { store: self.inputs.store, root: self.inputs.context, ignore: self.inputs.ignore };
+        copy_source(self.diagnostics, &context, pattern, exclude, span)
+    }
+
+    fn copy(
+        &mut self,
+        part: &mut Part,
+        instruction: &Instruction,
+        copy: &syntax::Copy,
+        uses: &[&syntax::Use],
+        is_add: bool,
+        place: &Place,
+    ) {
+        let Some(to) = self.expand(part, &copy.destination) else { return };
+        let flags = self.copy_flags(part, instruction);
+        let mut shown = Vec::new();
+        let mut sources = Vec::new();
+        let mut remote = false;
+        for word in &copy.sources {
+            let Some(text) = self.expand(part, word) else { continue };
+            shown.push(show_base_env(&text));
+            let heredoc = instruction.heredocs.iter().find(|h| word.text.starts_with("<<") && word.span == h.span);
+            if let Some(heredoc) = heredoc {
+                let content = if heredoc.expand { self.expand_heredoc(part, heredoc) } else { heredoc.content.clone() };
+                sources.push(CopySource::Inline { name: heredoc.name.clone(), content });
+            } else if is_add && is_remote(&text) {
+                remote = true;
+            } else if let Some(from) = uses.first().filter(|_| copy.from.is_some()) {
+                sources.push(self.foreign_source(&from.source, &text, &flags.exclude));
+            } else if copy.from.is_none() {
+                let found = self.context_source(&text, &flags.exclude, word.span);
+                sources.extend(found.into_iter().map(CopySource::Tree));
+            }
+        }
+        if copy.sources.len() > 1 && !to.ends_with('/') && to != "." && !to.ends_with("/.") {
+            let message = "several sources need a directory as destination".to_owned();
+            let d = Diagnostic::at(&rules::COPY_DESTINATION, copy.destination.span, message);
+            self.diagnostics.push(d.hint(format!("write `{to}/`")));
+        }
+        let created_by = copied_text(instruction, is_add, &flags, copy.from.as_ref(), &shown, &show_base_env(&to));
+        if remote {
+            self.commands.push(("ADD of a remote source".to_owned(), place.clone()));
+            let run = RunStep {
+                created_by,
+                command: Vec::new(),
+                shell: false,
+                environment: BTreeMap::new(),
+                inputs: Vec::new(),
+            };
+            part.push(Step::Run(run), place);
+            return;
+        }
+        part.push(
+            Step::Copy(CopyStep {
+                sources,
+                to,
+                owner: flags.owner,
+                mode: flags.mode,
+                extract: is_add,
+                parents: flags.parents,
+                link: flags.link,
+                created_by,
+            }),
+            place,
+        );
+    }
+
+    fn expand_heredoc(&mut self, part: &Part, heredoc: &syntax::Heredoc) -> String {
+        // Quotes mean nothing in a heredoc: they are expanded as if escaped.
+        let escape = self.inputs.dockerfile.escape;
+        let mut raw = String::with_capacity(heredoc.content.len());
+        for c in heredoc.content.chars() {
+            if matches!(c, '\'' | '"') {
+                raw.push(escape);
+            }
+            raw.push(c);
+        }
+        self.expand_text(part, &raw, heredoc.content_span).unwrap_or_default()
+    }
+
+    fn foreign_source(&self, from: &syntax::Base, path: &str, exclude: &[String]) -> CopySource {
+        let filter = if exclude.is_empty() {
+            FilterSpec::All
+        } else {
+            FilterSpec::Dockerignore { patterns: Vec::new(), exclude: exclude.to_vec() }
+        };
+        let path = path.to_owned();
+        match from {
+            syntax::Base::Stage(stage) => {
+                CopySource::Part { part: self.index.get(stage).copied().unwrap_or(0), path, filter }
+            }
+            syntax::Base::Image(reference) => CopySource::Image { image: self.image(reference), path, filter },
+            syntax::Base::Scratch => {
+                CopySource::Image { image: ImageRef::External { reference: "scratch".to_owned() }, path, filter }
+            }
+        }
+    }
+
+    fn copy_flags(&mut self, part: &Part, instruction: &Instruction) -> CopyFlags {
+        let mut flags = CopyFlags::default();
+        for flag in &instruction.flags {
+            let value = flag.value.as_ref().and_then(|v| self.expand(part, v));
+            let on = value.as_deref().is_none_or(|v| v != "false");
+            match (flag.name.as_str(), value) {
+                ("chown", Some(owner)) => flags.owner = parse_owner(&owner),
+                ("chmod", Some(mode)) => match u32::from_str_radix(&mode, 8).ok().filter(|m| *m <= 0o7777) {
+                    Some(mode) => flags.mode = Some(mode),
+                    None => {
+                        let message = format!("`{mode}` is no mode in octal digits");
+                        let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, flag.span, message);
+                        self.diagnostics.push(d.hint("write for example `--chmod=0755`"));
+                    }
+                },
+                ("exclude", Some(pattern)) => flags.exclude.push(pattern),
+                ("parents", _) => flags.parents = on,
+                ("link", _) => flags.link = on,
+                _ => {}
+            }
+        }
+        flags
+    }
+
+    fn healthcheck(
+        &mut self,
+        instruction: &Instruction,
+        check: &syntax::Healthcheck,
+        shell: &[String],
+    ) -> Option<Option<Healthcheck>> {
+        let syntax::Healthcheck::Cmd(command) = check else {
+            return Some(Some(Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() }));
+        };
+        let mut result = Healthcheck { test: health_test(command, shell), ..Healthcheck::default() };
+        for flag in &instruction.flags {
+            let value = flag.value.as_ref().map_or("", |v| v.text.as_str());
+            let number = match flag.name.as_str() {
+                "retries" => value.parse().ok(),
+                _ => parse_duration(value),
+            };
+            let Some(number) = number else {
+                let message = format!("`{value}` is not valid for `--{}`", flag.name);
+                let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, flag.span, message);
+                self.diagnostics.push(d.hint("write a duration such as `30s` or `1m30s`, or a number of retries"));
+                return None;
+            };
+            match flag.name.as_str() {
+                "interval" => result.interval = number,
+                "timeout" => result.timeout = number,
+                "start-period" => result.start_period = number,
+                "start-interval" => result.start_interval = number,
+                "retries" => result.retries = number,
+                _ => {}
+            }
+        }
+        Some(Some(result))
+    }
+}
+
+#[derive(Default)]
+struct CopyFlags {
+    owner: Owner,
+    mode: Option<u32>,
+    exclude: Vec<String>,
+    parents: bool,
+    link: bool,
+}
+
+fn lookup(scope: &PartScope, name: &str) -> Option<String> {
+    let known = scope.scope.get(name).map(str::to_owned);
+    known.or_else(|| scope.open.then(|| base_env(name)))
+}
+
+fn default_shell() -> Vec<String> {
+    vec!["/bin/sh".into(), "-c".into()]
+}
+
+/// Returns the words of a command; a shell form is wrapped in the shell.
+pub fn command_words(command: &Command, shell: &[String]) -> Vec<String> {
+    match command {
+        Command::Exec(words) => words.iter().map(|w| w.text.clone()).collect(),
+        Command::Shell(text) => shell.iter().cloned().chain([text.text.clone()]).collect(),
+    }
+}
+
+fn health_test(command: &Command, _shell: &[String]) -> Vec<String> {
+    match command {
+        Command::Exec(words) => std::iter::once("CMD".into()).chain(words.iter().map(|w| w.text.clone())).collect(),
+        Command::Shell(text) => vec!["CMD-SHELL".into(), text.text.clone()],
+    }
+}
+
+/// Reads `user`, `user:group` or `:group`.
+pub fn parse_owner(text: &str) -> Owner {
+    let some = |t: &str| (!t.is_empty()).then(|| t.to_owned());
+    match text.split_once(':') {
+        Some((user, group)) => Owner { user: some(user), group: some(group) },
+        None => Owner { user: some(text), group: None },
+    }
+}
+
+fn is_remote(source: &str) -> bool {
+    ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|p| source.starts_with(p))
+}
+
+/// Reads `80`, `80/udp` or `8000-8002/tcp`; `None` for anything else. Source: Docker, EXPOSE.
+pub fn ports(text: &str) -> Option<Vec<String>> {
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        return None;
+    }
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then(|| (first..=last).map(|p| format!("{p}/{protocol}")).collect())
+}
+
+/// Reads a Go duration; `None` for anything else, and for negative ones. Unit: nanoseconds.
+pub fn parse_duration(text: &str) -> Option<u64> {
+    let units: [(&str, f64); 7] =
+        [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10), ("h", 3.6e12)];
+    if text == "0" {
+        return Some(0);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut total = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at_checked(digits)?;
+        let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, after) = tail.split_at_checked(end)?;
+        let scale = units.iter().find(|(name, _)| *name == unit)?.1;
+        total += number.parse::<f64>().ok()? * scale;
+        rest = after;
+    }
+    Some(total.round() as u64)
+}
+
+/// Writes the instruction with its variables expanded, for the image history.
+fn copied_text(
+    instruction: &Instruction,
+    is_add: bool,
+    flags: &CopyFlags,
+    from: Option<&Word>,
+    sources: &[String],
+    to: &str,
+) -> String {
+    let mut text = String::from(if is_add { "ADD" } else { "COPY" });
+    if let Some(from) = from {
+        text.push_str(&format!(" --from={}", from.text));
+    }
+    if let Some(user) = &flags.owner.user {
+        let group = flags.owner.group.as_ref().map(|g| format!(":{g}")).unwrap_or_default();
+        text.push_str(&format!(" --chown={}{group}", show_base_env(user)));
+    }
+    if let Some(mode) = flags.mode {
+        text.push_str(&format!(" --chmod={mode:o}"));
+    }
+    for (name, on) in [("parents", flags.parents), ("link", flags.link)] {
+        if on {
+            text.push_str(&format!(" --{name}"));
+        }
+    }
+    for pattern in &flags.exclude {
+        text.push_str(&format!(" --exclude={pattern}"));
+    }
+    for flag in instruction.flags.iter().filter(|f| matches!(f.name.as_str(), "checksum" | "keep-git-dir")) {
+        text.push_str(&format!(" --{}={}", flag.name, flag.value.as_ref().map_or("true", |v| &v.text)));
+    }
+    for source in sources {
+        text.push(' ');
+        text.push_str(source);
+    }
+    text.push(' ');
+    text.push_str(to);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_have_a_protocol_and_ranges_are_spelled_out() {
+        assert_eq!(ports("80"), Some(vec!["80/tcp".to_owned()]));
+        assert_eq!(ports("7000-7001/udp"), Some(vec!["7000/udp".to_owned(), "7001/udp".to_owned()]));
+        assert_eq!((ports("x"), ports("80/icmp"), ports("9-8")), (None, None, None));
+    }
+
+    #[test]
+    fn durations_are_those_of_go() {
+        assert_eq!(parse_duration("1m30s"), Some(90_000_000_000));
+        assert_eq!(parse_duration("1.5h"), Some(5_400_000_000_000));
+        assert_eq!((parse_duration("5"), parse_duration(""), parse_duration("1x")), (None, None, None));
+    }
+}

@@ -1,0 +1,288 @@
+//! One image of werf.yaml as a chain of stages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::build::{ImageRef, Platform};
+use super::dockerfile::{DockerfileInputs, dockerfile_stage};
+use super::image_spec::image_spec_stage;
+use super::model::{ImageStages, Stage};
+use super::stapel::stapel_stages;
+use crate::config::{Config, Dependency, DependencyKind, Image, ImageIndex, ImageKind};
+use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::digest::Sha224Digest;
+use crate::source::glob::DockerIgnore;
+use crate::source::{Files, MemoryObjects, ObjectId, Place, Sources, Span, normalize_path};
+use crate::syntax::dockerfile as syntax;
+
+/// An image that is used, after it was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedImage {
+    /// Its signature.
+    pub signature: Sha224Digest,
+    /// The reference that others see: `REPO:TAG`.
+    pub reference: String,
+    /// Its stages with their digests, first to last.
+    pub stages: Vec<(String, Sha224Digest)>,
+}
+
+/// What images are made of.
+pub struct ImageInputs<'a> {
+    /// The texts.
+    pub sources: &'a Sources,
+    /// The checked werf.yaml.
+    pub config: &'a Config,
+    /// The files of the repository.
+    pub repository: &'a Files,
+    /// Path of the project in the repository; empty for its root.
+    pub project_dir: &'a str,
+    /// Overlay in which filtered trees are kept.
+    pub store: &'a Arc<MemoryObjects>,
+    /// The images that were signed before, by name.
+    pub used: &'a BTreeMap<String, UsedImage>,
+}
+
+impl ImageInputs<'_> {
+    /// Returns the reference to another image of the project.
+    pub fn image_ref(&self, index: ImageIndex) -> ImageRef {
+        let name = self.config.image(index).name.value.clone();
+        let used = self.used.get(&name).expect("images are signed in the order of use");
+        ImageRef::Project { name, signature: used.signature }
+    }
+
+    /// Returns the place of a span.
+    pub fn place(&self, span: Span) -> Place {
+        self.sources.place(span)
+    }
+}
+
+/// Makes the stages of an image; `None` when that is not possible, which is reported.
+pub fn image_stages(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, index: ImageIndex) -> Option<ImageStages> {
+    let image = inputs.config.image(index);
+    let platform = platform(diagnostics, image)?;
+    let mut stages = match &image.kind {
+        ImageKind::Dockerfile(_) => vec![dockerfile_image(diagnostics, inputs, image, &platform)?],
+        ImageKind::Stapel(stapel) => stapel_stages(diagnostics, inputs, image, stapel, &platform)?,
+    };
+    if let Some(spec) = &image.image_spec {
+        stages.push(image_spec_stage(inputs, image, spec, &platform));
+    }
+    if let Some(first) = stages.first_mut() {
+        first.is_first = true;
+        if let Some(version) = &image.cache_version {
+            let version = ("cacheVersion".to_owned(), version.value.clone(), inputs.place(version.span));
+            first.cache_versions.insert(0, version);
+        }
+    }
+    for stage in stages.iter_mut().skip(1) {
+        stage.is_first = false;
+    }
+    let edges = inputs.config.graph.edges_of(index);
+    let mut uses: Vec<(String, Place)> = Vec::new();
+    for edge in edges {
+        let name = inputs.config.image(edge.needed).name.value.clone();
+        if uses.iter().all(|(n, _)| *n != name) {
+            uses.push((name, inputs.place(edge.span)));
+        }
+    }
+    Some(ImageStages {
+        name: image.name.value.clone(),
+        is_final: image.is_final,
+        place: inputs.place(image.name.span),
+        uses,
+        stages,
+    })
+}
+
+fn platform(diagnostics: &mut Diagnostics, image: &Image) -> Option<Platform> {
+    let Some(first) = image.platforms.first() else { return Some(Platform::linux_amd64()) };
+    if let Some(second) = image.platforms.get(1) {
+        let d = Diagnostic::at(&rules::NOT_YET, second.span, "images for several platforms cannot be built yet");
+        diagnostics.push(d.hint("name one platform"));
+        return None;
+    }
+    let mut parts = first.value.split('/').map(str::to_owned);
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(os), Some(architecture), variant, None) if !os.is_empty() && !architecture.is_empty() => {
+            Some(Platform { os, architecture, variant })
+        }
+        _ => {
+            let message = format!("`{}` is no platform", first.value);
+            let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, first.span, message);
+            diagnostics.push(d.hint("write OS/ARCHITECTURE, for example `linux/amd64`"));
+            None
+        }
+    }
+}
+
+/// Returns the value of a fact about an image that is known before it is built.
+pub fn dependency_values(
+    diagnostics: &mut Diagnostics,
+    inputs: &ImageInputs<'_>,
+    dependency: &Dependency,
+) -> Vec<(String, String, Place)> {
+    let mut values = Vec::new();
+    let used = dependency.image.image.and_then(|i| inputs.used.get(&inputs.config.image(i).name.value));
+    let Some(used) = used else { return values };
+    for import in &dependency.imports {
+        let value = match import.kind.value {
+            DependencyKind::Name => used.reference.clone(),
+            DependencyKind::Tag => used.signature.to_string(),
+            DependencyKind::Repo => {
+                used.reference.rsplit_once(':').map_or(used.reference.as_str(), |(repo, _)| repo).to_owned()
+            }
+            DependencyKind::Id | DependencyKind::Digest => {
+                let message = "the id and the digest of an image are known only after it is built";
+                let d = Diagnostic::at(&rules::NOT_YET, import.kind.span, message);
+                diagnostics
+                    .push(d.hint("use `ImageName` or `ImageTag`: the tag names the content as exactly as a digest"));
+                continue;
+            }
+        };
+        values.push((import.target.value.clone(), value, inputs.place(import.target.span)));
+    }
+    values
+}
+
+fn dockerfile_image(
+    diagnostics: &mut Diagnostics,
+    inputs: &ImageInputs<'_>,
+    image: &Image,
+    platform: &Platform,
+) -> Option<Stage> {
+    let docker = image.dockerfile()?;
+    if let Some(added) = docker.context_add_files.first() {
+        let d = Diagnostic::at(&rules::NOT_YET, added.span, "`contextAddFiles` cannot be built yet");
+        diagnostics.push(d.hint("commit the file, and leave `contextAddFiles` out"));
+        return None;
+    }
+    let prefix = normalize_path(&format!("{}/{}", inputs.project_dir, docker.context.value))?;
+    let context = match inputs.repository.subtree(&prefix) {
+        Ok(Some(context)) => context,
+        Ok(None) => {
+            let message = format!("the build context `{}` is no directory of the commit", docker.context.value);
+            let d = Diagnostic::at(&rules::FILE_NOT_FOUND, docker.context.span, message);
+            diagnostics.push(d.hint("commit it, or use `--dev`"));
+            return None;
+        }
+        Err(error) => {
+            diagnostics.push(Diagnostic::at(&rules::REPOSITORY_UNREADABLE, docker.context.span, error.to_string()));
+            return None;
+        }
+    };
+    let parsed = read_dockerfile(diagnostics, inputs, &context, docker)?;
+    let ignore = read_ignore(diagnostics, inputs, &context, docker)?;
+    let mut args = BTreeMap::new();
+    let mut argument_places = BTreeMap::new();
+    for (name, value) in &docker.args {
+        args.insert(name.clone(), value.value.value.clone());
+        argument_places.insert(name.clone(), inputs.place(value.key));
+    }
+    let mut known_images = BTreeMap::new();
+    for dependency in &image.dependencies {
+        for (name, value, place) in dependency_values(diagnostics, inputs, dependency) {
+            args.insert(name.clone(), value);
+            argument_places.insert(name, place);
+        }
+        if let Some(index) = dependency.image.image
+            && let Some(used) = inputs.used.get(&inputs.config.image(index).name.value)
+        {
+            known_images.insert(used.reference.clone(), inputs.image_ref(index));
+        }
+    }
+    let target = docker.target.as_ref();
+    dockerfile_stage(
+        diagnostics,
+        &DockerfileInputs {
+            sources: inputs.sources,
+            dockerfile: &parsed,
+            store: inputs.store,
+            context: context.root(),
+            prefix: &prefix,
+            ignore: &ignore,
+            target: target.map(|t| syntax::Target { text: t.value.clone(), span: Some(t.span) }),
+            args: &args,
+            argument_places,
+            known_images: &known_images,
+            platform,
+        },
+    )
+}
+
+fn read_dockerfile(
+    diagnostics: &mut Diagnostics,
+    inputs: &ImageInputs<'_>,
+    context: &Files,
+    docker: &crate::config::DockerfileImage,
+) -> Option<syntax::Dockerfile> {
+    let path = &docker.dockerfile;
+    let Some((text, shown)) = read_text(diagnostics, context, &path.value, docker) else {
+        let message = format!("the Dockerfile `{}` is not in the commit", path.value);
+        let d = Diagnostic::at(&rules::FILE_NOT_FOUND, path.span, message);
+        diagnostics.push(d.label("looked for in the build context").hint("commit it, or use `--dev`"));
+        return None;
+    };
+    let before = diagnostics.as_slice().len();
+    let file = inputs.sources.add(shown, text.as_str());
+    let parsed = syntax::parse(diagnostics, file, &text);
+    let broken = |d: &Diagnostic| d.severity == crate::diag::Severity::Error;
+    (!diagnostics.as_slice().iter().skip(before).any(broken)).then_some(parsed)
+}
+
+/// Reads the `.dockerignore` that counts: the Dockerfile's own, else that of the context.
+fn read_ignore(
+    diagnostics: &mut Diagnostics,
+    inputs: &ImageInputs<'_>,
+    context: &Files,
+    docker: &crate::config::DockerfileImage,
+) -> Option<Vec<String>> {
+    let own = format!("{}.dockerignore", docker.dockerfile.value);
+    for name in [own.as_str(), ".dockerignore"] {
+        let Some((text, shown)) = read_text(diagnostics, context, name, docker) else { continue };
+        let lines = DockerIgnore::lines(&text);
+        if let Err(error) = DockerIgnore::new(lines.iter().map(String::as_str)) {
+            let file = inputs.sources.add(shown, text.as_str());
+            let at = text.find(&error.pattern).unwrap_or(0);
+            let span = Span::new(file, at, at + error.pattern.len());
+            diagnostics.push(Diagnostic::at(&rules::MALFORMED_PATTERN, span, error.to_string()));
+            return None;
+        }
+        return Some(lines);
+    }
+    Some(Vec::new())
+}
+
+fn read_text(
+    diagnostics: &mut Diagnostics,
+    context: &Files,
+    name: &str,
+    docker: &crate::config::DockerfileImage,
+) -> Option<(String, String)> {
+    let bytes = match context.read(name) {
+        Ok(bytes) => bytes,
+        Err(crate::source::FilesError::NotFound { .. }) => return None,
+        Err(error) => {
+            let span = docker.dockerfile.span;
+            diagnostics.push(Diagnostic::at(&rules::REPOSITORY_UNREADABLE, span, error.to_string()));
+            return None;
+        }
+    };
+    let dir = &docker.context.value;
+    let shown = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
+    let shown = normalize_path(&shown).unwrap_or(shown);
+    Some((String::from_utf8_lossy(&bytes).into_owned(), shown))
+}
+
+/// Makes an empty stage of that name.
+pub fn empty_stage(name: &str, platform: &Platform) -> Stage {
+    Stage {
+        name: name.to_owned(),
+        is_first: false,
+        cache_versions: Vec::new(),
+        request: super::build::BuildRequest { platform: platform.clone(), parts: Vec::new() },
+        places: Vec::new(),
+        argument_places: BTreeMap::new(),
+        prefixes: BTreeMap::<ObjectId, String>::new(),
+        commands: Vec::new(),
+    }
+}

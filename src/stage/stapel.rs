@@ -1,0 +1,402 @@
+//! Stapel images: git mappings, commands, imports, dependencies and the `docker` section as a chain of stages.
+//!
+//! A stage exists only if it has something to do; one that only names its base is left out, unless it is all there is.
+
+use std::collections::BTreeMap;
+
+use super::build::{
+    Base, BuildPart, ConfigChange, CopySource, CopyStep, FilterSpec, ImageRef, Owner, Platform, RunStep, Step,
+    TreeSource,
+};
+use super::content::report_take;
+use super::dockerfile::{command_words, parse_owner, ports};
+use super::filter::take;
+use super::image::{ImageInputs, dependency_values, empty_stage};
+use super::model::Stage;
+use crate::config::{CommandValue, DockerSection, GitMapping, Image, Import, Slot, StapelImage, Text, UserStage};
+use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::source::{Place, Span};
+use crate::syntax::dockerfile::{self as syntax, Kind};
+
+/// Makes the stages of a Stapel image; `None` when that is not possible, which is reported.
+pub fn stapel_stages(
+    diagnostics: &mut Diagnostics,
+    inputs: &ImageInputs<'_>,
+    image: &Image,
+    stapel: &StapelImage,
+    platform: &Platform,
+) -> Option<Vec<Stage>> {
+    let mut chain = Chain { inputs, image, stapel, platform, stages: Vec::new() };
+    let before = diagnostics.as_slice().len();
+    chain.user(diagnostics, UserStage::BeforeInstall);
+    chain.slot(diagnostics, Slot::BeforeInstall);
+    chain.git_archive(diagnostics);
+    chain.user(diagnostics, UserStage::Install);
+    chain.slot(diagnostics, Slot::AfterInstall);
+    chain.user(diagnostics, UserStage::BeforeSetup);
+    chain.slot(diagnostics, Slot::BeforeSetup);
+    chain.user(diagnostics, UserStage::Setup);
+    chain.slot(diagnostics, Slot::AfterSetup);
+    if !stapel.disable_git_after_patch
+        && let Some(docker) = &stapel.docker
+    {
+        chain.docker(diagnostics, docker);
+    }
+    let mut stages = chain.stages;
+    if stages.is_empty() {
+        let mut from = empty_stage("from", platform);
+        from.request.parts.push(part("from", Vec::new()));
+        from.places.push(vec![None]);
+        stages.push(from);
+    }
+    set_base(inputs, stapel, stages.first_mut()?);
+    let failed = |d: &Diagnostic| d.severity == crate::diag::Severity::Error;
+    (!diagnostics.as_slice().iter().skip(before).any(failed)).then_some(stages)
+}
+
+fn set_base(inputs: &ImageInputs<'_>, stapel: &StapelImage, first: &mut Stage) {
+    let name = stapel.from.name.value.as_str();
+    let base = match stapel.from.image {
+        Some(index) => Base::Image(inputs.image_ref(index)),
+        None if name == "scratch" => Base::Scratch,
+        None => Base::Image(ImageRef::External { reference: name.to_owned() }),
+    };
+    if let Some(part) = first.request.parts.first_mut() {
+        part.base = base;
+    }
+    if let Some(place) = first.places.first_mut().and_then(|p| p.first_mut()) {
+        *place = Some(inputs.place(stapel.from.name.span));
+    }
+    if let Some(version) = &stapel.from_cache_version {
+        let entry = ("fromCacheVersion".to_owned(), version.value.clone(), inputs.place(version.span));
+        first.cache_versions.push(entry);
+    }
+}
+
+fn part(name: &str, steps: Vec<Step>) -> BuildPart {
+    BuildPart { name: name.to_owned(), base: Base::Scratch, arguments: BTreeMap::new(), steps }
+}
+
+struct Chain<'a> {
+    inputs: &'a ImageInputs<'a>,
+    image: &'a Image,
+    stapel: &'a StapelImage,
+    platform: &'a Platform,
+    stages: Vec<Stage>,
+}
+
+impl Chain<'_> {
+    /// Adds a stage of these steps; nothing for no steps.
+    fn push(&mut self, name: &str, steps: Vec<(Step, Option<Place>)>) -> Option<&mut Stage> {
+        if steps.is_empty() {
+            return None;
+        }
+        let mut stage = empty_stage(name, self.platform);
+        let (steps, places): (Vec<Step>, Vec<Option<Place>>) = steps.into_iter().unzip();
+        stage.places.push(std::iter::once(None).chain(places).collect());
+        stage.request.parts.push(part(name, steps));
+        stage.prefixes.insert(self.inputs.repository.root(), String::new());
+        self.stages.push(stage);
+        self.stages.last_mut()
+    }
+
+    fn git_archive(&mut self, diagnostics: &mut Diagnostics) {
+        let mut steps = Vec::new();
+        let mut remote = Vec::new();
+        for mapping in &self.stapel.git {
+            let place = self.inputs.place(mapping.span);
+            if let Some(git) = &mapping.remote {
+                remote.push((format!("a git mapping of {}", git.name), place.clone()));
+                let created_by = format!("git {} {} -> {}", git.url.value, mapping.add.value, mapping.to.value);
+                steps.push((Step::Run(command_step(created_by, Vec::new())), Some(place)));
+                continue;
+            }
+            let paths = |list: &[Text]| list.iter().map(|t| t.value.clone()).collect::<Vec<_>>();
+            if let Some(source) = self.tree(diagnostics, mapping, paths(&mapping.include)) {
+                let copy = CopyStep {
+                    sources: vec![CopySource::Tree(source)],
+                    to: mapping.to.value.clone(),
+                    owner: owner(mapping.owner.as_ref(), mapping.group.as_ref()),
+                    mode: None,
+                    extract: false,
+                    parents: false,
+                    link: false,
+                    created_by: mapping_text("git", mapping),
+                };
+                steps.push((Step::Copy(copy), Some(place)));
+            }
+        }
+        if let Some(stage) = self.push("gitArchive", steps) {
+            stage.commands = remote;
+        }
+    }
+
+    /// Finds what a mapping takes of the repository, with these include patterns.
+    fn tree(&self, diagnostics: &mut Diagnostics, mapping: &GitMapping, include: Vec<String>) -> Option<TreeSource> {
+        let root = self.inputs.repository.root();
+        let path = mapping.add.value.trim_matches('/').to_owned();
+        let exclude: Vec<String> = mapping.exclude.iter().map(|t| t.value.clone()).collect();
+        let filter = if include.is_empty() && exclude.is_empty() {
+            FilterSpec::All
+        } else {
+            FilterSpec::Paths { include, exclude }
+        };
+        match take(self.inputs.store, root, &path, &filter) {
+            Ok(Some((mode, id))) => Some(TreeSource { root, path, filter, id, mode }),
+            Ok(None) => {
+                let message = format!("the mapping of `{}` matches no committed file", mapping.add.value);
+                let d = Diagnostic::at(&rules::GIT_MAPPING_EMPTY, mapping.add.span, message);
+                diagnostics.push(
+                    d.label("paths start at the root of the repository")
+                        .hint("commit the files, or mend `add`, `includePaths` and `excludePaths`"),
+                );
+                None
+            }
+            Err(error) => {
+                report_take(diagnostics, &error, mapping.add.span);
+                None
+            }
+        }
+    }
+
+    fn user(&mut self, diagnostics: &mut Diagnostics, user: UserStage) {
+        let mut steps: Vec<(Step, Option<Place>)> = Vec::new();
+        let mut versions: Vec<(String, &Text)> = Vec::new();
+        if let Some(shell) = &self.stapel.shell {
+            versions.extend(shell.cache_version.iter().map(|v| ("shell.cacheVersion".to_owned(), v)));
+            if let Some(stage) = shell.stages.get(&user) {
+                let key = format!("shell.{}CacheVersion", user.key());
+                versions.extend(stage.cache_version.iter().map(|v| (key.clone(), v)));
+                for command in &stage.commands {
+                    let text = command.value.clone();
+                    let step = Step::Run(command_step(text.clone(), vec![text]));
+                    steps.push((step, Some(self.inputs.place(command.span))));
+                }
+            }
+        }
+        if let Some(ansible) = &self.stapel.ansible {
+            versions.extend(ansible.cache_version.iter().map(|v| ("ansible.cacheVersion".to_owned(), v)));
+            for task in ansible.tasks.get(&user).into_iter().flatten() {
+                let text = task.task.to_string();
+                let step = Step::Run(command_step(format!("ansible {text}"), vec![text]));
+                steps.push((step, Some(self.inputs.place(task.span))));
+            }
+        }
+        if steps.is_empty() && versions.is_empty() {
+            return;
+        }
+        let inputs = self.stage_dependencies(diagnostics, user);
+        if let Some((Step::Run(run), _)) = steps.first_mut() {
+            run.inputs = inputs;
+        }
+        let image = self.inputs;
+        let commands: Vec<(String, Place)> =
+            steps.iter().filter_map(|(_, p)| p.clone()).map(|p| (format!("`{}`", user.key()), p)).collect();
+        let versions: Vec<(String, String, Place)> =
+            versions.into_iter().map(|(k, v)| (k, v.value.clone(), image.place(v.span))).collect();
+        if steps.is_empty() {
+            // A cache version alone makes the stage, as in werf; it has no command and so no work.
+            let mut stage = empty_stage(user.key(), self.platform);
+            stage.request.parts.push(part(user.key(), Vec::new()));
+            stage.places.push(vec![None]);
+            stage.cache_versions = versions;
+            self.stages.push(stage);
+            return;
+        }
+        if let Some(stage) = self.push(user.key(), steps) {
+            stage.commands = commands;
+            stage.cache_versions = versions;
+        }
+    }
+
+    fn stage_dependencies(&self, diagnostics: &mut Diagnostics, user: UserStage) -> Vec<TreeSource> {
+        let mut found = Vec::new();
+        for mapping in self.stapel.git.iter().filter(|m| m.remote.is_none()) {
+            let Some(masks) = mapping.stage_dependencies.get(&user).filter(|m| !m.is_empty()) else { continue };
+            let mut ignored = Diagnostics::new();
+            let include = masks.iter().map(|t| t.value.clone()).collect();
+            match self.tree(&mut ignored, mapping, include) {
+                Some(tree) => found.push(tree),
+                None => {
+                    if let Some(first) = masks.first() {
+                        let message = format!("the stage dependencies of `{}` match no committed file", user.key());
+                        diagnostics.push(Diagnostic::at(&rules::COPY_SOURCE_MATCHES_NOTHING, first.span, message));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn slot(&mut self, diagnostics: &mut Diagnostics, slot: Slot) {
+        let mut steps = Vec::new();
+        for import in self.stapel.imports.iter().filter(|i| i.slot == slot) {
+            if let Some(step) = self.import(diagnostics, import) {
+                steps.push((step, Some(self.inputs.place(import.span))));
+            }
+        }
+        for dependency in self.image.dependencies.iter().filter(|d| d.slot == Some(slot)) {
+            for (name, value, place) in dependency_values(diagnostics, self.inputs, dependency) {
+                steps.push((Step::Config(ConfigChange::Env(name, value)), Some(place)));
+            }
+        }
+        self.push(slot.stage_name(), steps);
+    }
+
+    fn import(&self, diagnostics: &mut Diagnostics, import: &Import) -> Option<Step> {
+        let mut image = match import.from.image {
+            Some(index) => self.inputs.image_ref(index),
+            None => ImageRef::External { reference: import.from.name.value.clone() },
+        };
+        if let Some(stage) = &import.stage {
+            let used = import.from.image.and_then(|i| self.inputs.used.get(&self.inputs.config.image(i).name.value));
+            let found = used.and_then(|u| u.stages.iter().find(|(name, _)| name == stage.value.key()));
+            let Some((_, digest)) = found else {
+                let message = format!("image `{}` has no stage `{}`", import.from.name.value, stage.value.key());
+                diagnostics.push(Diagnostic::at(&rules::UNKNOWN_STAGE, stage.span, message));
+                return None;
+            };
+            image = ImageRef::Stage { digest: *digest };
+        }
+        let paths = |list: &[Text]| list.iter().map(|t| t.value.clone()).collect::<Vec<_>>();
+        let filter = if import.include.is_empty() && import.exclude.is_empty() {
+            FilterSpec::All
+        } else {
+            FilterSpec::Paths { include: paths(&import.include), exclude: paths(&import.exclude) }
+        };
+        Some(Step::Copy(CopyStep {
+            sources: vec![CopySource::Image { image, path: import.add.value.clone(), filter }],
+            to: import.to.value.clone(),
+            owner: owner(import.owner.as_ref(), import.group.as_ref()),
+            mode: None,
+            extract: false,
+            parents: false,
+            link: false,
+            created_by: format!("import {} {} -> {}", import.from.name.value, import.add.value, import.to.value),
+        }))
+    }
+
+    fn docker(&mut self, diagnostics: &mut Diagnostics, docker: &DockerSection) {
+        let mut steps = Vec::new();
+        let place = |span: Span| Some(self.inputs.place(span));
+        let mut add = |change: ConfigChange, span: Span| steps.push((Step::Config(change), place(span)));
+        for path in &docker.volume {
+            add(ConfigChange::Volume(path.value.clone()), path.span);
+        }
+        for port in &docker.expose {
+            let Some(list) = ports(&port.value) else {
+                let message = format!("`{}` is no port", port.value);
+                let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, port.span, message);
+                diagnostics.push(d.hint("write \"PORT\", \"PORT/udp\" or \"FIRST-LAST\""));
+                continue;
+            };
+            list.into_iter().for_each(|p| add(ConfigChange::Expose(p), port.span));
+        }
+        for (name, value) in &docker.env {
+            add(ConfigChange::Env(name.clone(), value.value.clone()), value.span);
+        }
+        for (name, value) in &docker.label {
+            add(ConfigChange::Label(name.clone(), value.value.clone()), value.span);
+        }
+        if let Some(entrypoint) = &docker.entrypoint {
+            add(ConfigChange::Entrypoint(words(entrypoint)), command_span(entrypoint, docker.span));
+        }
+        if let Some(cmd) = &docker.cmd {
+            let span = command_span(cmd, docker.span);
+            match words(cmd) {
+                list if list.is_empty() => add(ConfigChange::ClearCmd, span),
+                list => add(ConfigChange::Cmd(list), span),
+            }
+        }
+        if let Some(dir) = &docker.workdir {
+            add(ConfigChange::Workdir(dir.value.clone()), dir.span);
+        }
+        if let Some(user) = &docker.user {
+            add(ConfigChange::User(user.value.clone()), user.span);
+        }
+        if let Some(check) = &docker.healthcheck
+            && let Some(check_value) = healthcheck(diagnostics, self.inputs, check)
+        {
+            add(check_value, check.span);
+        }
+        self.push("dockerInstructions", steps);
+    }
+}
+
+/// Reads a health check as a Dockerfile does.
+fn healthcheck(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, text: &Text) -> Option<ConfigChange> {
+    let dockerfile = format!("FROM scratch\nHEALTHCHECK {}\n", text.value.replace('\n', " "));
+    let file = inputs.sources.add("werf.yaml (docker.HEALTHCHECK)", dockerfile.as_str());
+    let mut found = Diagnostics::new();
+    let parsed = syntax::parse(&mut found, file, &dockerfile);
+    let stage = parsed.stages.first()?;
+    let instruction = stage.instructions.first();
+    let Some(Kind::Healthcheck(check)) = instruction.map(|i| &i.kind) else {
+        let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, text.span, "this is no health check");
+        diagnostics.push(d.hint("write what stands after HEALTHCHECK in a Dockerfile"));
+        return None;
+    };
+    let shell: Vec<String> = vec!["/bin/sh".into(), "-c".into()];
+    let mut result = super::build::Healthcheck::default();
+    match check {
+        syntax::Healthcheck::None => result.test.push("NONE".into()),
+        syntax::Healthcheck::Cmd(command) => {
+            let words = command_words(command, &shell);
+            result.test = match command {
+                syntax::Command::Exec(_) => std::iter::once("CMD".to_owned()).chain(words).collect(),
+                syntax::Command::Shell(script) => vec!["CMD-SHELL".into(), script.text.clone()],
+            };
+        }
+    }
+    for flag in &instruction?.flags {
+        let value = flag.value.as_ref().map_or("", |v| v.text.as_str());
+        let number = super::dockerfile::parse_duration(value).or_else(|| value.parse().ok()).unwrap_or(0);
+        match flag.name.as_str() {
+            "interval" => result.interval = number,
+            "timeout" => result.timeout = number,
+            "start-period" => result.start_period = number,
+            "start-interval" => result.start_interval = number,
+            "retries" => result.retries = value.parse().unwrap_or(0),
+            _ => {}
+        }
+    }
+    Some(ConfigChange::Healthcheck(Some(result)))
+}
+
+fn words(command: &CommandValue) -> Vec<String> {
+    match command {
+        CommandValue::Exec(words) => words.iter().map(|w| w.value.clone()).collect(),
+        CommandValue::Shell(text) => vec!["/bin/sh".into(), "-c".into(), text.value.clone()],
+    }
+}
+
+fn command_span(command: &CommandValue, section: Span) -> Span {
+    match command {
+        CommandValue::Exec(words) => words.first().map_or(section, |w| w.span),
+        CommandValue::Shell(text) => text.span,
+    }
+}
+
+fn command_step(created_by: String, command: Vec<String>) -> RunStep {
+    RunStep { created_by, command, shell: true, environment: BTreeMap::new(), inputs: Vec::new() }
+}
+
+fn owner(user: Option<&Text>, group: Option<&Text>) -> Owner {
+    let user = user.map(|u| u.value.as_str()).unwrap_or_default();
+    match group {
+        Some(group) => parse_owner(&format!("{user}:{}", group.value)),
+        // Unlike Docker's `--chown`, an owner alone leaves the group to root.
+        None if !user.is_empty() => parse_owner(&format!("{user}:0")),
+        None => Owner::default(),
+    }
+}
+
+fn mapping_text(kind: &str, mapping: &GitMapping) -> String {
+    let mut text = format!("{kind} {} -> {}", mapping.add.value, mapping.to.value);
+    for (key, value) in [("owner", &mapping.owner), ("group", &mapping.group)] {
+        if let Some(value) = value {
+            text.push_str(&format!(" {key}={}", value.value));
+        }
+    }
+    text
+}
