@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use crate::diag::rules::{CHART_ARCHIVE, CHART_FILES, CHART_METADATA, VALUES_FILE};
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::source::{FileId, Files, FilesError, Mode, Sources};
+use crate::source::glob::HelmIgnore;
+use crate::source::{FileId, Files, FilesError, Mode, Sources, Span};
 use crate::syntax::yaml::{self, Node};
 
-use super::globs::IgnoreRules;
 use super::metadata::Metadata;
 use super::tree::{Tree, TreeMap};
 
@@ -126,15 +126,15 @@ impl Loader<'_> {
     /// Lists the files of a folder, links followed, ignored ones left out.
     fn folder(&mut self, files: &Files, path: &str) -> Option<Raw> {
         let path = path.trim_matches('/');
-        let text = files.read(&join(path, ".helmignore")).ok();
-        let (rules, faults) = IgnoreRules::parse(&text.as_deref().map(String::from_utf8_lossy).unwrap_or_default());
-        if let (false, Some(text)) = (faults.is_empty(), &text) {
-            let file = self.sources.add(join(path, ".helmignore"), String::from_utf8_lossy(text));
-            for fault in faults {
-                let span = crate::source::Span::new(file, fault.start, fault.end);
-                self.diagnostics.push(Diagnostic::at(&CHART_FILES, span, fault.message));
-            }
-        }
+        let shown = join(path, ".helmignore");
+        let text = files.read(&shown).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let rules = HelmIgnore::parse(&text).unwrap_or_else(|error| {
+            let file = self.sources.add(shown, text.as_str());
+            let start = text.find(&error.pattern).unwrap_or(0);
+            let span = Span::new(file, start, start + error.pattern.len());
+            self.diagnostics.push(Diagnostic::at(&CHART_FILES, span, error.to_string()));
+            HelmIgnore::default()
+        });
         let mut found = Raw::new();
         match self.walk(files, path, "", &rules, &mut found, 0) {
             Ok(()) => Some(found),
@@ -150,7 +150,7 @@ impl Loader<'_> {
         files: &Files,
         root: &str,
         below: &str,
-        rules: &IgnoreRules,
+        rules: &HelmIgnore,
         found: &mut Raw,
         depth: usize,
     ) -> Result<(), FilesError> {
@@ -232,7 +232,7 @@ impl Loader<'_> {
         }
         let before = self.diagnostics.as_slice().len();
         parts.metadata.check(self.diagnostics, &join(place, "Chart.yaml"));
-        let failed = self.diagnostics.as_slice().iter().skip(before).next().is_some();
+        let failed = self.diagnostics.as_slice().len() > before;
         let mut subcharts = Vec::new();
         for (name, files) in parts.subcharts {
             subcharts.extend(self.subchart(&join(place, "charts"), &name, files, nesting));
@@ -338,7 +338,7 @@ fn parse_yaml(diagnostics: &mut Diagnostics, sources: &Sources, shown: &str, byt
     let before = diagnostics.as_slice().len();
     let node = yaml::parse_documents(diagnostics, sources, file, yaml::Options::HELM).into_iter().next();
     let failed = diagnostics.as_slice().iter().skip(before).any(|d| d.severity == crate::diag::Severity::Error);
-    let empty = Node::null(crate::source::Span::new(file, 0, 0));
+    let empty = Node::null(Span::new(file, 0, 0));
     (file, if failed { None } else { Some(node.unwrap_or(empty)) })
 }
 

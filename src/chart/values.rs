@@ -1,15 +1,356 @@
-//! Values: laid over each other layer by layer.
+//! Values: laid over each other layer by layer, each knowing where it was written.
+//!
+//! What lives here: the merge of user values, their union with the defaults of a chart tree
+//! ([`coalesce`]), and the order of all layers ([`compose`]). What does not: `--set` syntax (`strvals`).
+//!
+//! The one idea: laying values over each other moves whole nodes with their places, so after the last layer
+//! every value still says which file and line won.
 
-use super::tree::{Data, TreeMap};
+use std::sync::Arc;
+
+use crate::diag::rules::{VALUES_CONFLICT, VALUES_FILE};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::source::{Sources, Span};
+
+use super::dependencies;
+use super::load::{Chart, values_of_text};
+use super::schema;
+use super::strvals::{self, ReadFile, SetKind};
+use super::tree::{Data, Tree, TreeMap};
+
+/// The values a user gives, in the order of the command line.
+pub struct ValuesInput<'a> {
+    /// `-f` files: name and content.
+    pub files: Vec<(String, Arc<[u8]>)>,
+    /// `--set` and its family.
+    pub sets: Vec<(SetKind, String)>,
+    /// Decrypted secret values; over all that the user gives.
+    pub secrets: TreeMap,
+    /// `werf` and `global`: nobody overrides them.
+    pub service: TreeMap,
+    /// Reads what `--set-file` names.
+    pub read_file: ReadFile<'a>,
+    /// Whether values.schema.json is looked at.
+    pub check_schema: bool,
+}
+
+impl Default for ValuesInput<'_> {
+    fn default() -> Self {
+        let read_file: ReadFile<'static> = &|path| Err(format!("`{path}` cannot be read here"));
+        Self {
+            files: Vec::new(),
+            sets: Vec::new(),
+            secrets: TreeMap::new(),
+            service: TreeMap::new(),
+            read_file,
+            check_schema: true,
+        }
+    }
+}
+
+/// A chart with its values: dependencies are decided, every layer is laid.
+#[derive(Clone, Debug)]
+pub struct ChartValues {
+    /// The chart with the subcharts that are switched on, renamed by their aliases.
+    pub chart: Chart,
+    /// The values of the root chart; those of a subchart are the table of its name.
+    pub values: Tree,
+    /// What the user gave, without service values.
+    pub user: TreeMap,
+}
+
+impl ChartValues {
+    /// Returns where the value at a path (`web.image.tag`) was written.
+    pub fn values_origin(&self, path: &str) -> Option<Span> {
+        self.values.get(path.split('.'))?.span
+    }
+}
+
+/// Lays all values and decides which subcharts are on; faults go to `diagnostics`.
+///
+/// Order, lowest first: chart defaults, `-f` files, `--set-json`, `--set`, `--set-string`, `--set-file`,
+/// `--set-literal`, secrets, service values. Source: Helm 3.20.
+pub fn compose(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    chart: &Chart,
+    input: &ValuesInput<'_>,
+) -> Option<ChartValues> {
+    let before = diagnostics.as_slice().iter().filter(|d| d.severity == crate::diag::Severity::Error).count();
+    let mut user = TreeMap::new();
+    for (name, bytes) in &input.files {
+        merge(&mut user, values_of_text(diagnostics, sources, name, bytes).unwrap_or_default());
+    }
+    for kind in [SetKind::Json, SetKind::Typed, SetKind::String, SetKind::File, SetKind::Literal] {
+        for (_, argument) in input.sets.iter().filter(|(k, _)| *k == kind) {
+            strvals::apply(diagnostics, sources, kind, argument, &mut user, input.read_file);
+        }
+    }
+    let mut all = user.clone();
+    merge(&mut all, input.secrets.clone());
+    merge(&mut all, input.service.clone());
+    let chart = dependencies::resolve(diagnostics, chart, &all)?;
+    let mut values = all;
+    coalesce(&mut Warnings::On(diagnostics), &chart, &mut values, false).map_err(|e| diagnostics.push(e)).ok()?;
+    if input.check_schema {
+        schema::check(diagnostics, &chart, &values, &input.service);
+    }
+    let after = diagnostics.as_slice().iter().filter(|d| d.severity == crate::diag::Severity::Error).count();
+    (before == after).then(|| ChartValues { chart, values: values.into(), user })
+}
 
 /// Lays `over` on `base`: tables merge, everything else replaces, null included. Source: Helm's merge of `-f` files.
 pub fn merge(base: &mut TreeMap, over: TreeMap) {
     for (key, value) in over {
-        match (base.get_mut(&key).map(|v| &mut v.data), value) {
-            (Some(Data::Map(below)), super::tree::Tree { data: Data::Map(above), .. }) => merge(below, above),
+        match (base.get_mut(&key), value) {
+            (Some(Tree { data: Data::Map(below), .. }), Tree { data: Data::Map(above), .. }) => merge(below, above),
             (_, value) => {
                 base.insert(key, value);
             }
         }
+    }
+}
+
+/// Whether conflicts of tables and scalars are told.
+pub(super) enum Warnings<'a> {
+    On(&'a mut Diagnostics),
+    Off,
+}
+
+impl Warnings<'_> {
+    fn add(&mut self, winner: &Tree, loser: &Tree, message: String) {
+        let Self::On(diagnostics) = self else { return };
+        let mut diagnostic = match (winner.span, loser.span) {
+            (Some(span), _) | (None, Some(span)) => Diagnostic::at(&VALUES_CONFLICT, span, message),
+            (None, None) => Diagnostic::in_file(&VALUES_CONFLICT, "values", message),
+        };
+        if let (Some(_), Some(span)) = (winner.span, loser.span) {
+            diagnostic = diagnostic.also(span, "this value is not used");
+        }
+        diagnostics.push(diagnostic);
+    }
+}
+
+/// Lays `values` over the defaults of a chart and of its subcharts. With `keep_nulls` a null stays, so that a
+/// later call still sees it; without, a null takes the default away. Source: Helm 3.20, also what looks odd.
+pub(super) fn coalesce(
+    warnings: &mut Warnings<'_>,
+    chart: &Chart,
+    values: &mut TreeMap,
+    keep_nulls: bool,
+) -> Result<(), Diagnostic> {
+    over_defaults(warnings, chart, values, keep_nulls);
+    for subchart in &chart.subcharts {
+        let global = values.get("global").cloned();
+        let name: Arc<str> = subchart.name().into();
+        let table = values.entry(name).or_insert_with(Tree::empty_map);
+        let span = table.span;
+        let Some(below) = table.as_map_mut() else {
+            let message = format!("the values of the subchart `{}` must be a table", subchart.name());
+            return Err(match span {
+                Some(span) => Diagnostic::at(&VALUES_FILE, span, message),
+                None => Diagnostic::in_file(&VALUES_FILE, &chart.place, message),
+            });
+        };
+        pass_globals(warnings, below, global.as_ref());
+        coalesce(warnings, subchart, below, keep_nulls)?;
+    }
+    Ok(())
+}
+
+fn over_defaults(warnings: &mut Warnings<'_>, chart: &Chart, values: &mut TreeMap, keep_nulls: bool) {
+    let Some(defaults) = chart.values.as_map() else { return };
+    for (key, default) in defaults {
+        match values.get_mut(key) {
+            None => {
+                values.insert(key.clone(), default.clone());
+            }
+            Some(value) if value.is_null() => {
+                if !keep_nulls {
+                    values.remove(key);
+                }
+            }
+            Some(value) => match (&mut value.data, &default.data) {
+                (Data::Map(over), Data::Map(below)) => {
+                    let of_subchart = chart.subcharts.iter().any(|c| *c.name() == **key);
+                    lay_over(warnings, over, below, key, keep_nulls || of_subchart);
+                }
+                (Data::Map(_), default_data) if *default_data != Data::Null => {
+                    let message = format!("`{key}` is a table here and {} in the chart", default.kind());
+                    warnings.add(value, default, message);
+                }
+                _ => {}
+            },
+        }
+    }
+}
+
+/// Fills `over` with what only `below` has. See [`coalesce`] for nulls.
+pub(super) fn lay_over(warnings: &mut Warnings<'_>, over: &mut TreeMap, below: &TreeMap, path: &str, keep_nulls: bool) {
+    let nulls = over.iter().filter(|(_, value)| !keep_nulls && value.is_null()).map(|(key, _)| key.clone());
+    let nulls: Vec<Arc<str>> = nulls.collect();
+    for (key, default) in below {
+        let Some(value) = over.get_mut(key) else {
+            over.insert(key.clone(), default.clone());
+            continue;
+        };
+        match (&mut value.data, &default.data) {
+            (Data::Map(over), Data::Map(below)) => {
+                lay_over(warnings, over, below, &format!("{path}.{key}"), keep_nulls);
+            }
+            (Data::Null, _) | (_, Data::Null) => {}
+            (Data::Map(_), _) => {
+                let message = format!("`{path}.{key}` is a table here and {} below", default.kind());
+                warnings.add(value, default, message);
+            }
+            (_, Data::Map(_)) => {
+                let message = format!("`{path}.{key}` is {} here and a table below", value.kind());
+                warnings.add(value, default, message);
+            }
+            _ => {}
+        }
+    }
+    for key in nulls {
+        over.remove(&key);
+    }
+}
+
+/// Copies the parent's globals into a subchart's table; the parent wins.
+fn pass_globals(warnings: &mut Warnings<'_>, table: &mut TreeMap, global: Option<&Tree>) {
+    let own = table.entry("global".into()).or_insert_with(Tree::empty_map);
+    let empty = TreeMap::new();
+    let from = match global {
+        None => &empty,
+        Some(Tree { data: Data::Map(map), .. }) => map,
+        Some(_) => return,
+    };
+    let Some(own) = own.as_map_mut() else { return };
+    for (key, value) in from {
+        match (own.get_mut(key), &value.data) {
+            (None, _) => {
+                own.insert(key.clone(), value.clone());
+            }
+            (Some(Tree { data: Data::Map(below), .. }), Data::Map(above)) => {
+                let mut merged = above.clone();
+                let below = std::mem::take(below);
+                lay_over(warnings, &mut merged, &below, key, true);
+                own.insert(key.clone(), Tree { data: Data::Map(merged), span: value.span });
+            }
+            (Some(_), Data::Map(_)) | (Some(Tree { data: Data::Map(_), .. }), _) => {}
+            (Some(own), _) => *own = value.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::{LoadOptions, load};
+    use super::*;
+    use crate::source::MemoryObjects;
+
+    fn compose_all(
+        files: &[(&'static str, &'static str)],
+        user: &str,
+        sets: &[&str],
+    ) -> (Option<serde_json::Value>, Vec<String>) {
+        let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
+        let files = MemoryObjects::files(files.iter().copied());
+        let chart = load(&mut diagnostics, &sources, &files, "p", &LoadOptions::default()).unwrap();
+        let input = ValuesInput {
+            files: vec![("user.yaml".to_owned(), user.as_bytes().into())],
+            sets: sets.iter().map(|s| (SetKind::Typed, (*s).to_owned())).collect(),
+            ..ValuesInput::default()
+        };
+        let values = compose(&mut diagnostics, &sources, &chart, &input);
+        let messages = diagnostics.as_slice().iter().map(|d| d.message.clone()).collect();
+        (values.map(|v| v.values.to_json()), messages)
+    }
+
+    fn with_sub(parent: &'static str, sub: &'static str, user: &str, declared: bool) -> String {
+        let plain = "apiVersion: v2\nname: p\nversion: 0.1.0\n";
+        let with = "apiVersion: v2\nname: p\nversion: 0.1.0\ndependencies: [{name: sub, version: 0.1.0}]\n";
+        let files = [
+            ("p/Chart.yaml", if declared { with } else { plain }),
+            ("p/values.yaml", parent),
+            ("p/charts/sub/Chart.yaml", "apiVersion: v2\nname: sub\nversion: 0.1.0\n"),
+            ("p/charts/sub/values.yaml", sub),
+        ];
+        compose_all(&files, user, &[]).0.unwrap().to_string()
+    }
+
+    /// Vouched for by Helm 3.20.0.
+    #[test]
+    fn nulls_and_tables_meet_as_in_helm() {
+        let s = r#"{"sub":{"global":{}}}"#;
+        let cases = [
+            ("t: {k: 1}", "", "t: {k: null}", r#"{"sub":{"global":{}},"t":{}}"#),
+            ("", "", "x: null\nt: {m: null}", r#"{"sub":{"global":{}},"t":{"m":null},"x":null}"#),
+            ("m: null\nt: {k: null, z: 1}", "", "", r#"{"m":null,"sub":{"global":{}},"t":{"k":null,"z":1}}"#),
+            ("m: null\nt: {k: null}", "", "m: null\nt: {k: null}", r#"{"sub":{"global":{}},"t":{}}"#),
+            ("", "image: {tag: v1}", "sub: {image: null}", s),
+            ("sub: {image: {tag: p}}", "image: {tag: v1}", "sub: {image: null}", s),
+            ("", "image: {tag: v1, r: x}", "sub: {image: {tag: null}}", r#"{"sub":{"global":{},"image":{"r":"x"}}}"#),
+            ("sub: {image: null}", "image: {tag: v1}", "", s),
+            ("sub: {image: null}", "image: {tag: v1}", "sub: {x: 1}", r#"{"sub":{"global":{},"x":1}}"#),
+            ("sub: {image: {tag: null}}", "image: {tag: v1, r: x}", "", r#"{"sub":{"global":{},"image":{"r":"x"}}}"#),
+            (
+                "global: {a: 1}",
+                "global: {a: null, b: 2}",
+                "global: {b: null}",
+                r#"{"global":{"a":1},"sub":{"global":{"a":1,"b":2}}}"#,
+            ),
+            ("a: {b: 1}", "", "a: 5", r#"{"a":5,"sub":{"global":{}}}"#),
+            ("a: 5", "", "a: {b: 1, c: null}", r#"{"a":{"b":1,"c":null},"sub":{"global":{}}}"#),
+            ("sub: {a: {b: 1}, m: 5}", "a: 5\nm: {x: 1}", "sub: {a: 7}", r#"{"sub":{"a":7,"global":{},"m":5}}"#),
+        ];
+        for (parent, sub, user, expected) in cases {
+            for declared in [false, true] {
+                let got = with_sub(parent, sub, user, declared);
+                assert_eq!(got, expected, "{parent} / {sub} / {user} / {declared}");
+            }
+        }
+        let globals = |declared| {
+            let sub = "global: {g: {x: 2, q: 3}, h: {z: 1}}\nq: 1";
+            with_sub("global: {g: {x: 1}}", sub, "global: {h: 5}\nsub: {global: {g: {w: 1}}}", declared)
+        };
+        let head = r#"{"global":{"g":{"x":1},"h":5},"sub":{"global":{"g":{"q":3,"w":1,"x":1},"h":"#;
+        assert_eq!(globals(false), format!(r#"{head}5}},"q":1}}}}"#));
+        assert_eq!(globals(true), format!(r#"{head}{{"z":1}}}},"q":1}}}}"#));
+    }
+
+    #[test]
+    fn a_value_says_which_line_won() {
+        let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
+        let files = MemoryObjects::files([
+            ("p/Chart.yaml", "apiVersion: v2\nname: p\nversion: 0.1.0\n"),
+            ("p/values.yaml", "web:\n  tag: v1\n  port: 80\n"),
+        ]);
+        let chart = load(&mut diagnostics, &sources, &files, "p", &LoadOptions::default()).unwrap();
+        let input = ValuesInput {
+            files: vec![("user.yaml".to_owned(), b"web:\n  tag: v2\n"[..].into())],
+            sets: vec![(SetKind::Typed, "web.x=1".to_owned())],
+            ..ValuesInput::default()
+        };
+        let values = compose(&mut diagnostics, &sources, &chart, &input).unwrap();
+        let place = |path| {
+            let (file, at) = sources.locate(values.values_origin(path).unwrap());
+            format!("{file}:{}:{}", at.line, at.column)
+        };
+        assert_eq!(place("web.tag"), "user.yaml:2:8");
+        assert_eq!(place("web.port"), "p/values.yaml:3:9");
+        assert_eq!(place("web.x"), "--set:1:7");
+        assert_eq!(values.values_origin("web.nope"), None);
+    }
+
+    #[test]
+    fn a_table_over_a_scalar_is_told() {
+        let files =
+            [("p/Chart.yaml", "apiVersion: v2\nname: p\nversion: 0.1.0\n"), ("p/values.yaml", "a: 5\nb: {c: 1}")];
+        let (values, messages) = compose_all(&files, "a: {b: 1}\nb: {c: {d: 1}}", &["x[1]=1"]);
+        assert_eq!(values.unwrap().to_string(), r#"{"a":{"b":1},"b":{"c":{"d":1}},"x":[null,1]}"#);
+        assert_eq!(
+            messages,
+            ["`a` is a table here and a number in the chart", "`b.c` is a table here and a number below"]
+        );
     }
 }

@@ -31,6 +31,11 @@ rules! {
     CHART_UNKNOWN_KEY, "chart-unknown-key", Warning, "a Chart.yaml has a key that Helm does not know";
     CHART_FILES, "chart-files", Error, "the files of a chart cannot be taken";
     CHART_ARCHIVE, "chart-archive", Error, "a chart archive is damaged or unsafe";
+    CHART_DEPENDENCY, "chart-dependency", Error, "a declared dependency is missing";
+    CHART_DEPENDENCY_SWITCH, "chart-dependency-switch", Warning, "a tag, condition or import of a dependency has no use";
+    VALUES_CONFLICT, "values-conflict", Warning, "a table meets another kind of value in two layers";
+    VALUES_SCHEMA, "values-schema", Error, "a values.schema.json cannot be used";
+    VALUES_INVALID, "values-invalid", Error, "values do not meet the schema of their chart";
     VALUES_FILE, "values-file", Error, "a file of values is no mapping";
     VALUES_ARGUMENT, "values-argument", Error, "a `--set` argument cannot be read";
     VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";
