@@ -1,6 +1,10 @@
 //! The real ports: disks, repositories and, later, daemons, registries and clusters.
 //!
 //! What lives here: every client, file and socket. What does not: any decision; a backend carries out what the
-//! rooms above have decided.
+//! rooms above have decided, and knows nouns and ports only.
 
+mod disk;
 pub mod git;
+mod oci_layout;
+
+pub use oci_layout::OciLayout;

@@ -16,6 +16,11 @@ impl BlobDigest {
         Self(format!("sha256:{}", hex::encode(sha2::Sha256::digest(bytes))))
     }
 
+    /// Names a blob by the SHA-256 of its bytes.
+    pub fn from_sha256(hash: [u8; 32]) -> Self {
+        Self(format!("sha256:{}", hex::encode(hash)))
+    }
+
     /// Reads `sha256:` and 64 lower-case hexadecimal digits; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.strip_prefix("sha256:")?;
@@ -54,8 +59,13 @@ pub enum BlobError {
     #[error("blob {0} is not in the store")]
     Absent(BlobDigest),
     /// Its bytes do not have its digest.
-    #[error("blob {0} is corrupted: its bytes have another digest")]
-    Corrupted(BlobDigest),
+    #[error("`{place}` is corrupted: its bytes do not have the digest {digest}; remove it and apply again")]
+    Corrupted {
+        /// The digest it was asked for by.
+        digest: BlobDigest,
+        /// Where it is: a file, an address.
+        place: String,
+    },
     /// Input or output failed.
     #[error("{attempt}")]
     Io {
@@ -96,8 +106,52 @@ pub trait BlobStore: Send + Sync {
     /// As [`BlobStore::open`]; also when the bytes do not have the digest.
     fn read(&self, digest: &BlobDigest) -> Result<Vec<u8>, BlobError> {
         let mut bytes = Vec::new();
-        let attempt = || format!("read blob {digest}");
-        self.open(digest)?.read_to_end(&mut bytes).map_err(|source| BlobError::Io { attempt: attempt(), source })?;
-        if BlobDigest::of(&bytes) == *digest { Ok(bytes) } else { Err(BlobError::Corrupted(digest.clone())) }
+        self.open(digest)?.read_to_end(&mut bytes).map_err(|e| BlobError::from_io(format!("read blob {digest}"), e))?;
+        Ok(bytes)
+    }
+}
+
+impl BlobError {
+    /// Returns the blob error that an input or output error carries, as that of a [`CheckedReader`], else wraps it.
+    pub fn from_io(attempt: String, source: std::io::Error) -> Self {
+        source.downcast::<Self>().unwrap_or_else(|source| Self::Io { attempt, source })
+    }
+}
+
+/// A reader that checks the digest of what it read when it comes to the end.
+///
+/// Errors at the end: an [`std::io::Error`] that carries [`BlobError::Corrupted`]; see [`BlobError::from_io`].
+pub struct CheckedReader<R> {
+    inner: R,
+    hash: Option<sha2::Sha256>,
+    digest: BlobDigest,
+    place: String,
+}
+
+impl<R: Read> CheckedReader<R> {
+    /// Wraps a reader of the blob's bytes; `place` names it in the error.
+    pub fn new(inner: R, digest: BlobDigest, place: String) -> Self {
+        use sha2::Digest as _;
+        Self { inner, hash: Some(sha2::Sha256::new()), digest, place }
+    }
+}
+
+impl<R: Read> Read for CheckedReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        use sha2::Digest as _;
+        let count = self.inner.read(buffer)?;
+        let read = buffer.get(..count).unwrap_or_default();
+        if count > 0 {
+            if let Some(hash) = &mut self.hash {
+                hash.update(read);
+            }
+        } else if !buffer.is_empty()
+            && let Some(hash) = self.hash.take()
+            && hex::encode(hash.finalize()) != self.digest.hex()
+        {
+            let error = BlobError::Corrupted { digest: self.digest.clone(), place: self.place.clone() };
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, error));
+        }
+        Ok(count)
     }
 }

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::blobs::{BlobDigest, BlobError, BlobStore};
 use super::builder::BuiltImage;
+use super::oci::{Manifest, normalize_reference, read_manifest};
 use super::stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage};
 use crate::digest::Sha224Digest;
+use crate::stage::Platform;
 
 #[derive(Default)]
 struct State {
-    blobs: BTreeMap<BlobDigest, Vec<u8>>,
-    stages: BTreeMap<StageId, StoredStage>,
-    images: BTreeMap<String, StoredImage>,
+    blobs: BTreeMap<BlobDigest, Arc<[u8]>>,
+    stages: BTreeMap<StageId, BlobDigest>,
+    images: BTreeMap<String, (String, BlobDigest)>,
 }
 
 /// A stage store in memory.
@@ -25,6 +27,12 @@ pub struct MemoryStore {
 impl MemoryStore {
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn image(&self, tag: &str) -> Result<Option<StoredImage>, StoreError> {
+        let Some((name, manifest)) = self.with(|s| s.images.get(tag).cloned()) else { return Ok(None) };
+        let annotations = read_manifest(self, &manifest)?.annotations;
+        Ok(Some(StoredImage { tag: tag.to_owned(), name: Some(name), manifest, annotations }))
     }
 }
 
@@ -46,10 +54,10 @@ impl BlobStore for MemoryStore {
         content: &mut dyn FnMut(&mut dyn std::io::Write) -> std::io::Result<()>,
     ) -> Result<(BlobDigest, u64), BlobError> {
         let mut bytes = Vec::new();
-        content(&mut bytes).map_err(|source| BlobError::Io { attempt: "write a blob".into(), source })?;
+        content(&mut bytes).map_err(|source| BlobError::from_io("write a blob".into(), source))?;
         let digest = BlobDigest::of(&bytes);
         let size = bytes.len() as u64;
-        self.with(|s| s.blobs.insert(digest.clone(), bytes));
+        self.with(|s| s.blobs.insert(digest.clone(), bytes.into()));
         Ok((digest, size))
     }
 }
@@ -58,11 +66,26 @@ impl StageStore for MemoryStore {
     fn stages(&self, digest: &Sha224Digest) -> Result<Vec<StoredStage>, StoreError> {
         let from = StageId { digest: *digest, created_ms: 0 };
         let to = StageId { digest: *digest, created_ms: u64::MAX };
-        Ok(self.with(|s| s.stages.range(from..=to).map(|(_, stage)| stage.clone()).collect()))
+        let found: Vec<(StageId, BlobDigest)> =
+            self.with(|s| s.stages.range(from..=to).map(|(id, manifest)| (*id, manifest.clone())).collect());
+        let stored = found.into_iter().filter_map(|(id, manifest)| {
+            let annotations = read_manifest(self, &manifest).ok()?.annotations;
+            Some(StoredStage { id, manifest, annotations })
+        });
+        Ok(stored.collect())
     }
 
     fn images(&self, tags: &[String]) -> Result<Vec<Option<StoredImage>>, StoreError> {
-        Ok(self.with(|s| tags.iter().map(|t| s.images.get(t).cloned()).collect()))
+        tags.iter().map(|tag| self.image(tag)).collect()
+    }
+
+    fn external(&self, reference: &str, _platform: &Platform) -> Result<Option<StoredImage>, StoreError> {
+        if let Some(found) = self.image(reference)? {
+            return Ok(Some(found));
+        }
+        let wanted = normalize_reference(reference);
+        let tag = self.with(|s| s.images.keys().find(|tag| normalize_reference(tag) == wanted).cloned());
+        tag.map_or(Ok(None), |tag| self.image(&tag))
     }
 
     fn publish(
@@ -75,19 +98,25 @@ impl StageStore for MemoryStore {
         if let Some(existing) = self.stages(digest)?.into_iter().next() {
             return Ok(Published::Existing(existing));
         }
-        let manifest = super::blobs::BlobDigest::of(&serde_json::to_vec(&(built, annotations)).unwrap_or_default());
-        let id = StageId { digest: *digest, created_ms };
-        let stored = StoredStage { id, manifest, annotations: annotations.clone() };
-        self.with(|s| s.stages.insert(id, stored.clone()));
-        Ok(Published::Stored(stored))
+        let bytes = Manifest::of(built, annotations).to_bytes();
+        let (manifest, _) = self.put(&mut |out| out.write_all(&bytes))?;
+        let id = self.with(|s| {
+            let mut id = StageId { digest: *digest, created_ms };
+            while s.stages.contains_key(&id) {
+                id.created_ms += 1;
+            }
+            s.stages.insert(id, manifest.clone());
+            id
+        });
+        Ok(Published::Stored(StoredStage { id, manifest, annotations: annotations.clone() }))
     }
 
     fn tag(&self, tag: &str, name: &str, manifest: &BlobDigest) -> Result<(), StoreError> {
+        read_manifest(self, manifest)?;
         self.with(|s| {
-            let stage = s.stages.values().find(|stage| stage.manifest == *manifest);
-            let annotations = stage.map(|stage| stage.annotations.clone()).unwrap_or_default();
-            let (tag, name, manifest) = (tag.to_owned(), Some(name.to_owned()), manifest.clone());
-            s.images.insert(tag.clone(), StoredImage { tag, name, manifest, annotations });
+            if s.images.get(tag).is_none_or(|(_, old)| old != manifest) {
+                s.images.insert(tag.to_owned(), (name.to_owned(), manifest.clone()));
+            }
         });
         Ok(())
     }

@@ -8,9 +8,10 @@ mod blobs;
 mod builder;
 mod clock;
 mod memory;
+pub mod oci;
 mod stage_store;
 
-pub use blobs::{BlobDigest, BlobError, BlobStore, Descriptor};
+pub use blobs::{BlobDigest, BlobError, BlobStore, CheckedReader, Descriptor};
 pub use builder::{BuildContext, BuildError, Builder, BuiltImage};
 pub use clock::{Clock, FixedClock};
 pub use memory::MemoryStore;

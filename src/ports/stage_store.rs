@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::blobs::{BlobDigest, BlobError, BlobStore};
 use super::builder::BuiltImage;
 use crate::digest::Sha224Digest;
+use crate::stage::{ImageRef, Platform};
 
 /// Names one stored build of a stage, written `DIGEST-TIMESTAMP`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,7 +120,13 @@ pub trait StageStore: BlobStore {
     /// The store failed.
     fn images(&self, tags: &[String]) -> Result<Vec<Option<StoredImage>>, StoreError>;
 
-    /// Stores a built stage, unless an acceptable one is there meanwhile.
+    /// Returns the image of somebody else under its reference, in short or full form, for a platform.
+    ///
+    /// # Errors
+    /// The store failed, or holds the image in a form that cannot be read.
+    fn external(&self, reference: &str, platform: &Platform) -> Result<Option<StoredImage>, StoreError>;
+
+    /// Stores a built stage, unless one of that digest is there meanwhile; the oldest such is used.
     ///
     /// The blobs are in the store already. `created_ms` is moved on until it is unique.
     ///
@@ -133,9 +140,24 @@ pub trait StageStore: BlobStore {
         created_ms: u64,
     ) -> Result<Published, StoreError>;
 
-    /// Puts a tag on the manifest of a stored stage; an equal tag on the same manifest is no change.
+    /// Puts a tag on a stored manifest; an equal tag on the same manifest is no change, on another it is moved.
     ///
     /// # Errors
-    /// The store failed; it is then as it was before.
+    /// The manifest is absent, or the store failed; it is then as it was before.
     fn tag(&self, tag: &str, name: &str, manifest: &BlobDigest) -> Result<(), StoreError>;
+
+    /// Returns the manifest of an image or stage; of several stored builds of a stage, the oldest.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn resolve(&self, image: &ImageRef, platform: &Platform) -> Result<Option<BlobDigest>, StoreError> {
+        Ok(match image {
+            ImageRef::Project { signature, .. } => {
+                let found = self.images(&[signature.to_string()])?;
+                found.into_iter().flatten().next().map(|image| image.manifest)
+            }
+            ImageRef::Stage { digest } => self.stages(digest)?.into_iter().next().map(|stage| stage.manifest),
+            ImageRef::External { reference } => self.external(reference, platform)?.map(|image| image.manifest),
+        })
+    }
 }

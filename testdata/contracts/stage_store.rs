@@ -1,0 +1,256 @@
+//! What every stage store promises.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use stagewright::backend::OciLayout;
+use stagewright::digest::Sha224Digest;
+use stagewright::ports::oci::{
+    ImageConfig, MEDIA_CONFIG, MEDIA_INDEX, MEDIA_LAYER_GZIP, MEDIA_MANIFEST, Manifest, read_image,
+};
+use stagewright::ports::{
+    BlobDigest, BlobError, BlobStore, BuiltImage, Descriptor, MemoryStore, Published, StageStore, StoreError,
+};
+use stagewright::stage::{ImageRef, Platform};
+
+/// Puts an image with one layer into a store.
+pub fn image(store: &dyn StageStore, content: &str) -> BuiltImage {
+    let (layer, layer_size) = store.put(&mut |out| out.write_all(content.as_bytes())).unwrap();
+    let config = ImageConfig { architecture: "amd64".into(), os: "linux".into(), ..ImageConfig::default() };
+    let (config, config_size) = store.put(&mut |out| out.write_all(&config.to_bytes())).unwrap();
+    BuiltImage {
+        config: Descriptor { media_type: MEDIA_CONFIG.into(), digest: config, size: config_size },
+        layers: vec![Descriptor { media_type: MEDIA_LAYER_GZIP.into(), digest: layer, size: layer_size }],
+    }
+}
+
+fn notes(text: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("note".to_owned(), text.to_owned())])
+}
+
+/// Runs a test over the twin and over a folder.
+fn on_both(test: impl Fn(&dyn StageStore)) {
+    test(&MemoryStore::default());
+    let dir = tempfile::tempdir().unwrap();
+    test(&OciLayout::new(dir.path().join("a/store")));
+}
+
+#[test]
+fn an_empty_store_knows_nothing() {
+    on_both(|store| {
+        let digest = Sha224Digest::of_bytes(b"x");
+        assert_eq!(store.stages(&digest).unwrap(), []);
+        assert_eq!(store.images(&["a".into(), "b".into()]).unwrap(), [None, None]);
+        assert_eq!(store.external("alpine", &Platform::linux_amd64()).unwrap(), None);
+        let blob = BlobDigest::of(b"x");
+        assert!(!store.has(&blob).unwrap());
+        assert!(matches!(store.read(&blob), Err(BlobError::Absent(_))));
+    });
+}
+
+#[test]
+fn a_blob_is_read_back_by_its_digest() {
+    on_both(|store| {
+        let (digest, size) = store.put(&mut |out| out.write_all(b"hello")).unwrap();
+        assert_eq!((digest.clone(), size), (BlobDigest::of(b"hello"), 5));
+        assert_eq!(store.read(&digest).unwrap(), b"hello");
+        assert_eq!(store.put(&mut |out| out.write_all(b"hello")).unwrap().0, digest);
+        let failed = store.put(&mut |_| Err(std::io::Error::other("stop")));
+        assert!(matches!(failed, Err(BlobError::Io { .. })));
+    });
+}
+
+#[test]
+fn the_first_published_stage_wins() {
+    on_both(|store| {
+        let digest = Sha224Digest::of_bytes(b"stage");
+        let built = image(store, "layer");
+        let Published::Stored(first) = store.publish(&digest, &built, &notes("1"), 5).unwrap() else {
+            panic!("nothing was there")
+        };
+        assert_eq!(first.id.created_ms, 5);
+        let second = store.publish(&digest, &image(store, "other"), &notes("2"), 6).unwrap();
+        assert_eq!(second, Published::Existing(first.clone()));
+        assert_eq!(store.stages(&digest).unwrap(), [first.clone()]);
+        let (manifest, config) = read_image(store, &first.manifest).unwrap();
+        assert_eq!(manifest.annotations, notes("1"));
+        assert_eq!(config.os, "linux");
+        assert_eq!(manifest.layers, built.layers);
+    });
+}
+
+#[test]
+fn stages_whose_manifest_is_lost_do_not_count_and_ids_are_unique() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = OciLayout::new(dir.path());
+    let digest = Sha224Digest::of_bytes(b"stage");
+    for (text, expected) in [("1", 7), ("2", 8), ("3", 9)] {
+        let published = store.publish(&digest, &image(&store, text), &notes(text), 7).unwrap();
+        let Published::Stored(stage) = published else { panic!("the others are lost") };
+        assert_eq!(stage.id.created_ms, expected);
+        fs::remove_file(dir.path().join("blobs/sha256").join(stage.manifest.hex())).unwrap();
+    }
+}
+
+#[test]
+fn a_tag_names_a_manifest_and_can_move() {
+    on_both(|store| {
+        let publish = |text: &str| {
+            let digest = Sha224Digest::of_bytes(text.as_bytes());
+            match store.publish(&digest, &image(store, text), &notes(text), 1).unwrap() {
+                Published::Stored(stage) | Published::Existing(stage) => stage.manifest,
+            }
+        };
+        let (one, two) = (publish("1"), publish("2"));
+        store.tag("t", "web", &one).unwrap();
+        store.tag("t", "other", &one).unwrap();
+        let found = store.images(&["no".into(), "t".into()]).unwrap();
+        let image = found[1].clone().unwrap();
+        assert_eq!(found[0], None);
+        assert_eq!((image.name.as_deref(), &image.manifest, &image.annotations), (Some("web"), &one, &notes("1")));
+        store.tag("t", "web", &two).unwrap();
+        assert_eq!(store.images(&["t".into()]).unwrap()[0].as_ref().unwrap().manifest, two);
+        let absent = store.tag("t", "web", &BlobDigest::of(b"nothing"));
+        assert!(matches!(absent, Err(StoreError::Blob(BlobError::Absent(_)))), "{absent:?}");
+        assert_eq!(store.images(&["t".into()]).unwrap()[0].as_ref().unwrap().manifest, two);
+    });
+}
+
+#[test]
+fn images_are_resolved_by_what_names_them() {
+    on_both(|store| {
+        let digest = Sha224Digest::of_bytes(b"stage");
+        store.publish(&digest, &image(store, "1"), &notes("1"), 2).unwrap();
+        let manifest = store.stages(&digest).unwrap()[0].manifest.clone();
+        let signature = Sha224Digest::of_bytes(b"image");
+        store.tag(&signature.to_string(), "web", &manifest).unwrap();
+        store.tag("alpine:3.18", "alpine", &manifest).unwrap();
+        let resolve = |image: ImageRef| store.resolve(&image, &Platform::linux_amd64()).unwrap();
+        let external = |reference: &str| resolve(ImageRef::External { reference: reference.into() });
+        assert_eq!(resolve(ImageRef::Stage { digest }), Some(manifest.clone()));
+        assert_eq!(resolve(ImageRef::Stage { digest: signature }), None);
+        assert_eq!(resolve(ImageRef::Project { name: "web".into(), signature }), Some(manifest.clone()));
+        assert_eq!(external("alpine:3.18"), Some(manifest.clone()));
+        assert_eq!(external("docker.io/library/alpine:3.18"), Some(manifest));
+        assert_eq!(external("alpine"), None);
+        assert_eq!(external("alpine:3.19"), None);
+    });
+}
+
+#[test]
+fn asking_makes_no_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = OciLayout::new(dir.path().join("store"));
+    an_answer(&store);
+    assert!(!dir.path().join("store").exists());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+fn an_answer(store: &OciLayout) {
+    assert_eq!(store.images(&["a".into()]).unwrap(), [None]);
+    assert_eq!(store.stages(&Sha224Digest::of_bytes(b"x")).unwrap(), []);
+}
+
+#[test]
+fn a_folder_with_other_files_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("werf.yaml"), "x").unwrap();
+    let error = OciLayout::new(dir.path()).put(&mut |out| out.write_all(b"x")).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("holds other files"), "{cause}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_second_process_sees_what_the_first_wrote_and_foreign_entries_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (OciLayout::new(dir.path()), OciLayout::new(dir.path()));
+    an_answer(&two);
+    let digest = Sha224Digest::of_bytes(b"stage");
+    one.publish(&digest, &image(&one, "1"), &notes("1"), 2).unwrap();
+    let manifest = two.stages(&digest).unwrap()[0].manifest.clone();
+    let index = dir.path().join("index.json");
+    let text = fs::read_to_string(&index).unwrap();
+    let foreign = r#"{"mediaType":"x/y","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":1,"data":"AA=="}"#;
+    fs::write(
+        &index,
+        text.replace("\"manifests\":[", &format!("\"annotations\":{{\"k\":\"v\"}},\"manifests\":[{foreign},")),
+    )
+    .unwrap();
+    two.tag("t", "web", &manifest).unwrap();
+    let text = fs::read_to_string(&index).unwrap();
+    assert!(text.contains(foreign) && text.contains(r#""annotations":{"k":"v"}"#), "{text}");
+    assert_eq!(one.images(&["t".into()]).unwrap()[0].as_ref().unwrap().manifest, manifest);
+}
+
+#[test]
+fn corruption_is_told_with_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = OciLayout::new(dir.path());
+    let digest = Sha224Digest::of_bytes(b"stage");
+    store.publish(&digest, &image(&store, "1"), &notes("1"), 2).unwrap();
+    let manifest = store.stages(&digest).unwrap()[0].manifest.clone();
+    store.tag("t", "web", &manifest).unwrap();
+    let file = dir.path().join("blobs/sha256").join(manifest.hex());
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, String::from_utf8(bytes.clone()).unwrap().replace("note", "nose")).unwrap();
+    let error = store.images(&["t".into()]).unwrap_err().to_string();
+    assert!(error.contains(&file.display().to_string()) && error.contains("apply again"), "{error}");
+    assert_eq!(store.stages(&digest).unwrap(), []);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(store.images(&["t".into()]).unwrap(), [None]);
+    fs::write(&file, bytes).unwrap();
+    assert_eq!(store.stages(&digest).unwrap().len(), 1);
+    fs::write(dir.path().join("index.json"), "{").unwrap();
+    let error = store.images(&["t".into()]).unwrap_err().to_string();
+    assert!(error.contains("index.json") && error.contains("restore"), "{error}");
+    assert!(store.tag("u", "web", &manifest).is_err());
+}
+
+#[test]
+fn a_platform_is_chosen_from_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = OciLayout::new(dir.path());
+    let put = |bytes: &[u8]| store.put(&mut |out| out.write_all(bytes)).unwrap();
+    let entry = |architecture: &str| {
+        let (digest, size) = put(&Manifest::of(&image(&store, architecture), &notes(architecture)).to_bytes());
+        serde_json::json!({"mediaType": MEDIA_MANIFEST, "digest": digest, "size": size,
+            "platform": {"os": "linux", "architecture": architecture}})
+    };
+    let nested = serde_json::json!({"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": [entry("arm64"), entry("amd64")]});
+    let (digest, size) = put(nested.to_string().as_bytes());
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [{"mediaType": MEDIA_INDEX, "digest": digest, "size": size,
+        "annotations": {"org.opencontainers.image.ref.name": "latest", "io.containerd.image.name": "docker.io/library/alpine:3.18"}}]});
+    fs::write(dir.path().join("index.json"), index.to_string()).unwrap();
+    let platform = |architecture: &str| Platform { architecture: architecture.into(), ..Platform::linux_amd64() };
+    let found = |architecture: &str| store.external("alpine:3.18", &platform(architecture));
+    assert_eq!(found("arm64").unwrap().unwrap().annotations, notes("arm64"));
+    assert_eq!(found("amd64").unwrap().unwrap().annotations, notes("amd64"));
+    let error = found("s390x").unwrap_err().to_string();
+    assert!(error.contains("linux/s390x") && error.contains("linux/arm64"), "{error}");
+}
+
+#[test]
+fn writers_in_many_threads_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = [OciLayout::new(dir.path().join("s")), OciLayout::new(dir.path().join("s"))].map(Arc::new);
+    let threads: Vec<_> = (0..8)
+        .map(|t| {
+            let store = stores[t % 2].clone();
+            std::thread::spawn(move || {
+                for i in 0..10 {
+                    let digest = Sha224Digest::of_bytes(format!("{}", i * 8 + t).as_bytes());
+                    let built = image(&*store, &format!("{i}"));
+                    store.publish(&digest, &built, &notes("x"), 1).unwrap();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    for i in 0..80 {
+        assert_eq!(stores[0].stages(&Sha224Digest::of_bytes(format!("{i}").as_bytes())).unwrap().len(), 1);
+    }
+    assert_eq!(fs::read_dir(dir.path().join("s/.stagewright/tmp")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
