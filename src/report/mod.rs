@@ -8,6 +8,7 @@ mod plan_document;
 mod plan_json;
 mod plan_text;
 mod plan_words;
+mod progress;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub(crate) mod golden;
 pub use plan_document::{Forge, plan_comment, plan_html, plan_markdown};
 pub use plan_json::{plan_json, plan_schema};
 pub use plan_text::plan_text;
+pub use progress::{Progress, Telling, event_line, outcome_json, outcome_line};
 
 /// How text is drawn for one reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,245 @@
+//! Events of a run as they happen, and its outcome.
+//!
+//! What lives here: one line for each event worth telling, a live display of running operations for terminals, and
+//! the summary of an outcome. What does not: the choice between them (`cli`).
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use console::Style;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::plan_words::printable;
+use super::{Look, count, pretty_json};
+use crate::exec::{Event, Outcome, Skip, Subject, Verb};
+
+/// How much is told while a plan runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Failures only.
+    Quiet,
+    /// A line for each event.
+    Lines,
+    /// Lines for what is done, above a live display of what runs.
+    Live,
+}
+
+/// Tells of a run while it goes on; may be called from several threads at once.
+pub struct Progress {
+    telling: Telling,
+    look: Look,
+    sink: Mutex<Box<dyn Write + Send>>,
+    live: Option<Live>,
+}
+
+struct Live {
+    multi: MultiProgress,
+    bars: Mutex<BTreeMap<String, ProgressBar>>,
+}
+
+impl Progress {
+    /// Tells to `sink`; a live display goes to the terminal of stderr.
+    pub fn new(telling: Telling, look: Look, sink: Box<dyn Write + Send>) -> Self {
+        let live = (telling == Telling::Live).then(|| Live {
+            multi: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            bars: Mutex::default(),
+        });
+        Self { telling, look, sink: Mutex::new(sink), live }
+    }
+
+    /// Tells of an event.
+    pub fn tell(&self, event: &Event) {
+        if let Some(live) = &self.live {
+            live.update(event);
+        }
+        let quiet = self.telling == Telling::Quiet && !matches!(event, Event::Failed { .. });
+        // What begins is in the live display already.
+        let begun = self.live.is_some() && matches!(event, Event::Started(_));
+        if quiet || begun {
+            return;
+        }
+        if let Some(line) = event_line(event, self.look) {
+            self.line(&line);
+        }
+    }
+
+    /// A reader that went away is no reason to stop a deployment: what cannot be told is not told.
+    fn line(&self, line: &str) {
+        let write = || {
+            let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = writeln!(sink, "{line}");
+            let _ = sink.flush();
+        };
+        match &self.live {
+            Some(live) => live.multi.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl Live {
+    fn update(&self, event: &Event) {
+        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Started(subject) => {
+                let bar = self.multi.add(ProgressBar::new_spinner());
+                let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("the template is ours");
+                bar.set_style(style);
+                bar.set_message(format!("{} {}", words(subject.verb).0, printable(&subject.name)));
+                bar.enable_steady_tick(Duration::from_millis(100));
+                bars.insert(subject.operation.clone(), bar);
+            }
+            Event::Reused(subject) | Event::Done { subject, .. } | Event::Failed { subject, .. } => {
+                if let Some(bar) = bars.remove(&subject.operation) {
+                    bar.finish_and_clear();
+                    self.multi.remove(&bar);
+                }
+            }
+            Event::Skipped { .. } => {}
+        }
+    }
+}
+
+/// What an operation is doing, has done, and could not do.
+fn words(verb: Verb) -> (&'static str, &'static str, &'static str) {
+    match verb {
+        Verb::Build => ("building", "built", "build"),
+        Verb::Tag => ("tagging", "tagged", "tag"),
+        Verb::Write => ("writing", "wrote", "write"),
+        Verb::Delete => ("deleting", "deleted", "delete"),
+        Verb::Record => ("recording", "recorded", "record"),
+    }
+}
+
+/// Says an event in one line; the beginning of what takes no time is not worth one.
+pub fn event_line(event: &Event, look: Look) -> Option<String> {
+    let paint = |style: Style, text: &str| style.force_styling(look.color).apply_to(text).to_string();
+    let name = |subject: &Subject| printable(&subject.name);
+    Some(match event {
+        Event::Started(subject) if subject.verb == Verb::Build => format!("building {}", name(subject)),
+        Event::Started(_) => return None,
+        Event::Reused(s) if s.verb == Verb::Build => format!("found {}, stored by somebody else", name(s)),
+        Event::Reused(subject) => format!("found {} done", name(subject)),
+        Event::Done { subject, ms } => {
+            let done = paint(Style::new().green(), words(subject.verb).1);
+            let time = if subject.verb == Verb::Build { format!(" in {}", seconds(*ms)) } else { String::new() };
+            format!("{done} {}{time}", name(subject))
+        }
+        Event::Failed { subject, causes } => {
+            let failed = paint(Style::new().red().bold(), "failed");
+            let head = format!("{failed} to {} {}", words(subject.verb).2, name(subject));
+            causes.iter().fold(head, |text, cause| format!("{text}: {}", printable(cause)))
+        }
+        Event::Skipped { subject, skip } => {
+            let skipped = paint(Style::new().yellow(), "skipped");
+            format!("{skipped} {}: {}", name(subject), because(skip))
+        }
+    })
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{}s", ms / 1000, ms % 1000 / 100)
+}
+
+fn because(skip: &Skip) -> String {
+    match skip {
+        Skip::Needs { operation } => format!("it needs {}, which is not done", printable(operation)),
+        Skip::Stopped => "another operation failed".into(),
+        Skip::Cancelled => "interrupted".into(),
+        Skip::Cycle => "the operations it needs need it".into(),
+    }
+}
+
+/// Sums an outcome up in one line.
+pub fn outcome_line(outcome: &Outcome) -> String {
+    let mut parts = vec![format!("{} done", count(outcome.done.len(), "operation"))];
+    for (n, word) in [(outcome.failed.len(), "failed"), (outcome.skipped.len(), "skipped")] {
+        if n > 0 {
+            parts.push(format!("{n} {word}"));
+        }
+    }
+    let verdict = if outcome.is_success() {
+        "Applied"
+    } else if outcome.is_cancelled() {
+        "Interrupted"
+    } else {
+        "Failed"
+    };
+    format!("{verdict}: {}.", parts.join(", "))
+}
+
+/// Returns an outcome as JSON.
+pub fn outcome_json(outcome: &Outcome) -> String {
+    pretty_json(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn events() -> Vec<Event> {
+        let subject =
+            |verb, name: &str| Subject { operation: format!("id:{name}"), verb, name: name.to_owned() };
+        let build = subject(Verb::Build, "backend/dockerfile");
+        let web = subject(Verb::Build, "web/dockerfile");
+        let write = subject(Verb::Write, "shop/Deployment/web");
+        vec![
+            Event::Started(build.clone()),
+            Event::Done { subject: build, ms: 1_234 },
+            Event::Started(web.clone()),
+            Event::Failed { subject: web, causes: vec!["RUN make".into(), "exit code 2".into()] },
+            Event::Reused(subject(Verb::Build, "worker/dockerfile")),
+            Event::Started(write.clone()),
+            Event::Done { subject: write, ms: 3 },
+            Event::Skipped {
+                subject: subject(Verb::Record, "shop revision 2"),
+                skip: Skip::Needs { operation: "id:web/dockerfile".into() },
+            },
+        ]
+    }
+
+    fn told(telling: Telling) -> String {
+        let sink = Sink::default();
+        let progress = Progress::new(telling, Look::plain(), Box::new(sink.clone()));
+        events().iter().for_each(|e| progress.tell(e));
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn every_event_worth_telling_is_a_line() {
+        super::super::golden::check("events.txt", &told(Telling::Lines));
+    }
+
+    #[test]
+    fn quiet_tells_failures_only() {
+        assert_eq!(told(Telling::Quiet), "failed to build web/dockerfile: RUN make: exit code 2\n");
+    }
+
+    #[test]
+    fn an_outcome_is_one_line() {
+        let done = Outcome { done: vec!["a".into()], ..Outcome::default() };
+        assert_eq!(outcome_line(&done), "Applied: 1 operation done.");
+        let subject = Subject { operation: "b".into(), verb: Verb::Tag, name: "b".into() };
+        let skipped = crate::exec::Skipped { subject, skip: Skip::Cancelled };
+        let outcome = Outcome { skipped: vec![skipped], ..done };
+        assert_eq!(outcome_line(&outcome), "Interrupted: 1 operation done, 1 skipped.");
+        assert!(outcome_json(&outcome).contains("\"because\": \"cancelled\""));
+    }
+}
