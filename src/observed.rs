@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Sha224Digest;
+use crate::stage::Platform;
 
 /// A fact that a planner wants to know.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +15,8 @@ pub enum Question {
     Image(String),
     /// Which builds of this stage are stored?
     Stages(Sha224Digest),
-    /// Which image of somebody else has this reference?
-    External(String),
+    /// Which image of somebody else has this reference, for this platform?
+    External(String, Platform),
     /// Which image of this name was stored last?
     Newest(String),
     /// What is in the target for this release?
@@ -51,8 +52,8 @@ pub struct Observed {
     pub images: BTreeMap<String, Option<StoredFact>>,
     /// Builds of stages, oldest first.
     pub stages: BTreeMap<Sha224Digest, Vec<StoredFact>>,
-    /// Images of others, by reference.
-    pub external: BTreeMap<String, Option<StoredFact>>,
+    /// Images of others, by reference and platform.
+    pub external: BTreeMap<(String, Platform), Option<StoredFact>>,
     /// The newest stored image of each name.
     pub newest: BTreeMap<String, Option<StoredFact>>,
     /// Releases.
@@ -82,8 +83,10 @@ impl<'a> Asking<'a> {
     }
 
     /// Returns an image of somebody else; `None` also while it is not known.
-    pub fn external(&mut self, reference: &str) -> Option<&'a StoredFact> {
-        self.look(self.observed.external.get(reference), || Question::External(reference.to_owned()))?.as_ref()
+    pub fn external(&mut self, reference: &str, platform: &Platform) -> Option<&'a StoredFact> {
+        let key = (reference.to_owned(), platform.clone());
+        let known = self.observed.external.get(&key);
+        self.look(known, || Question::External(key.0, key.1))?.as_ref()
     }
 
     /// Returns the newest image of a name; `None` also while it is not known.

@@ -544,6 +544,19 @@ impl StageStore for OciLayout {
         tags.par_iter().map(|tag| index.by_tag(tag).map_or(Ok(None), |entry| self.image(tag, entry))).collect()
     }
 
+    fn newest(&self, names: &[String]) -> Result<Vec<Option<StoredImage>>, StoreError> {
+        let index = self.index()?;
+        // Entries stand in the order of publication; a later one replaces an earlier one.
+        let is_image = |entry: &&LayoutEntry| entry.tag.as_deref().is_some_and(|t| StageId::parse(t).is_none());
+        let named = index.entries.iter().filter(is_image).filter_map(|e| Some((e.name.as_deref()?, e)));
+        let last: BTreeMap<&str, &LayoutEntry> = named.collect();
+        let find = |name: &String| {
+            let entry = last.get(name.as_str()).copied()?;
+            Some((entry.tag.as_deref()?, entry))
+        };
+        names.iter().map(|name| find(name).map_or(Ok(None), |(tag, entry)| self.image(tag, entry))).collect()
+    }
+
     fn external(&self, reference: &str, platform: &Platform) -> Result<Option<StoredImage>, StoreError> {
         let candidates = self.index()?.by_reference(reference);
         if candidates.is_empty() {

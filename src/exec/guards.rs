@@ -6,6 +6,7 @@ use super::Ports;
 use super::work::WorkError;
 use crate::digest::Sha224Digest;
 use crate::plan::{Guard, Operation, OperationId, Plan, Work};
+use crate::ports::StageId;
 
 /// A guard that does not hold: the plan is stale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,6 +77,16 @@ fn check(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result<Opti
             let image = ports.store.images(std::slice::from_ref(tag))?.into_iter().flatten().next();
             let found = image.map_or_else(absent, |image| image.manifest.to_string());
             (format!("image {tag}"), manifest.clone(), found)
+        }
+        Guard::StagePresent { stage_id, manifest } => {
+            let stages = StageId::parse(stage_id).map_or(Ok(Vec::new()), |id| ports.store.stages(&id.digest))?;
+            let stage = stages.into_iter().find(|stage| stage.id.to_string() == *stage_id);
+            (format!("stage {stage_id}"), manifest.clone(), stage.map_or_else(absent, |s| s.manifest.to_string()))
+        }
+        Guard::BasePresent { reference, platform, manifest } => {
+            let image = ports.store.external(reference, platform)?;
+            let found = image.map_or_else(absent, |image| image.manifest.to_string());
+            (format!("base {reference}"), manifest.clone(), found)
         }
         Guard::ReleaseRevision { release, revision } => {
             let found = ports.target.map_or(Ok(None), |target| target.revision(release))?;

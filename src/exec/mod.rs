@@ -8,20 +8,20 @@
 
 mod event;
 mod guards;
+mod observe;
 mod run;
-mod target;
 #[cfg(test)]
 mod tests;
 mod work;
 
 pub use event::{Event, Failure, Outcome, Skip, Skipped, Subject, Verb};
 pub use guards::{Violation, check_guards};
+pub use observe::observe;
 pub use run::{OnFailure, Options, run};
-pub use target::{Target, TargetError, TargetSession};
 
 use std::sync::Arc;
 
-use crate::ports::{Builder, Clock, StageStore};
+use crate::ports::{Builder, Clock, StageStore, Target};
 use crate::source::Objects;
 
 /// What a run acts on.

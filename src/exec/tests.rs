@@ -9,7 +9,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::digest::Sha224Digest;
 use crate::plan::{Fidelity, Guard, Inputs, Operation, Plan, Summary, Work};
-use crate::ports::{BlobDigest, BuildContext, BuildError, BuiltImage, Descriptor, FixedClock, MemoryStore, StageStore};
+use crate::ports::{
+    BlobDigest, BuildContext, BuildError, BuiltImage, Descriptor, FixedClock, MemoryStore, MemoryTarget, StageStore,
+    Target,
+};
 use crate::source::MemoryObjects;
 use crate::stage::{BuildPart, BuildRequest, Platform};
 
@@ -43,53 +46,6 @@ impl Builder for ScriptedBuilder {
         let digest = BlobDigest::of(name.as_bytes());
         let config = Descriptor { media_type: "application/json".into(), digest, size: name.len() as u64 };
         Ok(BuiltImage { config, layers: Vec::new() })
-    }
-}
-
-/// A target in memory.
-#[derive(Default)]
-struct MemoryTarget {
-    files: Mutex<BTreeMap<String, Vec<u8>>>,
-    revisions: Mutex<BTreeMap<String, u64>>,
-}
-
-struct MemorySession<'a>(&'a MemoryTarget, BTreeMap<String, Option<Vec<u8>>>);
-
-impl Target for MemoryTarget {
-    fn content(&self, path: &str) -> Result<Option<Vec<u8>>, TargetError> {
-        Ok(self.files.lock().unwrap().get(path).cloned())
-    }
-
-    fn revision(&self, release: &str) -> Result<Option<u64>, TargetError> {
-        Ok(self.revisions.lock().unwrap().get(release).copied())
-    }
-
-    fn begin(&self) -> Result<Box<dyn TargetSession + '_>, TargetError> {
-        Ok(Box::new(MemorySession(self, BTreeMap::new())))
-    }
-}
-
-impl TargetSession for MemorySession<'_> {
-    fn write(&mut self, path: &str, content: &[u8]) -> Result<(), TargetError> {
-        self.1.insert(path.into(), Some(content.to_vec()));
-        Ok(())
-    }
-
-    fn delete(&mut self, path: &str) -> Result<(), TargetError> {
-        self.1.insert(path.into(), None);
-        Ok(())
-    }
-
-    fn commit(self: Box<Self>, release: &str, revision: u64, _: &serde_json::Value) -> Result<(), TargetError> {
-        let mut files = self.0.files.lock().unwrap();
-        for (path, content) in self.1 {
-            match content {
-                Some(content) => files.insert(path, content),
-                None => files.remove(&path),
-            };
-        }
-        self.0.revisions.lock().unwrap().insert(release.into(), revision);
-        Ok(())
     }
 }
 
@@ -220,8 +176,8 @@ fn a_stage_that_somebody_stored_meanwhile_is_used() {
 #[test]
 fn violated_guards_are_all_listed_with_what_was_found() {
     let twins = Twins::new(ScriptedBuilder::default());
-    twins.target.files.lock().unwrap().insert("a.yaml".into(), b"theirs".to_vec());
-    twins.target.revisions.lock().unwrap().insert("shop".into(), 7);
+    twins.target.tamper("a.yaml", Some("theirs"));
+    twins.target.begin().unwrap().commit("shop", 7, &serde_json::Value::Null).unwrap();
     let plan = plan(vec![write("a", &[], Some("ours")), write("b", &[], None), record(&["a", "b"], 5)]);
     let violations = check_guards(&plan, &twins.ports(), false).unwrap();
     let told: Vec<String> = violations.iter().map(ToString::to_string).collect();
@@ -230,7 +186,7 @@ fn violated_guards_are_all_listed_with_what_was_found() {
     assert_eq!(told[1], "release shop: expected revision 4, found revision 7");
     let (outcome, _) = twins.run(&plan, 1, OnFailure::Continue);
     assert_eq!(outcome.failed[0].stale.as_ref(), violations.first());
-    assert_eq!(twins.target.files.lock().unwrap().get("b.yaml"), None, "nothing is visible before the record");
+    assert_eq!(twins.target.content("b.yaml").unwrap(), None, "nothing is visible before the record");
 }
 
 #[test]
@@ -239,8 +195,8 @@ fn resources_become_visible_with_the_release() {
     let plan = plan(vec![write("a", &[], None), write("b", &[], None), record(&["a", "b"], 1)]);
     let (outcome, _) = twins.run(&plan, 2, OnFailure::Continue);
     assert!(outcome.is_success(), "{outcome:?}");
-    assert_eq!(twins.target.files.lock().unwrap().get("a.yaml").unwrap(), b"new a");
-    assert_eq!(twins.target.revisions.lock().unwrap()["shop"], 1);
+    assert_eq!(twins.target.content("a.yaml").unwrap().unwrap(), b"new a");
+    assert_eq!(twins.target.revision("shop").unwrap(), Some(1));
     assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap().len(), 3);
     assert_eq!(check_guards(&plan, &twins.ports(), true).unwrap(), Vec::new(), "what is done is no fault on resume");
 }

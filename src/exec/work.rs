@@ -5,10 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Ports;
 use super::guards::{Violation, first_violation, is_done};
-use super::target::{TargetError, TargetSession};
 use crate::digest::Sha224Digest;
 use crate::plan::{Operation, Work};
-use crate::ports::{BlobDigest, BuildContext, BuildError, Published, StoreError};
+use crate::ports::{BlobDigest, BuildContext, BuildError, Published, StoreError, TargetError, TargetSession};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]

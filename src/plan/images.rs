@@ -12,7 +12,7 @@ use crate::signature::{
     SignedImage, compare, compare_trees,
 };
 use crate::source::{Mode, ObjectId, Objects, Place};
-use crate::stage::{Base, BuildRequest, CopySource, ImageRef, Step};
+use crate::stage::{Base, BuildRequest, CopySource, ImageRef, Platform, Step};
 
 /// A reason names at most this many files; the rest is counted by the last one's line-less place.
 const FILES_NAMED: usize = 50;
@@ -147,9 +147,13 @@ fn plan_stages(
         let id = format!("build:{}/{}", image.name, stage.name);
         let mut guards = vec![Guard::StageAbsent { digest: signed.digest.to_string() }];
         if index > 0 && reused == Some(index - 1) {
-            guards.extend(stored.get(index - 1).copied().flatten().map(present));
+            guards.extend(stored.get(index - 1).copied().flatten().map(stage_present));
         }
-        guards.extend(used_images(&stage.request).into_iter().filter_map(|used| used_guard(used, asking)));
+        guards.extend(
+            used_images(&stage.request)
+                .into_iter()
+                .filter_map(|used| used_guard(used, &stage.request.platform, asking)),
+        );
         let mut needs: BTreeSet<String> = last_operation.iter().cloned().collect();
         needs.extend(used_images(&stage.request).into_iter().filter_map(|used| tag_operation(used, section)));
         section.operations.push(Operation {
@@ -172,7 +176,7 @@ fn plan_stages(
         last_operation = Some(id);
     }
     let guards = match (&last_operation, stored.last().copied().flatten()) {
-        (None, Some(last)) => vec![present(last)],
+        (None, Some(last)) => vec![stage_present(last)],
         _ => Vec::new(),
     };
     section.operations.push(Operation {
@@ -189,6 +193,10 @@ fn plan_stages(
 
 fn present(fact: &StoredFact) -> Guard {
     Guard::ImagePresent { tag: fact.tag.clone(), manifest: fact.manifest.clone() }
+}
+
+fn stage_present(fact: &StoredFact) -> Guard {
+    Guard::StagePresent { stage_id: fact.tag.clone(), manifest: fact.manifest.clone() }
 }
 
 fn tag_id(image: &str) -> String {
@@ -213,10 +221,14 @@ fn used_images(request: &BuildRequest) -> Vec<&ImageRef> {
     used
 }
 
-fn used_guard(used: &ImageRef, asking: &mut Asking<'_>) -> Option<Guard> {
+fn used_guard(used: &ImageRef, platform: &Platform, asking: &mut Asking<'_>) -> Option<Guard> {
     match used {
         ImageRef::Project { signature, .. } => asking.image(&signature.to_string()).map(present),
-        ImageRef::External { reference } => asking.external(reference).map(present),
+        ImageRef::External { reference } => asking.external(reference, platform).map(|fact| Guard::BasePresent {
+            reference: reference.clone(),
+            platform: platform.clone(),
+            manifest: fact.manifest.clone(),
+        }),
         ImageRef::Stage { .. } => None,
     }
 }
@@ -240,7 +252,7 @@ pub fn missing_bases(images: &[SignedImage], plan: &ImageSection, asking: &mut A
                 let places = stage.places.get(index).map_or(&[][..], Vec::as_slice);
                 let place = |n: usize| places.get(n).cloned().flatten().unwrap_or_else(|| image.place.clone());
                 if let Base::Image(ImageRef::External { reference }) = &part.base
-                    && asking.external(reference).is_none()
+                    && asking.external(reference, &stage.request.platform).is_none()
                 {
                     missing.push((reference.clone(), place(0)));
                 }
@@ -248,7 +260,7 @@ pub fn missing_bases(images: &[SignedImage], plan: &ImageSection, asking: &mut A
                     let Step::Copy(copy) = step else { continue };
                     for source in &copy.sources {
                         if let CopySource::Image { image: ImageRef::External { reference }, .. } = source
-                            && asking.external(reference).is_none()
+                            && asking.external(reference, &stage.request.platform).is_none()
                         {
                             missing.push((reference.clone(), place(n + 1)));
                         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::sensitive::Sensitive;
-use crate::stage::BuildRequest;
+use crate::stage::{BuildRequest, Platform};
 
 /// Names an operation within a plan, for example `build:backend/dockerfile`.
 pub type OperationId = String;
@@ -92,10 +92,27 @@ pub enum Guard {
         /// The stage digest.
         digest: String,
     },
-    /// The tag stands on this manifest.
+    /// The content-based tag stands on this manifest.
     ImagePresent {
-        /// The tag, or the reference of an external image.
+        /// The tag.
         tag: String,
+        /// Digest of its manifest.
+        manifest: String,
+    },
+    /// The stage that is built upon is stored, with this manifest.
+    StagePresent {
+        /// The stage id.
+        stage_id: String,
+        /// Digest of its manifest.
+        manifest: String,
+    },
+    /// The image of somebody else has this manifest.
+    BasePresent {
+        /// The reference as written.
+        reference: String,
+        /// The platform.
+        #[schemars(with = "Value")]
+        platform: Platform,
         /// Digest of its manifest.
         manifest: String,
     },

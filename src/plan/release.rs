@@ -125,7 +125,7 @@ pub fn plan_release(desired: &[DesiredResource], context: ReleaseContext<'_>) ->
     let mut written = BTreeSet::new();
     let mut changes: Option<ChartChanges> = None;
     for resource in desired {
-        let path = resource_path(resource, &record.namespace, &written);
+        let path = resource_path(resource, &record.release, &record.namespace, &written);
         let recorded = RecordedResource { address: resource.address(), digest: text_digest(&resource.text) };
         record.resources.insert(path.clone(), recorded);
         written.insert(path.clone());
@@ -187,8 +187,8 @@ fn record_operation(
     });
 }
 
-/// Returns the path of a resource in the target: `kind-name.yaml`, in a folder for another namespace than the release's.
-pub fn resource_path(resource: &DesiredResource, namespace: &str, taken: &BTreeSet<String>) -> String {
+/// Returns the path of a resource in the target: `RELEASE/kind-name.yaml`, below it a folder for each other namespace.
+pub fn resource_path(resource: &DesiredResource, release: &str, namespace: &str, taken: &BTreeSet<String>) -> String {
     let safe = |text: &str| -> String {
         let keep = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
         text.chars().map(|c| keep(c.to_ascii_lowercase())).collect()
@@ -197,7 +197,7 @@ pub fn resource_path(resource: &DesiredResource, namespace: &str, taken: &BTreeS
         Some(other) if other != namespace => format!("{}/", safe(other)),
         _ => String::new(),
     };
-    let stem = format!("{folder}{}-{}", safe(&resource.kind), safe(&resource.name));
+    let stem = format!("{release}/{folder}{}-{}", safe(&resource.kind), safe(&resource.name));
     let plain = format!("{stem}.yaml");
     if !taken.contains(&plain) {
         return plain;

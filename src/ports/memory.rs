@@ -16,6 +16,8 @@ struct State {
     blobs: BTreeMap<BlobDigest, Arc<[u8]>>,
     stages: BTreeMap<StageId, BlobDigest>,
     images: BTreeMap<String, (String, BlobDigest)>,
+    /// The tag that was put last, by image name.
+    newest: BTreeMap<String, String>,
 }
 
 /// A stage store in memory.
@@ -79,6 +81,11 @@ impl StageStore for MemoryStore {
         tags.iter().map(|tag| self.image(tag)).collect()
     }
 
+    fn newest(&self, names: &[String]) -> Result<Vec<Option<StoredImage>>, StoreError> {
+        let tags: Vec<Option<String>> = self.with(|s| names.iter().map(|n| s.newest.get(n).cloned()).collect());
+        tags.into_iter().map(|tag| tag.map_or(Ok(None), |tag| self.image(&tag))).collect()
+    }
+
     fn external(&self, reference: &str, _platform: &Platform) -> Result<Option<StoredImage>, StoreError> {
         if let Some(found) = self.image(reference)? {
             return Ok(Some(found));
@@ -116,6 +123,7 @@ impl StageStore for MemoryStore {
         self.with(|s| {
             if s.images.get(tag).is_none_or(|(_, old)| old != manifest) {
                 s.images.insert(tag.to_owned(), (name.to_owned(), manifest.clone()));
+                s.newest.insert(name.to_owned(), tag.to_owned());
             }
         });
         Ok(())

@@ -8,11 +8,15 @@ mod blobs;
 mod builder;
 mod clock;
 mod memory;
+mod memory_target;
 pub mod oci;
 mod stage_store;
+mod target;
 
 pub use blobs::{BlobDigest, BlobError, BlobStore, CheckedReader, Descriptor};
 pub use builder::{BuildContext, BuildError, Builder, BuiltImage};
 pub use clock::{Clock, FixedClock};
 pub use memory::MemoryStore;
+pub use memory_target::MemoryTarget;
 pub use stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage};
+pub use target::{Target, TargetError, TargetSession};

@@ -120,6 +120,12 @@ pub trait StageStore: BlobStore {
     /// The store failed.
     fn images(&self, tags: &[String]) -> Result<Vec<Option<StoredImage>>, StoreError>;
 
+    /// Returns the image that was stored last under each name, `None` where there is none.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn newest(&self, names: &[String]) -> Result<Vec<Option<StoredImage>>, StoreError>;
+
     /// Returns the image of somebody else under its reference, in short or full form, for a platform.
     ///
     /// # Errors

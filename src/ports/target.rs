@@ -1,4 +1,8 @@
-//! The least a run needs of a target.
+//! The target port: where the resources of releases go.
+//!
+//! Paths are those of the plan: `RELEASE/KIND-NAME.yaml`, relative to the target's root.
+
+use crate::observed::ReleaseFact;
 
 /// Why a target could not answer or change.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +17,12 @@ pub struct TargetError {
 
 /// Holds the resources of releases.
 pub trait Target: Send + Sync {
+    /// Returns what the target holds of a release; resources by their path. Nothing is written.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn observe(&self, release: &str) -> Result<ReleaseFact, TargetError>;
+
     /// Returns the content of a resource, `None` where there is none.
     ///
     /// # Errors

@@ -1,0 +1,51 @@
+//! Observing: answers the questions of the planners, a round at a time.
+
+use super::work::WorkError;
+use crate::observed::{Observed, Question, StoredFact};
+use crate::ports::{StageStore, StoredImage, Target};
+
+/// Answers questions and adds the answers to what is known. Nothing is written.
+///
+/// # Errors
+/// A port failed to answer.
+pub fn observe(
+    questions: Vec<Question>,
+    store: &dyn StageStore,
+    target: Option<&dyn Target>,
+    observed: &mut Observed,
+) -> Result<(), WorkError> {
+    let mut tags = Vec::new();
+    let mut names = Vec::new();
+    for question in questions {
+        match question {
+            Question::Image(tag) => tags.push(tag),
+            Question::Newest(name) => names.push(name),
+            Question::Stages(digest) => {
+                let fact = |stage: crate::ports::StoredStage| StoredFact {
+                    tag: stage.id.to_string(),
+                    manifest: stage.manifest.to_string(),
+                    annotations: stage.annotations,
+                };
+                let found = store.stages(&digest)?.into_iter().map(fact).collect();
+                observed.stages.insert(digest, found);
+            }
+            Question::External(reference, platform) => {
+                let found = store.external(&reference, &platform)?.map(image_fact);
+                observed.external.insert((reference, platform), found);
+            }
+            Question::Release(release) => {
+                let found = target.map_or_else(|| Ok(Default::default()), |t| t.observe(&release))?;
+                observed.releases.insert(release, found);
+            }
+        }
+    }
+    let images = store.images(&tags)?.into_iter().map(|i| i.map(image_fact));
+    observed.images.extend(tags.into_iter().zip(images));
+    let newest = store.newest(&names)?.into_iter().map(|i| i.map(image_fact));
+    observed.newest.extend(names.into_iter().zip(newest));
+    Ok(())
+}
+
+fn image_fact(image: StoredImage) -> StoredFact {
+    StoredFact { tag: image.tag, manifest: image.manifest.to_string(), annotations: image.annotations }
+}

@@ -1,0 +1,85 @@
+//! The target in memory: the twin that tests and examples run on.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::target::{Target, TargetError, TargetSession};
+use crate::observed::ReleaseFact;
+
+#[derive(Default)]
+struct State {
+    files: BTreeMap<String, Vec<u8>>,
+    releases: BTreeMap<String, (u64, serde_json::Value)>,
+}
+
+/// A target in memory.
+#[derive(Default)]
+pub struct MemoryTarget(Mutex<State>);
+
+impl MemoryTarget {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes a resource behind the back of the release; `None` removes it.
+    pub fn tamper(&self, path: &str, content: Option<&str>) {
+        match content {
+            Some(content) => self.state().files.insert(path.to_owned(), content.as_bytes().to_vec()),
+            None => self.state().files.remove(path),
+        };
+    }
+}
+
+impl Target for MemoryTarget {
+    fn observe(&self, release: &str) -> Result<ReleaseFact, TargetError> {
+        let state = self.state();
+        let prefix = format!("{release}/");
+        let inside = state.files.iter().filter(|(path, _)| path.starts_with(&prefix));
+        Ok(ReleaseFact {
+            record: state.releases.get(release).map(|(_, record)| record.clone()),
+            resources: inside.map(|(p, c)| (p.clone(), String::from_utf8_lossy(c).into_owned())).collect(),
+            foreign: Default::default(),
+        })
+    }
+
+    fn content(&self, path: &str) -> Result<Option<Vec<u8>>, TargetError> {
+        Ok(self.state().files.get(path).cloned())
+    }
+
+    fn revision(&self, release: &str) -> Result<Option<u64>, TargetError> {
+        Ok(self.state().releases.get(release).map(|(revision, _)| *revision))
+    }
+
+    fn begin(&self) -> Result<Box<dyn TargetSession + '_>, TargetError> {
+        Ok(Box::new(MemorySession { target: self, changes: BTreeMap::new() }))
+    }
+}
+
+struct MemorySession<'a> {
+    target: &'a MemoryTarget,
+    changes: BTreeMap<String, Option<Vec<u8>>>,
+}
+
+impl TargetSession for MemorySession<'_> {
+    fn write(&mut self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+        self.changes.insert(path.into(), Some(content.to_vec()));
+        Ok(())
+    }
+
+    fn delete(&mut self, path: &str) -> Result<(), TargetError> {
+        self.changes.insert(path.into(), None);
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>, release: &str, revision: u64, record: &serde_json::Value) -> Result<(), TargetError> {
+        let mut state = self.target.state();
+        for (path, content) in self.changes {
+            match content {
+                Some(content) => state.files.insert(path, content),
+                None => state.files.remove(&path),
+            };
+        }
+        state.releases.insert(release.into(), (revision, record.clone()));
+        Ok(())
+    }
+}
