@@ -24,4 +24,5 @@ pub mod ports;
 pub mod exec;
 // faces
 pub mod report;
+pub mod pipeline;
 pub mod backend;

@@ -345,7 +345,8 @@ fn content_reasons(before: Option<&Ingredient>, after: Option<&Ingredient>, obje
 
 type Found = Option<(Mode, ObjectId)>;
 
-fn file_reason(path: String, old: Found, new: Found, objects: &dyn Objects) -> Reason {
+/// Says what happened to a file, and which lines of it changed.
+pub fn file_reason(path: String, old: Found, new: Found, objects: &dyn Objects) -> Reason {
     let change = match (old, new) {
         (None, _) => FileChange::Added,
         (_, None) => FileChange::Removed,

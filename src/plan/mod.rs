@@ -7,6 +7,7 @@
 //! written down as a [`Guard`].
 
 mod assemble;
+mod chart_changes;
 mod diff;
 mod images;
 mod model;
@@ -18,6 +19,7 @@ pub mod saved;
 mod sensitive;
 
 pub use assemble::assemble;
+pub use chart_changes::chart_changes;
 pub use diff::{diff, is_sensitive};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};
 pub use model::{

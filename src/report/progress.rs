@@ -194,8 +194,7 @@ mod tests {
     }
 
     fn events() -> Vec<Event> {
-        let subject =
-            |verb, name: &str| Subject { operation: format!("id:{name}"), verb, name: name.to_owned() };
+        let subject = |verb, name: &str| Subject { operation: format!("id:{name}"), verb, name: name.to_owned() };
         let build = subject(Verb::Build, "backend/dockerfile");
         let web = subject(Verb::Build, "web/dockerfile");
         let write = subject(Verb::Write, "shop/Deployment/web");
