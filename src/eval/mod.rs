@@ -7,6 +7,7 @@
 //! walks the program over cheap shared values.
 
 mod error;
+pub mod format;
 pub mod function;
 pub mod functions;
 pub mod json;

@@ -116,7 +116,8 @@ pub fn shortest(f: f64) -> (Vec<u8>, i32) {
     (digits, exponent.parse().unwrap_or(0))
 }
 
-fn write_digits(out: &mut Vec<u8>, digits: &[u8], exponent: i32, limit: i32) {
+/// Writes digits of which the first has the given exponent; in exponent form below -4 and from `limit` on.
+pub fn write_digits(out: &mut Vec<u8>, digits: &[u8], exponent: i32, limit: i32) {
     if exponent < -4 || exponent >= limit {
         let (first, rest) = digits.split_first().unwrap_or((&b'0', &[]));
         out.push(*first);

@@ -187,6 +187,11 @@ impl<'r> Ctx<'r> {
         self.track.as_ref().map(|t| t.reads()).unwrap_or_default()
     }
 
+    /// Returns the node of the argument that was evaluated last, as a message names it.
+    pub(super) fn first_argument(&self) -> String {
+        self.level(self.at, String::new()).map(|l| l.node).unwrap_or_default()
+    }
+
     /// Notes that a key of a marked map was read; functions that look keys up call it.
     pub fn note_read(&mut self, dict: &Dict, key: &[u8]) {
         if let (Some(track), true) = (&mut self.track, dict.mark != 0) {

@@ -2,14 +2,35 @@
 
 use super::function::Function;
 
+pub mod builtin;
+mod cases;
+mod decimal;
+pub mod dicts;
 pub mod encoding;
+pub mod helm;
 pub mod json;
-mod logic;
+pub mod lists;
+pub mod logic;
+pub mod numbers;
 pub mod regex;
+pub mod strings;
 pub mod urls;
 pub mod versions;
 pub mod yaml;
 
 /// All tables that make up Helm's functions.
-pub static TABLES: &[&[Function]] =
-    &[encoding::TABLE, json::TABLE, logic::TABLE, regex::TABLE, urls::TABLE, versions::TABLE, yaml::TABLE];
+pub static TABLES: &[&[Function]] = &[
+    builtin::TABLE,
+    strings::TABLE,
+    numbers::TABLE,
+    logic::TABLE,
+    dicts::TABLE,
+    lists::TABLE,
+    helm::TABLE,
+    encoding::TABLE,
+    json::TABLE,
+    regex::TABLE,
+    urls::TABLE,
+    versions::TABLE,
+    yaml::TABLE,
+];
