@@ -10,6 +10,7 @@ mod error;
 pub mod format;
 pub mod function;
 pub mod functions;
+pub mod gotime;
 pub mod json;
 pub mod jsonnet;
 mod objects;

@@ -4,6 +4,7 @@ use super::function::Function;
 
 pub mod builtin;
 mod cases;
+pub mod dates;
 mod decimal;
 pub mod dicts;
 pub mod encoding;
