@@ -5,6 +5,7 @@
 
 mod disk;
 pub mod git;
+pub mod manifest_folder;
 mod oci_layout;
 
 pub use oci_layout::OciLayout;
