@@ -2,7 +2,9 @@
 
 pub mod constraint;
 mod dependencies;
+pub mod kinds;
 mod load;
+mod manifest;
 pub mod metadata;
 mod schema;
 pub mod strvals;
@@ -10,4 +12,5 @@ pub mod tree;
 pub mod values;
 
 pub use load::{Chart, ChartFile, LoadOptions, load, load_archive};
+pub use manifest::{Hook, HookEvent, HookPolicy, Manifest, ResourceId};
 pub use values::{ChartValues, ValuesInput, compose};

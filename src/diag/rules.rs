@@ -36,6 +36,10 @@ rules! {
     VALUES_CONFLICT, "values-conflict", Warning, "a table meets another kind of value in two layers";
     VALUES_SCHEMA, "values-schema", Error, "a values.schema.json cannot be used";
     VALUES_INVALID, "values-invalid", Error, "values do not meet the schema of their chart";
+    MANIFEST_YAML, "manifest-yaml", Error, "a rendered manifest is not the YAML of an object";
+    MANIFEST_INCOMPLETE, "manifest-incomplete", Error, "a rendered manifest has no version, kind or name";
+    MANIFEST_DUPLICATE, "manifest-duplicate", Error, "two manifests declare one resource";
+    MANIFEST_HOOK, "manifest-hook", Error, "a hook names an event that does not exist";
     VALUES_FILE, "values-file", Error, "a file of values is no mapping";
     VALUES_ARGUMENT, "values-argument", Error, "a `--set` argument cannot be read";
     VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";
