@@ -6,6 +6,8 @@ pub mod kinds;
 mod load;
 mod manifest;
 pub mod metadata;
+mod objects;
+mod render;
 mod schema;
 pub mod strvals;
 pub mod tree;
@@ -13,4 +15,6 @@ pub mod values;
 
 pub use load::{Chart, ChartFile, LoadOptions, load, load_archive};
 pub use manifest::{Hook, HookEvent, HookPolicy, Manifest, ResourceId};
+pub use objects::Capabilities;
+pub use render::{JsonnetFolder, PrintOptions, Release, RenderOptions, Rendered, render};
 pub use values::{ChartValues, ValuesInput, compose};

@@ -40,6 +40,9 @@ rules! {
     MANIFEST_INCOMPLETE, "manifest-incomplete", Error, "a rendered manifest has no version, kind or name";
     MANIFEST_DUPLICATE, "manifest-duplicate", Error, "two manifests declare one resource";
     MANIFEST_HOOK, "manifest-hook", Error, "a hook names an event that does not exist";
+    CHART_LIBRARY, "chart-library", Error, "a library chart is deployed by itself";
+    CHART_KUBE_VERSION, "chart-kube-version", Error, "a chart needs another version of Kubernetes";
+    TEMPLATE_NOT_FOUND, "template-not-found", Error, "a template that shall be shown does not exist";
     VALUES_FILE, "values-file", Error, "a file of values is no mapping";
     VALUES_ARGUMENT, "values-argument", Error, "a `--set` argument cannot be read";
     VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";

@@ -1,0 +1,488 @@
+//! Renders a chart: all templates of the tree over Helm's objects, and Jsonnet files beside them, to manifests.
+//!
+//! What lives here: the order of files, the objects of each chart, NOTES.txt, crds/, the printed text. What does
+//! not: pieces and heads (`manifest`), templates (`eval`).
+//!
+//! The one idea: everything that crosses the rendering thread is plain data; values of the engine live and die
+//! inside it. Source: Helm 3.20, `helm template`.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::diag::rules::{CHART_KUBE_VERSION, CHART_LIBRARY, TEMPLATE_NOT_FOUND};
+use crate::diag::{Diagnostic, Diagnostics, Severity};
+use crate::eval::jsonnet::{External, JsonnetInput, evaluate};
+use crate::eval::{Ctx, Dict, DictKind, Host, NoHost, RenderEnv, SetOptions, Str, TemplateSet, Value, on_deep_stack};
+use crate::source::glob::ShellPattern;
+use crate::source::{FileId, Files, Sources, Span};
+
+use super::constraint::{Constraint, parse_version};
+use super::load::Chart;
+use super::manifest::{Manifest, Reading, RenderedFile, pieces, read_all, report_duplicates};
+use super::objects::{Capabilities, FilesObject, chart_object, release_object, to_dict};
+use super::tree::Tree;
+use super::values::ChartValues;
+
+/// The release that is rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Counts from 1.
+    pub revision: i64,
+    /// Whether there is an earlier revision.
+    pub is_upgrade: bool,
+}
+
+impl Default for Release {
+    /// Returns what `helm template` takes when nothing is said.
+    fn default() -> Self {
+        Self { name: "release-name".into(), namespace: "default".into(), revision: 1, is_upgrade: false }
+    }
+}
+
+/// How a chart is rendered.
+#[derive(Clone)]
+pub struct RenderOptions<'a> {
+    /// `.Release`.
+    pub release: Release,
+    /// `.Capabilities`.
+    pub capabilities: Capabilities,
+    /// Answers `lookup` and what else depends on the world.
+    pub host: &'a dyn Host,
+    /// What `now` tells. Unit: since the Unix epoch, UTC.
+    pub now: Duration,
+    /// Whether crds/ is part of the manifests.
+    pub include_crds: bool,
+    /// Whether notes of subcharts are part of the notes.
+    pub sub_notes: bool,
+    /// Whether each line's origin is recorded.
+    pub track: bool,
+    /// Whether faults that Helm prints without a word are warnings only.
+    pub lenient: bool,
+    /// Jsonnet files that make manifests of the same release.
+    pub jsonnet: Option<JsonnetFolder<'a>>,
+}
+
+impl Default for RenderOptions<'_> {
+    fn default() -> Self {
+        Self {
+            release: Release::default(),
+            capabilities: Capabilities::default(),
+            host: &NoHost,
+            now: Duration::ZERO,
+            include_crds: false,
+            sub_notes: false,
+            track: false,
+            lenient: false,
+            jsonnet: None,
+        }
+    }
+}
+
+/// A folder of Jsonnet files and what they are told.
+#[derive(Clone, Debug)]
+pub struct JsonnetFolder<'a> {
+    /// The project's tree, which imports read.
+    pub files: &'a Files,
+    /// The folder: every `*.jsonnet` directly in it is evaluated.
+    pub path: String,
+    /// `std.extVar('stagewright').images`.
+    pub images: Json,
+    /// `std.extVar('stagewright').env`.
+    pub env: Option<String>,
+    /// Further external variables.
+    pub ext_vars: BTreeMap<String, External>,
+    /// Arguments for files that are functions.
+    pub arguments: BTreeMap<String, External>,
+}
+
+/// What a chart renders to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rendered {
+    /// The resources of the release, in the order of installation.
+    pub manifests: Vec<Manifest>,
+    /// The hooks, in the order of installation.
+    pub hooks: Vec<Manifest>,
+    /// NOTES.txt.
+    pub notes: Option<String>,
+    /// Files below crds/: name as Helm has it, and text; asked for with `include_crds`.
+    pub crds: Vec<(String, String)>,
+    /// Files that Jsonnet read, by path.
+    pub jsonnet_read: Vec<String>,
+}
+
+/// Which part of a rendering is printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PrintOptions {
+    /// Leaves hooks out (`--no-hooks`).
+    pub no_hooks: bool,
+    /// Leaves test hooks out (`--skip-tests`).
+    pub skip_tests: bool,
+    /// Prints only these templates, as paths or patterns below the chart (`--show-only`).
+    pub show_only: Vec<String>,
+}
+
+/// Renders a chart with its values; faults go to `diagnostics`, and what could be rendered is returned.
+pub fn render(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    values: &ChartValues,
+    options: &RenderOptions<'_>,
+) -> Rendered {
+    let chart = &values.chart;
+    check_chart(diagnostics, chart, &options.capabilities);
+    let mut jobs = Vec::new();
+    collect(chart, chart.name(), &mut Vec::new(), &mut jobs);
+    // deeper files first, then by name, last first: so the definitions of the root chart win
+    jobs.sort_by(|a, b| (b.name.matches('/').count(), &b.name).cmp(&(a.name.matches('/').count(), &a.name)));
+    let mut set = TemplateSet::new(SetOptions::helm());
+    let errors = error_count(diagnostics);
+    for job in &jobs {
+        set.parse(diagnostics, sources, &job.name, job.file);
+    }
+    if error_count(diagnostics) > errors {
+        return Rendered::default();
+    }
+    let mut files = render_files(diagnostics, sources, &set, &jobs, values, options);
+    let notes = take_notes(&mut files, chart, options.sub_notes);
+    let mut read = Vec::new();
+    if let Some(folder) = &options.jsonnet {
+        read = render_jsonnet(diagnostics, sources, folder, values, options, &mut files);
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    let reading = Reading { namespace: &options.release.namespace, nowhere: FileId(u32::MAX) };
+    let mut found = Diagnostics::new();
+    let (manifests, hooks) = read_all(&mut found, &files, &reading);
+    report_duplicates(&mut found, &manifests);
+    for diagnostic in found.as_slice() {
+        let mut diagnostic = diagnostic.clone();
+        if options.lenient && diagnostic.rule.name != "manifest-yaml" {
+            diagnostic.severity = Severity::Warning;
+        }
+        diagnostics.push(diagnostic);
+    }
+    let mut crds = Vec::new();
+    if options.include_crds {
+        collect_crds(chart, chart.name(), &mut crds);
+    }
+    Rendered { manifests, hooks, notes, crds, jsonnet_read: read }
+}
+
+impl Rendered {
+    /// Returns what `helm template` prints.
+    pub fn print(&self, options: &PrintOptions) -> String {
+        let mut out = String::new();
+        for (name, text) in &self.crds {
+            out.push_str("---\n# Source: ");
+            out.push_str(name);
+            out.push('\n');
+            out.push_str(text);
+            out.push('\n');
+        }
+        self.manifests.iter().for_each(|manifest| manifest.print(&mut out));
+        let mut out = format!("{}\n", out.trim());
+        if !options.no_hooks {
+            self.printed_hooks(options).for_each(|hook| hook.print(&mut out));
+        }
+        out
+    }
+
+    fn printed_hooks(&self, options: &PrintOptions) -> impl Iterator<Item = &Manifest> {
+        let skip = options.skip_tests;
+        self.hooks.iter().filter(move |h| !(skip && h.runs_at(super::HookEvent::Test)))
+    }
+
+    /// Returns what `helm template --show-only` prints; a pattern without a match goes to `diagnostics`.
+    pub fn print_only(&self, diagnostics: &mut Diagnostics, options: &PrintOptions) -> String {
+        let crds = self.crds.iter().filter_map(|(name, text)| {
+            let (start, end) = pieces(text).first().copied()?;
+            Some((name.as_str(), text.get(start..end)?))
+        });
+        let manifests = self.manifests.iter().map(|m| (m.source.as_str(), m.text.as_str()));
+        let hooks = self.printed_hooks(options).filter(|_| !options.no_hooks);
+        let hooks = hooks.map(|m| (m.source.as_str(), m.text.as_str()));
+        let all: Vec<(&str, &str)> = crds.chain(manifests).chain(hooks).collect();
+        let mut out = String::new();
+        for pattern in &options.show_only {
+            let glob = ShellPattern::new(pattern).ok();
+            let below = |source: &str| source.split_once('/').map_or("", |(_, rest)| rest).to_owned();
+            let shown = all.iter().filter(|(source, _)| glob.as_ref().is_some_and(|g| g.matches(&below(source))));
+            let before = out.len();
+            for (source, text) in shown {
+                out.push_str("---\n# Source: ");
+                out.push_str(source);
+                out.push('\n');
+                out.push_str(text);
+                out.push('\n');
+            }
+            if out.len() == before {
+                let message = format!("could not find template {pattern} in chart");
+                diagnostics.push(Diagnostic::in_file(&TEMPLATE_NOT_FOUND, pattern, message));
+            }
+        }
+        out
+    }
+}
+
+fn error_count(diagnostics: &Diagnostics) -> usize {
+    diagnostics.as_slice().iter().filter(|d| d.severity == Severity::Error).count()
+}
+
+fn check_chart(diagnostics: &mut Diagnostics, chart: &Chart, capabilities: &Capabilities) {
+    let at = |rule, message: String| match chart.metadata.span {
+        Some(span) => Diagnostic::at(rule, span, message),
+        None => Diagnostic::in_file(rule, &chart.place, message),
+    };
+    if chart.metadata.is_library() {
+        diagnostics.push(at(&CHART_LIBRARY, "library charts are not installable".to_owned()));
+    }
+    let wanted = &chart.metadata.kube_version;
+    let fits = || {
+        let version = parse_version(&capabilities.kube_version)?;
+        // charts cannot know the suffixes of vendors
+        let plain = semver::Version::new(version.major, version.minor, version.patch);
+        let constraint = Constraint::parse(wanted)?;
+        Some(constraint.allows(&version) || constraint.allows(&plain))
+    };
+    if !wanted.is_empty() && fits() != Some(true) {
+        let version = &capabilities.kube_version;
+        let message = format!("chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {version}");
+        diagnostics.push(at(&CHART_KUBE_VERSION, message));
+    }
+}
+
+/// One template to render.
+struct Job {
+    /// The name as Helm has it.
+    name: String,
+    base_path: String,
+    file: FileId,
+    /// Names of the subcharts that lead to its chart.
+    path: Vec<String>,
+}
+
+fn collect(chart: &Chart, full: &str, path: &mut Vec<String>, jobs: &mut Vec<Job>) {
+    for template in chart.templates.iter() {
+        let base = template.name.rsplit('/').next().unwrap_or(&template.name);
+        if let (Some(file), true) = (template.source, !chart.metadata.is_library() || base.starts_with('_')) {
+            let name = format!("{full}/{}", template.name);
+            jobs.push(Job { name, base_path: format!("{full}/templates"), file, path: path.clone() });
+        }
+    }
+    for subchart in &chart.subcharts {
+        path.push(subchart.name().to_owned());
+        collect(subchart, &format!("{full}/charts/{}", subchart.name()), path, jobs);
+        path.pop();
+    }
+}
+
+fn collect_crds(chart: &Chart, full: &str, crds: &mut Vec<(String, String)>) {
+    for file in chart.crds() {
+        crds.push((format!("{full}/{}", file.name), String::from_utf8_lossy(&file.bytes).into_owned()));
+    }
+    for subchart in &chart.subcharts {
+        collect_crds(subchart, &format!("{full}/charts/{}", subchart.name()), crds);
+    }
+}
+
+fn render_files(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    set: &TemplateSet,
+    jobs: &[Job],
+    values: &ChartValues,
+    options: &RenderOptions<'_>,
+) -> Vec<RenderedFile> {
+    let env = RenderEnv { host: options.host, now: options.now, sources, track: options.track };
+    let work = || {
+        let scopes = Scopes::new(values, options);
+        let mut session = set.session(env);
+        let mut results = Vec::new();
+        for job in jobs {
+            let base = job.name.rsplit('/').next().unwrap_or(&job.name);
+            if base.starts_with('_') {
+                continue;
+            }
+            let Some(scope) = scopes.of(&job.path) else { continue };
+            let template = [("Name", job.name.as_str()), ("BasePath", job.base_path.as_str())];
+            let template = template.map(|(key, text)| (Str::from(key), Value::str(text)));
+            scope.insert(Str::from("Template"), Value::Dict(Rc::new(Dict::from_entries(DictKind::Values, template))));
+            let result = session.render(&job.name, Value::Dict(scope));
+            results.push(result.map_err(|error| error.to_diagnostic()).map(|rendered| {
+                RenderedFile {
+                    name: job.name.clone(),
+                    text: String::from_utf8(rendered.text)
+                        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+                    template: Some(job.file),
+                    origins: rendered.origins.map(|o| resolve_origins(&session, &o.pieces)).unwrap_or_default(),
+                }
+            }));
+        }
+        results
+    };
+    let mut files = Vec::new();
+    for result in on_deep_stack(work) {
+        match result {
+            Ok(file) => files.push(file),
+            Err(diagnostic) => diagnostics.push(diagnostic),
+        }
+    }
+    files
+}
+
+fn resolve_origins(session: &Ctx<'_>, pieces: &[(u32, crate::eval::OriginId)]) -> Vec<(u32, Span)> {
+    pieces.iter().filter_map(|(at, id)| Some((*at, session.origin(*id)?.span))).collect()
+}
+
+/// The root objects of all charts of a tree.
+struct Scopes {
+    root: Rc<Dict>,
+}
+
+impl Scopes {
+    fn new(values: &ChartValues, options: &RenderOptions<'_>) -> Self {
+        let empty = super::tree::TreeMap::new();
+        let table = values.values.as_map().unwrap_or(&empty);
+        let root_values = Value::Dict(Rc::new(to_dict(table, DictKind::Values)));
+        let shared = [release_object(&options.release), options.capabilities.object()];
+        Self { root: scope(&values.chart, root_values, &shared, true) }
+    }
+
+    /// Finds the root object of a subchart.
+    fn of(&self, path: &[String]) -> Option<Rc<Dict>> {
+        path.iter().try_fold(self.root.clone(), |at, name| {
+            let subcharts = at.get(b"Subcharts")?;
+            subcharts.as_dict()?.get(name.as_bytes())?.as_dict().cloned()
+        })
+    }
+}
+
+fn scope(chart: &Chart, values: Value, shared: &[Value; 2], is_root: bool) -> Rc<Dict> {
+    let below = |subchart: &Chart| {
+        let table = values.as_dict().and_then(|v| v.get(subchart.name().as_bytes()));
+        let table = table.filter(|t| t.as_dict().is_some());
+        let table = table.unwrap_or_else(|| Value::Dict(Rc::new(Dict::new(DictKind::Values))));
+        (Str::from(subchart.name()), Value::Dict(scope(subchart, table, shared, false)))
+    };
+    let subcharts = Value::dict(chart.subcharts.iter().map(below));
+    let [release, capabilities] = shared;
+    Rc::new(Dict::from_entries(
+        DictKind::Values,
+        [
+            (Str::from("Chart"), chart_object(&chart.metadata, is_root)),
+            (Str::from("Files"), FilesObject::all(&chart.files)),
+            (Str::from("Release"), release.clone()),
+            (Str::from("Capabilities"), capabilities.clone()),
+            (Str::from("Values"), values),
+            (Str::from("Subcharts"), subcharts),
+        ],
+    ))
+}
+
+/// Takes NOTES.txt files out and returns the note that is shown.
+fn take_notes(files: &mut Vec<RenderedFile>, chart: &Chart, sub_notes: bool) -> Option<String> {
+    let root = format!("{}/templates/NOTES.txt", chart.name());
+    let mut shown = Vec::new();
+    files.retain(|file| {
+        let is_note = file.name.ends_with("NOTES.txt");
+        if is_note && (sub_notes || file.name == root) {
+            shown.push((file.name != root, file.name.clone(), file.text.clone()));
+        }
+        !is_note
+    });
+    shown.sort();
+    let texts: Vec<String> = shown.into_iter().map(|(_, _, text)| text).collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
+/// Evaluates the files of a Jsonnet folder; every object with `apiVersion` and `kind` is a manifest.
+fn render_jsonnet(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    folder: &JsonnetFolder<'_>,
+    values: &ChartValues,
+    options: &RenderOptions<'_>,
+    files: &mut Vec<RenderedFile>,
+) -> Vec<String> {
+    let release = &options.release;
+    let input = serde_json::json!({
+        "values": values.values.to_json(),
+        "release": {
+            "name": release.name,
+            "namespace": release.namespace,
+            "revision": release.revision,
+            "isInstall": !release.is_upgrade,
+            "isUpgrade": release.is_upgrade,
+        },
+        "images": folder.images,
+        "env": folder.env,
+    });
+    let mut ext_vars = folder.ext_vars.clone();
+    ext_vars.insert("stagewright".to_owned(), External::Data(input));
+    let mut read = std::collections::BTreeSet::new();
+    for entry in jsonnet_files(folder) {
+        let input =
+            JsonnetInput { files: folder.files, entry: &entry, ext_vars: &ext_vars, arguments: &folder.arguments };
+        let Some(output) = evaluate(diagnostics, sources, &input) else { continue };
+        let text = folder.files.read(&entry).unwrap_or_default();
+        let file = sources.add(entry.as_str(), String::from_utf8_lossy(&text));
+        read.extend(output.read);
+        let base = entry.rsplit('/').next().unwrap_or(&entry);
+        let name = format!("{}/jsonnet/{base}", values.chart.name());
+        leaves(diagnostics, &output.value, &name, file, files);
+    }
+    read.into_iter().collect()
+}
+
+fn jsonnet_files(folder: &JsonnetFolder<'_>) -> Vec<String> {
+    let Ok(Some((_, entry))) = folder.files.resolve(&folder.path) else { return Vec::new() };
+    let Ok(tree) = folder.files.objects().tree(entry.id) else { return Vec::new() };
+    let names = tree.entries().iter().map(|e| e.name.to_string()).filter(|name| name.ends_with(".jsonnet"));
+    names.map(|name| format!("{}/{name}", folder.path)).collect()
+}
+
+/// Collects manifests from nested maps and lists; the path to each is part of its name.
+fn leaves(diagnostics: &mut Diagnostics, value: &Json, name: &str, file: FileId, files: &mut Vec<RenderedFile>) {
+    let inner = |key: &str| match name.contains('#') {
+        true => format!("{name}/{key}"),
+        false => format!("{name}#/{key}"),
+    };
+    match value {
+        Json::Null => {}
+        Json::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                leaves(diagnostics, item, &inner(&index.to_string()), file, files);
+            }
+        }
+        Json::Object(map) if map.contains_key("apiVersion") && map.contains_key("kind") => {
+            let tree = Tree::from_json(value, None);
+            match crate::eval::functions::yaml::yaml_text(&super::objects::to_value(&tree)) {
+                Ok(text) => {
+                    let template = Some(file);
+                    files.push(RenderedFile { name: name.to_owned(), text, template, origins: Vec::new() });
+                }
+                Err(message) => {
+                    let span = Span::new(file, 0, 0);
+                    let message = format!("`{name}` cannot be written as YAML: {message}");
+                    diagnostics.push(Diagnostic::at(&crate::diag::rules::JSONNET_ERROR, span, message));
+                }
+            }
+        }
+        Json::Object(map) => {
+            for (key, item) in map {
+                leaves(diagnostics, item, &inner(key), file, files);
+            }
+        }
+        Json::Bool(_) | Json::Number(_) | Json::String(_) => {
+            let span = Span::new(file, 0, 0);
+            let message = format!("`{name}` is no manifest: objects with `apiVersion` and `kind` are expected");
+            diagnostics.push(Diagnostic::at(&crate::diag::rules::JSONNET_ERROR, span, message));
+        }
+    }
+}
