@@ -47,11 +47,6 @@ struct Struct {
 }
 
 impl Struct {
-    fn value(type_name: &'static str, fields: Vec<(&'static str, Value)>) -> Value {
-        let plain = fields.clone();
-        Value::object(Self { type_name, kind: "struct", fields, plain, methods: &[], printed: None })
-    }
-
     fn get(&self, name: &str) -> Option<Value> {
         self.fields.iter().find(|(n, _)| *n == name).map(|(_, value)| value.clone())
     }
@@ -112,10 +107,7 @@ pub(super) fn chart_object(metadata: &Metadata, is_root: bool) -> Value {
     let text = |text: &String| Value::str(text.as_str());
     let texts = |list: &Vec<String>| strings(list.iter());
     let annotations = metadata.annotations.iter().map(|(k, v)| (Str::from(k.as_str()), Value::str(v.as_str())));
-    let annotations = match metadata.annotations.is_empty() {
-        true => Value::Dict(Rc::new(Dict { nil: true, ..Dict::new(DictKind::Strings) })),
-        false => Value::Dict(Rc::new(Dict::from_entries(DictKind::Strings, annotations))),
-    };
+    let annotations = Value::Dict(Rc::new(Dict::from_entries(DictKind::Strings, annotations)));
     let maintainer = |m: &super::metadata::Maintainer| {
         let fields = [("Name", "name", &m.name), ("Email", "email", &m.email), ("URL", "url", &m.url)];
         Value::object(Struct {
