@@ -26,3 +26,4 @@ pub mod exec;
 pub mod report;
 pub mod pipeline;
 pub mod backend;
+pub mod cli;

@@ -1,0 +1,33 @@
+//! Options of rendering a chart, as in Helm.
+
+use clap::Args;
+
+/// How a chart is rendered.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Chart options")]
+pub struct ChartArgs {
+    /// The Kubernetes version that the chart sees.
+    #[arg(long, value_name = "VERSION")]
+    pub kube_version: Option<String>,
+    /// A further API version that the chart sees; may be repeated, and hold several with commas.
+    #[arg(short, long, value_name = "API", value_delimiter = ',')]
+    pub api_versions: Vec<String>,
+    /// Prints the custom resource definitions of the chart too.
+    #[arg(long)]
+    pub include_crds: bool,
+    /// Leaves hooks out.
+    #[arg(long)]
+    pub no_hooks: bool,
+    /// Leaves test hooks out.
+    #[arg(long)]
+    pub skip_tests: bool,
+    /// Prints only the manifests of this template; may be repeated.
+    #[arg(short, long, value_name = "TEMPLATE", value_delimiter = ',')]
+    pub show_only: Vec<String>,
+    /// Sets `.Release.IsUpgrade` instead of `.Release.IsInstall`.
+    #[arg(long)]
+    pub is_upgrade: bool,
+    /// Does not check values against the chart's schema.
+    #[arg(long)]
+    pub skip_schema_validation: bool,
+}

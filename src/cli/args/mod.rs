@@ -1,0 +1,338 @@
+//! What was typed: one file per group of options, one struct per command.
+
+mod chart;
+mod global;
+mod output;
+mod project;
+mod run;
+mod values;
+
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use chart::ChartArgs;
+pub use global::{ColorMode, GlobalArgs};
+pub use output::{ConfigFormat, GraphFormat, LintFormat, PlanFormat, RunFormat};
+pub use project::{BuildArgs, DeployArgs, ProjectArgs};
+pub use run::RunArgs;
+pub use values::ValuesArgs;
+
+/// Compiles werf.yaml, Dockerfiles and charts to one exact plan, shows it, and carries it out.
+#[derive(Debug, Parser)]
+#[command(name = "stagewright", version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows everything that would happen, and why; changes nothing.
+    Plan(PlanArgs),
+    /// Carries out a saved plan; or makes one, shows it, asks, and carries it out.
+    Apply(ApplyArgs),
+    /// Prints a saved plan.
+    Show(ShowArgs),
+    /// Tells the cause of a rebuild, a new tag or a changed resource.
+    Why(WhyArgs),
+    /// Checks everything that can be checked without a cluster.
+    Lint(LintArgs),
+    /// Prints the manifests of the project.
+    Render(RenderArgs),
+    /// Prints the manifests of a chart, as `helm template` does.
+    Template(TemplateArgs),
+    /// Prints images, stages and resources and what needs what.
+    Graph(GraphArgs),
+    /// Shows the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Tells what a diagnostic's rule means.
+    Explain(ExplainArgs),
+    /// Builds and stores the images.
+    Build(BuildCommandArgs),
+    /// Prints a completion script.
+    Completion(CompletionArgs),
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Images to plan, by their names in werf.yaml; all by default, and then the release too.
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Saves the plan for `apply`.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<String>,
+    /// Exits with 2 when there are changes, with 3 when only the release record would change.
+    #[arg(long, visible_alias = "detailed-exitcode")]
+    pub exit_code: bool,
+    /// Format of the plan.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: PlanFormat,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub values: ValuesArgs,
+}
+
+/// `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A plan that `plan --out` saved.
+    #[arg(value_name = "PLAN")]
+    pub plan: Option<String>,
+    /// Goes on where an interrupted apply of the same plan stopped.
+    #[arg(long)]
+    pub resume: bool,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub values: ValuesArgs,
+}
+
+/// `build`.
+#[derive(Debug, Args)]
+pub struct BuildCommandArgs {
+    /// Images to build, by their names in werf.yaml; all by default.
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+/// `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A plan that `plan --out` saved.
+    #[arg(value_name = "PLAN")]
+    pub plan: String,
+    /// Format of the plan.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: PlanFormat,
+}
+
+/// `why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// `IMAGE`, `IMAGE/STAGE` or `KIND/NAME`.
+    #[arg(value_name = "SUBJECT")]
+    pub subject: String,
+    /// Compares with this commit instead of with what was stored or applied last.
+    #[arg(long, value_name = "REV")]
+    pub since: Option<String>,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub values: ValuesArgs,
+}
+
+/// `lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// Files and folders whose findings are shown; all by default.
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// Format of the findings.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: LintFormat,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub chart: ChartArgs,
+    #[command(flatten)]
+    pub values: ValuesArgs,
+}
+
+/// `render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// Adds a comment to each manifest: the template lines that wrote it.
+    #[arg(long)]
+    pub origins: bool,
+    /// Writes the manifests to this file.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<String>,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub chart: ChartArgs,
+    #[command(flatten)]
+    pub values: ValuesArgs,
+}
+
+/// `template`.
+#[derive(Debug, Args)]
+pub struct TemplateArgs {
+    /// Release name, and path of the chart; the path alone renders the release `release-name`.
+    #[arg(value_name = "[NAME] CHART", required = true, num_args = 1..=2)]
+    pub name_and_chart: Vec<String>,
+    /// Namespace of the release.
+    #[arg(short, long, default_value = "default", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// Names the release by its chart and a number.
+    #[arg(short, long)]
+    pub generate_name: bool,
+    #[command(flatten)]
+    pub chart: ChartArgs,
+    #[command(flatten)]
+    pub values: ValuesArgs,
+}
+
+/// `graph`.
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// Format of the graph.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: GraphFormat,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub values: ValuesArgs,
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Prints werf.yaml after templating.
+    Render(ConfigArgs),
+    /// Lists the images.
+    List(ConfigListArgs),
+    /// Tells where each setting comes from.
+    Explain(ConfigArgs),
+}
+
+/// `config render`, `config explain`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `config list`.
+#[derive(Debug, Args)]
+pub struct ConfigListArgs {
+    /// Format of the list.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ConfigFormat,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Name of the rule, as a diagnostic shows it; all rules by default.
+    #[arg(value_name = "RULE")]
+    pub rule: Option<String>,
+}
+
+/// `completion`.
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// Returns the command line as clap knows it. A repeated option takes the last value, as in werf and Helm.
+pub fn command() -> clap::Command {
+    fn last_wins(command: clap::Command) -> clap::Command {
+        command.args_override_self(true).mut_subcommands(last_wins)
+    }
+    last_wins(Cli::command())
+}
+
+/// Reads a command line; its first word is the program.
+///
+/// # Errors
+/// It is not a command line of ours, or it asks for help or the version.
+pub fn parse(line: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(line)?;
+    Cli::from_arg_matches(&matches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Cli {
+        parse(line.split_whitespace().map(OsString::from).collect()).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn options_stand_before_or_after_the_command_and_the_last_one_wins() {
+        let cli = parsed("stagewright --dir a plan --dir b web --exit-code --env x --env y -o json");
+        assert_eq!(cli.global.dir.as_deref(), Some("b"));
+        let Command::Plan(plan) = cli.command else { panic!("not a plan") };
+        assert!(plan.exit_code && plan.output == PlanFormat::Json);
+        assert_eq!((plan.images, plan.project.env.as_deref()), (vec!["web".into()], Some("y")));
+    }
+
+    #[test]
+    fn values_keep_their_order_and_their_commas() {
+        let cli = parsed("stagewright template web ./chart -f a.yaml -f b.yaml --set a=1,b=2 --set c={1,2} -s x.yaml");
+        let Command::Template(template) = cli.command else { panic!("not a template") };
+        assert_eq!(template.name_and_chart, ["web", "./chart"]);
+        assert_eq!(template.values.values, ["a.yaml", "b.yaml"]);
+        assert_eq!(template.values.set, ["a=1,b=2", "c={1,2}"]);
+        assert_eq!(template.chart.show_only, ["x.yaml"]);
+    }
+
+    #[test]
+    fn help_of_every_command_names_its_options() {
+        fn walk(command: &mut clap::Command, all: &mut String) {
+            *all += &command.render_long_help().to_string();
+            let names: Vec<String> = command.get_subcommands().map(|s| s.get_name().to_owned()).collect();
+            for name in names {
+                walk(command.find_subcommand_mut(&name).unwrap(), all);
+            }
+        }
+        let mut help = String::new();
+        let mut command = command();
+        command.build();
+        walk(&mut command, &mut help);
+        for flag in ["--auto-approve", "--set-string", "--loose-giterminism", "--kube-version", "--builder", "--resume"]
+        {
+            assert!(help.contains(flag), "{flag} is not in any help");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Options that say which project is read, how, and where it goes.
+
+use clap::Args;
+
+/// Which project is read, and how.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Project options")]
+pub struct ProjectArgs {
+    /// The configuration, relative to the project's directory; `werf.yaml` by default.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
+    /// Folder of the configuration's templates; `.werf` by default.
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    pub config_templates_dir: Option<String>,
+    /// The giterminism rules; `werf-giterminism.yaml` by default.
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub giterminism_config: Option<String>,
+    /// The environment.
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
+    /// Reads uncommitted files too.
+    #[arg(long)]
+    pub dev: bool,
+    /// Relaxes the rule that everything comes from the commit.
+    #[arg(long)]
+    pub loose_giterminism: bool,
+}
+
+/// Where images are stored and who builds them.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Image options")]
+pub struct BuildArgs {
+    /// The stage store: `oci:DIR`; `oci:.stagewright/store` by default.
+    #[arg(long, value_name = "URI")]
+    pub repo: Option<String>,
+    /// The builder: `native`.
+    #[arg(long, value_name = "NAME")]
+    pub builder: Option<String>,
+    /// A further tag for every image; may be repeated.
+    #[arg(long, value_name = "TAG")]
+    pub add_custom_tag: Vec<String>,
+    /// Platform of the images that name none.
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<String>,
+}
+
+/// Where resources go.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Release options")]
+pub struct DeployArgs {
+    /// The target: `dir:PATH`; `dir:.stagewright/manifests` by default.
+    #[arg(long, value_name = "URI")]
+    pub target: Option<String>,
+    /// The release.
+    #[arg(long, value_name = "NAME")]
+    pub release: Option<String>,
+    /// Its namespace.
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+}

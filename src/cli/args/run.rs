@@ -1,0 +1,23 @@
+//! Options of carrying out a plan.
+
+use clap::Args;
+
+use super::RunFormat;
+
+/// How a plan is carried out.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Run options")]
+pub struct RunArgs {
+    /// Does not ask.
+    #[arg(long)]
+    pub auto_approve: bool,
+    /// Operations at once.
+    #[arg(short, long, default_value_t = 5, value_name = "N")]
+    pub parallel_tasks_limit: usize,
+    /// Begins nothing new after a failure.
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Format of the outcome.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: RunFormat,
+}

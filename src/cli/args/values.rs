@@ -1,0 +1,27 @@
+//! Options that give values to charts, as in Helm and werf.
+
+use clap::Args;
+
+/// Values, lowest layer first: files, then JSON, then the others in Helm's order.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Values")]
+pub struct ValuesArgs {
+    /// A file of values; may be repeated, later ones win.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub values: Vec<String>,
+    /// Sets values: `a.b=1,c=2`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Sets values that are texts.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set_string: Vec<String>,
+    /// Sets values to the content of files.
+    #[arg(long, value_name = "KEY=FILE")]
+    pub set_file: Vec<String>,
+    /// Sets values to JSON.
+    #[arg(long, value_name = "KEY=JSON")]
+    pub set_json: Vec<String>,
+    /// Sets a value to a text as it is, commas included.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set_literal: Vec<String>,
+}

@@ -1,0 +1,234 @@
+//! Options from the environment: `STAGEWRIGHT_FLAG`, and `WERF_FLAG` where ours is not set.
+//!
+//! The one idea: a variable is the option it stands for, written before the options that were typed; so whatever is
+//! typed wins over it, and lists (`WERF_VALUES_1`, `WERF_SET_WEB`, …, in the order of their names) come first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, Command};
+
+/// Our prefix is read after werf's, so that it wins.
+const PREFIXES: [&str; 2] = ["WERF_", "STAGEWRIGHT_"];
+
+/// Lists of werf that no command of ours has: they must not be taken for `--set` or `--values`.
+const FOREIGN_LISTS: [&str; 5] =
+    ["SET_ROOT_JSON", "SET_RUNTIME_JSON", "SET_DOCKER_CONFIG_VALUE", "SET_DOCKER_CONFIG_JSON_VALUE", "SECRET_VALUES"];
+
+/// Returns the command line with the options of the environment in it.
+pub fn with_environment(root: &Command, args: &[OsString], env: &BTreeMap<String, String>) -> Vec<OsString> {
+    let (command, at) = find_command(root, args);
+    let lists = list_names(root);
+    let mut line: Vec<OsString> = args.iter().take(1).cloned().collect();
+    line.extend(options(root, &lists, env));
+    line.extend(args.iter().take(at).skip(1).map(|word| plain_switch(root, word)));
+    if !std::ptr::eq(command, root) {
+        line.extend(options(command, &lists, env));
+    }
+    let mut literal = false;
+    for word in args.iter().skip(at.max(1)) {
+        literal |= word == "--";
+        line.push(if literal { word.clone() } else { plain_switch2(command, root, word) });
+    }
+    line.retain(|word| !word.is_empty() || args.contains(word));
+    line
+}
+
+/// Finds the command that is meant, and the place after its name.
+fn find_command<'a>(root: &'a Command, args: &[OsString]) -> (&'a Command, usize) {
+    let (mut command, mut at) = (root, 1);
+    let mut i = 1;
+    while let Some(word) = args.get(i).map(|w| w.to_string_lossy()) {
+        i += 1;
+        if word == "--" {
+            break;
+        }
+        if word.starts_with('-') && word.len() > 1 {
+            i += usize::from(takes_next(command, &word) || takes_next(root, &word));
+            continue;
+        }
+        let Some(next) = command.find_subcommand(word.as_ref()) else { break };
+        (command, at) = (next, i);
+        if !command.has_subcommands() {
+            break;
+        }
+    }
+    (command, at)
+}
+
+/// Says whether an option takes the word after it.
+fn takes_next(command: &Command, word: &str) -> bool {
+    let matches = |arg: &&Arg| match word.strip_prefix("--") {
+        Some(long) => has_long(arg, long),
+        None => word.chars().nth(1) == arg.get_short() && word.chars().count() == 2,
+    };
+    !word.contains('=') && command.get_arguments().find(matches).is_some_and(|arg| arg.get_action().takes_values())
+}
+
+fn has_long(arg: &Arg, long: &str) -> bool {
+    longs(arg).any(|name| name == long)
+}
+
+fn longs(arg: &Arg) -> impl Iterator<Item = &str> {
+    arg.get_long().into_iter().chain(arg.get_all_aliases().into_iter().flatten())
+}
+
+/// Every option of a command that the environment sets.
+fn options(command: &Command, lists: &BTreeSet<String>, env: &BTreeMap<String, String>) -> Vec<OsString> {
+    let mut words = Vec::new();
+    for arg in command.get_arguments() {
+        let Some(long) = arg.get_long() else { continue };
+        match arg.get_action() {
+            ArgAction::Set => words.extend(scalar(arg, env).map(|v| format!("--{long}={v}").into())),
+            ArgAction::SetTrue => {
+                words.extend(scalar(arg, env).filter(|v| is_true(v)).map(|_| format!("--{long}").into()))
+            }
+            ArgAction::Append => {
+                words.extend(list(&variable(long), lists, env).into_iter().map(|v| format!("--{long}={v}").into()));
+            }
+            _ => {}
+        }
+    }
+    words
+}
+
+fn variable(long: &str) -> String {
+    long.to_uppercase().replace('-', "_")
+}
+
+/// An empty variable is as good as none.
+fn scalar(arg: &Arg, env: &BTreeMap<String, String>) -> Option<String> {
+    let find = |prefix: &&str| longs(arg).find_map(|long| env.get(&format!("{prefix}{}", variable(long))));
+    PREFIXES.iter().rev().find_map(find).filter(|v| !v.is_empty()).cloned()
+}
+
+fn is_true(value: &str) -> bool {
+    matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on" | "t" | "y")
+}
+
+/// The values of a list in the order of the names behind the prefix; of two equal names ours wins.
+fn list(name: &str, lists: &BTreeSet<String>, env: &BTreeMap<String, String>) -> Vec<String> {
+    let mut found: BTreeMap<&str, &String> = BTreeMap::new();
+    for prefix in PREFIXES {
+        for (key, value) in env.range(prefix.to_owned()..) {
+            let Some(rest) = key.strip_prefix(prefix) else { break };
+            if let Some(suffix) = suffix(rest, name)
+                && belongs(rest, name, lists)
+                && !value.is_empty()
+            {
+                found.insert(suffix, value);
+            }
+        }
+    }
+    found.into_values().cloned().collect()
+}
+
+fn suffix<'a>(variable: &'a str, name: &str) -> Option<&'a str> {
+    let rest = variable.strip_prefix(name)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('_') }
+}
+
+/// `SET_STRING_1` belongs to `SET_STRING`, not to `SET`: the longest name that fits.
+fn belongs(variable: &str, name: &str, lists: &BTreeSet<String>) -> bool {
+    !lists.iter().any(|other| other.len() > name.len() && suffix(variable, other).is_some())
+}
+
+fn list_names(root: &Command) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = FOREIGN_LISTS.iter().map(|n| (*n).to_owned()).collect();
+    let mut todo = vec![root];
+    while let Some(command) = todo.pop() {
+        let lists = command.get_arguments().filter(|a| matches!(a.get_action(), ArgAction::Append));
+        names.extend(lists.filter_map(|a| a.get_long()).map(variable));
+        todo.extend(command.get_subcommands());
+    }
+    names
+}
+
+/// `--dev=true` is `--dev`, and `--dev=false` is nothing, as werf and Helm read them.
+fn plain_switch(command: &Command, word: &OsString) -> OsString {
+    let Some(text) = word.to_str().and_then(|w| w.strip_prefix("--")) else { return word.clone() };
+    let Some((long, value)) = text.split_once('=') else { return word.clone() };
+    let is_switch = |arg: &&Arg| matches!(arg.get_action(), ArgAction::SetTrue) && has_long(arg, long);
+    if command.get_arguments().any(|a| is_switch(&a)) {
+        match value.to_lowercase().as_str() {
+            "false" | "0" | "f" => return OsString::new(),
+            _ if is_true(value) => return format!("--{long}").into(),
+            _ => {}
+        }
+    }
+    word.clone()
+}
+
+fn plain_switch2(command: &Command, root: &Command, word: &OsString) -> OsString {
+    plain_switch(root, &plain_switch(command, word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{self, Cli, Command as Ours};
+
+    fn parsed(line: &str, env: &[(&str, &str)]) -> Cli {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let line = with_environment(&args::command(), &words, &env);
+        args::parse(line.clone()).unwrap_or_else(|e| panic!("{line:?}: {e}"))
+    }
+
+    fn plan(line: &str, env: &[(&str, &str)]) -> args::PlanArgs {
+        let Ours::Plan(plan) = parsed(line, env).command else { panic!("not a plan") };
+        plan
+    }
+
+    #[test]
+    fn ours_wins_over_werfs_and_the_command_line_over_both() {
+        let env = [("WERF_ENV", "werf"), ("STAGEWRIGHT_ENV", "ours"), ("WERF_REPO", "oci:x"), ("WERF_DEV", "1")];
+        let read = plan("stagewright plan", &env);
+        assert_eq!((read.project.env.as_deref(), read.build.repo.as_deref()), (Some("ours"), Some("oci:x")));
+        assert!(read.project.dev);
+        assert_eq!(plan("stagewright plan --env typed", &env).project.env.as_deref(), Some("typed"));
+        assert!(!plan("stagewright plan --dev=false", &[]).project.dev);
+        assert!(!plan("stagewright plan", &[("WERF_DEV", "false"), ("WERF_ENV", "")]).project.dev);
+    }
+
+    #[test]
+    fn options_of_every_command_are_read_too_and_typed_ones_win_in_either_place() {
+        let env = [("WERF_DIR", "env"), ("STAGEWRIGHT_LOG_VERBOSE", "true"), ("WERF_LOG_COLOR_MODE", "off")];
+        let cli = parsed("stagewright plan", &env);
+        assert_eq!(cli.global.dir.as_deref(), Some("env"));
+        assert!(cli.global.log_verbose);
+        assert_eq!(cli.global.color, args::ColorMode::Never);
+        assert_eq!(parsed("stagewright --dir typed plan", &env).global.dir.as_deref(), Some("typed"));
+        assert_eq!(parsed("stagewright plan --dir typed", &env).global.dir.as_deref(), Some("typed"));
+        assert_eq!(parsed("stagewright --dir plan config list", &env).global.dir.as_deref(), Some("plan"));
+    }
+
+    #[test]
+    fn lists_come_in_the_order_of_their_names_before_what_is_typed() {
+        let env = [
+            ("WERF_VALUES_2", "b.yaml"),
+            ("WERF_VALUES_1", "a.yaml"),
+            ("STAGEWRIGHT_VALUES_2", "ours.yaml"),
+            ("WERF_SET_1", "a=1"),
+            ("WERF_SET_STRING_1", "s=1"),
+            ("WERF_SET_JSON_1", "j=1"),
+            ("WERF_SET_ROOT_JSON_1", "{}"),
+            ("WERF_SECRET_VALUES_1", "secret.yaml"),
+        ];
+        let read = plan("stagewright plan -f typed.yaml", &env).values;
+        assert_eq!(read.values, ["a.yaml", "ours.yaml", "typed.yaml"]);
+        assert_eq!(
+            (read.set, read.set_string, read.set_json),
+            (vec!["a=1".into()], vec!["s=1".into()], vec!["j=1".into()])
+        );
+    }
+
+    #[test]
+    fn nested_commands_and_positional_words_are_found() {
+        let cli = parsed("stagewright config list", &[("WERF_CONFIG", "other.yaml")]);
+        let Ours::Config(args::ConfigCommand::List(list)) = cli.command else { panic!("not a list") };
+        assert_eq!(list.project.config.as_deref(), Some("other.yaml"));
+        let read = plan("stagewright plan -- --dev=false", &[]);
+        assert_eq!(read.images, ["--dev=false"]);
+    }
+}

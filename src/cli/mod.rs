@@ -1,0 +1,63 @@
+//! The command line: what was typed, what it means, and every word that is printed.
+//!
+//! What lives here: arguments (`args`), commands (`commands`, a file each), the ports made from URIs (`wiring`), and
+//! the exit codes (`error`). What does not: thought. A command calls the pipeline and draws what it answers.
+//!
+//! The one idea: this room alone prints, reads the environment and ends the process. Data goes to stdout, talk to
+//! stderr.
+#![allow(clippy::disallowed_methods, reason = "the command line is where the process meets the world")]
+
+mod args;
+mod commands;
+mod environment;
+mod error;
+#[expect(dead_code, reason = "the commands that run plans follow")]
+mod interrupt;
+#[expect(dead_code, reason = "the commands that save and open plans follow")]
+mod plan_file;
+mod streams;
+#[expect(dead_code, reason = "the commands that run plans follow")]
+mod wiring;
+
+pub use error::{CliError, exit_code};
+pub use streams::{Invocation, Streams};
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs a command line and returns the exit code.
+pub fn run(mut invocation: Invocation) -> u8 {
+    let caught = catch_unwind(AssertUnwindSafe(|| command(&mut invocation)));
+    let result = caught.unwrap_or_else(|payload| Err(CliError::bug(payload.as_ref())));
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            invocation.streams.tell(&error.text(invocation.streams.err_color));
+            error.code()
+        }
+    }
+}
+
+fn command(invocation: &mut Invocation) -> Result<u8, CliError> {
+    let line = environment::with_environment(&args::command(), &invocation.args, &invocation.env);
+    let cli = match args::parse(line) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, invocation),
+    };
+    invocation.streams.configure(&cli.global, &invocation.env);
+    commands::run(cli, invocation)
+}
+
+/// Help and versions are data; everything else that clap says is a usage error.
+fn usage(error: &clap::Error, invocation: &mut Invocation) -> Result<u8, CliError> {
+    let rendered = error.render();
+    if error.use_stderr() {
+        let colored = invocation.streams.err_color;
+        let text = if colored { rendered.ansi().to_string() } else { rendered.to_string() };
+        invocation.streams.tell(text.trim_end());
+        return Ok(exit_code::USAGE);
+    }
+    let colored = invocation.streams.out_color;
+    let text = if colored { rendered.ansi().to_string() } else { rendered.to_string() };
+    invocation.streams.print(&text)?;
+    Ok(exit_code::DONE)
+}

@@ -1,0 +1,169 @@
+//! Where we read and print, and what an invocation is made of.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use super::args::{ColorMode, GlobalArgs};
+use super::error::CliError;
+use crate::report::{Look, Progress, Telling};
+
+/// Width of text that goes to no terminal. Unit: columns.
+const PIPE_WIDTH: usize = 120;
+
+/// Everything a run of the program begins with.
+pub struct Invocation {
+    /// The command line; its first word is the program.
+    pub args: Vec<OsString>,
+    /// The environment; variables that are not Unicode are left out.
+    pub env: BTreeMap<String, String>,
+    /// The current directory.
+    pub cwd: PathBuf,
+    /// Where we read and print.
+    pub streams: Streams,
+}
+
+impl Invocation {
+    /// Returns the invocation of this process.
+    pub fn of_process() -> Self {
+        let text = |(k, v): (OsString, OsString)| Some((k.into_string().ok()?, v.into_string().ok()?));
+        Self {
+            args: std::env::args_os().collect(),
+            env: std::env::vars_os().filter_map(text).collect(),
+            cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+            streams: Streams::of_process(),
+        }
+    }
+}
+
+/// Where we read and print.
+pub struct Streams {
+    out: Box<dyn Write + Send>,
+    out_terminal: bool,
+    err_terminal: bool,
+    in_terminal: bool,
+    /// Whether data is coloured.
+    pub out_color: bool,
+    /// Whether talk is coloured.
+    pub err_color: bool,
+    width: usize,
+    quiet: bool,
+    verbose: bool,
+}
+
+impl Streams {
+    fn of_process() -> Self {
+        let width = console::Term::stdout().size_checked().map_or(PIPE_WIDTH, |(_, columns)| usize::from(columns));
+        Self {
+            out: Box::new(std::io::stdout()),
+            out_terminal: std::io::stdout().is_terminal(),
+            err_terminal: std::io::stderr().is_terminal(),
+            in_terminal: std::io::stdin().is_terminal(),
+            out_color: false,
+            err_color: false,
+            width,
+            quiet: false,
+            verbose: false,
+        }
+    }
+
+    /// Takes over what the options and the environment say.
+    pub fn configure(&mut self, global: &GlobalArgs, env: &BTreeMap<String, String>) {
+        self.quiet = global.log_quiet;
+        self.verbose = global.log_verbose || global.log_debug;
+        self.width = global.log_terminal_width.unwrap_or(self.width).max(40);
+        self.out_color = uses_color(global.color, self.out_terminal, env);
+        self.err_color = uses_color(global.color, self.err_terminal, env);
+    }
+
+    /// Prints data.
+    ///
+    /// # Errors
+    /// Nobody reads it, or it cannot be written.
+    pub fn print(&mut self, text: &str) -> Result<(), CliError> {
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()?;
+        Ok(())
+    }
+
+    /// Tells something on stderr; what cannot be told is not told.
+    pub fn tell(&self, text: &str) {
+        if !text.is_empty() {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// Tells something, unless only errors are wanted.
+    pub fn inform(&self, text: &str) {
+        if !self.quiet {
+            self.tell(text);
+        }
+    }
+
+    /// Returns the look of data.
+    pub fn out_look(&self) -> Look {
+        Look { color: self.out_color, width: self.width, verbose: self.verbose }
+    }
+
+    /// Returns the look of talk.
+    pub fn err_look(&self) -> Look {
+        Look { color: self.err_color, ..self.out_look() }
+    }
+
+    /// Says whether somebody can be asked.
+    pub fn can_ask(&self) -> bool {
+        self.in_terminal && self.err_terminal
+    }
+
+    /// Asks; anything but yes is no.
+    pub fn ask(&self, question: &str) -> bool {
+        let mut stderr = std::io::stderr();
+        let _ = write!(stderr, "{question} [y/N] ");
+        let _ = stderr.flush();
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+    }
+
+    /// Returns the progress of a run.
+    pub fn progress(&self) -> Progress {
+        let telling = match (self.quiet, self.err_terminal && self.err_color) {
+            (true, _) => Telling::Quiet,
+            (false, true) => Telling::Live,
+            (false, false) => Telling::Lines,
+        };
+        Progress::new(telling, self.err_look(), Box::new(std::io::stderr()))
+    }
+}
+
+/// Source: <https://no-color.org> and <https://bixense.com/clicolors>.
+fn uses_color(mode: ColorMode, terminal: bool, env: &BTreeMap<String, String>) -> bool {
+    let set = |name: &str| env.get(name).is_some_and(|v| !v.is_empty());
+    match mode {
+        ColorMode::Always => true,
+        ColorMode::Never => false,
+        ColorMode::Auto if set("NO_COLOR") => false,
+        ColorMode::Auto if env.get("CLICOLOR_FORCE").is_some_and(|v| !v.is_empty() && v != "0") => true,
+        ColorMode::Auto => terminal && env.get("TERM").is_none_or(|t| t != "dumb"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_follow_options_then_environment_then_terminal() {
+        let env = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>()
+        };
+        assert!(uses_color(ColorMode::Auto, true, &env(&[])));
+        assert!(!uses_color(ColorMode::Auto, false, &env(&[])));
+        assert!(!uses_color(ColorMode::Auto, true, &env(&[("TERM", "dumb")])));
+        assert!(!uses_color(ColorMode::Auto, true, &env(&[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")])));
+        assert!(uses_color(ColorMode::Auto, false, &env(&[("CLICOLOR_FORCE", "1")])));
+        assert!(uses_color(ColorMode::Always, false, &env(&[("NO_COLOR", "1")])));
+        assert!(!uses_color(ColorMode::Never, true, &env(&[("CLICOLOR_FORCE", "1")])));
+    }
+}
