@@ -6,6 +6,8 @@
 mod disk;
 pub mod git;
 pub mod manifest_folder;
+mod native;
 mod oci_layout;
 
+pub use native::NativeBuilder;
 pub use oci_layout::OciLayout;

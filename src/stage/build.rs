@@ -57,6 +57,16 @@ pub enum ImageRef {
     },
 }
 
+impl std::fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Project { name, .. } => f.write_str(name),
+            Self::Stage { digest } => write!(f, "stage {digest}"),
+            Self::External { reference } => f.write_str(reference),
+        }
+    }
+}
+
 /// Everything a builder needs to make one stage: parts in dependency order, the last is the result.
 ///
 /// A Stapel stage has one part; a Dockerfile has one for each of its stages that the target needs.
@@ -211,7 +221,7 @@ pub struct Owner {
     /// User name or id; root when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Group name or id; when absent the user's id if that is a number, else root.
+    /// Group name or id; when absent the user's id if that is a number, else the user's group in `/etc/passwd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }

@@ -1,0 +1,309 @@
+//! The builder `native`: images without a daemon, for everything that runs no command.
+//!
+//! What lives here: from a build request to layers and a configuration. What does not: publishing (the store),
+//! deciding what to build (`plan`).
+//!
+//! The one idea: building is planning first. All steps of all parts are carried out on metadata (`files`, `copy`,
+//! `config`), in order; then the layers of the last part, which know where their bytes are, are written at once and
+//! independently (`content`). Parts that only give files to others are never written.
+
+mod config;
+mod content;
+mod copy;
+mod files;
+mod owner;
+mod tar_read;
+mod tar_write;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rayon::prelude::*;
+
+use self::content::{WrittenLayer, as_stored, open_archive, write_layer};
+use self::copy::CopyJob;
+use self::files::{Archive, Draft, Layer, View, clean};
+use self::owner::{OwnerError, Stamp, resolve_owner};
+use crate::ports::oci::{ImageConfig, MEDIA_CONFIG, RootFs, oci_layer_media_type, read_image};
+use crate::ports::{BlobDigest, BlobError, BuildContext, BuildError, Builder, BuiltImage, Descriptor, StoreError};
+use crate::source::MemoryObjects;
+use crate::stage::{Base, BuildPart, BuildRequest, ConfigChange, CopySource, ImageRef, Owner, Platform, Step};
+
+const NAME: &str = "native";
+
+/// Builds images from git objects and stored images.
+#[derive(Default)]
+pub struct NativeBuilder {
+    /// Layers whose metadata was read or made, by the digest of the blob.
+    layers: Mutex<HashMap<BlobDigest, Arc<Layer>>>,
+}
+
+/// The layers of a stored image, read when they are first asked for.
+struct BaseFiles {
+    layers: Vec<Descriptor>,
+    view: OnceLock<View>,
+}
+
+/// An image in the making.
+#[derive(Clone)]
+struct Image {
+    config: ImageConfig,
+    base: Arc<BaseFiles>,
+    /// Layers over the base, not written yet.
+    layers: Vec<Arc<Layer>>,
+}
+
+/// One run of the builder.
+struct Build<'a> {
+    builder: &'a NativeBuilder,
+    context: &'a BuildContext<'a>,
+    objects: Arc<MemoryObjects>,
+    platform: &'a Platform,
+    /// Finished parts, by index; `None` where a part is not needed.
+    parts: Vec<Option<Image>>,
+}
+
+impl Builder for NativeBuilder {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn concurrency(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    fn build(&self, request: &BuildRequest, context: &BuildContext<'_>) -> Result<BuiltImage, BuildError> {
+        let needed = needed_parts(request)?;
+        for part in request.parts.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(part, _)| part) {
+            refuse_commands(part)?;
+        }
+        let objects = Arc::new(MemoryObjects::over(context.objects.clone()));
+        let mut build = Build { builder: self, context, objects, platform: &request.platform, parts: Vec::new() };
+        for (part, needed) in request.parts.iter().zip(needed) {
+            let made = if needed { Some(build.part(part)?) } else { None };
+            build.parts.push(made);
+        }
+        let last = build.parts.pop().flatten().ok_or_else(|| unsupported("a request without parts"))?;
+        build.write(last)
+    }
+}
+
+/// Says which parts the last one needs, itself included. Parts point to earlier ones only.
+fn needed_parts(request: &BuildRequest) -> Result<Vec<bool>, BuildError> {
+    let mut needed = vec![false; request.parts.len()];
+    if let Some(last) = needed.last_mut() {
+        *last = true;
+    }
+    for (index, part) in request.parts.iter().enumerate().rev() {
+        if needed.get(index) != Some(&true) {
+            continue;
+        }
+        let base = if let Base::Part(base) = part.base { Some(base) } else { None };
+        let sources = part.steps.iter().flat_map(|step| match step {
+            Step::Copy(copy) => copy.sources.as_slice(),
+            Step::Run(_) | Step::Config(_) => &[],
+        });
+        let from = sources.filter_map(|s| if let CopySource::Part { part, .. } = s { Some(*part) } else { None });
+        for used in from.chain(base) {
+            match needed.get_mut(used) {
+                Some(slot) if used < index => *slot = true,
+                Some(_) | None => {
+                    let why = format!("it uses part {used}, which does not stand before it");
+                    return Err(BuildError::Step { step: part.name.clone(), why });
+                }
+            }
+        }
+    }
+    Ok(needed)
+}
+
+fn refuse_commands(part: &BuildPart) -> Result<(), BuildError> {
+    for step in &part.steps {
+        if let Step::Run(run) = step {
+            let what = format!("not yet: `{}` needs a builder that runs commands", run.created_by);
+            return Err(BuildError::Unsupported { builder: NAME, what });
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(what: &str) -> BuildError {
+    BuildError::Unsupported { builder: NAME, what: what.to_owned() }
+}
+
+impl Build<'_> {
+    fn part(&self, part: &BuildPart) -> Result<Image, BuildError> {
+        let mut image = match &part.base {
+            Base::Scratch => Image {
+                config: config::scratch(self.platform),
+                base: Arc::new(BaseFiles { layers: Vec::new(), view: OnceLock::new() }),
+                layers: Vec::new(),
+            },
+            Base::Part(index) => self.made(*index)?.clone(),
+            Base::Image(reference) => self.stored(reference)?,
+        };
+        if let Some(trigger) = image.config.config.on_build.first() {
+            return Err(unsupported(&format!(
+                "the base of {} has the trigger `ONBUILD {trigger}`; triggers are not carried out",
+                part.name
+            )));
+        }
+        let mut command_set = false;
+        let env = image.config.config.env.clone();
+        for step in &part.steps {
+            match &*config::with_base_env(step, &env) {
+                Step::Copy(copy) => {
+                    let mut draft = Draft::over(self.view(&image)?);
+                    let job = CopyJob {
+                        context: self.context,
+                        objects: &self.objects,
+                        step: copy,
+                        working_dir: &image.config.config.working_dir.clone(),
+                    };
+                    job.run(&mut draft, &|source| self.source_view(source))?;
+                    image.finish_step(draft.layer, &copy.created_by);
+                }
+                Step::Config(change) => {
+                    config::apply(&mut image.config, change, &mut command_set)?;
+                    let layer = match change {
+                        ConfigChange::Workdir(_) => self.working_dir_layer(&image)?,
+                        _ => Layer::default(),
+                    };
+                    if *change != ConfigChange::ClearHistory {
+                        image.finish_step(layer, &change.to_string());
+                    }
+                }
+                Step::Run(_) => refuse_commands(part)?,
+            }
+        }
+        Ok(image)
+    }
+
+    fn made(&self, index: usize) -> Result<&Image, BuildError> {
+        let made = self.parts.get(index).and_then(Option::as_ref);
+        made.ok_or_else(|| unsupported(&format!("part {index} is used before it is made")))
+    }
+
+    /// Starts from an image of the store.
+    fn stored(&self, reference: &ImageRef) -> Result<Image, BuildError> {
+        let found = self.context.store.resolve(reference, self.platform)?;
+        let digest = found.ok_or_else(|| BuildError::NoImage(reference.to_string()))?;
+        let (manifest, config) = read_image(self.context.store, &digest)?;
+        let other = |text: &str, ours: &str| !text.is_empty() && text != ours;
+        if other(&config.architecture, &self.platform.architecture) || other(&config.os, &self.platform.os) {
+            let why = format!("it is for {}/{}, the build is for {}", config.os, config.architecture, self.platform);
+            return Err(BuildError::Step { step: format!("FROM {reference}"), why });
+        }
+        if manifest.layers.len() != config.rootfs.diff_ids.len() {
+            let why = "its configuration does not name as many layers as its manifest".to_owned();
+            return Err(StoreError::Invalid { what: format!("image `{reference}`"), why }.into());
+        }
+        let layers = manifest.layers.iter().map(|layer| Descriptor {
+            media_type: oci_layer_media_type(&layer.media_type).to_owned(),
+            ..layer.clone()
+        });
+        Ok(Image {
+            base: Arc::new(BaseFiles { layers: layers.collect(), view: OnceLock::new() }),
+            config: config::over_base(config, &manifest),
+            layers: Vec::new(),
+        })
+    }
+
+    /// Returns the files of an image in the making; reads the layers of its base.
+    fn view(&self, image: &Image) -> Result<View, BuildError> {
+        let mut view = if let Some(view) = image.base.view.get() {
+            view.clone()
+        } else {
+            let read: Result<Vec<_>, _> = image.base.layers.par_iter().map(|l| self.layer(&l.digest)).collect();
+            let read = read?;
+            image.base.view.get_or_init(|| View(read)).clone()
+        };
+        view.0.extend(image.layers.iter().cloned());
+        Ok(view)
+    }
+
+    /// Returns the metadata of a stored layer.
+    fn layer(&self, digest: &BlobDigest) -> Result<Arc<Layer>, BuildError> {
+        let known =
+            |layers: &Mutex<HashMap<_, _>>| layers.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
+        if let Some(layer) = known(&self.builder.layers) {
+            return Ok(layer);
+        }
+        let archive = Archive::Layer(digest.clone());
+        let reader = open_archive(self.context, &archive)?;
+        let layer =
+            tar_read::read_layer(reader, archive).map_err(|e| BlobError::from_io(format!("read layer {digest}"), e))?;
+        let layer = Arc::new(layer);
+        self.builder.remember(digest, layer.clone());
+        Ok(layer)
+    }
+
+    fn source_view(&self, source: &CopySource) -> Result<View, BuildError> {
+        match source {
+            CopySource::Part { part, .. } => self.view(self.made(*part)?),
+            CopySource::Image { image, .. } => self.view(&self.stored(image)?),
+            CopySource::Tree(_) | CopySource::Inline { .. } => Ok(View::default()),
+        }
+    }
+
+    /// Makes the working directory where it is missing. Its owner is the user of the image at this point.
+    fn working_dir_layer(&self, image: &Image) -> Result<Layer, BuildError> {
+        let path = clean(&image.config.config.working_dir);
+        if path.is_empty() {
+            return Ok(Layer::default());
+        }
+        let step = format!("WORKDIR {}", image.config.config.working_dir);
+        let mut draft = Draft::over(self.view(image)?);
+        let (user, group) = match image.config.config.user.split_once(':') {
+            Some((user, group)) => (user, Some(group.to_owned())),
+            None => (image.config.config.user.as_str(), None),
+        };
+        let stamp = match resolve_owner(self.context, &draft, &Owner { user: Some(user.to_owned()), group }) {
+            Ok(stamp) => stamp,
+            // As BuildKit does: a user that the image does not know (yet) owns nothing.
+            Err(OwnerError::Unknown { .. }) => Stamp::default(),
+            Err(OwnerError::Build(error)) => return Err(error),
+        };
+        let refuse = |e: files::Obstacle| BuildError::Step { step: step.clone(), why: e.to_string() };
+        let real = draft.resolve(&path).map_err(refuse)?;
+        draft.make_directories(&real, &stamp.implicit_directory()).map_err(refuse)?;
+        Ok(draft.layer)
+    }
+
+    /// Writes the layers and the configuration.
+    fn write(&self, mut image: Image) -> Result<BuiltImage, BuildError> {
+        let written: Result<Vec<WrittenLayer>, BuildError> =
+            image.layers.par_iter().map(|layer| write_layer(self.context, layer)).collect();
+        let mut layers = image.base.layers.clone();
+        let mut diff_ids = image.config.rootfs.diff_ids.clone();
+        for (layer, written) in image.layers.drain(..).zip(written?) {
+            let digest = &written.descriptor.digest;
+            self.builder.remember(digest, Arc::new(as_stored(Arc::unwrap_or_clone(layer), digest)));
+            layers.push(written.descriptor);
+            diff_ids.push(written.diff_id);
+        }
+        config::set_layers(&mut image.config, RootFs { diff_ids, ..RootFs::default() });
+        let bytes = image.config.to_bytes();
+        let (digest, size) = self.context.store.put(&mut |out| out.write_all(&bytes))?;
+        Ok(BuiltImage { config: Descriptor { media_type: MEDIA_CONFIG.into(), digest, size }, layers })
+    }
+}
+
+impl NativeBuilder {
+    fn remember(&self, digest: &BlobDigest, layer: Arc<Layer>) {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone(), layer);
+    }
+}
+
+impl Image {
+    /// Adds the layer of a step, if there is one, and a line of history.
+    fn finish_step(&mut self, layer: Layer, created_by: &str) {
+        let empty = layer == Layer::default();
+        self.config.history.push(config::history(created_by, empty));
+        if !empty {
+            self.layers.push(Arc::new(layer));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Owners: from names to numbers, and what a copy does to owner and mode.
+//!
+//! Source: BuildKit, `--chown`: a number without a group is its own group, a name brings its group of
+//! `/etc/passwd`.
+
+use super::copy::read_image_file;
+use super::files::{Draft, Node};
+use crate::ports::{BuildContext, BuildError};
+use crate::stage::Owner;
+
+/// What is written over the owner and the mode of copied files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    uid: Option<u64>,
+    gid: Option<u64>,
+    mode: Option<u32>,
+}
+
+/// Why an owner has no number.
+#[derive(Debug)]
+pub enum OwnerError {
+    /// No such name in the image.
+    Unknown {
+        /// `user` or `group`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The image could not be read.
+    Build(BuildError),
+}
+
+impl OwnerError {
+    /// Says it of a step.
+    pub fn into_build_error(self, step: &str) -> BuildError {
+        match self {
+            Self::Unknown { what, name } => {
+                let file = if what == "user" { "/etc/passwd" } else { "/etc/group" };
+                BuildError::Step { step: step.to_owned(), why: format!("{file} of the image has no {what} `{name}`") }
+            }
+            Self::Build(error) => error,
+        }
+    }
+}
+
+impl Stamp {
+    /// Returns the stamp that also sets the mode.
+    pub fn with_mode(self, mode: Option<u32>) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Stamps a node; its owner and mode stay where none are given. Links have no mode.
+    pub fn on(&self, node: Node) -> Node {
+        let is_link = matches!(node.kind, super::files::Kind::Symlink(_));
+        let mode = self.mode.filter(|_| !is_link).map_or(node.mode, |mode| mode & 0o7777);
+        Node { uid: self.uid.unwrap_or(node.uid), gid: self.gid.unwrap_or(node.gid), mode, ..node }
+    }
+
+    /// Returns a directory that a copy has to make on its way.
+    pub fn implicit_directory(&self) -> Node {
+        Node { uid: self.uid.unwrap_or(0), gid: self.gid.unwrap_or(0), ..Node::directory() }
+    }
+}
+
+/// Finds the numbers of an owner in an image in the making.
+pub fn resolve_owner(context: &BuildContext<'_>, draft: &Draft, owner: &Owner) -> Result<Stamp, OwnerError> {
+    let field = |file: &str, name: &str, index: usize| {
+        let text = read_image_file(context, draft, file).map_err(OwnerError::Build)?;
+        let line = text.lines().map(|l| l.split(':').collect::<Vec<_>>()).find(|l| l.first() == Some(&name));
+        Ok(line.map(|l| l.get(index).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0)))
+    };
+    let unknown = |what, name: &str| OwnerError::Unknown { what, name: name.to_owned() };
+    let mut stamp = Stamp::default();
+    if let Some(user) = owner.user.as_deref().filter(|u| !u.is_empty()) {
+        if let Ok(number) = user.parse() {
+            (stamp.uid, stamp.gid) = (Some(number), Some(number));
+        } else {
+            stamp.uid = Some(field("etc/passwd", user, 2)?.ok_or_else(|| unknown("user", user))?);
+            stamp.gid = field("etc/passwd", user, 3)?;
+        }
+    }
+    if let Some(group) = owner.group.as_deref().filter(|g| !g.is_empty()) {
+        stamp.gid = Some(match group.parse() {
+            Ok(number) => number,
+            Err(_) => field("etc/group", group, 2)?.ok_or_else(|| unknown("group", group))?,
+        });
+    }
+    Ok(stamp)
+}
