@@ -9,11 +9,11 @@ pub mod diag;
 pub mod digest;
 pub mod graph;
 // languages: text in, trees and text out
-pub mod eval;
 pub mod syntax;
+pub mod eval;
 // model: what the user asked for
-pub mod chart;
 pub mod config;
+pub mod chart;
 pub mod stage;
 pub mod observed;
 // thought: pure functions over the model
