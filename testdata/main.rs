@@ -1,5 +1,6 @@
 //! The one test binary for what needs more than a unit: contracts of the ports, projects, other tools.
 #![allow(missing_docs, reason = "tests")]
 
+mod arrows;
 mod cli;
 mod contracts;
