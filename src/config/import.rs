@@ -1,7 +1,12 @@
 //! `import`: files of another image.
 
+use crate::diag::{Diagnostic, Diagnostics, did_you_mean, rules};
 use crate::source::{Span, Spanned};
+use crate::syntax::yaml::Node;
 
+use super::decode::{Section, absolute, conflict, deprecated, missing, patterns};
+use super::image::{Wanted, slot};
+use super::reference::is_pinned;
 use super::{ImageReference, Slot, Text, UserStage};
 
 /// Files of another image that are put into a Stapel image.
@@ -27,4 +32,88 @@ pub struct Import {
     pub include: Vec<Text>,
     /// Patterns relative to `add`.
     pub exclude: Vec<Text>,
+}
+
+const KEYS: &[&str] = &[
+    "from",
+    "image",
+    "artifact",
+    "before",
+    "after",
+    "stage",
+    "add",
+    "to",
+    "owner",
+    "group",
+    "includePaths",
+    "excludePaths",
+];
+
+impl Import {
+    /// Reads one entry of `import`.
+    pub(super) fn decode(d: &mut Diagnostics, node: &Node) -> Option<Self> {
+        let section = Section::open(d, node, "an import", KEYS)?;
+        let from = source(d, &section);
+        let slot = slot(d, &section, "an import");
+        let stage = section.filled(d, "stage").and_then(|s| source_stage(d, &s));
+        let add = match section.text(d, "add") {
+            Some(add) => absolute(d, add, "add"),
+            None => {
+                missing(d, section.span, "an import needs `add`");
+                None
+            }
+        };
+        let to = match section.text(d, "to") {
+            Some(to) => absolute(d, to, "to"),
+            None => add.clone(),
+        };
+        let include = patterns(d, &section, "includePaths", "`add`");
+        let exclude = patterns(d, &section, "excludePaths", "`add`");
+        if let Some(add) = add.as_ref().filter(|a| a.value == "/" && include.is_empty()) {
+            let found = Diagnostic::at(&rules::INVALID_PATH, add.span, "a whole image cannot be imported");
+            d.push(found.hint("name what is taken in `includePaths`"));
+        }
+        Some(Self {
+            span: section.span,
+            from: from?,
+            stage,
+            slot: slot?,
+            add: add?,
+            to: to?,
+            owner: section.filled(d, "owner"),
+            group: section.filled(d, "group"),
+            include,
+            exclude,
+        })
+    }
+}
+
+/// Reads the image: `from`, or one of the older keys.
+fn source(d: &mut Diagnostics, section: &Section<'_>) -> Option<ImageReference> {
+    deprecated(d, section, "image", "use `from`");
+    deprecated(d, section, "artifact", "use `from`, and declare the artifact as an image with `final: false`");
+    let given: Vec<&str> = ["from", "image", "artifact"].into_iter().filter(|k| section.node(k).is_some()).collect();
+    if let [one, other, ..] = given.as_slice() {
+        conflict(d, section, one, other);
+    }
+    let name = given.first().and_then(|key| section.filled(d, key));
+    let Some(name) = name else {
+        missing(d, section.span, "an import needs `from`");
+        return None;
+    };
+    let outside = given.first() != Some(&"artifact") && is_pinned(&name.value);
+    Some(ImageReference::new(name, if outside { Wanted::Outside } else { Wanted::Project }))
+}
+
+fn source_stage(d: &mut Diagnostics, text: &Text) -> Option<Spanned<UserStage>> {
+    if let Some(stage) = UserStage::ALL.into_iter().find(|s| s.key() == text.value) {
+        return Some(Spanned::new(stage, text.span));
+    }
+    let found =
+        Diagnostic::at(&rules::INVALID_VALUE, text.span, format!("`{}` is not a stage to import from", text.value));
+    d.push(match did_you_mean(&text.value, UserStage::ALL.iter().map(|s| s.key())) {
+        Some(near) => found.hint(format!("did you mean `{near}`?")),
+        None => found.hint("use beforeInstall, install, beforeSetup or setup"),
+    });
+    None
 }

@@ -1,8 +1,12 @@
 //! The meta document: `configVersion`, `project` and what holds for the whole project.
 
+use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::source::{Span, Spanned};
+use crate::syntax::yaml::Node;
 
-use super::{ImageSpec, Text};
+use super::decode::{Section, conflict, missing, relative, unknown_key};
+use super::image_spec::Scope;
+use super::{ImageSpec, Text, slug};
 
 /// The meta document.
 #[derive(Clone, Debug)]
@@ -145,5 +149,241 @@ pub struct GitWorktree {
 impl Default for GitWorktree {
     fn default() -> Self {
         Self { force_shallow_clone: false, allow_unshallow: true, allow_fetch_origin: true }
+    }
+}
+
+const KEYS: &[&str] = &["configVersion", "project", "build", "deploy", "cleanup", "gitWorktree"];
+
+impl Meta {
+    /// Reads the meta document.
+    pub(super) fn decode(d: &mut Diagnostics, node: &Node) -> Option<Self> {
+        let section = Section::open(d, node, "the meta document", KEYS)?;
+        check_version(d, &section);
+        Some(Self {
+            span: section.span,
+            project: project(d, &section),
+            build: BuildDefaults::decode(d, &section),
+            deploy: Deploy::decode(d, &section),
+            cleanup: Cleanup::decode(d, &section),
+            git_worktree: GitWorktree::decode(d, &section),
+        })
+    }
+}
+
+fn check_version(d: &mut Diagnostics, section: &Section<'_>) {
+    let Some(entry) = section.entry("configVersion") else { return };
+    if entry.value.is_null() {
+        d.push(Diagnostic::at(&rules::CONFIG_VERSION, entry.key.span, "`configVersion` has no value").hint("write 1"));
+    } else if let Some(version) = section.int(d, "configVersion")
+        && version.value != 1
+    {
+        let message = format!("`configVersion` {} is not supported", version.value);
+        d.push(Diagnostic::at(&rules::CONFIG_VERSION, version.span, message).hint("write 1"));
+    }
+}
+
+fn project(d: &mut Diagnostics, section: &Section<'_>) -> Text {
+    let Some(project) = section.filled(d, "project") else {
+        missing(d, section.key_span("project"), "the project has no name");
+        return Text::new(String::new(), section.span);
+    };
+    if !slug::is_project(&project.value) {
+        let message = format!("`{}` cannot name a project", project.value);
+        let mut found = Diagnostic::at(&rules::INVALID_NAME, project.span, message)
+            .label("lower-case letters, digits and inner dashes, at most 50");
+        let proposal = slug::project(&project.value);
+        if !proposal.is_empty() {
+            found = found.hint(format!("write `{proposal}`"));
+        }
+        d.push(found);
+    }
+    project
+}
+
+impl BuildDefaults {
+    fn decode(d: &mut Diagnostics, meta: &Section<'_>) -> Self {
+        let Some(section) = meta.section(d, "build", &["cacheVersion", "platform", "staged", "imageSpec"]) else {
+            return Self::default();
+        };
+        Self {
+            cache_version: section.filled(d, "cacheVersion"),
+            platforms: platforms(d, &section),
+            staged: section.flag(d, "staged"),
+            image_spec: ImageSpec::decode(d, &section, Scope::Global),
+        }
+    }
+}
+
+/// Reads `platform`: a list of `os/arch[/variant]`.
+pub(super) fn platforms(d: &mut Diagnostics, section: &Section<'_>) -> Vec<Text> {
+    let platforms = section.texts(d, "platform").unwrap_or_default();
+    for platform in &platforms {
+        let parts = platform.value.split('/').count();
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
+        if platform.value.contains(',') {
+            let message = format!("`{}` is several platforms", platform.value);
+            d.push(Diagnostic::at(&rules::INVALID_VALUE, platform.span, message).hint("write one platform an item"));
+        } else if !(2..=3).contains(&parts) || !platform.value.chars().all(legal) || platform.value.contains("//") {
+            let message = format!("`{}` is not a platform", platform.value);
+            d.push(
+                Diagnostic::at(&rules::INVALID_VALUE, platform.span, message).hint("write for example `linux/arm64`"),
+            );
+        }
+    }
+    platforms
+}
+
+impl Deploy {
+    fn decode(d: &mut Diagnostics, meta: &Section<'_>) -> Self {
+        let keys = &["helmChartDir", "helmChartConfig", "helmRelease", "helmReleaseSlug", "namespace", "namespaceSlug"];
+        let Some(section) = meta.section(d, "deploy", keys) else { return Self::default() };
+        let text = |d: &mut Diagnostics, key: &str| {
+            let text = section.text(d, key)?;
+            if text.value.is_empty() {
+                d.push(
+                    Diagnostic::at(&rules::INVALID_VALUE, text.span, format!("`{key}` is empty"))
+                        .hint("give it a value, or remove it to get the default"),
+                );
+                return None;
+            }
+            Some(text)
+        };
+        let chart_dir = text(d, "helmChartDir").and_then(|p| relative(d, p, "helmChartDir", "the project directory"));
+        let app_version =
+            section.section(d, "helmChartConfig", &["appVersion"]).and_then(|c| c.filled(d, "appVersion"));
+        Self {
+            chart_dir,
+            app_version,
+            release: text(d, "helmRelease"),
+            release_slug: section.flag(d, "helmReleaseSlug"),
+            namespace: text(d, "namespace"),
+            namespace_slug: section.flag(d, "namespaceSlug"),
+        }
+    }
+}
+
+const CLEANUP_KEYS: &[&str] = &[
+    "disable",
+    "disableKubernetesBasedPolicy",
+    "disableGitHistoryBasedPolicy",
+    "disableBuiltWithinLastNHoursPolicy",
+    "keepImagesBuiltWithinLastNHours",
+    "keepPolicies",
+];
+
+impl Cleanup {
+    fn decode(d: &mut Diagnostics, meta: &Section<'_>) -> Self {
+        let mut cleanup = Self::default();
+        let Some(section) = meta.section(d, "cleanup", CLEANUP_KEYS) else { return cleanup };
+        let flag = |d: &mut Diagnostics, key: &str| section.flag(d, key).is_some_and(|f| f.value);
+        cleanup.disable = flag(d, "disable");
+        cleanup.disable_kubernetes_policy = flag(d, "disableKubernetesBasedPolicy");
+        cleanup.disable_git_history_policy = flag(d, "disableGitHistoryBasedPolicy");
+        cleanup.disable_built_within_policy = flag(d, "disableBuiltWithinLastNHoursPolicy");
+        if let Some(hours) = section.int(d, "keepImagesBuiltWithinLastNHours") {
+            match u64::try_from(hours.value) {
+                Ok(hours) => cleanup.keep_built_within_hours = hours,
+                Err(_) => {
+                    d.push(Diagnostic::at(&rules::INVALID_VALUE, hours.span, "a number of hours is not negative"))
+                }
+            }
+        }
+        let policies = section.items(d, "keepPolicies").unwrap_or_default();
+        cleanup.keep_policies = policies.iter().filter_map(|n| KeepPolicy::decode(d, n)).collect();
+        cleanup
+    }
+}
+
+impl KeepPolicy {
+    fn decode(d: &mut Diagnostics, node: &Node) -> Option<Self> {
+        let section = Section::open(d, node, "a keep policy", &["references", "imagesPerReference"])?;
+        let limits = &["last", "in", "operator"];
+        let images = section.node("imagesPerReference").and_then(|n| {
+            // werf takes any key here and ignores it.
+            let keys = Section::any(d, n, "`imagesPerReference`")?;
+            for entry in keys.entries().filter(|e| !limits.contains(&&*e.name)) {
+                let mut found = unknown_key(entry, "`imagesPerReference`", limits);
+                found.severity = Severity::Warning;
+                d.push(found);
+            }
+            Some(keys)
+        });
+        // werf does not look at the operator here.
+        let mut images_per_reference = images.map(|i| KeepLimit::decode(d, &i, Severity::Warning)).unwrap_or_default();
+        images_per_reference.last.get_or_insert(1);
+        let Some(references) = section.section(d, "references", &["branch", "tag", "limit"]) else {
+            missing(d, section.span, "a keep policy needs `references`");
+            return None;
+        };
+        let limit = references
+            .section(d, "limit", limits)
+            .map(|l| KeepLimit::decode(d, &l, Severity::Error))
+            .unwrap_or_default();
+        let matching = match (references.filled(d, "branch"), references.filled(d, "tag")) {
+            (Some(branch), None) => ReferenceMatch::Branch(expression(d, branch)),
+            (None, Some(tag)) => ReferenceMatch::Tag(expression(d, tag)),
+            (Some(_), Some(_)) => {
+                conflict(d, &references, "branch", "tag");
+                return None;
+            }
+            (None, None) => {
+                missing(d, references.span, "`references` needs `branch` or `tag`");
+                return None;
+            }
+        };
+        let references = KeepReferences { matching, limit };
+        Some(Self { span: section.span, references, images_per_reference })
+    }
+}
+
+/// Turns a name or `/expression/` into an anchored regular expression.
+fn expression(d: &mut Diagnostics, text: Text) -> Text {
+    let body = text.value.strip_prefix('/').map(|b| b.strip_suffix('/').unwrap_or(b));
+    let expression = match body {
+        Some(body) => format!("^{body}$"),
+        None => format!("^{}$", regex::escape(&text.value)),
+    };
+    if regex::Regex::new(&expression).is_err() {
+        let message = format!("`{}` is not a regular expression", text.value);
+        d.push(Diagnostic::at(&rules::INVALID_PATTERN, text.span, message));
+    }
+    Text::new(expression, text.span)
+}
+
+impl KeepLimit {
+    fn decode(d: &mut Diagnostics, section: &Section<'_>, severity: Severity) -> Self {
+        let operator = match section.text(d, "operator") {
+            None => KeepOperator::And,
+            Some(text) => match text.value.as_str() {
+                "And" => KeepOperator::And,
+                "Or" => KeepOperator::Or,
+                other => {
+                    let message = format!("`{other}` is not an operator");
+                    let mut found =
+                        Diagnostic::at(&rules::INVALID_VALUE, text.span, message).hint("write `And` or `Or`");
+                    found.severity = severity;
+                    d.push(found);
+                    KeepOperator::And
+                }
+            },
+        };
+        Self {
+            last: section.int(d, "last").map(|n| n.value),
+            within: section.duration(d, "in").map(|n| n.value),
+            operator,
+        }
+    }
+}
+
+impl GitWorktree {
+    fn decode(d: &mut Diagnostics, meta: &Section<'_>) -> Self {
+        let default = Self::default();
+        let keys = &["forceShallowClone", "allowUnshallow", "allowFetchOriginBranchesAndTags"];
+        let Some(section) = meta.section(d, "gitWorktree", keys) else { return default };
+        Self {
+            force_shallow_clone: section.flag_or(d, "forceShallowClone", default.force_shallow_clone).value,
+            allow_unshallow: section.flag_or(d, "allowUnshallow", default.allow_unshallow).value,
+            allow_fetch_origin: section.flag_or(d, "allowFetchOriginBranchesAndTags", default.allow_fetch_origin).value,
+        }
     }
 }

@@ -10,20 +10,26 @@
 
 use std::collections::BTreeMap;
 
+mod ansible;
+mod decode;
 mod docker_section;
 mod dockerfile_image;
 mod git;
+mod giterminism;
 mod image;
 mod image_graph;
 mod image_spec;
 mod import;
 mod meta;
 pub mod slug;
+mod overlap;
+mod reference;
 mod stapel_image;
 
 pub use docker_section::{CommandValue, DockerSection};
 pub use dockerfile_image::{ArgValue, DockerfileImage};
 pub use git::{BasicAuth, GitMapping, GitReference, PasswordSource, RemoteGit};
+pub use giterminism::Giterminism;
 pub use image::{
     Dependency, DependencyImport, DependencyKind, Image, ImageIndex, ImageKind, ImageReference, Secret, SecretSource,
     Slot, Text, UserStage,

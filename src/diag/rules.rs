@@ -25,7 +25,34 @@ rules! {
     JSONNET_ERROR, "jsonnet-error", Error, "a Jsonnet file cannot be evaluated";
     JSONNET_TRACE, "jsonnet-trace", Note, "a Jsonnet file calls `std.trace`";
     // config
+    CONFIG_NOT_FOUND, "config-not-found", Error, "there is no werf.yaml";
+    IGNORED_YAML, "ignored-yaml", Error, "text after the end of a YAML document would be ignored";
+    UNKNOWN_DOCUMENT, "unknown-document", Error, "a document of werf.yaml is neither meta nor an image";
+    META_MISSING, "meta-missing", Error, "werf.yaml has no meta document";
+    META_TWICE, "meta-twice", Error, "werf.yaml has two meta documents";
+    CONFIG_VERSION, "config-version", Error, "the configuration version is not supported";
     UNKNOWN_KEY, "unknown-key", Error, "a section has a key that it does not know";
+    MISSING_KEY, "missing-key", Error, "a section lacks a key that it needs";
+    CONFLICTING_KEYS, "conflicting-keys", Error, "a section has keys that exclude each other";
+    WRONG_TYPE, "wrong-type", Error, "a value has a type that its key does not take";
+    INVALID_VALUE, "invalid-value", Error, "a value is not one of those that its key takes";
+    INVALID_NAME, "invalid-name", Error, "a name has a form that is not allowed";
+    INVALID_PATH, "invalid-path", Error, "a path is absolute, relative or leads out where it must not";
+    INVALID_PATTERN, "invalid-pattern", Error, "a path pattern or regular expression is malformed";
+    DUPLICATE_NAME, "duplicate-name", Error, "a name is given twice";
+    NAMELESS_IMAGE, "nameless-image", Error, "an image without a name stands beside other images";
+    UNKNOWN_IMAGE, "unknown-image", Error, "an image is named that werf.yaml does not have";
+    NEARLY_AN_IMAGE, "nearly-an-image", Warning, "an outside image name is nearly the name of an image of werf.yaml";
+    UNTAGGED_BASE, "untagged-base", Warning, "an outside base image has neither tag nor digest";
+    IMAGE_CYCLE, "image-cycle", Error, "images need each other in a circle";
+    PLATFORM_MISSING, "platform-missing", Error, "an image is needed for a platform that it is not built for";
+    OVERLAPPING_PATHS, "overlapping-paths", Error, "two entries write to the same place of an image";
+    NOT_PERMITTED, "not-permitted", Error, "a directive needs a rule in werf-giterminism.yaml";
+    DEPRECATED_KEY, "deprecated-key", Warning, "a key is deprecated";
+    INEFFECTIVE_KEY, "ineffective-key", Warning, "a key has no effect where it stands";
+    UNQUOTED_VALUE, "unquoted-value", Warning, "a value without quotes is not what it looks like";
+    NO_SUCH_IMAGE, "no-such-image", Error, "a pattern on the command line selects no image";
+    DEPLOY_NAME, "deploy-name", Error, "the release name or namespace is not valid";
     // chart
     CHART_METADATA, "chart-metadata", Error, "a Chart.yaml is missing or wrong";
     CHART_UNKNOWN_KEY, "chart-unknown-key", Warning, "a Chart.yaml has a key that Helm does not know";
