@@ -86,6 +86,11 @@ impl Default for Giterminism {
 }
 
 impl Giterminism {
+    /// Returns rules that allow nothing, as those of a project without the file.
+    pub fn strict(path: &str, loose: bool) -> Self {
+        Self { loose, path: path.to_owned(), ..Self::default() }
+    }
+
     /// Says whether the template function `env` may read a variable.
     pub fn allows_env(&self, name: &str) -> bool {
         let by = |rule: &EnvRule| match rule {
@@ -121,7 +126,7 @@ impl Giterminism {
 
     /// Reads the file.
     pub fn decode(d: &mut Diagnostics, node: &Node, path: &str, loose: bool) -> Self {
-        let mut rules = Self { loose, path: path.to_owned(), ..Self::default() };
+        let mut rules = Self::strict(path, loose);
         let Some(root) = open(d, node, path, &["giterminismConfigVersion", "cli", "config", "helm", "includes"]) else {
             d.push(version_fault(node.span));
             return rules;

@@ -40,6 +40,22 @@ pub struct ImageGraph {
 }
 
 impl ImageGraph {
+    /// Makes the graph of `count` images.
+    ///
+    /// # Errors
+    /// A circle as a path that returns, and the edges.
+    pub(super) fn new(count: usize, mut edges: Vec<Edge>) -> Result<Self, (Vec<ImageIndex>, Vec<Edge>)> {
+        edges.sort_by_key(|e| e.image);
+        let mut dag = Dag::new(count);
+        for edge in &edges {
+            dag.add(edge.needed.0, edge.image.0);
+        }
+        match dag.order() {
+            Ok(order) => Ok(Self { edges, order: order.into_iter().map(ImageIndex).collect(), dag }),
+            Err(cycle) => Err((cycle.into_iter().map(ImageIndex).collect(), edges)),
+        }
+    }
+
     /// Returns the images that `roots` need, themselves included, each after all it needs.
     pub fn closure(&self, roots: impl IntoIterator<Item = ImageIndex>) -> Vec<ImageIndex> {
         let needed = self.dag.closure(roots.into_iter().map(|i| i.0));

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 mod ansible;
 mod decode;
 mod docker_section;
+mod documents;
 mod dockerfile_image;
 mod git;
 mod giterminism;
@@ -24,8 +25,18 @@ mod meta;
 pub mod slug;
 mod overlap;
 mod reference;
+mod resolve;
+mod load;
+mod project_files;
+mod render;
+mod selection;
+mod deploy_names;
+mod remap;
 mod stapel_image;
+#[cfg(test)]
+mod tests;
 
+pub use deploy_names::{DeployNames, Explicit, deploy_names};
 pub use docker_section::{CommandValue, DockerSection};
 pub use dockerfile_image::{ArgValue, DockerfileImage};
 pub use git::{BasicAuth, GitMapping, GitReference, PasswordSource, RemoteGit};
@@ -37,10 +48,12 @@ pub use image::{
 pub use image_graph::{Edge, EdgeKind, ImageGraph};
 pub use image_spec::{Healthcheck, ImageSpec};
 pub use import::Import;
+pub use load::{Commit, Inputs, load};
 pub use meta::{
     BuildDefaults, Cleanup, Deploy, GitWorktree, KeepLimit, KeepOperator, KeepPolicy, KeepReferences, Meta,
     ReferenceMatch,
 };
+pub use selection::{Finals, select};
 pub use stapel_image::{Ansible, AnsibleTask, Mount, MountSource, Shell, StageCommands, StapelImage};
 
 /// A checked werf.yaml.
@@ -54,6 +67,8 @@ pub struct Config {
     pub images: Vec<Image>,
     /// Which image needs which.
     pub graph: ImageGraph,
+    /// What the commit may be left for.
+    pub giterminism: Giterminism,
     by_name: BTreeMap<String, ImageIndex>,
 }
 

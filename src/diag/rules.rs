@@ -47,6 +47,7 @@ rules! {
     IMAGE_CYCLE, "image-cycle", Error, "images need each other in a circle";
     PLATFORM_MISSING, "platform-missing", Error, "an image is needed for a platform that it is not built for";
     OVERLAPPING_PATHS, "overlapping-paths", Error, "two entries write to the same place of an image";
+    UNCOMMITTED_FILE, "uncommitted-file", Error, "a file has changes that are not committed";
     NOT_PERMITTED, "not-permitted", Error, "a directive needs a rule in werf-giterminism.yaml";
     DEPRECATED_KEY, "deprecated-key", Warning, "a key is deprecated";
     INEFFECTIVE_KEY, "ineffective-key", Warning, "a key has no effect where it stands";

@@ -1,0 +1,108 @@
+//! From rendered text to YAML documents and their kinds. The text is split before any YAML is read.
+
+use std::ops::Range;
+
+use crate::diag::{Diagnostic, Diagnostics, did_you_mean, rules};
+use crate::source::{FileId, Sources};
+use crate::syntax::yaml::{self, Documents, Node};
+
+/// What a document declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `configVersion`.
+    Meta,
+    /// `dockerfile`.
+    Dockerfile,
+    /// `image` or `artifact`.
+    Stapel,
+}
+
+/// The keys that decide, in the order in which they are looked for.
+const DECIDING: &[(&str, Kind)] = &[
+    ("configVersion", Kind::Meta),
+    ("dockerfile", Kind::Dockerfile),
+    ("image", Kind::Stapel),
+    ("artifact", Kind::Stapel),
+];
+
+/// Splits, parses and classifies.
+pub(super) fn read(d: &mut Diagnostics, sources: &Sources, file: FileId) -> Vec<(Kind, Node)> {
+    let text = sources.get(file).text().clone();
+    let mut documents = Vec::new();
+    for range in split(&text) {
+        let options = yaml::Options { documents: Documents::All, ..yaml::Options::WERF };
+        let nodes = yaml::parse_range(d, sources, file, range, options);
+        let mut nodes = nodes.into_iter();
+        let first = nodes.next();
+        for extra in nodes {
+            d.push(
+                Diagnostic::at(&rules::IGNORED_YAML, extra.span, "this would be ignored: the document ended before")
+                    .hint("separate documents by a line that is exactly `---`"),
+            );
+        }
+        documents.extend(first.and_then(|node| Some((classify(d, &node)?, node))));
+    }
+    documents
+}
+
+fn classify(d: &mut Diagnostics, node: &Node) -> Option<Kind> {
+    if let Some((_, kind)) = DECIDING.iter().find(|(key, _)| node.get(key).is_some()) {
+        return Some(*kind);
+    }
+    if node.is_null() {
+        return None;
+    }
+    let entries = node.as_mapping().map(|m| m.iter().collect::<Vec<_>>()).unwrap_or_default();
+    let near = entries.iter().find_map(|e| Some((e, did_you_mean(&e.name, DECIDING.iter().map(|(key, _)| *key))?)));
+    let at = near.map_or_else(|| entries.first().map_or(node.span, |e| e.key.span), |(e, _)| e.key.span);
+    let found = Diagnostic::at(&rules::UNKNOWN_DOCUMENT, at, "the document is neither meta nor an image");
+    d.push(match near {
+        Some((_, near)) => found.hint(format!("did you mean `{near}`?")),
+        None => found.hint("a document has `configVersion`, `dockerfile`, `image` or `artifact`"),
+    });
+    None
+}
+
+/// Returns the ranges between separators that hold more than blanks and comments.
+pub(super) fn split(text: &str) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut start = 0;
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if is_separator(line) {
+            ranges.push(start..at);
+            start = at + line.len();
+        }
+        at += line.len();
+    }
+    ranges.push(start..text.len());
+    ranges.retain(|r| text.get(r.clone()).is_some_and(has_content));
+    ranges
+}
+
+fn is_separator(line: &str) -> bool {
+    let line = line.trim_start_matches('\u{feff}');
+    line.strip_prefix("---").is_some_and(|rest| {
+        let rest = rest.trim_start_matches([' ', '\t', '\r']);
+        rest.is_empty() || rest == "\n" || rest.starts_with('#')
+    })
+}
+
+fn has_content(chunk: &str) -> bool {
+    let lines = chunk.trim_start_matches('\u{feff}').lines();
+    lines.map(str::trim).any(|l| !l.is_empty() && !l.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn separators_split_and_blank_parts_vanish() {
+        let parts = |text: &str| split(text).into_iter().map(|r| text[r].trim().to_owned()).collect::<Vec<_>>();
+        assert_eq!(parts("---\na: 1\n--- \t\nb: 2\n---#c\r\n# x\n---\r\nc: 3\n---"), ["a: 1", "b: 2", "c: 3"]);
+        assert_eq!(parts("a: 1\n ---\n---- \n--- foo\n").len(), 1);
+        assert_eq!(parts("\u{feff}---\na: 1\n"), ["a: 1"]);
+        assert_eq!(parts("# only\n\n---\n"), Vec::<String>::new());
+    }
+}

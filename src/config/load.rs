@@ -1,0 +1,167 @@
+//! Loading: giterminism rules, rendering, documents, checks; one after the other, all faults collected.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::source::{FileId, Files, Sources, Span};
+use crate::syntax::yaml::{self, Node};
+
+use super::project_files::{ProjectFiles, ReadFault};
+use super::{Config, Giterminism, documents, render, resolve};
+
+/// The names of the file, in the order in which they are looked for.
+const NAMES: [&str; 2] = ["werf.yaml", "werf.yml"];
+
+/// The commit that is built, as templates see it.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// 40 hexadecimal digits.
+    pub hash: String,
+    /// The date of the author in Go's default form.
+    pub date_human: String,
+    /// The same in seconds since the Unix epoch.
+    pub date_unix: String,
+}
+
+/// Everything that a configuration depends on.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    /// The project directory at the commit.
+    pub files: Files,
+    /// The project directory on the disk, ignored files aside. `None` leaves out all checks for uncommitted changes.
+    pub disk: Option<Files>,
+    /// The path of werf.yaml, relative to the project directory; `None` looks for the usual names.
+    pub config_path: Option<&'a str>,
+    /// The directory of template files, mostly `.werf`.
+    pub templates_dir: &'a str,
+    /// The path of the giterminism rules, mostly `werf-giterminism.yaml`.
+    pub giterminism_path: &'a str,
+    /// Whether the rules are not enforced.
+    pub loose: bool,
+    /// `--env`; may be empty.
+    pub env_name: &'a str,
+    /// The commit.
+    pub commit: &'a Commit,
+    /// The environment.
+    pub environment: &'a BTreeMap<String, String>,
+    /// The time that `now` tells. Unit: since the Unix epoch, UTC.
+    pub now: Duration,
+    /// A project name that replaces the one in the file.
+    pub project_name: Option<&'a str>,
+    /// What a missing project name may be proposed from: the repository or directory.
+    pub project_hint: &'a str,
+    /// Platforms that replace all others.
+    pub platforms: Vec<String>,
+    /// Whether every Dockerfile image is staged.
+    pub force_staged: bool,
+}
+
+impl<'a> Inputs<'a> {
+    /// Returns the inputs of a plain project, with all the usual names.
+    pub fn new(files: Files, commit: &'a Commit, environment: &'a BTreeMap<String, String>) -> Self {
+        Self {
+            files,
+            disk: None,
+            config_path: None,
+            templates_dir: ".werf",
+            giterminism_path: "werf-giterminism.yaml",
+            loose: false,
+            env_name: "",
+            commit,
+            environment,
+            now: Duration::ZERO,
+            project_name: None,
+            project_hint: "",
+            platforms: Vec::new(),
+            force_staged: false,
+        }
+    }
+}
+
+/// Loads werf.yaml; `None` when there is an error in it, which is reported.
+pub fn load(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>) -> Option<Config> {
+    let mut found = Diagnostics::new();
+    let config = load_into(&mut found, sources, inputs);
+    let failed = found.has_errors();
+    d.extend(found);
+    config.filter(|_| !failed)
+}
+
+fn load_into(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>) -> Option<Config> {
+    let files = ProjectFiles { committed: inputs.files.clone(), disk: inputs.disk.clone(), loose: inputs.loose };
+    let giterminism = giterminism(d, sources, inputs, &files);
+    let (path, main) = main_file(d, sources, inputs, &files, &giterminism)?;
+    let rendered = render::render(d, sources, inputs, &files, &giterminism, main)?;
+    let mut faults = Diagnostics::new();
+    let mut documents = documents::read(&mut faults, sources, rendered.file);
+    if let Some(places) = &rendered.places {
+        let mut moved = Diagnostics::new();
+        for fault in faults.as_slice() {
+            moved.push(places.diagnostic(fault.clone()));
+        }
+        faults = moved;
+        for (_, node) in &mut documents {
+            *node = places.node(node);
+        }
+    }
+    d.extend(faults);
+    resolve::config(d, &path, &documents, inputs, giterminism)
+}
+
+fn giterminism(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>, files: &ProjectFiles) -> Giterminism {
+    let path = inputs.giterminism_path;
+    let none = Giterminism::strict(path, inputs.loose);
+    if let Err(ReadFault::NotFound { .. }) = files.read(path, false) {
+        return none;
+    }
+    let Some(file) = read_text(d, sources, files, path, false) else { return none };
+    let options = yaml::Options { duplicates: None, ..yaml::Options::WERF };
+    let node = yaml::parse_documents(d, sources, file, options).into_iter().next();
+    let node = node.unwrap_or_else(|| Node::null(Span::new(file, 0, 0)));
+    Giterminism::decode(d, &node, path, inputs.loose)
+}
+
+fn main_file(
+    d: &mut Diagnostics,
+    sources: &Sources,
+    inputs: &Inputs<'_>,
+    files: &ProjectFiles,
+    giterminism: &Giterminism,
+) -> Option<(String, FileId)> {
+    let allowed = giterminism.uncommitted_config;
+    let names: Vec<&str> = inputs.config_path.map_or(NAMES.to_vec(), |path| vec![path]);
+    let there = |name: &&str| !matches!(files.read(name, allowed), Err(ReadFault::NotFound { .. }));
+    let Some(path) = names.iter().copied().find(there) else {
+        let message = format!("there is no `{}` in the project", names.join("` and no `"));
+        d.push(Diagnostic::in_file(&rules::CONFIG_NOT_FOUND, names.first().copied().unwrap_or(""), message));
+        return None;
+    };
+    Some((path.to_owned(), read_text(d, sources, files, path, allowed)?))
+}
+
+/// Reads and registers a text; reports why that fails.
+pub(super) fn read_text(
+    d: &mut Diagnostics,
+    sources: &Sources,
+    files: &ProjectFiles,
+    path: &str,
+    allowed: bool,
+) -> Option<FileId> {
+    let content = match files.read(path, allowed) {
+        Ok(content) => content,
+        Err(fault) => {
+            let rule = match fault {
+                ReadFault::Untracked { .. } | ReadFault::Uncommitted { .. } => &rules::UNCOMMITTED_FILE,
+                ReadFault::NotFound { .. } | ReadFault::Files(_) => &rules::FILE_NOT_FOUND,
+            };
+            d.push(Diagnostic::in_file(rule, path, fault.to_string()));
+            return None;
+        }
+    };
+    if let Ok(text) = std::str::from_utf8(&content) {
+        return Some(sources.add(path, text));
+    }
+    d.push(Diagnostic::in_file(&rules::INVALID_VALUE, path, "the file is not UTF-8 text"));
+    None
+}

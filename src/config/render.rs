@@ -1,0 +1,340 @@
+//! Rendering werf.yaml: its template files, data and functions. Source: werf 2.x.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::eval::{
+    Args, Ctx, Dict, DictKind, Family, FuncError, Function, FunctionSet, Host, Method, Missing, Object, Origins, Param,
+    RenderEnv, SetOptions, Str, TemplateSet, Value,
+};
+use crate::source::glob::{PathMatcher, clean_path};
+use crate::source::{FileId, Mode, Sources};
+use crate::syntax::gotemplate::Delims;
+use crate::syntax::yaml::{self, Data, Node};
+
+use super::project_files::ProjectFiles;
+use super::remap::Places;
+use super::{Giterminism, Inputs};
+
+/// The name of the main template. Source: werf 2.x.
+const MAIN: &str = "werfConfig";
+
+/// Rendered text and the way back to the templates.
+pub(super) struct RenderedConfig {
+    /// The rendered text, registered; werf.yaml itself where nothing was rendered.
+    pub file: FileId,
+    /// The way back; `None` where nothing was rendered.
+    pub places: Option<Places>,
+}
+
+/// Parses the template files and werf.yaml and renders them; `None` when that fails, which is reported.
+pub(super) fn render(
+    d: &mut Diagnostics,
+    sources: &Sources,
+    inputs: &Inputs<'_>,
+    files: &ProjectFiles,
+    giterminism: &Giterminism,
+    main: FileId,
+) -> Option<RenderedConfig> {
+    let mut set = TemplateSet::new(options(Delims::default()));
+    let mut faults = Diagnostics::new();
+    add_templates(&mut faults, sources, &mut set, inputs, files, giterminism);
+    set.parse(&mut faults, sources, MAIN, main);
+    let failed = faults.has_errors();
+    d.extend(faults);
+    if failed {
+        return None;
+    }
+    let text = sources.get(main).text().clone();
+    if !text.contains("{{") {
+        return Some(RenderedConfig { file: main, places: None });
+    }
+    let host = ConfigHost { environment: inputs.environment, giterminism };
+    let env = RenderEnv { host: &host, now: inputs.now, sources, track: true };
+    let mut session = set.session(env);
+    match session.render(MAIN, data(inputs, files, giterminism)) {
+        Err(error) => {
+            d.push(error.to_diagnostic());
+            None
+        }
+        Ok(rendered) => {
+            let text = String::from_utf8_lossy(&rendered.text).into_owned();
+            let path = format!("{} (rendered)", sources.get(main).path());
+            let file = sources.add(path, text);
+            let origins = rendered.origins.unwrap_or_else(Origins::default);
+            let places = Places::new(sources, file, &origins, &|id| session.origin(id));
+            Some(RenderedConfig { file, places: Some(places) })
+        }
+    }
+}
+
+/// Adds the template files, so that werf.yaml, which comes last, wins.
+fn add_templates(
+    d: &mut Diagnostics,
+    sources: &Sources,
+    set: &mut TemplateSet,
+    inputs: &Inputs<'_>,
+    files: &ProjectFiles,
+    giterminism: &Giterminism,
+) {
+    let directory = inputs.templates_dir;
+    let Ok(all) = PathMatcher::new(["**/*.tmpl"], []) else { return };
+    let paths = match files.glob(directory, &all) {
+        Ok(paths) => paths,
+        Err(fault) => {
+            d.push(Diagnostic::in_file(&rules::FILE_NOT_FOUND, directory, fault.to_string()));
+            return;
+        }
+    };
+    for path in paths.iter().filter(|p| p.ends_with(".tmpl")) {
+        let Some(file) =
+            super::load::read_text(d, sources, files, path, giterminism.uncommitted_templates.matches(path))
+        else {
+            continue;
+        };
+        let name = path.strip_prefix(directory).unwrap_or(path).trim_start_matches('/');
+        set.parse(d, sources, name, file);
+    }
+}
+
+/// Returns the behaviour of werf.yaml's templates.
+pub(super) fn options(delims: Delims<'static>) -> SetOptions {
+    SetOptions {
+        functions: functions(),
+        delims,
+        missing: Missing::Invalid,
+        erase_no_value: false,
+        include_depth: u32::MAX,
+        tpl_defines_stay: true,
+    }
+}
+
+/// Functions of Helm that werf.yaml has not.
+const ABSENT: &[&str] = &[
+    "expandenv",
+    "lookup",
+    "toToml",
+    "mustToToml",
+    "fromToml",
+    "fromYamlArray",
+    "fromJsonArray",
+    "toYamlPretty",
+    "mustToYaml",
+    "sha512sum",
+    "mustToDuration",
+    "durationSeconds",
+    "durationMilliseconds",
+    "durationMicroseconds",
+    "durationNanoseconds",
+    "durationMinutes",
+    "durationHours",
+    "durationDays",
+    "durationWeeks",
+    "durationRoundTo",
+    "durationTruncateTo",
+];
+
+static FUNCTIONS: &[Function] = &[
+    Function::variadic(
+        Family::Helm,
+        "env",
+        &[Param::Any],
+        Param::Any,
+        env,
+        "Returns a variable of the environment, or a default; the variable must be allowed.",
+    ),
+    Function::new(Family::Yaml, "fromYaml", &[Param::Str], from_yaml, "Reads a YAML mapping; fails when it is none."),
+    Function::variadic(Family::Helm, "printf_debug", &[Param::Any], Param::Any, nothing, "Writes to the debug log."),
+    Function::variadic(Family::Helm, "dump_debug", &[Param::Any], Param::Any, nothing, "Writes to the debug log."),
+    Function::new(Family::Helm, "include_debug", &[Param::Str, Param::Any], include_debug, "Does what `include` does."),
+    Function::new(Family::Helm, "tpl_debug", &[Param::Str, Param::Any], tpl_debug, "Does what `tpl` does."),
+];
+
+/// Returns the functions of werf.yaml.
+pub(super) fn functions() -> Arc<FunctionSet> {
+    static SET: OnceLock<Arc<FunctionSet>> = OnceLock::new();
+    SET.get_or_init(|| Arc::new((*FunctionSet::helm()).clone().without(ABSENT).with(FUNCTIONS))).clone()
+}
+
+/// The world of werf.yaml: allowed variables of the environment.
+struct ConfigHost<'a> {
+    environment: &'a BTreeMap<String, String>,
+    giterminism: &'a Giterminism,
+}
+
+impl Host for ConfigHost<'_> {
+    fn call(&self, function: &str, args: &[Value]) -> Result<Value, FuncError> {
+        match function {
+            "env" => self.env(args),
+            "getHostByName" => Ok(Value::str("")),
+            _ => Err(FuncError::new(format!("{function} is not available here"))),
+        }
+    }
+
+    fn random(&self, buffer: &mut [u8]) {
+        crate::eval::NoHost.random(buffer);
+    }
+}
+
+impl ConfigHost<'_> {
+    fn env(&self, args: &[Value]) -> Result<Value, FuncError> {
+        if args.len() > 2 {
+            return Err(FuncError::new(format!("env takes a name and at most one default, not {}", args.len() - 1)));
+        }
+        let name = String::from_utf8_lossy(&crate::eval::print::text(args.any(0))).into_owned();
+        if !self.giterminism.allows_env(&name) {
+            let path = &self.giterminism.path;
+            return Err(FuncError::new(format!(
+                "the variable {name:?} is not allowed: add it to config.goTemplateRendering.allowEnvVariables in {path}"
+            )));
+        }
+        match (self.environment.get(&name), args.get(1)) {
+            (Some(value), _) if !value.is_empty() => Ok(Value::str(value.as_str())),
+            (_, Some(default)) => Ok(default.clone()),
+            (None, None) if !self.giterminism.loose => {
+                Err(FuncError::new(format!("the variable {name:?} is not set: set it, or give a default")))
+            }
+            (Some(_) | None, None) => Ok(Value::str("")),
+        }
+    }
+}
+
+fn env(ctx: &mut Ctx<'_>, args: &[Value]) -> Result<Value, FuncError> {
+    ctx.env.host.call("env", args)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the form of a template function")]
+fn nothing(_: &mut Ctx<'_>, _: &[Value]) -> Result<Value, FuncError> {
+    Ok(Value::str(""))
+}
+
+fn include_debug(ctx: &mut Ctx<'_>, args: &[Value]) -> Result<Value, FuncError> {
+    delegate(ctx, "include", args)
+}
+
+fn tpl_debug(ctx: &mut Ctx<'_>, args: &[Value]) -> Result<Value, FuncError> {
+    delegate(ctx, "tpl", args)
+}
+
+fn delegate(ctx: &mut Ctx<'_>, name: &str, args: &[Value]) -> Result<Value, FuncError> {
+    let set = functions();
+    match set.index(name).and_then(|i| set.get(i)) {
+        Some(function) => (function.call)(ctx, args),
+        None => Err(FuncError::new(format!("{name} is not available"))),
+    }
+}
+
+/// Reads YAML as go-yaml v2 does into a map: nested maps have keys of any type.
+fn from_yaml(_: &mut Ctx<'_>, args: &[Value]) -> Result<Value, FuncError> {
+    let text = args.string(0);
+    let options = yaml::Options { duplicates: None, ..yaml::Options::WERF };
+    let node = yaml::decode(&text.lossy(), FileId(0), 0, options).map_err(|e| FuncError::new(e.message))?;
+    match &node.data {
+        Data::Mapping(mapping) => {
+            let entries = mapping.iter().map(|e| (Str::from(&*e.name), value(&e.value)));
+            Ok(Value::Dict(Rc::new(Dict::from_entries(DictKind::Any, entries))))
+        }
+        Data::Null => Ok(Value::Dict(Rc::new(Dict::new(DictKind::Any)))),
+        Data::Bool(_) | Data::Int(_) | Data::Uint(_) | Data::Float(_) | Data::String(_) | Data::Sequence(_) => {
+            Err(FuncError::new(format!("yaml: cannot read a {} into a map", node.kind())))
+        }
+    }
+}
+
+fn value(node: &Node) -> Value {
+    match &node.data {
+        Data::Null => Value::Nil,
+        Data::Bool(flag) => Value::Bool(*flag),
+        Data::Int(number) => Value::Int(*number),
+        Data::Uint(number) => Value::Uint64(*number),
+        Data::Float(number) => Value::Float(*number),
+        Data::String(text) => Value::str(&**text),
+        Data::Sequence(items) => Value::list(items.iter().map(value).collect()),
+        Data::Mapping(mapping) => {
+            let entries = mapping.iter().map(|e| (Str::from(&*e.name), value(&e.value)));
+            Value::Dict(Rc::new(Dict::from_entries(DictKind::AnyKeys, entries)))
+        }
+    }
+}
+
+fn data(inputs: &Inputs<'_>, files: &ProjectFiles, giterminism: &Giterminism) -> Value {
+    let text = |t: &str| Value::str(t);
+    let dict = |entries: Vec<(&str, Value)>| Value::dict(entries.into_iter().map(|(k, v)| (Str::from(k), v)));
+    let date = dict(vec![("Human", text(&inputs.commit.date_human)), ("Unix", text(&inputs.commit.date_unix))]);
+    let commit = dict(vec![("Hash", text(&inputs.commit.hash)), ("Date", date)]);
+    let files = FilesObject { files: files.clone(), allowed: giterminism.uncommitted_files.clone() };
+    dict(vec![("Env", text(inputs.env_name)), ("Commit", commit), ("Files", Value::object(files))])
+}
+
+/// `.Files`.
+struct FilesObject {
+    files: ProjectFiles,
+    allowed: PathMatcher,
+}
+
+static METHODS: &[Method] = &[
+    Method { name: "Get", params: &[Param::Str], rest: None },
+    Method { name: "Glob", params: &[Param::Str], rest: None },
+    Method { name: "Exists", params: &[Param::Str], rest: None },
+    Method { name: "IsDir", params: &[Param::Str], rest: None },
+];
+
+impl Object for FilesObject {
+    fn type_name(&self) -> Cow<'static, str> {
+        Cow::Borrowed("config.files")
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn method(&self, name: &[u8]) -> Option<&'static Method> {
+        METHODS.iter().find(|m| m.name.as_bytes() == name)
+    }
+
+    fn call(&self, _: &mut Ctx<'_>, method: &'static Method, args: &[Value]) -> Result<Value, FuncError> {
+        let path = args.string(0);
+        let path = path.lossy();
+        let path = path.trim_start_matches('/');
+        let entry = || self.files.entry(path).ok().flatten();
+        match method.name {
+            "Get" => self.get(path),
+            "Glob" => self.glob(path),
+            "Exists" => Ok(Value::Bool(entry().is_some())),
+            _ => Ok(Value::Bool(entry().is_some_and(|e| e.mode == Mode::Directory))),
+        }
+    }
+
+    fn print(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{}");
+    }
+}
+
+impl FilesObject {
+    fn get(&self, path: &str) -> Result<Value, FuncError> {
+        let content = self.files.read(path, self.allowed.matches(path)).map_err(|e| FuncError::new(e.to_string()))?;
+        Ok(Value::str(&*content))
+    }
+
+    fn glob(&self, pattern: &str) -> Result<Value, FuncError> {
+        let cleaned = clean_path(pattern);
+        let parts: Vec<&str> = cleaned.split('/').collect();
+        let fixed = parts.iter().take_while(|p| !p.contains(['*', '?', '[', '{', '\\'])).count();
+        let (base, rest) = parts.split_at_checked(fixed).unwrap_or((&parts, &[]));
+        let rest = rest.join("/");
+        let matcher = PathMatcher::new([rest.as_str()], []).map_err(|e| FuncError::new(e.to_string()))?;
+        let paths = self.files.glob(&base.join("/"), &matcher).map_err(|e| FuncError::new(e.to_string()))?;
+        let mut found = Vec::new();
+        let mut faults = Vec::new();
+        for path in paths {
+            match self.files.read(&path, self.allowed.matches(&path)) {
+                Ok(content) => found.push((Str::from(path), Value::str(&*content))),
+                Err(fault) => faults.push(fault.to_string()),
+            }
+        }
+        if faults.is_empty() { Ok(Value::dict(found)) } else { Err(FuncError::new(faults.join("; "))) }
+    }
+}
