@@ -4,10 +4,12 @@
 //! rooms above have decided, and knows nouns and ports only.
 
 mod disk;
+mod folder;
 pub mod git;
 pub mod manifest_folder;
 mod native;
 mod oci_layout;
 
+pub use folder::read_folder;
 pub use native::NativeBuilder;
 pub use oci_layout::OciLayout;

@@ -16,6 +16,7 @@ mod interrupt;
 #[expect(dead_code, reason = "the commands that save and open plans follow")]
 mod plan_file;
 mod streams;
+mod values;
 #[expect(dead_code, reason = "the commands that run plans follow")]
 mod wiring;
 

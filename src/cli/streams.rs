@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use super::args::{ColorMode, GlobalArgs};
 use super::error::CliError;
-use crate::report::{Look, Progress, Telling};
+use crate::diag::{Diagnostics, Severity};
+use crate::report::{self, Look, Progress, Telling};
+use crate::source::Sources;
 
 /// Width of text that goes to no terminal. Unit: columns.
 const PIPE_WIDTH: usize = 120;
@@ -99,6 +101,16 @@ impl Streams {
         if !self.quiet {
             self.tell(text);
         }
+    }
+
+    /// Tells findings; of a quiet run the errors only.
+    pub fn tell_diagnostics(&self, diagnostics: Diagnostics, sources: &Sources) {
+        let mut list = diagnostics.into_sorted(sources);
+        if self.quiet {
+            list.retain(|d| d.severity == Severity::Error);
+        }
+        let text = report::diagnostics::text(&list, sources, self.err_look());
+        self.tell(&format!("{text}{}", report::diagnostics::summary(&list)));
     }
 
     /// Returns the look of data.

@@ -2,6 +2,7 @@
 
 mod basics;
 mod saved_plan;
+mod template;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -3,6 +3,7 @@
 mod completion;
 mod explain;
 mod show;
+mod template;
 
 use super::args::{Cli, Command};
 use super::error::CliError;
@@ -14,12 +15,12 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Show(args) => show::run(&args, invocation),
         Command::Explain(args) => explain::run(&args, invocation),
         Command::Completion(args) => completion::run(&args, invocation),
+        Command::Template(args) => template::run(&args, invocation),
         Command::Plan(_)
         | Command::Apply(_)
         | Command::Why(_)
         | Command::Lint(_)
         | Command::Render(_)
-        | Command::Template(_)
         | Command::Graph(_)
         | Command::Config(_)
         | Command::Build(_) => Err(CliError::user("this command is not there yet")),

@@ -1,0 +1,147 @@
+//! `template NAME CHART`: what `helm template` prints, without a project.
+
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::super::args::{ChartArgs, TemplateArgs};
+use super::super::error::{CliError, exit_code};
+use super::super::streams::Invocation;
+use super::super::values::{read_file, sets, value_files};
+use crate::backend::read_folder;
+use crate::chart::{
+    Capabilities, Chart, LoadOptions, PrintOptions, Release, RenderOptions, ValuesInput, compose, load, load_archive,
+    render,
+};
+use crate::diag::Diagnostics;
+use crate::source::Sources;
+
+/// Source: Helm's limit of release names.
+const MAX_NAME: usize = 53;
+
+pub fn run(args: &TemplateArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
+    let (name, path) = name_and_chart(args)?;
+    let sources = Sources::new();
+    let mut diagnostics = Diagnostics::new();
+    let printed = printed(args, name, path, invocation, &sources, &mut diagnostics)?;
+    let failed = diagnostics.has_errors();
+    invocation.streams.tell_diagnostics(diagnostics, &sources);
+    match printed {
+        Some(text) if !failed => {
+            invocation.streams.print(&text)?;
+            Ok(exit_code::DONE)
+        }
+        Some(_) | None => Err(CliError::Config),
+    }
+}
+
+/// Loads, composes and renders; `None` after a fault that leaves nothing to print.
+fn printed(
+    args: &TemplateArgs,
+    name: String,
+    path: &str,
+    invocation: &Invocation,
+    sources: &Sources,
+    diagnostics: &mut Diagnostics,
+) -> Result<Option<String>, CliError> {
+    let cwd = invocation.cwd.as_path();
+    let input = ValuesInput {
+        files: value_files(&args.values, cwd)?,
+        sets: sets(&args.values),
+        read_file: &|path| read_file(path, cwd),
+        check_schema: !args.chart.skip_schema_validation,
+        ..ValuesInput::default()
+    };
+    let capabilities = capabilities(&args.chart)?;
+    let Some(chart) = chart(path, cwd, sources, diagnostics)? else { return Ok(None) };
+    let name = if args.generate_name { format!("{}-{}", chart.name(), now().as_secs()) } else { name };
+    let Some(values) = compose(diagnostics, sources, &chart, &input) else { return Ok(None) };
+    let options = RenderOptions {
+        release: Release { name, namespace: args.namespace.clone(), revision: 1, is_upgrade: args.chart.is_upgrade },
+        capabilities,
+        now: now(),
+        include_crds: args.chart.include_crds,
+        lenient: true,
+        ..RenderOptions::default()
+    };
+    let rendered = render(diagnostics, sources, &values, &options);
+    let print = print_options(&args.chart);
+    if print.show_only.is_empty() {
+        return Ok(Some(rendered.print(&print)));
+    }
+    Ok(Some(rendered.print_only(diagnostics, &print)))
+}
+
+fn name_and_chart(args: &TemplateArgs) -> Result<(String, &str), CliError> {
+    let (name, chart) = match args.name_and_chart.as_slice() {
+        [chart] => ("release-name", chart.as_str()),
+        [name, chart] if !args.generate_name => (name.as_str(), chart.as_str()),
+        _ => return Err(CliError::Usage("--generate-name and a release name exclude each other".into())),
+    };
+    let word = |part: &str| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        part.bytes().all(|b| inner(b) || b == b'-') && part.bytes().next().is_some_and(inner) && !part.ends_with('-')
+    };
+    if name.len() > MAX_NAME || !name.split('.').all(word) {
+        return Err(CliError::user(format!("`{name}` is not a release name"))
+            .hint("it has lower-case letters, digits, `-` and `.`, and at most 53 characters"));
+    }
+    Ok((name.to_owned(), chart))
+}
+
+/// Returns the capabilities that the options describe.
+pub fn capabilities(args: &ChartArgs) -> Result<Capabilities, CliError> {
+    let mut capabilities = Capabilities::default();
+    if let Some(version) = &args.kube_version {
+        let bad = || CliError::user(format!("--kube-version {version} is not a version"));
+        capabilities = capabilities.with_kube_version(version).ok_or_else(bad)?;
+    }
+    capabilities.api_versions.extend(args.api_versions.iter().cloned());
+    Ok(capabilities)
+}
+
+/// Returns what is printed of a rendering.
+pub fn print_options(args: &ChartArgs) -> PrintOptions {
+    PrintOptions { no_hooks: args.no_hooks, skip_tests: args.skip_tests, show_only: args.show_only.clone() }
+}
+
+fn chart(path: &str, cwd: &Path, sources: &Sources, diagnostics: &mut Diagnostics) -> Result<Option<Chart>, CliError> {
+    let place = cwd.join(path);
+    if path.contains("://") {
+        return Err(CliError::user(format!("chart {path}: charts cannot be fetched yet"))
+            .hint("give the folder or the archive of the chart"));
+    }
+    if place.is_file() {
+        let bytes = std::fs::read(&place).map_err(|e| CliError::environment(format!("read the chart {path}"), e))?;
+        return Ok(load_archive(diagnostics, sources, path, &bytes));
+    }
+    if !place.is_dir() {
+        return Err(
+            CliError::user(format!("there is no chart {path}")).hint("give the folder or the archive of a chart")
+        );
+    }
+    let mount = mount(path, &place, cwd);
+    let files = read_folder(&place, &mount).map_err(|e| CliError::environment(format!("read the chart {path}"), e))?;
+    Ok(load(diagnostics, sources, &files, &mount, &LoadOptions::default()))
+}
+
+/// How diagnostics name the folder: as it was typed where that is below the current directory, else by its name.
+fn mount(path: &str, place: &Path, cwd: &Path) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::CurDir => {}
+            Component::Normal(part) => parts.push(part.to_str().unwrap_or("chart")),
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                let full: PathBuf = place.canonicalize().unwrap_or_else(|_| place.to_owned());
+                let inside = cwd.canonicalize().ok().and_then(|cwd| full.strip_prefix(cwd).ok().map(Path::to_owned));
+                let shown = inside.or_else(|| full.file_name().map(PathBuf::from)).unwrap_or_default();
+                return shown.to_string_lossy().into_owned();
+            }
+        }
+    }
+    parts.join("/")
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
