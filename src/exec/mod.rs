@@ -18,6 +18,7 @@ pub use event::{Event, Failure, Outcome, Skip, Skipped, Subject, Verb};
 pub use guards::{Violation, check_guards};
 pub use observe::observe;
 pub use run::{OnFailure, Options, run};
+pub use work::WorkError;
 
 use std::sync::Arc;
 

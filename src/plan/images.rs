@@ -27,8 +27,8 @@ pub struct ImageContext<'a> {
     pub previous: &'a BTreeMap<String, String>,
     /// The images that are wanted; what they need is added.
     pub wanted: &'a BTreeSet<String>,
-    /// Makes the reference that templates see out of a tag.
-    pub reference: &'a dyn Fn(&str) -> String,
+    /// What stands before `:TAG` in the reference that templates see.
+    pub repo_address: &'a str,
 }
 
 /// The images' part of a plan.
@@ -73,7 +73,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
             name: image.name.clone(),
             action: if builds { ImageAction::Build } else { ImageAction::Reuse },
             previous_tag,
-            reference: (context.reference)(&tag),
+            reference: format!("{}:{tag}", context.repo_address),
             tag,
             is_final: image.is_final,
             place: image.place.clone(),

@@ -194,6 +194,16 @@ impl Sources {
         Place { file: file.path().to_owned(), line: Some(line), end_line: (end != line).then_some(end) }
     }
 
+    /// Returns the span of the lines of a place, where its text was registered; the last one of that path counts.
+    pub fn span_of(&self, place: &Place) -> Option<Span> {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let (index, file) = files.iter().enumerate().rev().find(|(_, f)| f.path() == place.file)?;
+        let start = file.offset(place.line?, 1);
+        let rest = file.text.get(start as usize..).unwrap_or("");
+        let end = start as usize + rest.find('\n').unwrap_or(rest.len());
+        Some(Span::new(FileId(u32::try_from(index).ok()?), start as usize, end))
+    }
+
     /// Returns `path:line:column` of the start of a span.
     pub fn locate(&self, span: Span) -> (String, Position) {
         let file = self.get(span.file);

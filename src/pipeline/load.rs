@@ -1,0 +1,171 @@
+//! Loading a project: werf.yaml, its images signed, the names of its release.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::chart::strvals::SetKind;
+use crate::config::{self, Config, DeployNames, Explicit, deploy_names};
+use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::digest::Sha224Digest;
+use crate::signature::SignedImage;
+use crate::source::{Files, Sources};
+
+use super::sign::{SignInputs, sign_images};
+
+/// What a project is read from, and how.
+#[derive(Clone, Debug)]
+pub struct ProjectInputs {
+    /// The files of the repository: a commit, or the work tree under `--dev`.
+    pub repository: Files,
+    /// The files of the repository on the disk, for checks of uncommitted changes; `None` leaves them out.
+    pub disk: Option<Files>,
+    /// Path of the project in the repository; empty for its root.
+    pub project_dir: String,
+    /// Whether uncommitted files are read.
+    pub dev: bool,
+    /// The commit.
+    pub commit: config::Commit,
+    /// `--config`, relative to the project.
+    pub config_path: Option<String>,
+    /// `--config-templates-dir`, relative to the project.
+    pub templates_dir: String,
+    /// `--giterminism-config`, relative to the project.
+    pub giterminism_path: String,
+    /// `--loose-giterminism`.
+    pub loose: bool,
+    /// `--env`.
+    pub env: Option<String>,
+    /// The environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// The time. Unit: since the Unix epoch, UTC.
+    pub now: Duration,
+    /// What a missing project name may be proposed from.
+    pub project_hint: String,
+    /// `--platform`.
+    pub platforms: Vec<String>,
+    /// What stands before `:TAG` in the reference of an image; `None`: `localhost/PROJECT`.
+    pub repo_address: Option<String>,
+    /// `--release`.
+    pub release: Option<String>,
+    /// `--namespace`.
+    pub namespace: Option<String>,
+    /// `-f`: name, path in the project where it lies there, and content.
+    pub values_files: Vec<ValuesFile>,
+    /// `--set` and its family, in order.
+    pub sets: Vec<(SetKind, String)>,
+    /// The files that `--set-file` names.
+    pub set_files: BTreeMap<String, Vec<u8>>,
+    /// `--kube-version`.
+    pub kube_version: Option<String>,
+    /// `--api-versions`.
+    pub api_versions: Vec<String>,
+}
+
+/// A file of values that the user gives.
+#[derive(Clone, Debug)]
+pub struct ValuesFile {
+    /// As typed.
+    pub name: String,
+    /// Path in the project; `None` when it lies outside, or does not come from the commit.
+    pub project_path: Option<String>,
+    /// The content.
+    pub bytes: Vec<u8>,
+}
+
+/// A project that was read without an error.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The checked werf.yaml.
+    pub config: Config,
+    /// The project's files.
+    pub files: Files,
+    /// All images in build order, signed.
+    pub images: Vec<SignedImage>,
+    /// Release and namespace.
+    pub names: DeployNames,
+    /// What stands before `:TAG`.
+    pub repo_address: String,
+}
+
+impl Project {
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.config.meta.project.value
+    }
+
+    /// Returns the reference of an image by its tag.
+    pub fn reference(&self, tag: &str) -> String {
+        format!("{}:{tag}", self.repo_address)
+    }
+}
+
+/// Returns the files of the project within those of the repository; a missing directory is reported.
+pub fn project_files(diagnostics: &mut Diagnostics, repository: &Files, project_dir: &str) -> Option<Files> {
+    let message = match repository.subtree(project_dir) {
+        Ok(Some(files)) => return Some(files),
+        Ok(None) => format!("the project directory `{project_dir}` is not in the commit"),
+        Err(error) => error.to_string(),
+    };
+    let d = Diagnostic::in_file(&rules::FILE_NOT_FOUND, project_dir, message);
+    diagnostics.push(d.hint("commit it, or use `--dev`"));
+    None
+}
+
+/// Reads and checks werf.yaml alone; `None` when there is an error in it, which is reported.
+pub fn load_config(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    inputs: &ProjectInputs,
+) -> Option<(Config, Files)> {
+    let files = project_files(diagnostics, &inputs.repository, &inputs.project_dir)?;
+    let disk = match &inputs.disk {
+        Some(disk) => disk.subtree(&inputs.project_dir).ok().flatten(),
+        None => None,
+    };
+    let config = config::load(
+        diagnostics,
+        sources,
+        &config::Inputs {
+            files: &files,
+            disk: disk.as_ref(),
+            config_path: inputs.config_path.as_deref(),
+            templates_dir: &inputs.templates_dir,
+            giterminism_path: &inputs.giterminism_path,
+            loose: inputs.loose,
+            env_name: inputs.env.as_deref().unwrap_or(""),
+            commit: &inputs.commit,
+            environment: &inputs.environment,
+            now: inputs.now,
+            project_name: inputs.environment.get("WERF_PROJECT_NAME").map(String::as_str),
+            project_hint: &inputs.project_hint,
+            platforms: inputs.platforms.clone(),
+            force_staged: false,
+        },
+    )?;
+    Some((config, files))
+}
+
+/// Loads a project; `None` when there is an error in it, which is reported with all others that could be found.
+pub fn load(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectInputs) -> Option<Project> {
+    let (config, files) = load_config(diagnostics, sources, inputs)?;
+    let mut found = Diagnostics::new();
+    let repo_address =
+        inputs.repo_address.clone().unwrap_or_else(|| format!("localhost/{}", config.meta.project.value));
+    let reference = |tag: &Sha224Digest| format!("{repo_address}:{tag}");
+    let images = sign_images(
+        &mut found,
+        &SignInputs {
+            sources,
+            config: &config,
+            repository: &inputs.repository,
+            project_dir: &inputs.project_dir,
+            reference: &reference,
+        },
+    );
+    let explicit = Explicit { release: inputs.release.as_deref(), namespace: inputs.namespace.as_deref() };
+    let names = deploy_names(&mut found, sources, &config, inputs.env.as_deref().unwrap_or(""), explicit);
+    let failed = found.has_errors();
+    diagnostics.extend(found);
+    let project = Project { files, images, names: names?, repo_address, config };
+    (!failed).then_some(project)
+}

@@ -1,0 +1,324 @@
+//! Planning a project: ask, observe, ask again, until nothing is unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::chart::Manifest;
+use crate::config::{Finals, select};
+use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
+use crate::digest::Sha224Digest;
+use crate::eval::Host;
+use crate::exec::observe;
+use crate::observed::{Asking, Observed, ReleaseFact};
+use crate::plan::{
+    ChartChanges, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, ReleaseContext, ReleaseRecord,
+    ReleaseSection, Work, assemble, chart_changes, missing_bases, plan_images, plan_release, read_record,
+};
+use crate::ports::{StageStore, Target};
+use crate::source::{ObjectId, Objects, Place, Sources};
+use crate::syntax::yaml;
+
+use super::load::{Project, ProjectInputs};
+use super::render::{ProjectRender, render};
+
+/// What a plan is made for.
+pub struct PlanRequest<'a> {
+    /// The project.
+    pub project: &'a Project,
+    /// What it was read from.
+    pub inputs: &'a ProjectInputs,
+    /// Image patterns; with any, only images are planned.
+    pub images: &'a [String],
+    /// Whether resources are planned.
+    pub deploy: bool,
+    /// The stage store, and how it is named.
+    pub store: (&'a dyn StageStore, &'a str),
+    /// The target, and how it is named.
+    pub target: Option<(&'a dyn Target, &'a str)>,
+    /// The builder's name.
+    pub builder: &'a str,
+    /// Whether the builder runs commands.
+    pub runs_commands: bool,
+    /// What templates may ask of the world.
+    pub host: &'a dyn Host,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The user's files have errors, which are reported.
+    #[error("the project has errors")]
+    Diagnostics,
+    /// The store or the target failed.
+    #[error("look at the stage store and the target")]
+    Observe(#[from] crate::exec::WorkError),
+}
+
+/// Makes the plan. Nothing is written, wherever it stops.
+///
+/// # Errors
+/// The project has errors (see `diagnostics`), or a port failed.
+pub fn plan(diagnostics: &mut Diagnostics, sources: &Sources, request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
+    let PlanRequest { project, inputs, .. } = request;
+    let finals = if request.deploy { Finals::Only } else { Finals::AndOthers };
+    let selected = select(diagnostics, &project.config, request.images, finals);
+    if diagnostics.has_errors() {
+        return Err(PlanError::Diagnostics);
+    }
+    let wanted: BTreeSet<String> =
+        selected.iter().map(|index| project.config.image(*index).name.value.clone()).collect();
+    let mut observed = Observed::default();
+    let release = project.names.release.clone();
+    let deploys = request.deploy && request.images.is_empty();
+    let target = request.target.filter(|_| deploys);
+    let (section, missing) = loop {
+        let mut asking = Asking::new(&observed);
+        let fact = if target.is_some() { asking.release(&release) } else { None };
+        let previous = fact.and_then(read_record).map(|r| r.images).unwrap_or_default();
+        let context = image_context(request, &wanted, &previous);
+        let section = plan_images(&project.images, &context, &mut asking);
+        let missing = missing_bases(&project.images, &section, &mut asking);
+        let questions = asking.into_questions();
+        if questions.is_empty() {
+            break (section, missing);
+        }
+        observe(questions, request.store.0, target.map(|(t, _)| t), &mut observed)?;
+    };
+    report_missing(diagnostics, sources, project, missing);
+    report_commands(diagnostics, sources, request, &section);
+    let fact = observed.releases.get(&release).cloned().unwrap_or_default();
+    let mut resources = ReleaseSection::default();
+    if target.is_some() {
+        let before = read_record(&fact);
+        let rendered = render(diagnostics, sources, project, inputs, request.host, before.is_some());
+        if diagnostics.has_errors() {
+            return Err(PlanError::Diagnostics);
+        }
+        if rendered.is_some() || before.is_some() {
+            resources = plan_resources(sources, request, rendered.as_ref(), &fact, &section);
+        }
+    }
+    if diagnostics.has_errors() {
+        return Err(PlanError::Diagnostics);
+    }
+    let with_resources = !resources.resources.is_empty();
+    Ok(assemble(
+        project.name().to_owned(),
+        inputs.commit.hash.clone(),
+        Fidelity::Store,
+        Inputs {
+            env: inputs.env.clone(),
+            release: with_resources.then(|| release.clone()),
+            namespace: with_resources.then(|| project.names.namespace.clone()),
+            revision: read_record(&fact).map(|r| r.revision),
+            repo: request.store.1.to_owned(),
+            builder: request.builder.to_owned(),
+            target: target.map(|(_, name)| name.to_owned()),
+            tree: inputs.repository.root().to_string(),
+            dev: inputs.dev,
+        },
+        section,
+        resources,
+    ))
+}
+
+fn image_context<'a>(
+    request: &'a PlanRequest<'_>,
+    wanted: &'a BTreeSet<String>,
+    previous: &'a BTreeMap<String, String>,
+) -> ImageContext<'a> {
+    let objects: &dyn Objects = &**request.inputs.repository.objects();
+    ImageContext {
+        commit: &request.inputs.commit.hash,
+        objects,
+        previous,
+        wanted,
+        repo_address: &request.project.repo_address,
+    }
+}
+
+fn report_missing(diagnostics: &mut Diagnostics, sources: &Sources, project: &Project, missing: Vec<(String, Place)>) {
+    for (reference, place) in missing {
+        let message = format!("the image `{reference}` is not in the stage store");
+        let d = place_diagnostic(sources, &rules::BASE_NOT_IN_STORE, &place, message);
+        let _ = project;
+        diagnostics.push(d.label("needed to build").hint(format!(
+            "copy it into the store, for example: skopeo copy docker://{reference} oci:DIR:{reference}"
+        )));
+    }
+}
+
+/// Points at the line of a place, where its text was read in this run.
+fn place_diagnostic(sources: &Sources, rule: &'static crate::diag::Rule, place: &Place, message: String) -> Diagnostic {
+    match sources.span_of(place) {
+        Some(span) => Diagnostic::at(rule, span, message),
+        None => Diagnostic::in_file(rule, place.file.clone(), message),
+    }
+}
+
+/// Warns of every image that is built and that the builder cannot build; apply refuses them.
+fn report_commands(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    request: &PlanRequest<'_>,
+    section: &ImageSection,
+) {
+    if request.runs_commands {
+        return;
+    }
+    for (image, what, place) in unbuildable(request.project, section) {
+        let message = format!("image `{image}` needs a builder that runs commands");
+        let d = place_diagnostic(sources, &rules::NEEDS_COMMANDS, &place, message);
+        let d =
+            d.label(format!("{what}: the {} builder only copies files and sets the configuration", request.builder));
+        diagnostics.push(d.hint("builders that run commands do not work yet; the plan is right, apply refuses it"));
+    }
+}
+
+/// Returns the images of a plan that need commands to be run: name, what and where.
+fn unbuildable(project: &Project, section: &ImageSection) -> Vec<(String, String, Place)> {
+    let mut found = Vec::new();
+    let built: BTreeSet<(&str, &str)> = section
+        .operations
+        .iter()
+        .filter_map(|o| match &o.work {
+            Work::BuildStage { image, stage, .. } => Some((image.as_str(), stage.as_str())),
+            Work::TagImage { .. }
+            | Work::WriteResource { .. }
+            | Work::DeleteResource { .. }
+            | Work::RecordRelease { .. } => None,
+        })
+        .collect();
+    for image in &project.images {
+        for (stage, _) in image.stages.iter().filter(|(s, _)| built.contains(&(image.name.as_str(), s.name.as_str()))) {
+            if let Some((what, place)) = stage.commands.first() {
+                found.push((image.name.clone(), what.clone(), place.clone()));
+                break;
+            }
+        }
+    }
+    found
+}
+
+fn plan_resources(
+    sources: &Sources,
+    request: &PlanRequest<'_>,
+    rendered: Option<&ProjectRender>,
+    fact: &ReleaseFact,
+    section: &ImageSection,
+) -> ReleaseSection {
+    let PlanRequest { project, inputs, .. } = request;
+    let manifests = rendered.map(|r| desired(sources, project, r)).unwrap_or_default();
+    let finals: BTreeMap<String, String> =
+        project.images.iter().filter(|i| i.is_final).map(|i| (i.name.clone(), i.signature.to_string())).collect();
+    let record = ReleaseRecord {
+        version: 1,
+        release: project.names.release.clone(),
+        namespace: project.names.namespace.clone(),
+        revision: 0,
+        project: project.name().to_owned(),
+        env: inputs.env.clone(),
+        commit: inputs.commit.hash.clone(),
+        tree: project.files.root().to_string(),
+        images: finals,
+        resources: BTreeMap::new(),
+        values: values_digest(inputs),
+    };
+    let old_tree = read_record(fact).and_then(|r| ObjectId::from_hex(&r.tree));
+    let changes = || match (old_tree, rendered) {
+        (Some(old), Some(rendered)) => {
+            let files: Vec<String> = inputs.values_files.iter().filter_map(|f| f.project_path.clone()).collect();
+            let trees = (old, project.files.root());
+            chart_changes(project.files.objects(), sources, trees, &rendered.chart_dir, &files)
+        }
+        _ => ChartChanges::default(),
+    };
+    let parse = |text: &str| {
+        let file = crate::source::FileId(u32::MAX);
+        yaml::decode(text, file, 0, yaml::Options::HELM).ok().map(|node| node.to_plain())
+    };
+    let tags = section.operations.iter().filter(|o| matches!(o.work, Work::TagImage { .. }));
+    let after = tags.map(|o| o.id.clone()).collect();
+    let context = ReleaseContext { record, fact, images: &section.images, changes: &changes, parse: &parse, after };
+    plan_release(&manifests, context)
+}
+
+fn values_digest(inputs: &ProjectInputs) -> String {
+    let mut hasher = crate::digest::Hasher::new("values");
+    for file in &inputs.values_files {
+        hasher.field(&file.bytes);
+    }
+    for (kind, text) in &inputs.sets {
+        hasher.field(format!("{kind:?}").as_bytes()).field(text.as_bytes());
+    }
+    let digest: Sha224Digest = hasher.finish();
+    digest.to_string()
+}
+
+/// Turns manifests into what the planner wants: manifests and hooks alike, for a controller that reads the folder knows hooks.
+fn desired(sources: &Sources, project: &Project, render: &ProjectRender) -> Vec<DesiredResource> {
+    let all = render.rendered.manifests.iter().chain(&render.rendered.hooks);
+    let mut resources: Vec<DesiredResource> = crds(render);
+    resources.extend(all.map(|m| resource(sources, project, m)));
+    resources
+}
+
+fn resource(sources: &Sources, project: &Project, manifest: &Manifest) -> DesiredResource {
+    let namespace = manifest.namespace.clone();
+    DesiredResource {
+        api_version: manifest.api_version.clone(),
+        kind: manifest.kind.clone(),
+        namespace: namespace.or_else(|| {
+            let scoped = crate::chart::kinds::is_cluster_scoped(manifest.group(), &manifest.kind);
+            (!scoped).then(|| project.names.namespace.clone())
+        }),
+        name: manifest.name.clone(),
+        text: format!("{}\n", manifest.text),
+        data: manifest.data.clone(),
+        place: manifest.span.map(|span| sources.place(span)),
+    }
+}
+
+/// Splits the files of crds/ into resources.
+fn crds(render: &ProjectRender) -> Vec<DesiredResource> {
+    let mut found = Vec::new();
+    for (name, text) in &render.rendered.crds {
+        let nodes = yaml::decode_all(text, crate::source::FileId(u32::MAX), 0, yaml::Options::MANIFESTS);
+        for node in nodes.unwrap_or_default() {
+            let data = node.to_plain();
+            let field = |pointer: &str| data.pointer(pointer).and_then(|v| v.as_str()).unwrap_or("").to_owned();
+            let (kind, name_of) = (field("/kind"), field("/metadata/name"));
+            if kind.is_empty() || name_of.is_empty() {
+                continue;
+            }
+            found.push(DesiredResource {
+                api_version: field("/apiVersion"),
+                kind,
+                namespace: None,
+                name: name_of,
+                text: yaml::to_yaml(&data).unwrap_or_default() + "\n",
+                place: Some(Place::file(format!(
+                    "{}/{}",
+                    render.chart_dir,
+                    name.split_once('/').map_or(name.as_str(), |(_, rest)| rest)
+                ))),
+                data,
+            });
+        }
+    }
+    found
+}
+
+/// Turns the warnings that forbid an apply into errors; returns whether there are any.
+pub fn forbid_unbuildable(diagnostics: &Diagnostics) -> (Diagnostics, bool) {
+    let mut all = Diagnostics::new();
+    let mut any = false;
+    for diagnostic in diagnostics.as_slice() {
+        let mut diagnostic = diagnostic.clone();
+        if diagnostic.rule == &rules::NEEDS_COMMANDS {
+            diagnostic.severity = Severity::Error;
+            any = true;
+        }
+        all.push(diagnostic);
+    }
+    (all, any)
+}

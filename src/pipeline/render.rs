@@ -1,0 +1,186 @@
+//! Rendering the project's chart with the values of the project.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::chart::{self, Capabilities, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, ValuesInput};
+use crate::config::Image;
+use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::eval::Host;
+use crate::source::{Sources, normalize_path};
+
+use super::load::{Project, ProjectInputs};
+
+/// The chart of a project, rendered.
+#[derive(Clone, Debug)]
+pub struct ProjectRender {
+    /// Manifests, hooks and notes.
+    pub rendered: Rendered,
+    /// Path of the chart in the project.
+    pub chart_dir: String,
+}
+
+/// Returns the path of the chart in the project: `deploy.helmChartDir`, or `.helm` beside werf.yaml.
+pub fn chart_dir(project: &Project) -> String {
+    let beside = project.config.path.rsplit_once('/').map_or("", |(dir, _)| dir);
+    let default = format!("{beside}/.helm");
+    let chosen = project.config.meta.deploy.chart_dir.as_ref().map_or(default.as_str(), |d| &d.value);
+    normalize_path(chosen).unwrap_or_default()
+}
+
+/// Renders the chart; `None` when there is no chart, or when it cannot be rendered, which is reported.
+pub fn render(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    project: &Project,
+    inputs: &ProjectInputs,
+    host: &dyn Host,
+    is_upgrade: bool,
+) -> Option<ProjectRender> {
+    let dir = chart_dir(project);
+    if project.files.entry(&dir).ok().flatten().is_none() {
+        if let Some(written) = &project.config.meta.deploy.chart_dir {
+            let message = format!("the chart directory `{dir}` is not in the commit");
+            let d = Diagnostic::at(&rules::FILE_NOT_FOUND, written.span, message);
+            diagnostics.push(d.hint("commit it, or use `--dev`"));
+        }
+        return None;
+    }
+    let mut found = Diagnostics::new();
+    let options = LoadOptions {
+        project_name: Some(project.name().to_owned()),
+        app_version: project.config.meta.deploy.app_version.as_ref().map(|v| v.value.clone()),
+    };
+    let rendered = chart::load(&mut found, sources, &project.files, &dir, &options).and_then(|chart| {
+        let read_file = |path: &str| {
+            let known = inputs.set_files.get(path).cloned();
+            known.ok_or_else(|| format!("`{path}` cannot be read"))
+        };
+        let values = ValuesInput {
+            files: inputs.values_files.iter().map(|f| (f.name.clone(), Arc::from(f.bytes.as_slice()))).collect(),
+            sets: inputs.sets.clone(),
+            service: chart::tree::Tree::from_json(&service_values(project, inputs), None)
+                .into_map()
+                .unwrap_or_default(),
+            read_file: &read_file,
+            ..ValuesInput::default()
+        };
+        let composed = chart::compose(&mut found, sources, &chart, &values)?;
+        Some(chart::render(&mut found, sources, &composed, &options_of(project, inputs, host, is_upgrade, &dir)))
+    });
+    let failed = found.has_errors();
+    diagnostics.extend(found);
+    let rendered = rendered.filter(|_| !failed)?;
+    Some(ProjectRender { rendered, chart_dir: dir })
+}
+
+fn options_of<'a>(
+    project: &'a Project,
+    inputs: &ProjectInputs,
+    host: &'a dyn Host,
+    is_upgrade: bool,
+    dir: &str,
+) -> RenderOptions<'a> {
+    let mut capabilities = Capabilities::default();
+    if let Some(version) = &inputs.kube_version {
+        capabilities.kube_version = if version.starts_with('v') { version.clone() } else { format!("v{version}") };
+    }
+    capabilities.api_versions.extend(inputs.api_versions.iter().cloned());
+    let jsonnet_dir = format!("{dir}/jsonnet");
+    let has_jsonnet = project.files.entry(&jsonnet_dir).ok().flatten().is_some();
+    RenderOptions {
+        release: Release {
+            name: project.names.release.clone(),
+            namespace: project.names.namespace.clone(),
+            revision: 1,
+            is_upgrade,
+        },
+        capabilities,
+        host,
+        now: inputs.now,
+        include_crds: true,
+        jsonnet: has_jsonnet.then(|| JsonnetFolder {
+            files: &project.files,
+            path: jsonnet_dir,
+            images: image_map(project, |reference| reference),
+            env: inputs.env.clone(),
+            ext_vars: Default::default(),
+            arguments: Default::default(),
+        }),
+        ..RenderOptions::default()
+    }
+}
+
+fn final_images(project: &Project) -> impl Iterator<Item = (&str, String)> {
+    let finals = project.images.iter().filter(|i| i.is_final);
+    finals.map(|i| (i.name.as_str(), i.signature.to_string()))
+}
+
+fn image_map(project: &Project, make: impl Fn(String) -> String) -> Value {
+    let named = final_images(project).filter(|(name, _)| !name.is_empty());
+    let map: Map<String, Value> =
+        named.map(|(name, tag)| (name.to_owned(), Value::String(make(project.reference(&tag))))).collect();
+    Value::Object(map)
+}
+
+/// Returns what werf puts under `werf` and `global`. Source: werf 2.x, service values.
+pub fn service_values(project: &Project, inputs: &ProjectInputs) -> Value {
+    let tags: Map<String, Value> = final_images(project)
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, tag)| (name.to_owned(), Value::String(tag)))
+        .collect();
+    let date =
+        json!({ "human": inputs.commit.date_human, "unix": inputs.commit.date_unix.parse::<i64>().unwrap_or(0) });
+    let mut common = Map::new();
+    common.insert("name".into(), json!(project.name()));
+    common.insert("version".into(), json!(env!("CARGO_PKG_VERSION")));
+    common.insert("repo".into(), json!(project.repo_address));
+    if let Some(env) = &inputs.env {
+        common.insert("env".into(), json!(env));
+    }
+    common.insert("namespace".into(), json!(project.names.namespace));
+    common.insert("commit".into(), json!({ "hash": inputs.commit.hash, "date": date }));
+    let mut werf = common.clone();
+    werf.insert("image".into(), image_map(project, |reference| reference));
+    werf.insert("tag".into(), Value::Object(tags));
+    let nameless: Vec<&Image> =
+        project.config.images.iter().filter(|i| i.is_final && i.name.value.is_empty()).collect();
+    if !nameless.is_empty()
+        && let Some((_, tag)) = final_images(project).find(|(name, _)| name.is_empty())
+    {
+        werf.insert("is_nameless_image".into(), json!(true));
+        werf.insert("nameless_image".into(), json!(project.reference(&tag)));
+    }
+    let images: Map<String, Value> = final_images(project)
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, tag)| (name.to_owned(), image_parts(&project.repo_address, &tag)))
+        .collect();
+    common.insert("images".into(), Value::Object(images));
+    let mut global = Map::new();
+    if let Some(env) = &inputs.env {
+        global.insert("env".into(), json!(env));
+    }
+    global.insert("werf".into(), Value::Object(common));
+    json!({ "werf": werf, "global": global })
+}
+
+/// Returns the parts of a reference. The digest is not among them: it is known only after the build.
+fn image_parts(repo: &str, tag: &str) -> Value {
+    let (registry, path) = repo.split_once('/').unwrap_or(("", repo));
+    let (namespace, name) = path.rsplit_once('/').unwrap_or(("", path));
+    json!({
+        "registry": registry,
+        "namespace": namespace,
+        "name": name,
+        "tag": tag,
+        "repository": path,
+        "image": repo,
+        "ref": format!("{repo}:{tag}"),
+        "ref_tag": format!("{repo}:{tag}"),
+        "repository_ref": format!("{path}:{tag}"),
+        "repository_tag": format!("{path}:{tag}"),
+        "name_ref": format!("{name}:{tag}"),
+        "name_tag": format!("{name}:{tag}"),
+    })
+}
