@@ -126,8 +126,8 @@ pub fn load_config(
         diagnostics,
         sources,
         &config::Inputs {
-            files: &files,
-            disk: disk.as_ref(),
+            files: files.clone(),
+            disk,
             config_path: inputs.config_path.as_deref(),
             templates_dir: &inputs.templates_dir,
             giterminism_path: &inputs.giterminism_path,

@@ -12,3 +12,6 @@ pub use load::{Project, ProjectInputs, ValuesFile, load, load_config, project_fi
 pub use plan::{PlanError, PlanRequest, forbid_unbuildable, plan};
 pub use render::{ProjectRender, chart_dir, render, service_values};
 pub use sign::{SignInputs, sign_images};
+
+#[cfg(test)]
+mod tests;

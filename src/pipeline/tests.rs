@@ -1,0 +1,246 @@
+//! The main job over twins: plan, apply, empty plan, an edit and its reasons.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::*;
+use crate::config;
+use crate::diag::Diagnostics;
+use crate::eval::NoHost;
+use crate::exec::{self, OnFailure};
+use crate::plan::{ImageAction, Plan, Reason, ResourceAction};
+use crate::ports::{
+    BlobStore as _, BuildContext, BuildError, Builder, BuiltImage, Descriptor, FixedClock, MemoryStore, MemoryTarget,
+    StageStore, Target,
+};
+use crate::source::{Files, MemoryObjects, Mode, Sources};
+use crate::stage::BuildRequest;
+
+const SHOP: &[(&str, &str)] = &[
+    (
+        "werf.yaml",
+        "project: shop\nconfigVersion: 1\n---\nimage: backend\ndockerfile: Dockerfile\ncontext: backend\n---\n\
+         image: assets\nfrom: scratch\nfinal: false\ngit:\n- add: /assets\n  to: /srv\n---\n\
+         image: frontend\nfrom: scratch\nimport:\n- image: assets\n  add: /srv\n  to: /www\n  after: install\n\
+         docker:\n  EXPOSE: \"80\"\n",
+    ),
+    ("backend/Dockerfile", "FROM scratch\nARG VERSION=1\nENV APP=$VERSION\nCOPY app.txt /app/\n"),
+    ("backend/app.txt", "one\ntwo\n"),
+    ("assets/index.html", "<html>\n"),
+    ("README.md", "read me\n"),
+    (
+        ".helm/templates/web.yaml",
+        "{{- range $name, $image := .Values.werf.image }}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  \
+         name: {{ $name }}\nspec:\n  replicas: {{ $.Values.replicas }}\n  selector:\n    matchLabels: {app: {{ $name }}}\n  \
+         template:\n    metadata:\n      labels: {app: {{ $name }}}\n    spec:\n      containers:\n      \
+         - name: app\n        image: {{ $image }}\n{{- end }}\n",
+    ),
+    (".helm/values.yaml", "# how many\nreplicas: 2\n"),
+];
+
+/// Stores an image of no layers whose configuration is the request.
+struct NotingBuilder;
+
+impl Builder for NotingBuilder {
+    fn name(&self) -> &'static str {
+        "noting"
+    }
+
+    fn concurrency(&self) -> usize {
+        2
+    }
+
+    fn build(&self, request: &BuildRequest, context: &BuildContext<'_>) -> Result<BuiltImage, BuildError> {
+        let bytes = serde_json::to_vec(request).unwrap();
+        let (digest, size) = context.store.put(&mut |out| out.write_all(&bytes))?;
+        let media_type = "application/vnd.oci.image.config.v1+json".to_owned();
+        Ok(BuiltImage { config: Descriptor { media_type, digest, size }, layers: Vec::new() })
+    }
+}
+
+struct World {
+    files: Files,
+    store: MemoryStore,
+    target: MemoryTarget,
+}
+
+impl World {
+    fn new(texts: &[(&'static str, &'static str)]) -> Self {
+        let files = MemoryObjects::files(texts.iter().copied());
+        Self { files, store: MemoryStore::default(), target: MemoryTarget::default() }
+    }
+
+    fn edit(&mut self, path: &str, text: &str) {
+        let over = MemoryObjects::over(self.files.objects().clone());
+        let changes = BTreeMap::from([(path.to_owned(), Some((Mode::File, text.as_bytes().to_vec())))]);
+        let root = over.with_changes(Some(self.files.root()), &changes).unwrap();
+        self.files = Files::new(Arc::new(over), root);
+    }
+
+    fn plan(&self) -> (Result<Plan, PlanError>, Vec<String>) {
+        let sources = Sources::new();
+        let mut d = Diagnostics::new();
+        let inputs = ProjectInputs {
+            repository: self.files.clone(),
+            disk: None,
+            project_dir: String::new(),
+            dev: false,
+            commit: config::Commit { hash: "c".repeat(40), ..config::Commit::default() },
+            config_path: None,
+            templates_dir: ".werf".into(),
+            giterminism_path: "werf-giterminism.yaml".into(),
+            loose: false,
+            env: None,
+            environment: BTreeMap::new(),
+            now: Duration::ZERO,
+            project_hint: String::new(),
+            platforms: Vec::new(),
+            repo_address: None,
+            release: None,
+            namespace: None,
+            values_files: Vec::new(),
+            sets: Vec::new(),
+            set_files: BTreeMap::new(),
+            kube_version: None,
+            api_versions: Vec::new(),
+        };
+        let project = load(&mut d, &sources, &inputs);
+        let plan = project.map_or(Err(PlanError::Diagnostics), |project| {
+            let store: &dyn StageStore = &self.store;
+            let target: &dyn Target = &self.target;
+            let request = PlanRequest {
+                project: &project,
+                inputs: &inputs,
+                images: &[],
+                deploy: true,
+                store: (store, "memory"),
+                target: Some((target, "memory")),
+                builder: "noting",
+                runs_commands: false,
+                host: &NoHost,
+            };
+            plan(&mut d, &sources, &request)
+        });
+        let words = d.into_sorted(&sources).into_iter().map(|d| format!("{}: {}", d.rule.name, d.message));
+        (plan, words.collect())
+    }
+
+    fn plan_ok(&self) -> Plan {
+        let (plan, diagnostics) = self.plan();
+        plan.unwrap_or_else(|e| panic!("{e}: {diagnostics:#?}"))
+    }
+
+    fn apply(&self, plan: &Plan) {
+        let objects = self.files.objects().clone();
+        let clock = FixedClock::at(1_700_000_000_000);
+        let ports = exec::Ports {
+            objects: &objects,
+            store: &self.store,
+            builder: &NotingBuilder,
+            target: Some(&self.target),
+            clock: &clock,
+        };
+        let cancelled = AtomicBool::new(false);
+        let options = exec::Options { parallel: 2, on_failure: OnFailure::Stop, resume: false, cancelled: &cancelled };
+        assert_eq!(exec::check_guards(plan, &ports, false).unwrap(), []);
+        let outcome = exec::run(plan, &ports, &options, &|_| {});
+        assert!(outcome.is_success(), "{outcome:#?}");
+    }
+}
+
+fn images(plan: &Plan, action: ImageAction) -> Vec<&str> {
+    plan.images.iter().filter(|i| i.action == action).map(|i| i.name.as_str()).collect()
+}
+
+fn changed(plan: &Plan) -> Vec<&str> {
+    plan.resources.iter().filter(|r| r.action != ResourceAction::Noop).map(|r| r.name.as_str()).collect()
+}
+
+fn files(reasons: &[Reason]) -> Vec<String> {
+    reasons.iter().flat_map(Reason::places).map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_first_plan_builds_and_creates_everything_and_the_next_is_empty() {
+    let world = World::new(SHOP);
+    let plan = world.plan_ok();
+    assert_eq!(images(&plan, ImageAction::Build), ["backend", "assets", "frontend"]);
+    assert_eq!(changed(&plan), ["backend", "frontend"]);
+    assert_eq!(serde_json::to_string(&plan).unwrap(), serde_json::to_string(&world.plan_ok()).unwrap());
+    world.apply(&plan);
+    let next = world.plan_ok();
+    assert!(!next.has_changes() && next.operations.is_empty(), "{next:#?}");
+}
+
+#[test]
+fn an_edit_of_a_file_names_it_in_every_reason() {
+    let mut world = World::new(SHOP);
+    world.apply(&world.plan_ok());
+    world.edit("assets/index.html", "<html>new\n");
+    let plan = world.plan_ok();
+    assert_eq!(images(&plan, ImageAction::Build), ["assets", "frontend"]);
+    assert_eq!(changed(&plan), ["frontend"]);
+    for image in plan.images.iter().filter(|i| i.action == ImageAction::Build) {
+        assert_eq!(files(&image.reasons), ["assets/index.html:1"], "{image:#?}");
+    }
+    let frontend = plan.resources.iter().find(|r| r.name == "frontend").unwrap();
+    assert_eq!(files(&frontend.reasons), ["assets/index.html:1"]);
+    assert!(frontend.restart.is_some());
+}
+
+#[test]
+fn a_file_that_reaches_no_image_changes_nothing() {
+    let mut world = World::new(SHOP);
+    world.apply(&world.plan_ok());
+    world.edit("README.md", "new\n");
+    assert!(world.plan_ok().operations.is_empty());
+}
+
+#[test]
+fn a_changed_value_is_named_with_its_line() {
+    let mut world = World::new(SHOP);
+    world.apply(&world.plan_ok());
+    world.edit(".helm/values.yaml", "# how many\nreplicas: 3\n");
+    let plan = world.plan_ok();
+    assert_eq!(images(&plan, ImageAction::Build), Vec::<&str>::new());
+    let backend = plan.resources.iter().find(|r| r.name == "backend").unwrap();
+    assert_eq!(backend.fields.len(), 1);
+    assert_eq!(backend.fields[0].path, "spec.replicas");
+    assert!(files(&backend.reasons).contains(&".helm/values.yaml:2".to_owned()), "{:#?}", backend.reasons);
+}
+
+#[test]
+fn a_changed_argument_and_instruction_are_named_with_their_lines() {
+    let mut world = World::new(SHOP);
+    world.apply(&world.plan_ok());
+    world.edit("backend/Dockerfile", "FROM scratch\nARG VERSION=2\nENV APP=$VERSION\nCOPY app.txt /app/\nLABEL a=b\n");
+    let plan = world.plan_ok();
+    assert_eq!(images(&plan, ImageAction::Build), ["backend"]);
+    let named = files(&plan.images[0].reasons);
+    assert_eq!(
+        named,
+        ["backend/Dockerfile:2", "backend/Dockerfile:3", "backend/Dockerfile:5"],
+        "{:#?}",
+        plan.images[0]
+    );
+}
+
+#[test]
+fn a_changed_target_is_drift_and_a_removed_template_a_deletion() {
+    let mut world = World::new(SHOP);
+    world.apply(&world.plan_ok());
+    let path = "shop/deployment-backend.yaml";
+    let text = String::from_utf8(world.target.content(path).unwrap().unwrap()).unwrap();
+    world.target.tamper(path, Some(&text.replace("replicas: 2", "replicas: 5")));
+    let plan = world.plan_ok();
+    let backend = plan.resources.iter().find(|r| r.name == "backend").unwrap();
+    assert_eq!(backend.drift.len(), 1, "{backend:#?}");
+    world.apply(&plan);
+    world.edit(".helm/templates/web.yaml", "");
+    let plan = world.plan_ok();
+    assert_eq!(plan.summary.delete, 2, "{:#?}", plan.summary);
+    world.apply(&plan);
+    assert!(world.plan_ok().operations.is_empty());
+}
