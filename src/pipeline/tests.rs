@@ -12,8 +12,8 @@ use crate::eval::NoHost;
 use crate::exec::{self, OnFailure};
 use crate::plan::{ImageAction, Plan, Reason, ResourceAction};
 use crate::ports::{
-    BlobStore as _, BuildContext, BuildError, Builder, BuiltImage, Descriptor, FixedClock, MemoryStore, MemoryTarget,
-    StageStore, Target,
+    BuildContext, BuildError, Builder, BuiltImage, Descriptor, FixedClock, MemoryStore, MemoryTarget, StageStore,
+    Target,
 };
 use crate::source::{Files, MemoryObjects, Mode, Sources};
 use crate::stage::BuildRequest;
