@@ -5,11 +5,13 @@
 
 mod disk;
 mod folder;
+mod file_lock;
 pub mod git;
 pub mod manifest_folder;
 mod native;
 mod oci_layout;
 
 pub use folder::read_folder;
+pub use file_lock::FileLock;
 pub use native::NativeBuilder;
 pub use oci_layout::OciLayout;

@@ -7,6 +7,7 @@
 mod blobs;
 mod builder;
 mod clock;
+mod lock;
 mod memory;
 mod memory_target;
 pub mod oci;
@@ -16,6 +17,7 @@ mod target;
 pub use blobs::{BlobDigest, BlobError, BlobStore, CheckedReader, Descriptor};
 pub use builder::{BuildContext, BuildError, Builder, BuiltImage};
 pub use clock::{Clock, FixedClock};
+pub use lock::{Lock, LockError, LockGuard, MemoryLock};
 pub use memory::MemoryStore;
 pub use memory_target::MemoryTarget;
 pub use stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage};

@@ -1,4 +1,7 @@
 //! One suite per port; each runs over the in-memory twin and the real thing.
 
+mod kills;
+mod lock;
+mod native_builder;
 mod oci_tools;
 mod stage_store;
