@@ -4,17 +4,20 @@ use super::function::Function;
 
 pub mod builtin;
 mod cases;
+pub mod crypto;
 pub mod dates;
 mod decimal;
 pub mod dicts;
 pub mod encoding;
 pub mod helm;
 pub mod json;
+mod keys;
 pub mod lists;
 pub mod logic;
 pub mod numbers;
 pub mod regex;
 pub mod strings;
+pub mod toml;
 pub mod urls;
 pub mod versions;
 pub mod yaml;
@@ -29,9 +32,12 @@ pub static TABLES: &[&[Function]] = &[
     lists::TABLE,
     helm::TABLE,
     encoding::TABLE,
+    crypto::TABLE,
+    dates::TABLE,
     json::TABLE,
     regex::TABLE,
     urls::TABLE,
     versions::TABLE,
     yaml::TABLE,
+    toml::TABLE,
 ];
