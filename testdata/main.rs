@@ -4,3 +4,4 @@
 mod arrows;
 mod cli;
 mod contracts;
+mod rules;
