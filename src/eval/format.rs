@@ -29,8 +29,6 @@ struct Spec {
     sharp: bool,
     space: bool,
     zero: bool,
-    /// `%+v`
-    plus_v: bool,
     /// `%#v`
     sharp_v: bool,
     width: Option<usize>,
@@ -120,7 +118,8 @@ impl Printer<'_> {
         self.arg += 1;
         if verb == 'v' {
             spec.sharp_v = std::mem::take(&mut spec.sharp);
-            spec.plus_v = std::mem::take(&mut spec.plus);
+            // `%+v` only adds the names of struct fields.
+            spec.plus = false;
         }
         value(self.out, &spec, verb, arg, 0);
     }
@@ -413,7 +412,7 @@ fn integer(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, negative: bo
         'c' | 'q' | 'U' => return character(out, spec, verb, negative, magnitude),
         _ => return bad_verb(out, verb, arg),
     };
-    let signed = negative || spec.plus || spec.space || spec.plus_v;
+    let signed = negative || spec.plus || spec.space;
     let least = match (spec.precision, spec.width) {
         (Some(0), _) if magnitude == 0 => {
             let blank = Spec { zero: false, ..spec.clone() };
@@ -426,7 +425,7 @@ fn integer(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, negative: bo
     let mut number = String::new();
     if negative {
         number.push('-');
-    } else if spec.plus || spec.plus_v {
+    } else if spec.plus {
         number.push('+');
     } else if spec.space {
         number.push(' ');
@@ -492,7 +491,7 @@ fn float(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, f: f64) {
     }
     let sign = match () {
         () if f.is_sign_negative() && !f.is_nan() => Some(b'-'),
-        () if spec.plus || spec.plus_v || (f.is_infinite() && !spec.space) => Some(b'+'),
+        () if spec.plus || (f.is_infinite() && !spec.space) => Some(b'+'),
         () if spec.space => Some(b' '),
         () => None,
     };

@@ -6,6 +6,8 @@
 //! The one idea: a syntax tree is lowered once to a program in which names are resolved to indices; rendering
 //! walks the program over cheap shared values.
 
+#[cfg(test)]
+mod cases;
 mod error;
 pub mod format;
 pub mod function;
@@ -13,7 +15,7 @@ pub mod functions;
 pub mod gotime;
 pub mod json;
 pub mod jsonnet;
-mod objects;
+pub mod objects;
 pub mod origins;
 pub mod print;
 pub mod regex;

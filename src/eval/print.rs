@@ -27,16 +27,7 @@ fn write_at(out: &mut Vec<u8>, value: &Value, depth: usize) {
         Value::Byte(n) => uint(out, u64::from(*n)),
         Value::Float(f) => float(out, *f),
         Value::Str(s) => out.extend_from_slice(s),
-        Value::Bytes(s) => {
-            out.push(b'[');
-            for (i, byte) in s.iter().enumerate() {
-                if i > 0 {
-                    out.push(b' ');
-                }
-                uint(out, u64::from(*byte));
-            }
-            out.push(b']');
-        }
+        Value::Bytes(s) => bytes(out, s),
         Value::List(list) => {
             out.push(b'[');
             for (i, item) in list.items.iter().enumerate() {
@@ -50,6 +41,18 @@ fn write_at(out: &mut Vec<u8>, value: &Value, depth: usize) {
         Value::Dict(dict) => write_dict(out, dict, depth),
         Value::Object(object) => object.print(out),
     }
+}
+
+/// Writes bytes as a list of numbers.
+pub fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'[');
+    for (i, byte) in bytes.iter().enumerate() {
+        if i > 0 {
+            out.push(b' ');
+        }
+        uint(out, u64::from(*byte));
+    }
+    out.push(b']');
 }
 
 fn write_dict(out: &mut Vec<u8>, dict: &Dict, depth: usize) {

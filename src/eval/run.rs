@@ -27,6 +27,9 @@ use crate::syntax::gotemplate::{Number, Options, parse};
 /// The largest text that a rendering or a function makes. Unit: bytes.
 pub const MAX_OUTPUT: usize = 256 * 1024 * 1024;
 
+/// How deep `template` calls may nest.
+const MAX_CALLS: u32 = 100_000;
+
 /// What Go prints for nothing.
 pub const NO_VALUE: &[u8] = b"<no value>";
 
@@ -210,7 +213,9 @@ impl<'r> Ctx<'r> {
     fn capture(&mut self, program: &Arc<Program>, dot: Ev) -> Run<(Vec<u8>, Option<Origins>)> {
         let out = std::mem::take(&mut self.out);
         let origins = self.track.as_mut().map(|t| t.enter());
+        let depth = std::mem::take(&mut self.depth);
         let result = self.invoke(program, dot);
+        self.depth = depth;
         let text = std::mem::replace(&mut self.out, out);
         let made = match (&mut self.track, origins) {
             (Some(track), Some(outer)) => Some(track.leave(outer)),
@@ -222,12 +227,11 @@ impl<'r> Ctx<'r> {
     /// Runs a program; it writes to the current output.
     fn invoke(&mut self, program: &Arc<Program>, dot: Ev) -> Run<()> {
         if self.stack.reached() {
-            return self.fail(format!("exceeded maximum template depth ({})", self.depth));
+            return self.fail("templates call each other too deep");
         }
         let base = std::mem::replace(&mut self.base, self.vars.len());
         let at = self.at;
         let caller = self.program.replace(program.clone());
-        self.depth += 1;
         self.vars.resize(self.base + program.slots, Ev::default());
         if let Some(slot) = self.vars.get_mut(self.base) {
             *slot = dot.clone();
@@ -237,7 +241,6 @@ impl<'r> Ctx<'r> {
         self.base = base;
         self.program = caller;
         self.at = at;
-        self.depth -= 1;
         result.map(|_| ())
     }
 
@@ -554,12 +557,17 @@ impl<'r> Ctx<'r> {
             let name = self.interner.name(id);
             return self.fail(format!("template {name:?} not defined"));
         };
+        if self.depth >= MAX_CALLS {
+            return self.fail(format!("exceeded maximum template depth ({MAX_CALLS})"));
+        }
         let data = match argument {
             Some(pipe) => Ev::of(self.pipe(pipe, dot)?),
             None => Ev::default(),
         };
         let caller = self.track.is_some().then(|| self.enter_call(at)).flatten();
+        self.depth += 1;
         let result = self.invoke(&program, data);
+        self.depth -= 1;
         if let (Some(track), Some(caller)) = (&mut self.track, caller) {
             track.set_caller(caller);
         }
@@ -760,7 +768,7 @@ impl<'r> Ctx<'r> {
                 if dict.kind == DictKind::Values
                     && let Some(method) = super::objects::values_method(key)
                 {
-                    let call = |ctx: &mut Self, args: &[Value]| super::objects::call_values(ctx, dict, method, args);
+                    let call = |_: &mut Self, args: &[Value]| super::objects::call_values(dict, method, args);
                     return self.method(at, method, args, last, dot, call);
                 }
                 if !args.is_empty() || last.is_some() {

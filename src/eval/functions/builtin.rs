@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use crate::eval::format::{sprint, sprintf};
 use crate::eval::function::{Args, Ctx, Family, FuncError, Function, Param};
 use crate::eval::print;
+use crate::eval::run::NO_VALUE;
 use crate::eval::value::{DictKind, Str, Value};
 
 type Answer = Result<Value, FuncError>;
@@ -312,8 +313,9 @@ fn joined(args: &[Value]) -> Str {
     if let [Value::Str(text)] = args {
         return text.clone();
     }
+    let shown = |arg: &Value| if matches!(arg, Value::Nil) { Value::str(NO_VALUE) } else { arg.clone() };
     let mut out = Vec::new();
-    sprint(&mut out, args);
+    sprint(&mut out, &args.iter().map(shown).collect::<Vec<_>>());
     Str::new(out)
 }
 

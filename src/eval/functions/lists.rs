@@ -222,7 +222,7 @@ fn slice(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
 fn chunk(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
     let items = taken(args.any(1), "Cannot chunk type")?;
     let parts = match usize::try_from(args.int(0)) {
-        Ok(0) => return Err(FuncError::new("runtime error: integer divide by zero")),
+        Ok(0) => return Err(FuncError::new("runtime error: makeslice: len out of range")),
         Ok(size) => items.chunks(size).map(|part| Value::list(part.to_vec())).collect(),
         Err(_) => Vec::new(),
     };

@@ -260,12 +260,12 @@ fn seq(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
         3 => (args.int(0), args.int(1), args.int(2)),
         _ => return Ok(Value::str("")),
     };
-    // The end is part of the sequence; a third argument below the second counts as going down.
-    let down = args.len() == 3 && end < step;
+    let down = end < start;
     if args.len() == 3 && down && step > 0 {
         return Ok(Value::str(""));
     }
-    let increment: i64 = if end < start || down { -1 } else { 1 };
+    // The end is part of the sequence.
+    let increment = if down { -1 } else { 1 };
     let numbers = steps(start, end.saturating_add(increment), step)?;
     let mut out = Vec::new();
     for (i, n) in numbers.iter().enumerate() {
