@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod arrows;
+mod charts;
 mod cli;
 mod contracts;
 mod rules;

@@ -1,0 +1,1 @@
+{{- define "shared.name" -}}root-{{ .Chart.Name }}{{- end -}}
