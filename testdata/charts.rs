@@ -69,7 +69,8 @@ fn render_case(chart: &str, case: &Case, track: bool) -> Result<Rendered, Vec<St
             ..ValuesInput::default()
         };
         let values = compose(&mut diagnostics, &sources, &loaded, &input)?;
-        let mut options = RenderOptions { lenient: true, include_crds: case.include_crds, track, ..RenderOptions::default() };
+        let mut options =
+            RenderOptions { lenient: true, include_crds: case.include_crds, track, ..RenderOptions::default() };
         let default = Release::default();
         options.release = Release {
             name: case.release.clone().unwrap_or(default.name),
@@ -117,8 +118,11 @@ fn charts_render_as_helm_renders_them() {
             let notes = std::fs::read_to_string(chart.join(format!("{}.notes", case.name))).ok();
             match render_case(name, case, count % 2 == 0) {
                 Ok(rendered) => {
-                    let options =
-                        PrintOptions { no_hooks: case.no_hooks, skip_tests: case.skip_tests, ..PrintOptions::default() };
+                    let options = PrintOptions {
+                        no_hooks: case.no_hooks,
+                        skip_tests: case.skip_tests,
+                        ..PrintOptions::default()
+                    };
                     let printed = rendered.print(&options);
                     if printed != expected {
                         failures.push(format!("{name}/{}\n{}", case.name, difference(&expected, &printed)));
