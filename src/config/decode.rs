@@ -139,11 +139,7 @@ impl<'n> Section<'n> {
     /// Reads a list of scalars as texts; a single scalar is refused.
     pub fn texts(&self, d: &mut Diagnostics, key: &str) -> Option<Vec<Text>> {
         let items = self.items(d, key)?;
-        let read = items.iter().filter_map(|n| match n.is_null() {
-            true => Some(Spanned::new(String::new(), n.span)),
-            false => scalar(d, n, key),
-        });
-        Some(read.collect())
+        Some(items.iter().filter_map(|n| scalar(d, n, key)).collect())
     }
 
     /// Reads a string, or a list of strings; numbers and booleans are refused.
@@ -157,11 +153,7 @@ impl<'n> Section<'n> {
         let section = Self::any(d, node, &format!("`{key}`"))?;
         let mut map = BTreeMap::new();
         for entry in section.entries() {
-            let value = match entry.value.is_null() {
-                true => Some(Spanned::new(String::new(), entry.value.span)),
-                false => scalar(d, &entry.value, &entry.name),
-            };
-            if let Some(value) = value {
+            if let Some(value) = scalar(d, &entry.value, &entry.name) {
                 map.insert(entry.name.to_string(), value);
             }
         }
@@ -184,16 +176,12 @@ impl<'n> Section<'n> {
 
 /// Reads a string or a list of strings.
 pub(super) fn strings(d: &mut Diagnostics, node: &Node, key: &str) -> Vec<Text> {
-    let one = |d: &mut Diagnostics, node: &Node| match node.as_str() {
-        Some(text) => Some(Spanned::new(text.to_owned(), node.span)),
-        None => {
-            let mut fault = wrong_type(node, &format!("`{key}`"), "a string or a list of strings");
-            if node.scalar_text().is_some() {
-                fault = fault.hint("put it in quotes");
-            }
-            d.push(fault);
-            None
+    let one = |d: &mut Diagnostics, node: &Node| {
+        if node.as_str().is_none() {
+            let fault = wrong_type(node, &format!("`{key}`"), "a string or a list of strings");
+            d.push(if node.scalar_text().is_some() { fault.hint("put it in quotes") } else { fault });
         }
+        Some(Spanned::new(node.as_str()?.to_owned(), node.span))
     };
     match node.as_sequence() {
         Some(items) => items.iter().filter_map(|n| one(d, n)).collect(),
@@ -201,7 +189,11 @@ pub(super) fn strings(d: &mut Diagnostics, node: &Node, key: &str) -> Vec<Text> 
     }
 }
 
+/// Reads the source text of a scalar; null is empty.
 fn scalar(d: &mut Diagnostics, node: &Node, key: &str) -> Option<Text> {
+    if node.is_null() {
+        return Some(Spanned::new(String::new(), node.span));
+    }
     let text = node.scalar_text();
     if text.is_none() {
         d.push(wrong_type(node, &format!("`{key}`"), "a text"));
@@ -254,20 +246,18 @@ pub(super) fn deprecated(d: &mut Diagnostics, section: &Section<'_>, key: &str, 
 }
 
 /// Cleans an absolute path; reports another one and returns `None`.
-pub(super) fn absolute(d: &mut Diagnostics, path: Text, key: &str) -> Option<Text> {
+pub(super) fn absolute(d: &mut Diagnostics, path: &Text, key: &str) -> Option<Text> {
     if !path.value.starts_with('/') {
         let message = format!("`{key}` takes an absolute path");
         d.push(Diagnostic::at(&rules::INVALID_PATH, path.span, message).hint(format!("write `/{}`", path.value)));
         return None;
     }
-    Some(path.map(|p| match clean_path(&p) {
-        cleaned if cleaned.is_empty() => "/".to_owned(),
-        cleaned => cleaned,
-    }))
+    let cleaned = clean_path(&path.value);
+    Some(Spanned::new(if cleaned.is_empty() { "/".to_owned() } else { cleaned }, path.span))
 }
 
 /// Cleans a relative path that stays below its base; reports another one and returns `None`. `.` becomes empty.
-pub(super) fn relative(d: &mut Diagnostics, path: Text, key: &str, base: &str) -> Option<Text> {
+pub(super) fn relative(d: &mut Diagnostics, path: &Text, key: &str, base: &str) -> Option<Text> {
     let cleaned = clean_path(&path.value);
     let fault = if path.value.starts_with('/') {
         "is absolute"
@@ -288,7 +278,7 @@ pub(super) fn patterns(d: &mut Diagnostics, section: &Section<'_>, key: &str, ba
     let mut read = Vec::new();
     for pattern in section.strings(d, key).unwrap_or_default() {
         check_pattern(d, &pattern);
-        if let Some(pattern) = relative(d, pattern, key, base) {
+        if let Some(pattern) = relative(d, &pattern, key, base) {
             read.push(pattern.map(|p| if p.is_empty() { ".".to_owned() } else { p }));
         }
     }

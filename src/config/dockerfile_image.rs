@@ -63,13 +63,13 @@ impl DockerfileImage {
         let empty = Text::new(String::new(), section.span);
         let context = section
             .filled(d, "context")
-            .and_then(|c| relative(d, c, "context", "the project directory"))
+            .and_then(|c| relative(d, &c, "context", "the project directory"))
             .unwrap_or_else(|| empty.clone());
         let dockerfile = section.filled(d, "dockerfile");
         if dockerfile.is_none() {
             missing(d, section.key_span("dockerfile"), "`dockerfile` has no value");
         }
-        let dockerfile = dockerfile.and_then(|f| relative(d, f, "dockerfile", "`context`")).unwrap_or(empty);
+        let dockerfile = dockerfile.and_then(|f| relative(d, &f, "dockerfile", "`context`")).unwrap_or(empty);
         let staged = section.flag(d, "staged").or_else(|| around.build.staged.clone());
         let mut staged = staged.unwrap_or(Spanned::new(false, section.span));
         staged.value |= around.force_staged;
@@ -95,7 +95,7 @@ fn add_files(d: &mut Diagnostics, section: &Section<'_>, context: &Text, around:
     let given: Vec<Text> = old.into_iter().chain(new).collect();
     let mut files = Vec::new();
     for file in given {
-        let Some(file) = relative(d, file, "contextAddFiles", "`context`") else { continue };
+        let Some(file) = relative(d, &file, "contextAddFiles", "`context`") else { continue };
         let path =
             if context.value.is_empty() { file.value.clone() } else { format!("{}/{}", context.value, file.value) };
         if !around.rules.loose && !around.rules.context_add_files.matches(&path) {

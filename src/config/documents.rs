@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::diag::{Diagnostic, Diagnostics, did_you_mean, rules};
-use crate::source::{FileId, Sources};
-use crate::syntax::yaml::{self, Documents, Node};
+use crate::source::{FileId, Sources, Span};
+use crate::syntax::yaml::{self, Node};
 
 /// What a document declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +30,16 @@ pub(super) fn read(d: &mut Diagnostics, sources: &Sources, file: FileId) -> Vec<
     let text = sources.get(file).text().clone();
     let mut documents = Vec::new();
     for range in split(&text) {
-        let options = yaml::Options { documents: Documents::All, ..yaml::Options::WERF };
-        let nodes = yaml::parse_range(d, sources, file, range, options);
-        let mut nodes = nodes.into_iter();
-        let first = nodes.next();
-        for extra in nodes {
-            d.push(
-                Diagnostic::at(&rules::IGNORED_YAML, extra.span, "this would be ignored: the document ended before")
-                    .hint("separate documents by a line that is exactly `---`"),
-            );
+        let end = first_end(&text, range.clone());
+        if text.get(end..range.end).is_some_and(|rest| has_content(rest.trim_start_matches('.'))) {
+            let line = text.get(end..).and_then(|t| t.lines().next()).map_or(0, str::len);
+            let at = Span::new(file, end, end + line);
+            let found =
+                Diagnostic::at(&rules::IGNORED_YAML, at, "what follows would be ignored: the document ends here");
+            d.push(found.hint("separate documents by a line that is exactly `---`"));
         }
-        documents.extend(first.and_then(|node| Some((classify(d, &node)?, node))));
+        let nodes = yaml::parse_range(d, sources, file, range.start..end, yaml::Options::WERF);
+        documents.extend(nodes.into_iter().next().and_then(|node| Some((classify(d, &node)?, node))));
     }
     documents
 }
@@ -78,6 +77,20 @@ pub(super) fn split(text: &str) -> Vec<Range<usize>> {
     ranges.push(start..text.len());
     ranges.retain(|r| text.get(r.clone()).is_some_and(has_content));
     ranges
+}
+
+/// Returns where the first YAML document of a part ends: at a line `...`, or at `--- text` after some content.
+fn first_end(text: &str, part: Range<usize>) -> usize {
+    let mut at = part.start;
+    for line in text.get(part.clone()).unwrap_or("").split_inclusive('\n') {
+        let rest = line.strip_prefix("...").or_else(|| line.strip_prefix("---"));
+        let marks = rest.is_some_and(|r| r.is_empty() || r.starts_with([' ', '\t', '\r', '\n']));
+        if marks && text.get(part.start..at).is_some_and(has_content) {
+            return at;
+        }
+        at += line.len();
+    }
+    part.end
 }
 
 fn is_separator(line: &str) -> bool {

@@ -102,7 +102,7 @@ impl GitMapping {
         let remote = remote(d, &section, allowed);
         let add = match section.text(d, "add") {
             None => Some(Text::new("/".to_owned(), section.span)),
-            Some(add) => absolute(d, add, "add"),
+            Some(add) => absolute(d, &add, "add"),
         };
         let Some(to) = section.text(d, "to") else {
             missing(d, section.span, "a git mapping needs `to`");
@@ -113,7 +113,7 @@ impl GitMapping {
             let found = Diagnostic::at(&rules::INEFFECTIVE_KEY, to.span, message);
             d.push(found.hint("remove it: the content of `add` comes to be at `to` itself"));
         }
-        let to = absolute(d, to, "to");
+        let to = absolute(d, &to, "to");
         let include = patterns(d, &section, "includePaths", "`add`");
         let exclude = patterns(d, &section, "excludePaths", "`add`");
         let stage_dependencies = stage_dependencies(d, &section);
@@ -140,7 +140,7 @@ fn stage_dependencies(d: &mut Diagnostics, mapping: &Section<'_>) -> BTreeMap<Us
         masks.retain(|mask| {
             check_pattern(d, mask);
             // The text stays as written: it is an ingredient of digests.
-            relative(d, mask.clone(), stage.key(), "`add`").is_some()
+            relative(d, &mask, stage.key(), "`add`").is_some()
         });
         if !masks.is_empty() {
             found.insert(stage, masks);

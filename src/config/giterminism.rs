@@ -241,12 +241,10 @@ fn globs(d: &mut Diagnostics, section: &Section<'_>, key: &str) -> PathMatcher {
 fn env_rule(d: &mut Diagnostics, rule: &Text) -> Option<EnvRule> {
     let body = rule.value.strip_prefix('/').and_then(|r| r.strip_suffix('/'));
     let Some(body) = body else { return Some(EnvRule::Name(rule.value.clone())) };
-    match Regex::new(&format!("^(?:{body})$")) {
-        Ok(pattern) => Some(EnvRule::Pattern(pattern)),
-        Err(_) => {
-            let message = format!("`{body}` is not a regular expression");
-            d.push(Diagnostic::at(&rules::INVALID_PATTERN, rule.span, message));
-            None
-        }
+    let pattern = Regex::new(&format!("^(?:{body})$")).ok();
+    if pattern.is_none() {
+        let message = format!("`{body}` is not a regular expression");
+        d.push(Diagnostic::at(&rules::INVALID_PATTERN, rule.span, message));
     }
+    pattern.map(EnvRule::Pattern)
 }

@@ -56,15 +56,13 @@ impl Import {
         let from = source(d, &section);
         let slot = slot(d, &section, "an import");
         let stage = section.filled(d, "stage").and_then(|s| source_stage(d, &s));
-        let add = match section.text(d, "add") {
-            Some(add) => absolute(d, add, "add"),
-            None => {
-                missing(d, section.span, "an import needs `add`");
-                None
-            }
-        };
+        let add = section.text(d, "add");
+        if add.is_none() {
+            missing(d, section.span, "an import needs `add`");
+        }
+        let add = add.and_then(|add| absolute(d, &add, "add"));
         let to = match section.text(d, "to") {
-            Some(to) => absolute(d, to, "to"),
+            Some(to) => absolute(d, &to, "to"),
             None => add.clone(),
         };
         let include = patterns(d, &section, "includePaths", "`add`");

@@ -248,7 +248,7 @@ impl Deploy {
             }
             Some(text)
         };
-        let chart_dir = text(d, "helmChartDir").and_then(|p| relative(d, p, "helmChartDir", "the project directory"));
+        let chart_dir = text(d, "helmChartDir").and_then(|p| relative(d, &p, "helmChartDir", "the project directory"));
         let app_version =
             section.section(d, "helmChartConfig", &["appVersion"]).and_then(|c| c.filled(d, "appVersion"));
         Self {
@@ -281,12 +281,10 @@ impl Cleanup {
         cleanup.disable_git_history_policy = flag(d, "disableGitHistoryBasedPolicy");
         cleanup.disable_built_within_policy = flag(d, "disableBuiltWithinLastNHoursPolicy");
         if let Some(hours) = section.int(d, "keepImagesBuiltWithinLastNHours") {
-            match u64::try_from(hours.value) {
-                Ok(hours) => cleanup.keep_built_within_hours = hours,
-                Err(_) => {
-                    d.push(Diagnostic::at(&rules::INVALID_VALUE, hours.span, "a number of hours is not negative"))
-                }
+            if hours.value < 0 {
+                d.push(Diagnostic::at(&rules::INVALID_VALUE, hours.span, "a number of hours is not negative"));
             }
+            cleanup.keep_built_within_hours = u64::try_from(hours.value).unwrap_or(0);
         }
         let policies = section.items(d, "keepPolicies").unwrap_or_default();
         cleanup.keep_policies = policies.iter().filter_map(|n| KeepPolicy::decode(d, n)).collect();
@@ -320,8 +318,8 @@ impl KeepPolicy {
             .map(|l| KeepLimit::decode(d, &l, Severity::Error))
             .unwrap_or_default();
         let matching = match (references.filled(d, "branch"), references.filled(d, "tag")) {
-            (Some(branch), None) => ReferenceMatch::Branch(expression(d, branch)),
-            (None, Some(tag)) => ReferenceMatch::Tag(expression(d, tag)),
+            (Some(branch), None) => ReferenceMatch::Branch(expression(d, &branch)),
+            (None, Some(tag)) => ReferenceMatch::Tag(expression(d, &tag)),
             (Some(_), Some(_)) => {
                 conflict(d, &references, "branch", "tag");
                 return None;
@@ -337,7 +335,7 @@ impl KeepPolicy {
 }
 
 /// Turns a name or `/expression/` into an anchored regular expression.
-fn expression(d: &mut Diagnostics, text: Text) -> Text {
+fn expression(d: &mut Diagnostics, text: &Text) -> Text {
     let body = text.value.strip_prefix('/').map(|b| b.strip_suffix('/').unwrap_or(b));
     let expression = match body {
         Some(body) => format!("^{body}$"),

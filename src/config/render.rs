@@ -89,7 +89,7 @@ fn add_templates(
             return;
         }
     };
-    for path in paths.iter().filter(|p| p.ends_with(".tmpl")) {
+    for path in &paths {
         let Some(file) =
             super::load::read_text(d, sources, files, path, giterminism.uncommitted_templates.matches(path))
         else {

@@ -50,10 +50,8 @@ fn meta(d: &mut Diagnostics, path: &str, documents: &[(Kind, Node)], inputs: &In
     let Some(first) = metas.next() else {
         let proposal = slug::project(inputs.project_hint);
         let found = Diagnostic::in_file(&rules::META_MISSING, path, "no document has `configVersion`");
-        d.push(match proposal.is_empty() {
-            true => found.hint("add a document with `configVersion: 1` and `project: NAME`"),
-            false => found.hint(format!("add a document with `configVersion: 1` and `project: {proposal}`")),
-        });
+        let name = if proposal.is_empty() { "NAME" } else { &proposal };
+        d.push(found.hint(format!("add a document with `configVersion: 1` and `project: {name}`")));
         return None;
     };
     for again in metas {

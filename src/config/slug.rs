@@ -109,7 +109,7 @@ fn transliterated(c: char) -> &'static str {
     TABLE.iter().find(|(_, inputs)| inputs.contains(c)).map_or("", |(output, _)| output)
 }
 
-/// Returns MurmurHash3, 32 bits, seed 0.
+/// Returns `MurmurHash3`, 32 bits, seed 0.
 fn murmur3(bytes: &[u8]) -> u32 {
     let mix = |k: u32| k.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
     let mut hash = 0_u32;

@@ -295,7 +295,7 @@ fn mounts(d: &mut Diagnostics, image: &Section<'_>, allowed: &Giterminism) -> Ve
             missing(d, section.span, "a mount needs `to`");
             continue;
         };
-        if absolute(d, to.clone(), "to").is_none() {
+        if absolute(d, &to, "to").is_none() {
             continue;
         }
         if let Some(first) = mounts.iter().find(|m| m.to.value == to.value) {

@@ -143,8 +143,11 @@ fn braces(pattern: &str) -> Result<Vec<String>, &'static str> {
     Ok(done)
 }
 
-/// Finds the first `{`, the commas of its level and its `}`.
-fn first_brace(text: &str) -> Result<Option<(usize, Vec<usize>, usize)>, &'static str> {
+/// The offsets of a `{`, of the commas of its level and of its `}`.
+type Brace = (usize, Vec<usize>, usize);
+
+/// Finds the first brace.
+fn first_brace(text: &str) -> Result<Option<Brace>, &'static str> {
     let mut open = None;
     let mut depth = 0_usize;
     let mut commas = Vec::new();

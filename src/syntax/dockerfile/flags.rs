@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::diag::{Diagnostic, Diagnostics, did_you_mean, rules};
+use crate::source::Span;
 
 use super::lines::Logical;
 use super::tree::{Flag, Mount, MountKind, Word};
@@ -195,20 +196,16 @@ fn mount(diagnostics: &mut Diagnostics, flag: &Flag, value: &Word) -> Mount {
     for (offset, field) in csv_fields(&value.text) {
         // The value's text has lost its quotes; only an unquoted one has places inside.
         let exact = value.span.end - value.span.start == value.text.len() as u32;
-        let place = |from: usize, len: usize| match exact {
-            true => crate::source::Span::new(
-                value.span.file,
-                value.span.start as usize + from,
-                value.span.start as usize + from + len,
-            ),
-            false => value.span,
+        let base = value.span.start as usize + offset;
+        let place = |from: usize, len: usize| {
+            if exact { Span::new(value.span.file, base + from, base + from + len) } else { value.span }
         };
         let (key, text) = field.split_once('=').map_or((field.as_str(), None), |(k, v)| (k, Some(v)));
         let lower = key.trim().to_ascii_lowercase();
-        let at = place(offset, field.len());
+        let at = place(0, field.len());
         let word = Word {
             text: text.unwrap_or("true").to_owned(),
-            span: text.map_or(at, |t| place(offset + field.len() - t.len(), t.len())),
+            span: text.map_or(at, |t| place(field.len() - t.len(), t.len())),
         };
         if text.is_none() && !MOUNT_SWITCHES.contains(&lower.as_str()) && MOUNT_KEYS.contains(&lower.as_str()) {
             let message = format!("the mount key `{lower}` needs a value");

@@ -37,6 +37,7 @@ pub const KEYWORDS: &[&str] = &[
 
 /// Parses a Dockerfile. Whatever the text is, a tree comes back; what is wrong with it is reported.
 pub fn parse(diagnostics: &mut Diagnostics, file: FileId, text: &str) -> Dockerfile {
+    let faults_before = diagnostics.as_slice().len();
     let mut lines = Lines::new(text);
     let (directives, escape) = read_directives(diagnostics, file, &mut lines);
     let mut parser = Parser { diagnostics, lines, escape };
@@ -44,16 +45,17 @@ pub fn parse(diagnostics: &mut Diagnostics, file: FileId, text: &str) -> Dockerf
     while let Some(line) = Logical::read(file, &mut parser.lines, escape) {
         match parser.instruction(&line) {
             Parsed::From(from) => dockerfile.stages.push(Stage { from, instructions: Vec::new() }),
-            Parsed::Other(instruction) => match dockerfile.stages.last_mut() {
-                Some(stage) => stage.instructions.push(instruction),
-                None => {
+            Parsed::Other(instruction) => {
+                if let Some(stage) = dockerfile.stages.last_mut() {
+                    stage.instructions.push(instruction);
+                } else {
                     parser.check_global(&instruction);
                     dockerfile.globals.push(instruction);
                 }
-            },
+            }
         }
     }
-    if dockerfile.stages.is_empty() && !diagnostics.has_errors() {
+    if dockerfile.stages.is_empty() && diagnostics.as_slice().len() == faults_before {
         let at = Span::new(file, 0, text.lines().next().map_or(0, str::len));
         diagnostics.push(Diagnostic::at(&rules::DOCKERFILE_SYNTAX, at, "the Dockerfile has no FROM"));
     }
