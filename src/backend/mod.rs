@@ -11,7 +11,7 @@ pub mod manifest_folder;
 mod native;
 mod oci_layout;
 
-pub use folder::read_folder;
 pub use file_lock::FileLock;
+pub use folder::read_folder;
 pub use native::NativeBuilder;
 pub use oci_layout::OciLayout;

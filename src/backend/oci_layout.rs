@@ -5,6 +5,9 @@
 //!
 //! The one idea: readers need no lock, because every file appears whole by a rename. Writers of `index.json` take a
 //! file lock, read it again and replace it. A folder that is not there is an empty store; only writing makes it.
+//!
+//! `index.json` is on the disk before it gets its name. Blobs are not waited for: a power cut may cost those of the
+//! last seconds, which their digests tell, and the next apply makes them again.
 #![expect(clippy::disallowed_methods, reason = "this is where the disk is written")]
 
 use std::collections::BTreeMap;
@@ -173,7 +176,6 @@ impl OciLayout {
         temp.file.sync_data()?;
         let file = temp.file.try_clone()?;
         temp.rename(&self.index_path())?;
-        disk::sync_dir(&self.dir)?;
         file.unlock()?;
         Ok(file)
     }
@@ -509,7 +511,7 @@ impl BlobStore for OciLayout {
         if fs::metadata(&path).is_ok_and(|m| m.len() == size) {
             return Ok((digest, size));
         }
-        temp.file.sync_data().and_then(|()| temp.rename(&path)).map_err(failed)?;
+        temp.rename(&path).map_err(failed)?;
         Ok((digest, size))
     }
 }

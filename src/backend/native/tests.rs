@@ -196,13 +196,30 @@ fn equal_inputs_give_the_same_digest_for_good() {
     // A change of these digests changes every stored layer: it must be on purpose, and told in the change log.
     let world = world(&[("a/b.txt", Mode::File, "hello\n"), ("c", Mode::Executable, "x")]);
     let built = world.build(Base::Scratch, vec![Step::Copy(copy(vec![world.tree("", FilterSpec::All)], "/"))]).unwrap();
+    let text = |digest: &BlobDigest| digest.to_string();
     assert_eq!(
-        (built.layers[0].digest.to_string().as_str(), world.config(&built).rootfs.diff_ids[0].to_string().as_str()),
-        (
-            "sha256:bdcfeaf0b21ad72c1ad0101b982cc8fc5a0ee885d67627b821d687ec0f51e939",
-            "sha256:929638b04133f351e9188008340b9d83f5ea8f8d8c0949fd7600644ff8f99850"
-        )
+        text(&built.layers[0].digest),
+        "sha256:864835d7dbd44bb5e27c0de25c9e32cc1e2bea46097cc3e27310552868477245"
     );
+    assert_eq!(
+        text(&world.config(&built).rootfs.diff_ids[0]),
+        "sha256:929638b04133f351e9188008340b9d83f5ea8f8d8c0949fd7600644ff8f99850"
+    );
+    assert_eq!(text(&built.config.digest), "sha256:b1130782d95375074a612faa1ef5987c6aa97f2f883fa6cefa00f38a11e4a5c7");
+}
+
+#[test]
+fn a_large_layer_is_compressed_in_members_that_all_readers_join() {
+    let large = "0123456789abcdef\n".repeat(1_300_000);
+    let world = world(&[("big", Mode::File, &large), ("small", Mode::File, "s")]);
+    let built = world.build(Base::Scratch, vec![Step::Copy(copy(vec![world.tree("", FilterSpec::All)], "/"))]).unwrap();
+    let list = world.list(&built);
+    assert_eq!(list.len(), 2);
+    assert!(list[0].ends_with(&large) && list[1].ends_with(" small s"));
+    let tar = std::io::read_to_string(flate2::read::MultiGzDecoder::new(
+        &world.store.read(&built.layers[0].digest).unwrap()[..],
+    ));
+    assert_eq!(BlobDigest::of(tar.unwrap().as_bytes()), world.config(&built).rootfs.diff_ids[0]);
 }
 
 #[test]
