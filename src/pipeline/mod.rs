@@ -3,15 +3,21 @@
 //! What lives here: the order of the steps and the values handed from one to the next. What does not: any
 //! rule of werf, Helm or Docker (rooms above), any file or socket (`backend`), any wording (`report`).
 
+mod check;
+mod graph;
 mod load;
 mod plan;
 mod render;
 mod sign;
+mod since;
 
+pub use check::check;
+pub use graph::{GraphEdge, GraphNode, NodeKind, ProjectGraph, graph};
 pub use load::{Project, ProjectInputs, ValuesFile, load, load_config, project_files};
 pub use plan::{PlanError, PlanRequest, forbid_unbuildable, plan};
 pub use render::{ProjectRender, chart_dir, render, service_values};
 pub use sign::{SignInputs, sign_images};
+pub use since::plan_since;
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,8 @@ use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::digest::Sha224Digest;
 use crate::eval::Host;
-use crate::exec::observe;
-use crate::observed::{Asking, Observed, ReleaseFact};
+use crate::exec::{WorkError, observe};
+use crate::observed::{Asking, Observed, Question, ReleaseFact};
 use crate::plan::{
     ChartChanges, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, ReleaseContext, ReleaseRecord,
     ReleaseSection, Work, assemble, chart_changes, missing_bases, plan_images, plan_release, read_record,
@@ -50,7 +50,7 @@ pub enum PlanError {
     Diagnostics,
     /// The store or the target failed.
     #[error("look at the stage store and the target")]
-    Observe(#[from] crate::exec::WorkError),
+    Observe(#[from] WorkError),
 }
 
 /// Makes the plan. Nothing is written, wherever it stops.
@@ -58,6 +58,21 @@ pub enum PlanError {
 /// # Errors
 /// The project has errors (see `diagnostics`), or a port failed.
 pub fn plan(diagnostics: &mut Diagnostics, sources: &Sources, request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
+    let (store, target) = (request.store.0, request.target.map(|(target, _)| target));
+    let answer = |questions: Vec<Question>, observed: &mut Observed| observe(questions, store, target, observed);
+    plan_with(diagnostics, sources, request, &answer)
+}
+
+/// Answers the questions of the planners.
+pub(super) type Answer<'a> = &'a dyn Fn(Vec<Question>, &mut Observed) -> Result<(), WorkError>;
+
+/// Makes the plan over the facts that `answer` gives.
+pub(super) fn plan_with(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    request: &PlanRequest<'_>,
+    answer: Answer<'_>,
+) -> Result<Plan, PlanError> {
     let PlanRequest { project, inputs, .. } = request;
     let finals = if request.deploy { Finals::Only } else { Finals::AndOthers };
     let selected = select(diagnostics, &project.config, request.images, finals);
@@ -81,7 +96,7 @@ pub fn plan(diagnostics: &mut Diagnostics, sources: &Sources, request: &PlanRequ
         if questions.is_empty() {
             break (section, missing);
         }
-        observe(questions, request.store.0, target.map(|(t, _)| t), &mut observed)?;
+        answer(questions, &mut observed)?;
     };
     report_missing(diagnostics, sources, project, missing);
     report_commands(diagnostics, sources, request, &section);
@@ -208,21 +223,7 @@ fn plan_resources(
 ) -> ReleaseSection {
     let PlanRequest { project, inputs, .. } = request;
     let manifests = rendered.map(|r| desired(sources, project, r)).unwrap_or_default();
-    let finals: BTreeMap<String, String> =
-        project.images.iter().filter(|i| i.is_final).map(|i| (i.name.clone(), i.signature.to_string())).collect();
-    let record = ReleaseRecord {
-        version: 1,
-        release: project.names.release.clone(),
-        namespace: project.names.namespace.clone(),
-        revision: 0,
-        project: project.name().to_owned(),
-        env: inputs.env.clone(),
-        commit: inputs.commit.hash.clone(),
-        tree: project.files.root().to_string(),
-        images: finals,
-        resources: BTreeMap::new(),
-        values: values_digest(inputs),
-    };
+    let record = new_record(project, inputs);
     let old_tree = read_record(fact).and_then(|r| ObjectId::from_hex(&r.tree));
     let changes = || match (old_tree, rendered) {
         (Some(old), Some(rendered)) => {
@@ -242,6 +243,24 @@ fn plan_resources(
     plan_release(&manifests, context)
 }
 
+/// Returns the record of a release of the project, without revision and resources.
+pub(super) fn new_record(project: &Project, inputs: &ProjectInputs) -> ReleaseRecord {
+    let finals = project.images.iter().filter(|i| i.is_final);
+    ReleaseRecord {
+        version: 1,
+        release: project.names.release.clone(),
+        namespace: project.names.namespace.clone(),
+        revision: 0,
+        project: project.name().to_owned(),
+        env: inputs.env.clone(),
+        commit: inputs.commit.hash.clone(),
+        tree: project.files.root().to_string(),
+        images: finals.map(|i| (i.name.clone(), i.signature.to_string())).collect(),
+        resources: BTreeMap::new(),
+        values: values_digest(inputs),
+    }
+}
+
 fn values_digest(inputs: &ProjectInputs) -> String {
     let mut hasher = crate::digest::Hasher::new("values");
     for file in &inputs.values_files {
@@ -255,7 +274,7 @@ fn values_digest(inputs: &ProjectInputs) -> String {
 }
 
 /// Turns manifests into what the planner wants: manifests and hooks alike, for a controller that reads the folder knows hooks.
-fn desired(sources: &Sources, project: &Project, render: &ProjectRender) -> Vec<DesiredResource> {
+pub(super) fn desired(sources: &Sources, project: &Project, render: &ProjectRender) -> Vec<DesiredResource> {
     let all = render.rendered.manifests.iter().chain(&render.rendered.hooks);
     let mut resources: Vec<DesiredResource> = crds(render);
     resources.extend(all.map(|m| resource(sources, project, m)));

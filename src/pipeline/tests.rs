@@ -79,10 +79,8 @@ impl World {
         self.files = Files::new(Arc::new(over), root);
     }
 
-    fn plan(&self) -> (Result<Plan, PlanError>, Vec<String>) {
-        let sources = Sources::new();
-        let mut d = Diagnostics::new();
-        let inputs = ProjectInputs {
+    fn inputs(&self) -> ProjectInputs {
+        ProjectInputs {
             repository: self.files.clone(),
             disk: None,
             project_dir: String::new(),
@@ -105,7 +103,18 @@ impl World {
             set_files: BTreeMap::new(),
             kube_version: None,
             api_versions: Vec::new(),
-        };
+        }
+    }
+
+    fn plan(&self) -> (Result<Plan, PlanError>, Vec<String>) {
+        self.plan_from(None)
+    }
+
+    /// Plans against the store and the target, or against an older state of the files.
+    fn plan_from(&self, old: Option<&ProjectInputs>) -> (Result<Plan, PlanError>, Vec<String>) {
+        let sources = Sources::new();
+        let mut d = Diagnostics::new();
+        let inputs = self.inputs();
         let project = load(&mut d, &sources, &inputs);
         let plan = project.map_or(Err(PlanError::Diagnostics), |project| {
             let store: &dyn StageStore = &self.store;
@@ -121,7 +130,10 @@ impl World {
                 runs_commands: false,
                 host: &NoHost,
             };
-            plan(&mut d, &sources, &request)
+            match old {
+                Some(old) => plan_since(&mut d, &sources, &request, old),
+                None => plan(&mut d, &sources, &request),
+            }
         });
         let words = d.into_sorted(&sources).into_iter().map(|d| format!("{}: {}", d.rule.name, d.message));
         (plan, words.collect())
@@ -243,4 +255,25 @@ fn a_changed_target_is_drift_and_a_removed_template_a_deletion() {
     assert_eq!(plan.summary.delete, 2, "{:#?}", plan.summary);
     world.apply(&plan);
     assert!(world.plan_ok().operations.is_empty());
+}
+
+#[test]
+fn a_plan_since_an_older_commit_needs_no_store_and_no_target() {
+    let mut world = World::new(SHOP);
+    let old = world.inputs();
+    assert!(world.plan_from(Some(&old)).0.unwrap().operations.is_empty());
+    world.edit("backend/app.txt", "one\n2\n");
+    let plan = world.plan_from(Some(&old)).0.unwrap();
+    assert_eq!(images(&plan, ImageAction::Build), ["backend"]);
+    assert_eq!(files(&plan.images[0].reasons), ["backend/app.txt:2"]);
+    assert_eq!(changed(&plan), ["backend"]);
+}
+
+#[test]
+fn a_command_is_planned_with_a_warning() {
+    let mut world = World::new(SHOP);
+    world.edit("backend/Dockerfile", "FROM scratch\nCOPY app.txt /\nRUN make\n");
+    let (plan, diagnostics) = world.plan();
+    assert!(plan.unwrap().has_changes());
+    assert_eq!(diagnostics, ["needs-commands: image `backend` needs a builder that runs commands"]);
 }

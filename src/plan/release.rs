@@ -35,8 +35,14 @@ pub struct DesiredResource {
 }
 
 impl DesiredResource {
-    fn address(&self) -> String {
+    /// Returns `namespace/kind/name`, see [`ResourcePlan::address`].
+    pub fn address(&self) -> String {
         format!("{}/{}/{}", self.namespace.as_deref().unwrap_or("-"), self.kind, self.name)
+    }
+
+    /// Returns the SHA-224 of its text.
+    pub fn digest(&self) -> String {
+        text_digest(&self.text)
     }
 }
 
@@ -126,7 +132,7 @@ pub fn plan_release(desired: &[DesiredResource], context: ReleaseContext<'_>) ->
     let mut changes: Option<ChartChanges> = None;
     for resource in desired {
         let path = resource_path(resource, &record.release, &record.namespace, &written);
-        let recorded = RecordedResource { address: resource.address(), digest: text_digest(&resource.text) };
+        let recorded = RecordedResource { address: resource.address(), digest: resource.digest() };
         record.resources.insert(path.clone(), recorded);
         written.insert(path.clone());
         let live = context.fact.resources.get(&path);

@@ -1,0 +1,15 @@
+//! Checking: everything that can be found without a store or a target; `lint` and the editor call the same.
+
+use crate::diag::Diagnostics;
+use crate::eval::Host;
+use crate::source::Sources;
+
+use super::load::{ProjectInputs, load};
+use super::render::render;
+
+/// Loads, signs and renders a project and reports every fault that can be found.
+pub fn check(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectInputs, host: &dyn Host) {
+    if let Some(project) = load(diagnostics, sources, inputs) {
+        render(diagnostics, sources, &project, inputs, host, false);
+    }
+}

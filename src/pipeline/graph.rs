@@ -1,0 +1,127 @@
+//! The graph of a project: bases, images, their stages, resources, and what uses what.
+
+use serde::Serialize;
+
+use super::load::Project;
+use super::render::ProjectRender;
+use crate::stage::{Base, CopySource, ImageRef, Step};
+
+/// What a node stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeKind {
+    /// An image of somebody else.
+    Base,
+    /// A stage of an image.
+    Stage,
+    /// An image of werf.yaml.
+    Image,
+    /// A Kubernetes resource.
+    Resource,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GraphNode {
+    /// Unique: `image:NAME`, `stage:IMAGE/STAGE`, `base:REFERENCE`, `resource:NAMESPACE/KIND/NAME`.
+    pub id: String,
+    /// What it stands for.
+    pub kind: NodeKind,
+    /// How it is shown.
+    pub label: String,
+    /// Its digest or tag, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// `to` needs `from`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct GraphEdge {
+    /// What is needed.
+    pub from: String,
+    /// What needs it.
+    pub to: String,
+    /// `from`, `import`, `copy`, `stage`, `image`.
+    pub kind: &'static str,
+}
+
+/// The graph of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ProjectGraph {
+    /// The nodes: what is needed comes first.
+    pub nodes: Vec<GraphNode>,
+    /// The edges, without repetition.
+    pub edges: Vec<GraphEdge>,
+}
+
+impl ProjectGraph {
+    fn node(&mut self, id: String, kind: NodeKind, label: &str, digest: Option<String>) {
+        if self.nodes.iter().all(|n| n.id != id) {
+            self.nodes.push(GraphNode { id, kind, label: label.to_owned(), digest });
+        }
+    }
+
+    fn edge(&mut self, from: String, to: &str, kind: &'static str) {
+        let edge = GraphEdge { from, to: to.to_owned(), kind };
+        if !self.edges.contains(&edge) {
+            self.edges.push(edge);
+        }
+    }
+
+    fn uses(&mut self, image: &ImageRef, to: &str, kind: &'static str) {
+        match image {
+            ImageRef::Project { name, .. } => self.edge(format!("image:{name}"), to, kind),
+            ImageRef::External { reference } => {
+                self.node(format!("base:{reference}"), NodeKind::Base, reference, None);
+                self.edge(format!("base:{reference}"), to, kind);
+            }
+            // The stage before, which has an edge already.
+            ImageRef::Stage { .. } => {}
+        }
+    }
+}
+
+/// Makes the graph; without `rendered` it has no resources.
+pub fn graph(project: &Project, rendered: Option<&ProjectRender>) -> ProjectGraph {
+    let mut graph = ProjectGraph::default();
+    for image in &project.images {
+        let image_id = format!("image:{}", image.name);
+        let mut before: Option<String> = None;
+        for (stage, signed) in &image.stages {
+            let id = format!("stage:{}/{}", image.name, stage.name);
+            for part in &stage.request.parts {
+                if let Base::Image(base) = &part.base {
+                    graph.uses(base, &id, "from");
+                }
+                for step in &part.steps {
+                    let Step::Copy(copy) = step else { continue };
+                    for source in &copy.sources {
+                        if let CopySource::Image { image, .. } = source {
+                            graph.uses(image, &id, "copy");
+                        }
+                    }
+                }
+            }
+            graph.node(id.clone(), NodeKind::Stage, &stage.name, Some(signed.digest.to_string()));
+            if let Some(before) = before.replace(id.clone()) {
+                graph.edge(before, &id, "stage");
+            }
+        }
+        let label = if image.name.is_empty() { "~" } else { &image.name };
+        graph.node(image_id.clone(), NodeKind::Image, label, Some(image.signature.to_string()));
+        if let Some(last) = before {
+            graph.edge(last, &image_id, "image");
+        }
+    }
+    let manifests = rendered.iter().flat_map(|r| r.rendered.manifests.iter().chain(&r.rendered.hooks));
+    for manifest in manifests {
+        let namespace = manifest.namespace.as_deref().unwrap_or("-");
+        let id = format!("resource:{namespace}/{}/{}", manifest.kind, manifest.name);
+        let label = format!("{}/{}", manifest.kind, manifest.name);
+        graph.node(id.clone(), NodeKind::Resource, &label, None);
+        for image in project.images.iter().filter(|i| manifest.text.contains(&i.signature.to_string())) {
+            graph.edge(format!("image:{}", image.name), &id, "image");
+        }
+    }
+    graph
+}

@@ -1,0 +1,102 @@
+//! Planning from one commit to another, as if the older one had just been applied.
+//!
+//! The one idea: the facts that a store and a target would tell are computed from the older commit. So "why" and
+//! "what does this range touch" are answered by the same planners, without a store and without a target.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diag::Diagnostics;
+use crate::eval::Host;
+use crate::exec::WorkError;
+use crate::observed::{Observed, Question, ReleaseFact, StoredFact};
+use crate::plan::{Plan, RecordedResource, resource_path};
+use crate::signature::{ANNOTATION_COMMIT, ANNOTATION_INGREDIENTS, Record, SignedImage};
+use crate::source::Sources;
+
+use super::load::{Project, ProjectInputs, load};
+use super::plan::{PlanError, PlanRequest, desired, new_record, plan_with};
+use super::render::render;
+
+/// Makes the plan that would bring the project from `old` to the commit of the request.
+///
+/// # Errors
+/// One of the two has errors (see `diagnostics`).
+pub fn plan_since(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    request: &PlanRequest<'_>,
+    old: &ProjectInputs,
+) -> Result<Plan, PlanError> {
+    let before = load(diagnostics, sources, old).ok_or(PlanError::Diagnostics)?;
+    let release = applied(diagnostics, sources, &before, old, request.host);
+    if diagnostics.has_errors() {
+        return Err(PlanError::Diagnostics);
+    }
+    let images: BTreeMap<String, StoredFact> =
+        before.images.iter().map(|i| (i.name.clone(), stored(i, &old.commit.hash))).collect();
+    let answer = |questions: Vec<Question>, observed: &mut Observed| {
+        questions.into_iter().for_each(|q| answer(q, &images, &release, observed));
+        Ok::<(), WorkError>(())
+    };
+    plan_with(diagnostics, sources, request, &answer)
+}
+
+fn answer(question: Question, images: &BTreeMap<String, StoredFact>, release: &ReleaseFact, observed: &mut Observed) {
+    match question {
+        Question::Image(tag) => {
+            let found = images.values().find(|fact| fact.tag == tag).cloned();
+            observed.images.insert(tag, found);
+        }
+        Question::Newest(name) => {
+            let found = images.get(&name).cloned();
+            observed.newest.insert(name, found);
+        }
+        Question::Stages(digest) => {
+            observed.stages.insert(digest, Vec::new());
+        }
+        Question::External(reference, platform) => {
+            let fact = StoredFact { tag: reference.clone(), manifest: String::new(), annotations: BTreeMap::new() };
+            observed.external.insert((reference, platform), Some(fact));
+        }
+        Question::Release(name) => {
+            observed.releases.insert(name, release.clone());
+        }
+    }
+}
+
+fn stored(image: &SignedImage, commit: &str) -> StoredFact {
+    let record = Record::new(image.stages.iter().flat_map(|(_, signed)| &signed.ingredients));
+    StoredFact {
+        tag: image.signature.to_string(),
+        manifest: String::new(),
+        annotations: BTreeMap::from([
+            (ANNOTATION_COMMIT.to_owned(), commit.to_owned()),
+            (ANNOTATION_INGREDIENTS.to_owned(), record.to_json()),
+        ]),
+    }
+}
+
+/// Returns what a target would hold after the older commit was applied.
+fn applied(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    project: &Project,
+    inputs: &ProjectInputs,
+    host: &dyn Host,
+) -> ReleaseFact {
+    let mut fact = ReleaseFact::default();
+    let mut record = new_record(project, inputs);
+    let mut taken = BTreeSet::new();
+    if let Some(rendered) = render(diagnostics, sources, project, inputs, host, true) {
+        for resource in desired(sources, project, &rendered) {
+            let path = resource_path(&resource, &record.release, &record.namespace, &taken);
+            taken.insert(path.clone());
+            let recorded = RecordedResource { address: resource.address(), digest: resource.digest() };
+            record.resources.insert(path.clone(), recorded);
+            fact.resources.insert(path, resource.text);
+        }
+    }
+    record.revision = 1;
+    fact.record = serde_json::to_value(record).ok();
+    fact
+}
