@@ -275,5 +275,8 @@ fn a_command_is_planned_with_a_warning() {
     world.edit("backend/Dockerfile", "FROM scratch\nCOPY app.txt /\nRUN make\n");
     let (plan, diagnostics) = world.plan();
     assert!(plan.unwrap().has_changes());
-    assert_eq!(diagnostics, ["needs-commands: image `backend` needs a builder that runs commands"]);
+    assert!(
+        diagnostics.iter().any(|d| d == "needs-commands: image `backend` needs a builder that runs commands"),
+        "{diagnostics:?}"
+    );
 }
