@@ -50,8 +50,13 @@ pub enum CliError {
         /// Why it failed.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The plan is stale: nothing was written.
-    Stale(Vec<Violation>),
+    /// The plan is stale.
+    Stale {
+        /// What moved.
+        violations: Vec<Violation>,
+        /// Whether something was written before that was found.
+        written: bool,
+    },
     /// A policy refuses.
     Refused(String),
     /// Somebody else holds the lock.
@@ -80,7 +85,7 @@ impl CliError {
             Self::Usage(_)
             | Self::Config
             | Self::Environment { .. }
-            | Self::Stale(_)
+            | Self::Stale { .. }
             | Self::Refused(_)
             | Self::Locked(_)
             | Self::Failed
@@ -109,7 +114,7 @@ impl CliError {
             Self::User { .. } | Self::Config | Self::Environment { .. } | Self::Failed | Self::Internal(_) => {
                 exit_code::ERROR
             }
-            Self::Stale(_) => exit_code::STALE,
+            Self::Stale { .. } => exit_code::STALE,
             Self::Refused(_) => exit_code::REFUSED,
             Self::Locked(_) => exit_code::LOCKED,
             Self::Interrupted => exit_code::INTERRUPTED,
@@ -128,7 +133,7 @@ impl CliError {
                 hint.iter().fold(format!("{error}: {message}"), |text, hint| format!("{text}\n  hint: {hint}"))
             }
             Self::Environment { attempt, source } => format!("{error}: {attempt}{}", caused_by(source.as_ref())),
-            Self::Stale(violations) => stale(&error.to_string(), violations),
+            Self::Stale { violations, written } => stale(&error.to_string(), violations, *written),
             Self::Refused(why) => format!("{error}: refused: {why}"),
             Self::Locked(who) => format!("{error}: the lock is held: {who}"),
             Self::Interrupted => format!("{error}: interrupted"),
@@ -162,10 +167,11 @@ fn caused_by(source: &(dyn Error + 'static)) -> String {
     text
 }
 
-fn stale(error: &str, violations: &[Violation]) -> String {
+fn stale(error: &str, violations: &[Violation], written: bool) -> String {
+    let written = if written { "it was carried out in part" } else { "nothing was written" };
     let list: String = violations.iter().map(|v| format!("\n  {v}")).collect();
     format!(
-        "{error}: the plan is stale, nothing was written. Since it was made, this changed:{list}\n  \
+        "{error}: the plan is stale, {written}. Since it was made, this changed:{list}\n  \
          hint: make a new plan and review what is different"
     )
 }
@@ -187,7 +193,7 @@ mod tests {
         let codes = [
             (CliError::user("x"), 1),
             (CliError::Config, 1),
-            (CliError::Stale(Vec::new()), 4),
+            (CliError::Stale { violations: Vec::new(), written: false }, 4),
             (CliError::Refused("x".into()), 5),
             (CliError::Locked("x".into()), 6),
             (CliError::Usage("x".into()), 64),

@@ -11,13 +11,12 @@ mod args;
 mod commands;
 mod environment;
 mod error;
-#[expect(dead_code, reason = "the commands that run plans follow")]
 mod interrupt;
-#[expect(dead_code, reason = "the commands that save and open plans follow")]
+mod host;
 mod plan_file;
+mod project;
 mod streams;
 mod values;
-#[expect(dead_code, reason = "the commands that run plans follow")]
 mod wiring;
 
 pub use error::{CliError, exit_code};

@@ -13,7 +13,8 @@ pub fn value_files(args: &ValuesArgs, cwd: &Path) -> Result<Vec<(String, Arc<[u8
     args.values.iter().map(|name| Ok((name.clone(), value_file(name, cwd)?))).collect()
 }
 
-fn value_file(name: &str, cwd: &Path) -> Result<Arc<[u8]>, CliError> {
+/// Reads one file of values.
+pub fn value_file(name: &str, cwd: &Path) -> Result<Arc<[u8]>, CliError> {
     if name == "-" {
         let mut bytes = Vec::new();
         let read = std::io::stdin().read_to_end(&mut bytes);

@@ -2,7 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::args::{BuildArgs, DeployArgs};
 use super::error::CliError;
+use super::project::now;
+use crate::backend::manifest_folder::ManifestFolder;
+use crate::backend::{FileLock, NativeBuilder, OciLayout};
+use crate::plan::Inputs;
+use crate::ports::{Builder, Clock, Lock, StageStore, Target};
 
 /// The stage store that is used when none is named.
 pub const DEFAULT_REPO: &str = "oci:.stagewright/store";
@@ -10,6 +16,74 @@ pub const DEFAULT_REPO: &str = "oci:.stagewright/store";
 pub const DEFAULT_TARGET: &str = "dir:.stagewright/manifests";
 /// The builder that is used when none is named.
 pub const DEFAULT_BUILDER: &str = "native";
+
+/// How the back ends of a run are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The stage store.
+    pub repo: String,
+    /// The target; absent when nothing is deployed.
+    pub target: Option<String>,
+    /// The builder.
+    pub builder: String,
+}
+
+impl Names {
+    /// Returns the names that options give; without the options of a release there is no target.
+    pub fn of_options(build: &BuildArgs, deploy: Option<&DeployArgs>) -> Self {
+        let or = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.to_owned());
+        Self {
+            repo: or(&build.repo, DEFAULT_REPO),
+            target: deploy.map(|d| or(&d.target, DEFAULT_TARGET)),
+            builder: or(&build.builder, DEFAULT_BUILDER),
+        }
+    }
+
+    /// Returns the names that a plan was made with.
+    pub fn of_plan(inputs: &Inputs) -> Self {
+        Self { repo: inputs.repo.clone(), target: inputs.target.clone(), builder: inputs.builder.clone() }
+    }
+}
+
+/// The back ends of a run.
+pub struct BackEnds {
+    /// The stage store.
+    pub store: Box<dyn StageStore>,
+    /// The builder.
+    pub builder: Box<dyn Builder>,
+    /// Whether it runs commands.
+    pub runs_commands: bool,
+    /// The target; absent when nothing is deployed.
+    pub target: Option<Box<dyn Target>>,
+    /// The locks.
+    pub lock: Box<dyn Lock>,
+    /// The folders that a run may write to.
+    pub folders: Vec<PathBuf>,
+}
+
+/// Makes the back ends. Nothing is written yet.
+pub fn wire(names: &Names, project: &Path) -> Result<BackEnds, CliError> {
+    check_builder(&names.builder)?;
+    let store = repo_dir(&names.repo, project)?;
+    let target = names.target.as_deref().map(|uri| target_dir(uri, project)).transpose()?;
+    Ok(BackEnds {
+        store: Box::new(OciLayout::new(&store)),
+        builder: Box::new(NativeBuilder::default()),
+        runs_commands: false,
+        target: target.clone().map(|dir| Box::new(ManifestFolder::new(dir)) as Box<dyn Target>),
+        lock: Box::new(FileLock::new(store.join(".stagewright/locks"))),
+        folders: target.into_iter().chain([store]).collect(),
+    })
+}
+
+/// The clock of the operating system.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(now().as_millis()).unwrap_or(u64::MAX)
+    }
+}
 
 /// Reads `--repo`: the folder of an OCI layout.
 pub fn repo_dir(uri: &str, project: &Path) -> Result<PathBuf, CliError> {

@@ -9,6 +9,7 @@ mod plan_json;
 mod plan_text;
 mod plan_words;
 mod progress;
+mod why;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
@@ -17,7 +18,9 @@ pub(crate) mod golden;
 pub use plan_document::{Forge, plan_comment, plan_html, plan_markdown};
 pub use plan_json::{plan_json, plan_schema};
 pub use plan_text::plan_text;
+pub use plan_words::place as place_text;
 pub use progress::{Progress, Telling, event_line, outcome_json, outcome_line};
+pub use why::{why_image, why_resource, why_stage};
 
 /// How text is drawn for one reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +52,7 @@ pub(crate) fn count(n: usize, noun: &str) -> String {
 }
 
 /// Returns JSON for people and for diffs: pretty printed, in a stable order, with a newline at the end.
-pub(crate) fn pretty_json(value: &impl serde::Serialize) -> String {
+pub fn pretty_json(value: &impl serde::Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("reports are plain data with string keys");
     text.push('\n');
     text

@@ -97,6 +97,11 @@ pub(super) struct Line {
 }
 
 impl View {
+    /// Puts one resource into words.
+    pub(super) fn resource_of(r: &ResourcePlan) -> ResourceView {
+        resource(r)
+    }
+
     /// Puts a plan into words; `all` lists what stays as it is too.
     pub(super) fn of(plan: &Plan, all: bool) -> Self {
         let shown = |r: &&ResourcePlan| all || r.action != ResourceAction::Noop;
@@ -334,7 +339,8 @@ pub(super) fn shorten(text: &str) -> String {
     out
 }
 
-pub(super) fn place(place: &Place) -> String {
+/// Returns `file:line`, `file:line-line` or `file`.
+pub fn place(place: &Place) -> String {
     match (place.line, place.end_line) {
         (Some(line), Some(end)) if end != line => format!("{}:{line}-{end}", place.file),
         (Some(line), _) => format!("{}:{line}", place.file),
@@ -342,7 +348,7 @@ pub(super) fn place(place: &Place) -> String {
     }
 }
 
-fn lines(reasons: &[Reason]) -> Vec<Line> {
+pub(super) fn lines(reasons: &[Reason]) -> Vec<Line> {
     let mut out = Vec::new();
     push_lines(reasons, 0, &mut out);
     out

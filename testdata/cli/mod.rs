@@ -1,6 +1,7 @@
 //! The program as a user runs it: texts, exit codes and files, in a cleared environment.
 
 mod basics;
+mod project;
 mod saved_plan;
 mod template;
 
@@ -44,6 +45,21 @@ impl Sandbox {
         self
     }
 
+    /// Commits everything that lies in the project.
+    pub fn commit(&self, message: &str) -> &Self {
+        let dir = self.project();
+        let repo = git2::Repository::open(&dir).or_else(|_| git2::Repository::init(&dir)).unwrap();
+        let mut index = repo.index().unwrap();
+        index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
+        index.write().unwrap();
+        let tree = repo.find_tree(index.write_tree().unwrap()).unwrap();
+        let author =
+            git2::Signature::new("somebody", "somebody@example.org", &git2::Time::new(1_700_000_000, 0)).unwrap();
+        let head = repo.head().ok().map(|h| h.peel_to_commit().unwrap());
+        repo.commit(Some("HEAD"), &author, &author, message, &tree, &head.iter().collect::<Vec<_>>()).unwrap();
+        self
+    }
+
     /// The program with a cleared environment: no terminal, no colours, no user settings.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stagewright"));
@@ -64,7 +80,6 @@ impl Sandbox {
 }
 
 /// Every path below a folder, with its content: two listings are equal when nothing was written.
-#[expect(dead_code, reason = "the tests of plan and apply follow")]
 pub fn listing(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut list = Vec::new();
     let mut todo = vec![dir.to_owned()];

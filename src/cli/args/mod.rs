@@ -80,6 +80,8 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub deploy: DeployArgs,
     #[command(flatten)]
+    pub chart: ChartArgs,
+    #[command(flatten)]
     pub values: ValuesArgs,
 }
 
@@ -100,6 +102,8 @@ pub struct ApplyArgs {
     pub build: BuildArgs,
     #[command(flatten)]
     pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub chart: ChartArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
 }

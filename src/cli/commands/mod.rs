@@ -1,9 +1,18 @@
 //! The commands, a file each.
 
+mod apply;
+mod build;
 mod completion;
+mod config;
 mod explain;
+mod lint;
+mod make_plan;
+mod plan;
+mod render;
+mod run_plan;
 mod show;
 mod template;
+mod why;
 
 use super::args::{Cli, Command};
 use super::error::CliError;
@@ -11,18 +20,19 @@ use super::streams::Invocation;
 
 /// Runs a command and returns the exit code.
 pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
+    let global = &cli.global;
     match cli.command {
+        Command::Plan(args) => plan::run(global, &args, invocation),
+        Command::Apply(args) => apply::run(global, &args, invocation),
         Command::Show(args) => show::run(&args, invocation),
-        Command::Explain(args) => explain::run(&args, invocation),
-        Command::Completion(args) => completion::run(&args, invocation),
+        Command::Why(args) => why::run(global, &args, invocation),
+        Command::Lint(args) => lint::run(global, &args, invocation),
+        Command::Render(args) => render::run(global, &args, invocation),
         Command::Template(args) => template::run(&args, invocation),
-        Command::Plan(_)
-        | Command::Apply(_)
-        | Command::Why(_)
-        | Command::Lint(_)
-        | Command::Render(_)
-        | Command::Graph(_)
-        | Command::Config(_)
-        | Command::Build(_) => Err(CliError::user("this command is not there yet")),
+        Command::Graph(_) => Err(CliError::user("`graph` is not there yet")),
+        Command::Config(command) => config::run(global, &command, invocation),
+        Command::Explain(args) => explain::run(&args, invocation),
+        Command::Build(args) => build::run(global, &args, invocation),
+        Command::Completion(args) => completion::run(&args, invocation),
     }
 }

@@ -1,10 +1,11 @@
 //! `template NAME CHART`: what `helm template` prints, without a project.
 
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::super::args::{ChartArgs, TemplateArgs};
 use super::super::error::{CliError, exit_code};
+use super::super::host::ProcessHost;
+use super::super::project::now;
 use super::super::streams::Invocation;
 use super::super::values::{read_file, sets, value_files};
 use crate::backend::read_folder;
@@ -58,6 +59,7 @@ fn printed(
     let options = RenderOptions {
         release: Release { name, namespace: args.namespace.clone(), revision: 1, is_upgrade: args.chart.is_upgrade },
         capabilities,
+        host: &ProcessHost,
         now: now(),
         include_crds: args.chart.include_crds,
         lenient: true,
@@ -140,8 +142,4 @@ fn mount(path: &str, place: &Path, cwd: &Path) -> String {
         }
     }
     parts.join("/")
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

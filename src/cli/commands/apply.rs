@@ -1,0 +1,94 @@
+//! `apply [PLAN]`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::args::{ApplyArgs, GlobalArgs, RunArgs, RunFormat};
+use super::super::error::{CliError, exit_code};
+use super::super::plan_file::{KeyPlaces, open_plan};
+use super::super::project::{Options, directory};
+use super::super::streams::Invocation;
+use super::super::wiring::{Names, wire};
+use super::make_plan::{Made, Wish, make_plan};
+use super::run_plan::{self, Run};
+use crate::backend::git::Repository;
+use crate::plan::Plan;
+use crate::report::plan_text;
+use crate::source::Objects;
+
+pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
+    if let Some(path) = &args.plan {
+        return saved(global, args, path, invocation);
+    }
+    let options = Options {
+        project: Some(&args.project),
+        build: Some(&args.build),
+        deploy: Some(&args.deploy),
+        values: Some(&args.values),
+        chart: Some(&args.chart),
+    };
+    let wish = Wish { images: &[], deploy: true, applies: true, since: None };
+    let made = make_plan(global, options, wish, invocation)?;
+    approved(&made, &args.run, args.resume, invocation)
+}
+
+/// Shows a plan that was just made, asks, and carries it out.
+pub fn approved(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invocation) -> Result<u8, CliError> {
+    match args.output {
+        RunFormat::Text => {
+            let text = plan_text(&made.plan, invocation.streams.out_look(), None);
+            invocation.streams.print(&text)?;
+        }
+        // Stdout is for the outcome.
+        RunFormat::Json => {
+            let text = plan_text(&made.plan, invocation.streams.err_look(), None);
+            invocation.streams.inform(text.trim_end());
+        }
+    }
+    if made.plan.operations.is_empty() && args.output == RunFormat::Text {
+        return Ok(exit_code::DONE);
+    }
+    approve(&made.plan, args, invocation)?;
+    let run = Run {
+        project: &made.found.dir,
+        objects: made.found.inputs.repository.objects(),
+        back_ends: &made.back_ends,
+        args,
+        resume,
+    };
+    run_plan::run(&made.plan, &run, invocation)
+}
+
+fn approve(plan: &Plan, args: &RunArgs, invocation: &Invocation) -> Result<(), CliError> {
+    if args.auto_approve || plan.operations.is_empty() {
+        return Ok(());
+    }
+    if !invocation.streams.can_ask() {
+        return Err(CliError::Refused(
+            "nobody can be asked, for this is no terminal; use --auto-approve, or review and apply a saved plan".into(),
+        ));
+    }
+    if invocation.streams.ask("Apply this plan?") { Ok(()) } else { Err(CliError::Refused("not approved".into())) }
+}
+
+/// Carries a saved plan out as it was recorded, with the back ends it was made for.
+fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Invocation) -> Result<u8, CliError> {
+    let dir = directory(global, invocation)?;
+    let keys = KeyPlaces { env: &invocation.env, project: &dir };
+    let plan = open_plan(&invocation.cwd.join(path), keys)?;
+    let back_ends = wire(&Names::of_plan(&plan.inputs), &dir)?;
+    let objects = objects(&plan, &dir)?;
+    let run = Run { project: &dir, objects: &objects, back_ends: &back_ends, args: &args.run, resume: args.resume };
+    run_plan::run(&plan, &run, invocation)
+}
+
+/// A plan of `--dev` names content of the work tree, which is hashed again; what changed meanwhile is not found.
+fn objects(plan: &Plan, dir: &Path) -> Result<Arc<dyn Objects>, CliError> {
+    let failed = |e| CliError::environment("read the git repository", e);
+    let repository = Arc::new(Repository::discover(dir).map_err(failed)?);
+    if !plan.inputs.dev {
+        return Ok(repository);
+    }
+    let head = repository.head().map_err(failed)?;
+    Ok(repository.dev_files(&head).map_err(failed)?.objects().clone())
+}

@@ -1,0 +1,51 @@
+//! `lint [PATH…]`.
+
+use super::super::args::{GlobalArgs, LintArgs, LintFormat};
+use super::super::error::{CliError, exit_code};
+use super::super::host::ProcessHost;
+use super::super::project::{Options, find};
+use super::super::streams::Invocation;
+use crate::diag::{Diagnostic, Diagnostics, Severity};
+use crate::pipeline::{load, render};
+use crate::report::diagnostics::{github, gitlab, json, summary, text};
+use crate::source::{Sources, normalize_path};
+
+pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
+    let options = Options {
+        project: Some(&args.project),
+        build: Some(&args.build),
+        deploy: Some(&args.deploy),
+        values: Some(&args.values),
+        chart: Some(&args.chart),
+    };
+    let found = find(global, options, invocation)?;
+    let sources = Sources::new();
+    let mut diagnostics = Diagnostics::new();
+    if let Some(project) = load(&mut diagnostics, &sources, &found.inputs) {
+        render(&mut diagnostics, &sources, &project, &found.inputs, &ProcessHost, false);
+    }
+    let mut list = diagnostics.into_sorted(&sources);
+    let paths: Vec<String> = args.paths.iter().filter_map(|p| normalize_path(p)).collect();
+    list.retain(|d| is_shown(d, &paths, &sources));
+    let out = match args.output {
+        LintFormat::Text => text(&list, &sources, invocation.streams.out_look()),
+        LintFormat::Json => json(&list, &sources),
+        LintFormat::Github => github(&list, &sources),
+        LintFormat::Gitlab => gitlab(&list, &sources),
+    };
+    invocation.streams.print(&out)?;
+    let counts = summary(&list);
+    invocation.streams.inform(if counts.is_empty() { "no findings" } else { &counts });
+    let failed = list.iter().any(|d| d.severity == Severity::Error);
+    Ok(if failed { exit_code::ERROR } else { exit_code::DONE })
+}
+
+/// A finding is shown when its file is one of the paths or lies below one.
+fn is_shown(diagnostic: &Diagnostic, paths: &[String], sources: &Sources) -> bool {
+    if paths.is_empty() || paths.iter().any(String::is_empty) {
+        return true;
+    }
+    let place = diagnostic.primary.as_ref().map(|label| sources.get(label.span.file));
+    let Some(file) = place.as_ref().map(|f| f.path()).or(diagnostic.path.as_deref()) else { return true };
+    paths.iter().any(|p| file == p || file.strip_prefix(p.as_str()).is_some_and(|rest| rest.starts_with('/')))
+}

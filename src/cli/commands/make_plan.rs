@@ -1,0 +1,87 @@
+//! Making a plan; what `plan`, `apply`, `build` and `why` have in common.
+
+use super::super::args::GlobalArgs;
+use super::super::error::CliError;
+use super::super::host::ProcessHost;
+use super::super::project::{Found, Options, find};
+use super::super::streams::Invocation;
+use super::super::wiring::{BackEnds, Names, wire};
+use crate::diag::Diagnostics;
+use crate::pipeline::{self, PlanError, PlanRequest, forbid_unbuildable, load};
+use crate::plan::Plan;
+use crate::source::Sources;
+
+/// What is planned.
+#[derive(Clone, Copy)]
+pub struct Wish<'a> {
+    /// Image patterns; with any, only images are planned.
+    pub images: &'a [String],
+    /// Whether resources are planned.
+    pub deploy: bool,
+    /// Whether the plan is carried out afterwards: what the builder cannot do is then an error.
+    pub applies: bool,
+    /// Compares with this commit instead of with what was stored or applied last.
+    pub since: Option<&'a str>,
+}
+
+/// A plan, and what it takes to carry it out.
+pub struct Made {
+    /// The plan.
+    pub plan: Plan,
+    /// The project.
+    pub found: Found,
+    /// The back ends.
+    pub back_ends: BackEnds,
+}
+
+/// Makes a plan and tells all findings.
+pub fn make_plan(
+    global: &GlobalArgs,
+    options: Options<'_>,
+    wish: Wish<'_>,
+    invocation: &Invocation,
+) -> Result<Made, CliError> {
+    let found = find(global, options, invocation)?;
+    let build = options.build.cloned().unwrap_or_default();
+    let names = Names::of_options(&build, options.deploy.filter(|_| wish.deploy));
+    let back_ends = wire(&names, &found.dir)?;
+    let sources = Sources::new();
+    let mut diagnostics = Diagnostics::new();
+    let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, wish);
+    let (diagnostics, forbidden) = if wish.applies { forbid_unbuildable(&diagnostics) } else { (diagnostics, false) };
+    invocation.streams.tell_diagnostics(diagnostics, &sources);
+    if forbidden {
+        return Err(CliError::Config);
+    }
+    Ok(Made { plan: plan?, found, back_ends })
+}
+
+fn planned(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    found: &Found,
+    back_ends: &BackEnds,
+    names: &Names,
+    wish: Wish<'_>,
+) -> Result<Plan, CliError> {
+    let project = load(diagnostics, sources, &found.inputs).ok_or(CliError::Config)?;
+    let request = PlanRequest {
+        project: &project,
+        inputs: &found.inputs,
+        images: wish.images,
+        deploy: wish.deploy,
+        store: (back_ends.store.as_ref(), &names.repo),
+        target: back_ends.target.as_deref().zip(names.target.as_deref()),
+        builder: &names.builder,
+        runs_commands: back_ends.runs_commands,
+        host: &ProcessHost,
+    };
+    let plan = match wish.since {
+        None => pipeline::plan(diagnostics, sources, &request),
+        Some(_) => return Err(CliError::user("--since is not there yet")),
+    };
+    plan.map_err(|error| match error {
+        PlanError::Diagnostics => CliError::Config,
+        PlanError::Observe(source) => CliError::environment("look at the stage store and the target", source),
+    })
+}

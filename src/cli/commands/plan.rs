@@ -1,0 +1,48 @@
+//! `plan [IMAGE…]`.
+
+use super::super::args::{GlobalArgs, PlanArgs};
+use super::super::error::{CliError, exit_code};
+use super::super::plan_file::{KeyPlaces, save_plan};
+use super::super::project::Options;
+use super::super::streams::Invocation;
+use super::make_plan::{Wish, make_plan};
+use super::show::drawn;
+use crate::plan::Plan;
+
+pub fn run(global: &GlobalArgs, args: &PlanArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
+    let options = Options {
+        project: Some(&args.project),
+        build: Some(&args.build),
+        deploy: Some(&args.deploy),
+        values: Some(&args.values),
+        chart: Some(&args.chart),
+    };
+    let wish = Wish { images: &args.images, deploy: args.images.is_empty(), applies: false, since: None };
+    let made = make_plan(global, options, wish, invocation)?;
+    let plan = &made.plan;
+    if let Some(out) = &args.out {
+        let keys = KeyPlaces { env: &invocation.env, project: &made.found.dir };
+        save_plan(plan, &invocation.cwd.join(out), keys)?;
+    }
+    let text = drawn(plan, args.output, &invocation.streams, Some(&next(args)));
+    invocation.streams.print(&text)?;
+    Ok(code(plan, args.exit_code))
+}
+
+fn next(args: &PlanArgs) -> String {
+    match &args.out {
+        Some(out) => format!("stagewright apply {out}"),
+        None if args.images.is_empty() => "stagewright apply".into(),
+        None => format!("stagewright build {}", args.images.join(" ")),
+    }
+}
+
+fn code(plan: &Plan, asked: bool) -> u8 {
+    if !asked || (!plan.has_changes() && !plan.is_record_only()) {
+        exit_code::DONE
+    } else if plan.is_record_only() {
+        exit_code::RECORD_ONLY
+    } else {
+        exit_code::CHANGES
+    }
+}

@@ -1,0 +1,105 @@
+//! Carrying out a plan: guards, lock, run, outcome; what `apply` and `build` have in common.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::args::{RunArgs, RunFormat};
+use super::super::error::{CliError, exit_code};
+use super::super::interrupt;
+use super::super::streams::Invocation;
+use super::super::wiring::{BackEnds, SystemClock};
+use crate::exec::{self, OnFailure, Options, Outcome, Ports, Violation, check_guards};
+use crate::plan::{Plan, Work};
+use crate::ports::{LockError, LockGuard};
+use crate::report::{outcome_json, outcome_line};
+use crate::source::Objects;
+
+/// What a run needs besides the plan.
+pub struct Run<'a> {
+    /// The project's directory.
+    pub project: &'a Path,
+    /// The repository's objects.
+    pub objects: &'a Arc<dyn Objects>,
+    /// The back ends.
+    pub back_ends: &'a BackEnds,
+    /// How it runs.
+    pub args: &'a RunArgs,
+    /// Accepts what an interrupted run left.
+    pub resume: bool,
+}
+
+/// Carries a plan out and returns the exit code.
+pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8, CliError> {
+    let ports = Ports {
+        objects: run.objects,
+        store: run.back_ends.store.as_ref(),
+        builder: run.back_ends.builder.as_ref(),
+        target: run.back_ends.target.as_deref(),
+        clock: &SystemClock,
+    };
+    check(plan, &ports, run.resume)?;
+    ignore_own_folder(run)?;
+    let _lock = lock(plan, run, invocation)?;
+    // Somebody else may have applied while we waited for the lock.
+    check(plan, &ports, run.resume)?;
+    let cancelled = interrupt::flag()?;
+    let options = Options {
+        parallel: run.args.parallel_tasks_limit.max(1),
+        on_failure: if run.args.fail_fast { OnFailure::Stop } else { OnFailure::Continue },
+        resume: run.resume,
+        cancelled: &cancelled,
+    };
+    let progress = invocation.streams.progress();
+    let outcome = exec::run(plan, &ports, &options, &|event| progress.tell(&event));
+    told(&outcome, run.args.output, invocation)
+}
+
+fn check(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<(), CliError> {
+    let violations = check_guards(plan, ports, resume).map_err(|e| CliError::environment("check the plan", e))?;
+    if violations.is_empty() { Ok(()) } else { Err(CliError::Stale { violations, written: false }) }
+}
+
+/// A release is applied by one process at a time; images need no lock.
+fn lock(plan: &Plan, run: &Run<'_>, invocation: &Invocation) -> Result<Option<Box<dyn LockGuard>>, CliError> {
+    let release = plan.operations.iter().find_map(|o| match &o.work {
+        Work::RecordRelease { release, .. } => Some(release),
+        Work::BuildStage { .. } | Work::TagImage { .. } | Work::WriteResource { .. } | Work::DeleteResource { .. } => {
+            None
+        }
+    });
+    let Some(release) = release else { return Ok(None) };
+    let user = invocation.env.get("USER").or(invocation.env.get("LOGNAME")).map_or("somebody", String::as_str);
+    let holder = format!("process {} of {user}", std::process::id());
+    match run.back_ends.lock.try_lock(&format!("release {release}"), &holder) {
+        Ok(guard) => Ok(Some(guard)),
+        Err(error @ LockError::Held { .. }) => Err(CliError::Locked(error.to_string())),
+        Err(error @ LockError::Io { .. }) => Err(CliError::environment("take the lock", error)),
+    }
+}
+
+/// What we keep in the project is not meant for its repository.
+fn ignore_own_folder(run: &Run<'_>) -> Result<(), CliError> {
+    let own = run.project.join(".stagewright");
+    let file = own.join(".gitignore");
+    if !run.back_ends.folders.iter().any(|f| f.starts_with(&own)) || file.exists() {
+        return Ok(());
+    }
+    let write = std::fs::create_dir_all(&own).and_then(|()| std::fs::write(&file, "*\n"));
+    write.map_err(|e| CliError::environment(format!("write {}", file.display()), e))
+}
+
+fn told(outcome: &Outcome, format: RunFormat, invocation: &mut Invocation) -> Result<u8, CliError> {
+    match format {
+        RunFormat::Json => invocation.streams.print(&outcome_json(outcome))?,
+        RunFormat::Text => invocation.streams.inform(&outcome_line(outcome)),
+    }
+    let violations: Vec<Violation> = outcome.failed.iter().filter_map(|f| f.stale.clone()).collect();
+    match (outcome.is_success(), outcome.is_cancelled()) {
+        (true, _) => Ok(exit_code::DONE),
+        (false, true) => Err(CliError::Interrupted),
+        (false, false) if !violations.is_empty() => {
+            Err(CliError::Stale { violations, written: !outcome.done.is_empty() })
+        }
+        (false, false) => Err(CliError::Failed),
+    }
+}

@@ -1,0 +1,257 @@
+//! The project that a command line names: its repository, its commit, and everything else it is read from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::args::{BuildArgs, ChartArgs, DeployArgs, GlobalArgs, ProjectArgs, ValuesArgs};
+use super::error::CliError;
+use super::streams::Invocation;
+use super::values::{read_file, sets, value_file};
+use crate::backend::git::{self, GitError, Repository};
+use crate::config;
+use crate::pipeline::{ProjectInputs, ValuesFile};
+use crate::source::{Files, normalize_path};
+
+/// The options that say what a project is read from. Commands that lack a group leave it empty.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// `--config`, `--env`, `--dev`, …
+    pub project: Option<&'a ProjectArgs>,
+    /// `--repo`, `--platform`, …
+    pub build: Option<&'a BuildArgs>,
+    /// `--release`, `--namespace`, …
+    pub deploy: Option<&'a DeployArgs>,
+    /// `--values`, `--set`, …
+    pub values: Option<&'a ValuesArgs>,
+    /// `--kube-version`, …
+    pub chart: Option<&'a ChartArgs>,
+}
+
+/// A project that was found.
+pub struct Found {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Its repository.
+    #[expect(dead_code, reason = "`why --since` follows")]
+    pub repository: Arc<Repository>,
+    /// What it is read from.
+    pub inputs: ProjectInputs,
+}
+
+/// Returns the directory of the project.
+pub fn directory(global: &GlobalArgs, invocation: &Invocation) -> Result<PathBuf, CliError> {
+    let typed = global.dir.as_deref().unwrap_or("");
+    let dir = invocation.cwd.join(typed);
+    if dir.is_dir() { Ok(dir) } else { Err(CliError::user(format!("--dir {typed}: there is no such directory"))) }
+}
+
+/// Finds the project, at the commit that is checked out or in the work tree.
+pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) -> Result<Found, CliError> {
+    let dir = directory(global, invocation)?;
+    let project = options.project.cloned().unwrap_or_default();
+    let repository = Arc::new(Repository::discover(&dir).map_err(told)?);
+    let head = repository.head().map_err(told)?;
+    let needs_disk = project.dev || !project.loose_giterminism;
+    let disk = if needs_disk { Some(repository.dev_files(&head).map_err(told)?) } else { None };
+    let files = match &disk {
+        Some(disk) if project.dev => disk.clone(),
+        Some(_) | None => repository.files(&head),
+    };
+    let inputs = inputs(&dir, &repository, &head, files, disk.filter(|_| !project.dev), options, invocation)?;
+    Ok(Found { dir, repository, inputs })
+}
+
+impl Found {
+    /// Returns what the same project is read from at another commit.
+    #[expect(dead_code, reason = "`why --since` follows")]
+    pub fn at(&self, rev: &str) -> Result<ProjectInputs, CliError> {
+        let commit = self.repository.commit(rev).map_err(told)?;
+        let repository = self.repository.files(&commit);
+        Ok(ProjectInputs { repository, disk: None, dev: false, commit: shown_commit(&commit), ..self.inputs.clone() })
+    }
+}
+
+fn inputs(
+    dir: &Path,
+    repository: &Repository,
+    head: &git::Commit,
+    files: Files,
+    disk: Option<Files>,
+    options: Options<'_>,
+    invocation: &Invocation,
+) -> Result<ProjectInputs, CliError> {
+    let project = options.project.cloned().unwrap_or_default();
+    let deploy = options.deploy.cloned().unwrap_or_default();
+    let values = options.values.cloned().unwrap_or_default();
+    let chart = options.chart.cloned().unwrap_or_default();
+    let project_dir = repository.relative(dir).map_err(told)?;
+    let reader = ValuesReader { dir, files: &files, project_dir: &project_dir, project: &project, invocation };
+    let values_files = values.values.iter().map(|name| reader.read(name)).collect::<Result<_, _>>()?;
+    Ok(ProjectInputs {
+        disk,
+        dev: project.dev,
+        commit: shown_commit(head),
+        config_path: project.config,
+        templates_dir: project.config_templates_dir.unwrap_or_else(|| ".werf".into()),
+        giterminism_path: project.giterminism_config.unwrap_or_else(|| "werf-giterminism.yaml".into()),
+        loose: project.loose_giterminism,
+        env: project.env,
+        environment: invocation.env.clone(),
+        now: now(),
+        project_hint: project_hint(repository),
+        platforms: options.build.and_then(|b| b.platform.clone()).into_iter().collect(),
+        repo_address: None,
+        release: deploy.release,
+        namespace: deploy.namespace,
+        values_files,
+        sets: sets(&values),
+        set_files: set_files(&values, dir)?,
+        kube_version: chart.kube_version,
+        api_versions: chart.api_versions,
+        repository: files,
+        project_dir,
+    })
+}
+
+/// Returns the time.
+pub fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn told(error: GitError) -> CliError {
+    let message = error.to_string();
+    match error {
+        GitError::NotARepository { .. } => CliError::user(message)
+            .hint("a project is read from a git commit; make one with `git init`, `git add` and `git commit`"),
+        GitError::Unborn { .. } => CliError::user(message).hint("make one with `git add` and `git commit`"),
+        GitError::Bare { .. } | GitError::Outside { .. } | GitError::NoCommit { .. } => CliError::user(message),
+        GitError::Git { .. } | GitError::Io { .. } | GitError::Files(_) => {
+            CliError::environment("read the git repository", error)
+        }
+    }
+}
+
+/// The date is that of the author, as Go prints it. Source: werf 2.x, service values.
+fn shown_commit(commit: &git::Commit) -> config::Commit {
+    let date = || {
+        let offset = jiff::tz::Offset::from_seconds(commit.author_offset.checked_mul(60)?).ok()?;
+        let time = jiff::Timestamp::from_second(commit.author_seconds).ok()?;
+        Some(time.to_zoned(jiff::tz::TimeZone::fixed(offset)).strftime("%Y-%m-%d %H:%M:%S %z %z").to_string())
+    };
+    config::Commit {
+        hash: commit.hash.clone(),
+        date_human: date().unwrap_or_default(),
+        date_unix: commit.author_seconds.to_string(),
+    }
+}
+
+/// The name of the remote repository, or of the folder.
+fn project_hint(repository: &Repository) -> String {
+    let url = repository.origin_url().unwrap_or_default();
+    let last = url.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or("");
+    let name = last.strip_suffix(".git").unwrap_or(last);
+    if name.is_empty() {
+        return repository.root().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    }
+    name.to_owned()
+}
+
+/// Reads files of values: those of the project from the commit, others from the disk.
+struct ValuesReader<'a> {
+    dir: &'a Path,
+    files: &'a Files,
+    project_dir: &'a str,
+    project: &'a ProjectArgs,
+    invocation: &'a Invocation,
+}
+
+impl ValuesReader<'_> {
+    fn read(&self, name: &str) -> Result<ValuesFile, CliError> {
+        let named = |project_path, bytes| ValuesFile { name: name.to_owned(), project_path, bytes };
+        let Some(inside) = self.inside(name) else {
+            let bytes = value_file(name, &self.invocation.cwd)?;
+            return Ok(named(None, bytes.to_vec()));
+        };
+        let path = if self.project_dir.is_empty() { inside.clone() } else { format!("{}/{inside}", self.project_dir) };
+        match self.files.resolve(&path) {
+            Ok(Some(_)) => {
+                let read = self.files.read(&path);
+                let bytes = read.map_err(|e| CliError::environment(format!("read the values {name}"), e))?;
+                Ok(named(Some(inside), bytes.to_vec()))
+            }
+            Ok(None) if self.project.loose_giterminism => {
+                Ok(named(None, value_file(name, &self.invocation.cwd)?.to_vec()))
+            }
+            Ok(None) => {
+                // Its absence from the disk is the plainer fault.
+                value_file(name, &self.invocation.cwd)?;
+                Err(CliError::user(format!("--values {name}: the file is not in the commit"))
+                    .hint("commit it, or use --dev or --loose-giterminism"))
+            }
+            Err(e) => Err(CliError::environment(format!("read the values {name}"), e)),
+        }
+    }
+
+    /// The path within the project, where it lies there.
+    fn inside(&self, name: &str) -> Option<String> {
+        let (dir, cwd) = (self.dir.canonicalize().ok()?, self.invocation.cwd.canonicalize().ok()?);
+        let full = cwd.join(name);
+        let resolved = full.canonicalize().unwrap_or(full);
+        let inner = resolved.strip_prefix(&dir).ok()?;
+        normalize_path(inner.to_str()?).filter(|_| name != "-")
+    }
+}
+
+/// Reads every file that `--set-file` names; one that cannot be read is reported where it is used.
+fn set_files(values: &ValuesArgs, dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, CliError> {
+    let paths: BTreeSet<String> = values.set_file.iter().flat_map(|argument| named_files(argument)).collect();
+    let read = paths.into_iter().map(|path| {
+        let bytes = read_file(&path, dir).map_err(|why| CliError::user(format!("--set-file: {why}")))?;
+        Ok((path, bytes))
+    });
+    read.collect()
+}
+
+/// `a=x.txt,b=y\,z.txt` names `x.txt` and `y,z.txt`.
+fn named_files(argument: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut chars = argument.chars();
+    while let Some(c) = chars.next() {
+        let last = parts.last_mut().expect("there is one from the beginning");
+        match c {
+            '\\' => last.extend(chars.next()),
+            ',' => parts.push(String::new()),
+            c => last.push(c),
+        }
+    }
+    parts.iter().filter_map(|p| Some(p.split_once('=')?.1.to_owned())).filter(|p| !p.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::ObjectId;
+
+    #[test]
+    fn files_of_set_file_are_found_in_its_grammar() {
+        assert_eq!(named_files("a.b=x.txt,c=y\\,z.txt,d="), ["x.txt", "y,z.txt"]);
+        assert_eq!(named_files("nothing"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_commit_shows_the_date_of_its_author_as_go_does() {
+        let commit = git::Commit {
+            hash: "c".repeat(40),
+            tree: ObjectId([0; 20]),
+            author_seconds: 1_700_000_000,
+            author_offset: 180,
+        };
+        let shown = shown_commit(&commit);
+        assert_eq!(
+            (shown.date_human.as_str(), shown.date_unix.as_str()),
+            ("2023-11-15 01:13:20 +0300 +0300", "1700000000")
+        );
+    }
+}
