@@ -104,7 +104,8 @@ fn alternative(text: &str) -> Option<Vec<Comparison>> {
         found.push(Comparison { operator, version, parts });
         rest = after.get(end..)?.trim_start_matches([' ', ',']);
     }
-    Some(found)
+    // an empty range is malformed, not everything
+    (!found.is_empty()).then_some(found)
 }
 
 impl Comparison {
@@ -155,7 +156,6 @@ mod tests {
             Constraint::parse(range).expect(range).allows(&parse_version(version).expect(version))
         };
         let yes = [
-            ("", "1.2.3"),
             ("*", "1.2.3"),
             ("1.2.3", "1.2.3"),
             ("1.2.3", "v1.2.3+b"),
@@ -192,6 +192,10 @@ mod tests {
         for (range, version) in no {
             assert!(!allows(range, version), "{range} should not allow {version}");
         }
-        assert!(Constraint::parse("nope").is_none() && Constraint::parse("==1").is_none());
+        assert!(
+            Constraint::parse("").is_none()
+                && Constraint::parse("nope").is_none()
+                && Constraint::parse("==1").is_none()
+        );
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 
 use crate::diag::rules::{MANIFEST_DUPLICATE, MANIFEST_HOOK, MANIFEST_INCOMPLETE, MANIFEST_YAML};
 use crate::diag::{Diagnostic, Diagnostics, did_you_mean};
-use crate::source::{FileId, Span};
+use crate::source::{FileId, Sources, Span};
 use crate::syntax::yaml::{self, Node, Plain};
 
 use super::kinds::{install_rank, is_cluster_scoped};
@@ -164,22 +164,35 @@ pub(super) struct RenderedFile {
 }
 
 impl RenderedFile {
-    fn span_at(&self, offset: usize) -> Option<Span> {
-        let index = self.origins.partition_point(|(at, _)| *at as usize <= offset);
-        let tracked = index.checked_sub(1).and_then(|i| self.origins.get(i)).map(|(_, span)| *span);
-        tracked.or_else(|| self.template.map(|file| Span::new(file, 0, 0)))
-    }
-
-    /// Returns the place in the template that wrote a line of the text.
-    fn span_of_line(&self, start: usize) -> Option<Span> {
+    /// Returns the place in a template that wrote the line of the text at `start`.
+    fn span_of_line(&self, sources: &Sources, start: usize) -> Option<Span> {
         let line = self.text.get(start..).unwrap_or("");
-        self.span_at(start + (line.len() - line.trim_start_matches([' ', '\t']).len()))
+        let at = start + (line.len() - line.trim_start_matches([' ', '\t']).len());
+        let next = self.origins.partition_point(|(offset, _)| *offset as usize <= at);
+        let Some((piece, span)) = next.checked_sub(1).and_then(|i| self.origins.get(i)) else {
+            return self.template.map(|file| Span::new(file, 0, 0));
+        };
+        let end = self.origins.get(next).map_or(self.text.len(), |(offset, _)| *offset as usize);
+        let written = self.text.get(at..end).unwrap_or("").lines().next().unwrap_or("").trim_end();
+        // plain text of a template is found again in it; what an action wrote is not
+        let source = sources.get(span.file).text().clone();
+        let origin = source.get(span.range()).unwrap_or("");
+        let expected = at - *piece as usize;
+        let same = origin.get(expected..).is_some_and(|rest| rest.starts_with(written));
+        let found = if same { Some(expected) } else { origin.find(written) };
+        match found.filter(|_| !written.is_empty()) {
+            Some(offset) => {
+                let first = span.start as usize + offset;
+                Some(Span::new(span.file, first, first + written.len()))
+            }
+            None => Some(*span),
+        }
     }
 
-    fn fault(&self, rule: &'static crate::diag::Rule, offset: usize, message: String) -> Diagnostic {
+    fn fault(&self, sources: &Sources, rule: &'static crate::diag::Rule, offset: usize, message: String) -> Diagnostic {
         let start = self.text.get(..offset).unwrap_or("").rfind('\n').map_or(0, |n| n + 1);
         let line = self.text.get(start..).unwrap_or("").lines().next().unwrap_or("").trim();
-        let diagnostic = match self.span_of_line(start) {
+        let diagnostic = match self.span_of_line(sources, start) {
             Some(span) => Diagnostic::at(rule, span, message),
             None => Diagnostic::in_file(rule, &self.name, message),
         };
@@ -200,6 +213,7 @@ fn shortened(line: &str) -> String {
 
 /// How pieces become manifests.
 pub(super) struct Reading<'a> {
+    pub sources: &'a Sources,
     pub namespace: &'a str,
     /// A place that no text has, for nodes that are dropped again.
     pub nowhere: FileId,
@@ -283,21 +297,22 @@ fn read(
         Ok(node) => node,
         Err(error) => {
             let message = format!("the rendered manifest is not valid YAML: {}", error.problem);
-            diagnostics.push(file.fault(&MANIFEST_YAML, error.span.start as usize, message));
+            diagnostics.push(file.fault(reading.sources, &MANIFEST_YAML, error.span.start as usize, message));
             return None;
         }
     };
     if node.as_mapping().is_none() && !node.is_null() {
         let message = format!("a manifest must be a mapping, not a {}", node.kind());
-        diagnostics.push(file.fault(&MANIFEST_YAML, start, message));
+        diagnostics.push(file.fault(reading.sources, &MANIFEST_YAML, start, message));
         return None;
     }
-    let head = Head { diagnostics, file, node: &node, start };
+    let head = Head { diagnostics, sources: reading.sources, file, node: &node, start };
     head.manifest(text, reading)
 }
 
 struct Head<'a> {
     diagnostics: &'a mut Diagnostics,
+    sources: &'a Sources,
     file: &'a RenderedFile,
     node: &'a Node,
     start: usize,
@@ -330,7 +345,7 @@ impl Head<'_> {
             source: self.file.name.clone(),
             text: text.to_owned(),
             data: node.to_plain(),
-            span: self.file.span_of_line(self.start),
+            span: self.file.span_of_line(self.sources, self.start),
             lines: self.lines(text),
             api_version,
             kind,
@@ -346,7 +361,7 @@ impl Head<'_> {
         }
         let mut at = self.start;
         let place = |line: &str| {
-            let span = self.file.span_of_line(at);
+            let span = self.file.span_of_line(self.sources, at);
             at += line.len() + 1;
             span
         };
@@ -375,7 +390,7 @@ impl Head<'_> {
     }
 
     fn fault(&mut self, rule: &'static crate::diag::Rule, node: &Node, message: String) {
-        self.diagnostics.push(self.file.fault(rule, node.span.start as usize, message));
+        self.diagnostics.push(self.file.fault(self.sources, rule, node.span.start as usize, message));
     }
 
     fn annotations(&mut self, node: Option<&Node>) -> Option<BTreeMap<String, String>> {
@@ -395,7 +410,7 @@ impl Head<'_> {
                 Some((_, event)) => hook.events.push(*event),
                 None => {
                     let message = format!("`{word}` is no hook event; Helm silently leaves this resource out");
-                    let mut diagnostic = self.file.fault(&MANIFEST_HOOK, self.start, message);
+                    let mut diagnostic = self.file.fault(self.sources, &MANIFEST_HOOK, self.start, message);
                     let near = did_you_mean(&word, EVENTS.iter().map(|(name, _)| *name));
                     diagnostic.hints.extend(near.map(|n| format!("did you mean `{n}`?")));
                     self.diagnostics.push(diagnostic);
@@ -424,7 +439,7 @@ impl Head<'_> {
         let missing: Vec<String> = parts.iter().filter(|(gone, _)| *gone).map(|(_, n)| format!("`{n}`")).collect();
         if !missing.is_empty() {
             let message = format!("the rendered manifest has no {}", missing.join(", no "));
-            self.diagnostics.push(self.file.fault(&MANIFEST_INCOMPLETE, self.start, message));
+            self.diagnostics.push(self.file.fault(self.sources, &MANIFEST_INCOMPLETE, self.start, message));
         }
     }
 }
@@ -489,13 +504,14 @@ mod tests {
 
     fn read_text(text: &str) -> (Vec<Manifest>, Vec<Manifest>, Vec<String>) {
         let mut diagnostics = Diagnostics::new();
+        let sources = Sources::new();
         let file = RenderedFile {
             name: "c/templates/a.yaml".into(),
             text: text.into(),
-            template: Some(FileId(7)),
+            template: Some(sources.add("c/templates/a.yaml", text)),
             origins: Vec::new(),
         };
-        let reading = Reading { namespace: "ns", nowhere: FileId(u32::MAX) };
+        let reading = Reading { sources: &sources, namespace: "ns", nowhere: FileId(u32::MAX) };
         let (manifests, hooks) = read_all(&mut diagnostics, &[file], &reading);
         report_duplicates(&mut diagnostics, &manifests);
         (manifests, hooks, diagnostics.as_slice().iter().map(|d| d.message.clone()).collect())

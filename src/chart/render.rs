@@ -156,7 +156,7 @@ pub fn render(
         read = render_jsonnet(diagnostics, sources, folder, values, options, &mut files);
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let reading = Reading { namespace: &options.release.namespace, nowhere: FileId(u32::MAX) };
+    let reading = Reading { sources, namespace: &options.release.namespace, nowhere: FileId(u32::MAX) };
     let mut found = Diagnostics::new();
     let (manifests, hooks) = read_all(&mut found, &files, &reading);
     report_duplicates(&mut found, &manifests);
@@ -484,5 +484,127 @@ fn leaves(diagnostics: &mut Diagnostics, value: &Json, name: &str, file: FileId,
             let message = format!("`{name}` is no manifest: objects with `apiVersion` and `kind` are expected");
             diagnostics.push(Diagnostic::at(&crate::diag::rules::JSONNET_ERROR, span, message));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chart::{LoadOptions, ValuesInput, compose, load};
+    use crate::source::MemoryObjects;
+
+    const META: (&str, &str) = ("c/Chart.yaml", "apiVersion: v2\nname: c\nversion: 1.0.0\n");
+
+    fn render_files(
+        files: &[(&'static str, &'static str)],
+        change: impl Fn(&mut RenderOptions<'_>),
+    ) -> (Rendered, Vec<String>, Sources) {
+        let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
+        let files = MemoryObjects::files(files.iter().copied());
+        let options = LoadOptions { project_name: Some("c".into()), app_version: None };
+        let chart = load(&mut diagnostics, &sources, &files, "c", &options).expect("a chart");
+        let values = compose(&mut diagnostics, &sources, &chart, &ValuesInput::default()).expect("values");
+        let jsonnet = JsonnetFolder {
+            files: &files,
+            path: "c/jsonnet".into(),
+            images: serde_json::json!({"web": "repo:tag"}),
+            env: Some("dev".into()),
+            ext_vars: BTreeMap::new(),
+            arguments: BTreeMap::new(),
+        };
+        let mut options = RenderOptions { jsonnet: Some(jsonnet), ..RenderOptions::default() };
+        change(&mut options);
+        let rendered = render(&mut diagnostics, &sources, &values, &options);
+        let text = |d: &Diagnostic| {
+            let label = d.primary.as_ref().expect("a place");
+            let (file, at) = sources.locate(label.span);
+            format!("{file}:{}: {} ({})", at.line, d.message, label.text)
+        };
+        let faults = diagnostics.as_slice().iter().map(text).collect();
+        (rendered, faults, sources)
+    }
+
+    #[test]
+    fn jsonnet_makes_manifests_of_the_same_release() {
+        let main = "local s = std.extVar('stagewright');
+            { web: { deployment: { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: s.release.name },
+              spec: { image: s.images.web, replicas: s.values.replicas, env: s.env } } }, none: null }";
+        let files = [
+            ("c/values.yaml", "replicas: 3"),
+            ("c/jsonnet/main.jsonnet", main),
+            ("c/jsonnet/lib.libsonnet", "{}"),
+            ("c/jsonnet/list.jsonnet", "[{ apiVersion: 'v1', kind: 'Service', metadata: { name: 'a' } }]"),
+            ("c/templates/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}"),
+        ];
+        let (rendered, faults, _) = render_files(&files, |_| {});
+        assert_eq!(faults, [] as [String; 0]);
+        assert_eq!(
+            rendered.print(&PrintOptions::default()),
+            "---\n# Source: c/templates/a.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n\
+             ---\n# Source: c/jsonnet/list.jsonnet#/0\napiVersion: v1\nkind: Service\nmetadata:\n  name: a\n\
+             ---\n# Source: c/jsonnet/main.jsonnet#/web/deployment\napiVersion: apps/v1\nkind: Deployment\n\
+             metadata:\n  name: release-name\nspec:\n  env: dev\n  image: repo:tag\n  replicas: 3\n"
+        );
+        assert_eq!(rendered.jsonnet_read, ["c/jsonnet/list.jsonnet", "c/jsonnet/main.jsonnet"]);
+        let (_, faults, _) = render_files(&[("c/jsonnet/a.jsonnet", "{ x: 1 }")], |_| {});
+        assert!(faults[0].contains("`c/jsonnet/a.jsonnet#/x` is no manifest"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_fault_in_rendered_text_names_the_template_line() {
+        let template = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n{{- include \"inner\" . }}\n";
+        let inner = "{{ define \"inner\" }}\ndata:\n  k: {{ .Values.text }}\n{{- end }}";
+        let files =
+            [META, ("c/templates/a.yaml", template), ("c/templates/_i.tpl", inner), ("c/values.yaml", "text: 'a: b'")];
+        let (_, faults, _) = render_files(&files, |options| options.track = true);
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].starts_with("c/templates/_i.tpl:3: the rendered manifest is not valid YAML"), "{faults:?}");
+        assert!(faults[0].ends_with("(rendered as line 6: k: a: b)"), "{faults:?}");
+    }
+
+    #[test]
+    fn faults_of_one_template_do_not_hide_those_of_another() {
+        let files = [META, ("c/templates/a.yaml", "{{ fail \"one\" }}"), ("c/templates/b.yaml", "{{ .Values.x.y }}")];
+        let (_, faults, _) = render_files(&files, |_| {});
+        assert_eq!(faults.len(), 2, "{faults:?}");
+    }
+
+    #[test]
+    fn lines_know_their_templates() {
+        let template = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\n";
+        let (rendered, _, sources) = render_files(&[META, ("c/templates/a.yaml", template)], |o| o.track = true);
+        let manifest = rendered.manifests.first().expect("a manifest");
+        let line = |span: &Option<Span>| sources.locate(span.expect("a place")).1.line;
+        assert_eq!(manifest.lines.iter().map(line).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(manifest.text.lines().count(), 4);
+    }
+
+    #[test]
+    fn only_some_templates_are_printed() {
+        let files = [
+            META,
+            ("c/templates/a.yaml", "kind: A"),
+            ("c/templates/sub/b.yaml", "kind: B"),
+            ("c/templates/NOTES.txt", "notes {{ .Release.Name }}"),
+        ];
+        let (rendered, _, _) = render_files(&files, |options| options.lenient = true);
+        assert_eq!(rendered.notes.as_deref(), Some("notes release-name"));
+        let mut diagnostics = Diagnostics::new();
+        let show_only = vec!["templates/*/b.yaml".to_owned(), "templates/nope.yaml".to_owned()];
+        let options = PrintOptions { show_only, ..PrintOptions::default() };
+        let printed = rendered.print_only(&mut diagnostics, &options);
+        assert_eq!(printed, "---\n# Source: c/templates/sub/b.yaml\nkind: B\n");
+        assert_eq!(diagnostics.as_slice().len(), 1);
+    }
+
+    #[test]
+    fn charts_that_do_not_fit_are_refused() {
+        let library = ("c/Chart.yaml", "apiVersion: v2\nname: c\nversion: 1.0.0\ntype: library\nkubeVersion: '>=9'\n");
+        let (_, faults, _) = render_files(&[library], |_| {});
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        let vendor = ("c/Chart.yaml", "apiVersion: v2\nname: c\nversion: 1.0.0\nkubeVersion: '>=1.25'\n");
+        let gke = Capabilities::default().with_kube_version("v1.29.3-gke.100").expect("a version");
+        let (_, faults, _) = render_files(&[vendor], |options| options.capabilities = gke.clone());
+        assert_eq!(faults, [] as [String; 0]);
     }
 }

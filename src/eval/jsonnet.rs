@@ -27,6 +27,7 @@ use serde_json::Value as Json;
 use crate::diag::rules::{JSONNET_ERROR, JSONNET_TRACE};
 use crate::diag::{Diagnostic, Diagnostics, TraceFrame};
 use crate::source::{FileId, Files, Sources, Span, normalize_path};
+use crate::syntax::yaml;
 
 /// How deep calls may nest.
 const MAX_STACK: usize = 2_000;
@@ -300,11 +301,12 @@ impl TracePrinter for Notes {
     }
 }
 
-/// Reads YAML as Helm does: `std.native('parseYaml')(text)`.
+/// Reads the first document of a text as Helm reads YAML: `std.native('parseYaml')(text)`.
 #[builtin]
 fn parse_yaml(text: IStr) -> Result<Val> {
-    let _ = text;
-    Err(runtime("parseYaml is not there yet".to_owned()))
+    let node = yaml::decode(text.as_str(), FileId(u32::MAX), 0, yaml::Options::HELM);
+    let node = node.map_err(|error| runtime(format!("parseYaml: {}", error.message)))?;
+    to_val(&node.to_plain())
 }
 
 fn diagnose(diagnostics: &mut Diagnostics, session: &Session, entry: &str, error: &Error) {
@@ -421,6 +423,14 @@ mod tests {
         let (output, faults) = eval_with(&[("a/main.jsonnet", main)], &ext, &tla);
         assert_eq!(faults, [] as [String; 0]);
         assert_eq!(output.unwrap().value, json!({"t": "v1", "n": 6, "v": 5, "c": 3}));
+    }
+
+    #[test]
+    fn yaml_is_read_as_helm_reads_it() {
+        let (value, faults) = eval("std.native('parseYaml')('a: yes\nb: 0777\nc: [1.50]\n')");
+        assert_eq!((value.unwrap(), faults.len()), (json!({"a": true, "b": 511, "c": [1.5]}), 0));
+        let (value, faults) = eval("std.native('parseYaml')('a: [')");
+        assert!(value.is_none() && faults[0].contains("parseYaml: yaml:"), "{faults:?}");
     }
 
     #[test]
