@@ -66,6 +66,14 @@ fn every_arrow_points_up() {
     assert!(faults.is_empty(), "{} arrows break the law of the house:\n{}", faults.len(), faults.join("\n"));
 }
 
+#[test]
+fn the_architecture_page_has_a_paragraph_for_every_room_in_their_order() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let told: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert_eq!(told, rooms(&fs::read_to_string(root.join("src/lib.rs")).unwrap()));
+}
+
 /// Returns the `pub mod` lines of `lib.rs`, in order.
 fn rooms(lib: &str) -> Vec<String> {
     let name = |line: &str| Some(line.trim().strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned());
