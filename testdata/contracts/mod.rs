@@ -3,5 +3,5 @@
 mod kills;
 mod lock;
 mod native_builder;
-mod oci_tools;
+pub mod oci_tools;
 mod stage_store;

@@ -1,0 +1,40 @@
+# The verbs of the project. CI runs the same: .ci/run calls `make test`.
+
+CARGO ?= cargo
+
+.PHONY: help demo build check test tools bless doc bench install clean
+
+help: ## Lists the verbs.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1 \t/'
+
+demo: ## Builds, and shows the whole job on a scratch repository made from examples/quickstart.
+	@scripts/demo.sh
+
+build: ## Builds the program for use: target/release/stagewright.
+	$(CARGO) build --release --locked
+
+check: ## Format and lints; a warning is a failure.
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+test: tools check ## Everything: check, all tests, the demo. Installs what the tests need.
+	$(CARGO) test --locked
+	scripts/demo.sh --quiet
+
+tools: ## Installs the tools that the tests compare with: skopeo, umoci.
+	@scripts/test-tools.sh
+
+bless: ## Writes goldens and generated lists anew; review the difference as text.
+	BLESS=1 $(CARGO) test --locked
+
+doc: ## Builds the documentation of the crate.
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --document-private-items
+
+bench: ## Measures parse, render, sign and plan on generated projects, and prints a table.
+	$(CARGO) bench --locked
+
+install: ## Installs the program into cargo's bin folder.
+	$(CARGO) install --path . --locked
+
+clean: ## Removes what was built.
+	$(CARGO) clean
