@@ -140,7 +140,7 @@ fn stage_dependencies(d: &mut Diagnostics, mapping: &Section<'_>) -> BTreeMap<Us
         masks.retain(|mask| {
             check_pattern(d, mask);
             // The text stays as written: it is an ingredient of digests.
-            relative(d, &mask, stage.key(), "`add`").is_some()
+            relative(d, mask, stage.key(), "`add`").is_some()
         });
         if !masks.is_empty() {
             found.insert(stage, masks);
