@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::diag::{Diagnostic, Diagnostics, did_you_mean, rules};
+use crate::diag::{Diagnostic, Diagnostics, Severity, did_you_mean, rules};
 use crate::source::{FileId, Sources, Span};
-use crate::syntax::yaml::{self, Node};
+use crate::syntax::yaml::{self, Data, Node};
 
 /// What a document declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,13 @@ pub(super) fn read(d: &mut Diagnostics, sources: &Sources, file: FileId) -> Vec<
                 Diagnostic::at(&rules::IGNORED_YAML, at, "what follows would be ignored: the document ends here");
             d.push(found.hint("separate documents by a line that is exactly `---`"));
         }
-        let nodes = yaml::parse_range(d, sources, file, range.start..end, yaml::Options::WERF);
-        documents.extend(nodes.into_iter().next().and_then(|node| Some((classify(d, &node)?, node))));
+        let mut faults = Diagnostics::new();
+        let nodes = yaml::parse_range(&mut faults, sources, file, range.start..end, yaml::Options::WERF);
+        let first = nodes.into_iter().next();
+        for fault in faults.as_slice() {
+            d.push(soften(fault.clone(), first.as_ref()));
+        }
+        documents.extend(first.and_then(|node| Some((classify(d, &node)?, node))));
     }
     documents
 }
@@ -77,6 +82,31 @@ pub(super) fn split(text: &str) -> Vec<Range<usize>> {
     ranges.push(start..text.len());
     ranges.retain(|r| text.get(r.clone()).is_some_and(has_content));
     ranges
+}
+
+/// Makes a warning of a key that overrides a merged one: werf refuses it, but it is clear what is meant.
+fn soften(mut fault: Diagnostic, document: Option<&Node>) -> Diagnostic {
+    if fault.rule == &rules::YAML_DUPLICATE_KEY
+        && let (Some(again), Some(first)) = (&fault.primary, fault.secondary.first())
+        && document.is_some_and(|node| !is_in_one_mapping(node, first.span, again.span))
+    {
+        fault.severity = Severity::Warning;
+        return fault.hint("werf refuses a key that is merged by `<<` and set again");
+    }
+    fault
+}
+
+/// Says whether both keys are written in one mapping, and not merged into it.
+fn is_in_one_mapping(node: &Node, first: Span, again: Span) -> bool {
+    let holds = |span: Span| node.span.start <= span.start && span.end <= node.span.end;
+    match &node.data {
+        Data::Mapping(mapping) => {
+            let here = holds(first) && holds(again) && mapping.iter().any(|e| e.key.span == again);
+            here || mapping.iter().any(|e| is_in_one_mapping(&e.value, first, again))
+        }
+        Data::Sequence(items) => items.iter().any(|n| is_in_one_mapping(n, first, again)),
+        Data::Null | Data::Bool(_) | Data::Int(_) | Data::Uint(_) | Data::Float(_) | Data::String(_) => false,
+    }
 }
 
 /// Returns where the first YAML document of a part ends: at a line `...`, or at `--- text` after some content.

@@ -10,6 +10,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::source::FileId;
+
 mod ansible;
 mod decode;
 mod docker_section;
@@ -61,6 +63,8 @@ pub use stapel_image::{Ansible, AnsibleTask, Mount, MountSource, Shell, StageCom
 pub struct Config {
     /// The path of the file, relative to the project directory.
     pub path: String,
+    /// The text after rendering, registered; the file itself where it has no template action.
+    pub rendered: FileId,
     /// The meta document.
     pub meta: Meta,
     /// The images: those of Dockerfiles first, then Stapel images and artifacts, each in the order of the file.

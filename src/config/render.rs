@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::{
     Args, Ctx, Dict, DictKind, Family, FuncError, Function, FunctionSet, Host, Method, Missing, Object, Origins, Param,
     RenderEnv, SetOptions, Str, TemplateSet, Value,
 };
 use crate::source::glob::{PathMatcher, clean_path};
-use crate::source::{FileId, Mode, Sources};
-use crate::syntax::gotemplate::Delims;
+use crate::source::{FileId, Mode, Sources, Span};
+use crate::syntax::gotemplate::{Delims, TokenKind, lex};
 use crate::syntax::yaml::{self, Data, Node};
 
 use super::project_files::ProjectFiles;
@@ -43,6 +43,7 @@ pub(super) fn render(
     let mut faults = Diagnostics::new();
     add_templates(&mut faults, sources, &mut set, inputs, files, giterminism);
     set.parse(&mut faults, sources, MAIN, main);
+    check_functions(&mut faults, sources, main);
     let failed = faults.has_errors();
     d.extend(faults);
     if failed {
@@ -97,6 +98,57 @@ fn add_templates(
         };
         let name = path.strip_prefix(directory).unwrap_or(path).trim_start_matches('/');
         set.parse(d, sources, name, file);
+        check_functions(d, sources, file);
+    }
+}
+
+/// Functions of the time, of chance and of the network.
+const UNSTABLE: &[&str] = &[
+    "now",
+    "ago",
+    "uuidv4",
+    "shuffle",
+    "randAlphaNum",
+    "randAlpha",
+    "randAscii",
+    "randNumeric",
+    "randBytes",
+    "randInt",
+    "getHostByName",
+    "encryptAES",
+];
+
+/// Functions that make keys and passwords by chance.
+const SECRETIVE: &[&str] = &[
+    "genPrivateKey",
+    "genCA",
+    "genCAWithKey",
+    "genSelfSignedCert",
+    "genSelfSignedCertWithKey",
+    "genSignedCert",
+    "genSignedCertWithKey",
+    "htpasswd",
+    "bcrypt",
+];
+
+/// Reports calls whose results the commit does not give.
+fn check_functions(d: &mut Diagnostics, sources: &Sources, file: FileId) {
+    let text = sources.get(file).text().clone();
+    if !text.contains("{{") {
+        return;
+    }
+    for token in lex(file, &text, Delims::default()).tokens.iter().filter(|t| t.kind == TokenKind::Identifier) {
+        let span = Span::new(file, token.start as usize, token.end as usize);
+        let Some(name) = text.get(span.range()) else { continue };
+        if UNSTABLE.contains(&name) {
+            let found = format!("`{name}` depends on more than the commit");
+            d.push(Diagnostic::at(&rules::UNSTABLE_FUNCTION, span, found));
+        } else if SECRETIVE.contains(&name) {
+            let found = format!("what `{name}` makes could be guessed: chance repeats itself in werf.yaml");
+            let mut found = Diagnostic::at(&rules::UNSTABLE_FUNCTION, span, found);
+            found.severity = Severity::Error;
+            d.push(found.hint("make the secret outside, and give it to the build by `secrets`"));
+        }
     }
 }
 
@@ -174,6 +226,7 @@ impl Host for ConfigHost<'_> {
         }
     }
 
+    /// Repeats itself, so that equal inputs give equal plans; see the rule `unstable-function`.
     fn random(&self, buffer: &mut [u8]) {
         crate::eval::NoHost.random(buffer);
     }

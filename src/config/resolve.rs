@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diag::{Diagnostic, Diagnostics, did_you_mean, rules};
-use crate::source::Span;
+use crate::source::{FileId, Span};
 use crate::syntax::yaml::Node;
 
 use super::documents::Kind;
@@ -18,6 +18,7 @@ use super::{
 pub(super) fn config(
     d: &mut Diagnostics,
     path: &str,
+    rendered: FileId,
     documents: &[(Kind, Node)],
     inputs: &Inputs<'_>,
     giterminism: Giterminism,
@@ -42,7 +43,7 @@ pub(super) fn config(
     resolve(d, &mut images, &by_name);
     let graph = graph(d, &images)?;
     check_platforms(d, &images, &graph);
-    Some(Config { path: path.to_owned(), meta, images, graph, giterminism, by_name })
+    Some(Config { path: path.to_owned(), rendered, meta, images, graph, giterminism, by_name })
 }
 
 fn meta(d: &mut Diagnostics, path: &str, documents: &[(Kind, Node)], inputs: &Inputs<'_>) -> Option<Meta> {
@@ -99,14 +100,18 @@ fn check_nameless(d: &mut Diagnostics, images: &[Image]) {
 
 /// Finds the image that each reference names; reports those that must be there and are not.
 fn resolve(d: &mut Diagnostics, images: &mut [Image], by_name: &BTreeMap<String, ImageIndex>) {
+    // Many images have one outside base: it is looked at once.
+    let mut outside: BTreeMap<String, Option<&str>> = BTreeMap::new();
     let mut one = |reference: &mut ImageReference| {
         let name = &reference.name.value;
         match reference.wanted {
             Wanted::Outside => {}
             Wanted::Anywhere | Wanted::AnywhereSelfToo => {
                 reference.image = by_name.get(name).copied();
-                if reference.image.is_none() {
-                    check_outside(d, reference, by_name);
+                if reference.image.is_none() && is_questionable(name) {
+                    let near = || did_you_mean(name, by_name.keys().map(String::as_str)).filter(|_| name.len() > 3);
+                    let near = *outside.entry(name.clone()).or_insert_with(near);
+                    check_outside(d, reference, near);
                 }
             }
             Wanted::Project => {
@@ -134,13 +139,13 @@ fn resolve(d: &mut Diagnostics, images: &mut [Image], by_name: &BTreeMap<String,
     }
 }
 
+fn is_questionable(name: &str) -> bool {
+    !name.is_empty() && name != "scratch" && is_untagged(name)
+}
+
 /// Warns of an outside base that is hardly meant.
-fn check_outside(d: &mut Diagnostics, reference: &ImageReference, by_name: &BTreeMap<String, ImageIndex>) {
+fn check_outside(d: &mut Diagnostics, reference: &ImageReference, near: Option<&str>) {
     let name = &reference.name.value;
-    if name.is_empty() || name == "scratch" || !is_untagged(name) {
-        return;
-    }
-    let near = did_you_mean(name, by_name.keys().map(String::as_str)).filter(|_| name.len() > 3);
     d.push(match near {
         Some(near) => Diagnostic::at(
             &rules::NEARLY_AN_IMAGE,

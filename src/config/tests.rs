@@ -522,3 +522,48 @@ fn deploy_names_follow_the_templates() {
     assert_eq!(names("", "x", Explicit { namespace: Some("B_"), release: None }), None);
     assert_eq!(names("", "x", Explicit { namespace: Some("b"), release: Some("r.x") }).unwrap(), "r.x b");
 }
+
+#[test]
+fn functions_of_time_and_chance_are_reported() {
+    let text = "configVersion: 1\nproject: p\n# {{ now }}\n";
+    assert_eq!(load_text(text).found, ["~unstable-function 3 `now` depends on more than the commit"]);
+    let text = "configVersion: 1\nproject: p\n# {{ genPrivateKey \"rsa\" }}\n";
+    assert!(load_text(text).found[0].starts_with("unstable-function 3"));
+}
+
+#[test]
+fn merged_keys_may_be_overridden() {
+    let loaded = with_meta("image: a\nfrom: x:1\ngit:\n- &g {to: /a, owner: u}\n- {<<: *g, to: /b, add: /b}\n");
+    assert_eq!(loaded.found, ["~duplicate-key 8 the key `to` is set twice"]);
+    assert_eq!(rules_of("image: a\nfrom: x:1\nfrom: y:1\n"), ["duplicate-key"]);
+    let config = loaded.config.unwrap();
+    let git = &image(&config, "a").stapel().unwrap().git;
+    assert_eq!((git[1].to.value.as_str(), git[1].owner.as_ref().unwrap().value.as_str()), ("/b", "u"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn load_never_panics_and_places_lie_in_texts(
+        lines in proptest::collection::vec(
+            proptest::prop_oneof![
+                "(image|from|dockerfile|git|import|shell|docker|args|dependencies|mount|secrets|imageSpec|platform): .{0,12}",
+                "(configVersion|project|build|deploy|cleanup|git|shell|import|dependencies|secrets):",
+                "  ?- ?(add|to|from|before|image|env|install): (/a|setup|\\[\\]|~|x)",
+                "  (install|branch|cacheVersion|keepPolicies|namespace): ?(1|\\{\\}|\\[x\\]|)",
+                "---", "\\{\\{ ?(.Env|.Files.Get \"x\"|range|end|printf \"a: b\") ?\\}\\}", "[ é&*<>|-]{0,6}",
+            ],
+            0..14,
+        ),
+    ) {
+        let text = format!("{META}{}", lines.join("\n"));
+        let tree: Files = MemoryObjects::files([("werf.yaml", text.as_str())]);
+        let (commit, environment) = (Commit::default(), BTreeMap::new());
+        let sources = Sources::new();
+        let mut d = Diagnostics::new();
+        load(&mut d, &sources, &Inputs::new(tree, &commit, &environment));
+        for label in d.as_slice().iter().flat_map(|x| x.primary.iter().chain(&x.secondary)) {
+            let file = sources.get(label.span.file);
+            proptest::prop_assert!(file.text().get(label.span.range()).is_some(), "{:?} {text:?}", label.span);
+        }
+    }
+}

@@ -48,6 +48,7 @@ rules! {
     PLATFORM_MISSING, "platform-missing", Error, "an image is needed for a platform that it is not built for";
     OVERLAPPING_PATHS, "overlapping-paths", Error, "two entries write to the same place of an image";
     UNCOMMITTED_FILE, "uncommitted-file", Error, "a file has changes that are not committed";
+    UNSTABLE_FUNCTION, "unstable-function", Warning, "werf.yaml calls a function whose result is not given by the commit";
     NOT_PERMITTED, "not-permitted", Error, "a directive needs a rule in werf-giterminism.yaml";
     DEPRECATED_KEY, "deprecated-key", Warning, "a key is deprecated";
     INEFFECTIVE_KEY, "ineffective-key", Warning, "a key has no effect where it stands";
