@@ -1,5 +1,12 @@
 //! The one test binary for what needs more than a unit: contracts of the ports, projects, other tools.
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests reach the world and may stop at a surprise"
+)]
 
 mod arrows;
 mod charts;

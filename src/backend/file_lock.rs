@@ -41,11 +41,15 @@ impl FileLock {
         for byte in name.bytes() {
             match byte {
                 b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' => safe.push(char::from(byte)),
-                other => safe.push_str(&format!("_{other:02x}")),
+                other => safe.extend(['_', hex_digit(other >> 4), hex_digit(other & 15)]),
             }
         }
         safe
     }
+}
+
+fn hex_digit(value: u8) -> char {
+    char::from_digit(u32::from(value), 16).unwrap_or('0')
 }
 
 impl Lock for FileLock {

@@ -239,7 +239,7 @@ impl OciLayout {
     fn create(&self) -> io::Result<()> {
         let target = fs::canonicalize(&self.dir).unwrap_or_else(|_| self.dir.clone());
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-            return self.fill(&target);
+            return Self::fill(&target);
         };
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         fs::create_dir_all(parent)?;
@@ -250,7 +250,7 @@ impl OciLayout {
         let built = fs::create_dir_all(fresh.join(".stagewright")).and_then(|()| {
             // Says that we live, to whoever looks for abandoned folders.
             let lock = disk::lock_file(&fresh.join(LOCK))?;
-            self.fill(&fresh)?;
+            Self::fill(&fresh)?;
             fs::rename(&fresh, &target).map(|()| lock)
         });
         if built.is_ok() {
@@ -258,11 +258,11 @@ impl OciLayout {
         }
         // Somebody was faster, or the place cannot be replaced (a mount point, a folder that is not empty).
         let _ = fs::remove_dir_all(&fresh);
-        self.fill(&target)
+        Self::fill(&target)
     }
 
     /// Makes the files of an empty layout that are missing; the marker comes last.
-    fn fill(&self, dir: &Path) -> io::Result<()> {
+    fn fill(dir: &Path) -> io::Result<()> {
         fs::create_dir_all(dir.join("blobs/sha256"))?;
         let marker = LayoutMarker { image_layout_version: "1.0.0".into() };
         let marker = serde_json::to_vec(&marker)?;

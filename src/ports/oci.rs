@@ -6,7 +6,7 @@
 //! The one idea: configuration and layers depend only on what the image is; what was recorded about its build
 //! stands in the annotations of the manifest. Fields we do not know are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -95,8 +95,8 @@ pub struct ContainerConfig {
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// `80/tcp` and the like.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
-    pub exposed_ports: BTreeMap<String, Empty>,
+    #[serde(default, with = "presence", skip_serializing_if = "BTreeSet::is_empty")]
+    pub exposed_ports: BTreeSet<String>,
     /// `NAME=value`, in order.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
@@ -113,8 +113,8 @@ pub struct ContainerConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<HealthConfig>,
     /// Mount points of volumes.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
-    pub volumes: BTreeMap<String, Empty>,
+    #[serde(default, with = "presence", skip_serializing_if = "BTreeSet::is_empty")]
+    pub volumes: BTreeSet<String>,
     /// The working directory.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
@@ -135,9 +135,22 @@ pub struct ContainerConfig {
     pub other: Map<String, Value>,
 }
 
-/// The empty object that stands for presence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Empty {}
+/// Sets that are written as objects of empty objects.
+mod presence {
+    use std::collections::BTreeSet;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use serde_json::{Map, Value};
+
+    pub fn serialize<S: Serializer>(set: &BTreeSet<String>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(set.iter().map(|name| (name, Value::Object(Map::new()))))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+        let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
+        Ok(map.unwrap_or_default().into_iter().map(|(name, _)| name).collect())
+    }
+}
 
 /// A health check as Docker stores it. Units: nanoseconds; 0 means inherited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -390,6 +403,7 @@ pub fn normalize_reference(reference: &str) -> String {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
@@ -404,12 +418,12 @@ mod tests {
 
     #[test]
     fn unknown_fields_of_a_configuration_are_kept_and_null_is_absent() {
-        let text = r#"{"architecture":"arm64","os":"linux","config":{"Env":null,"Cmd":["a"],"Hostname":"h","Labels":{"b":"1","a":"2"}},
+        let text = r#"{"architecture":"arm64","os":"linux","config":{"Env":null,"Cmd":["a"],"Hostname":"h","Labels":{"b":"1","a":"2"},"Volumes":{"/v":{}},"ExposedPorts":null},
             "rootfs":{"type":"layers","diff_ids":null},"history":[{"created_by":"x","comment":"c"}],"os.version":"10"}"#;
         let config = ImageConfig::parse(text.as_bytes(), || "config".into()).unwrap();
         assert_eq!(
             String::from_utf8(config.to_bytes()).unwrap(),
-            r#"{"architecture":"arm64","os":"linux","config":{"Cmd":["a"],"Labels":{"a":"2","b":"1"},"Hostname":"h"},"#
+            r#"{"architecture":"arm64","os":"linux","config":{"Cmd":["a"],"Volumes":{"/v":{}},"Labels":{"a":"2","b":"1"},"Hostname":"h"},"#
                 .to_owned()
                 + r#""rootfs":{"type":"layers","diff_ids":[]},"history":[{"created_by":"x","comment":"c"}],"os.version":"10"}"#
         );

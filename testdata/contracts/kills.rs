@@ -53,8 +53,9 @@ fn publish(store: &OciLayout, number: u64) {
 fn a_killed_publication_leaves_a_whole_layout() {
     if let Some(dir) = std::env::var_os(CHILD) {
         let store = OciLayout::new(Path::new(&dir).join("store"));
-        (0..).for_each(|number| publish(&store, number));
-        return;
+        for number in 0..u64::MAX {
+            publish(&store, number);
+        }
     }
     for (round, after) in times(20_000).enumerate() {
         let dir = tempfile::tempdir().unwrap();
@@ -95,8 +96,9 @@ fn apply(target: &ManifestFolder, revision: u64) {
 fn a_killed_commit_leaves_the_old_folder_or_the_new_one() {
     if let Some(dir) = std::env::var_os(CHILD) {
         let target = ManifestFolder::new(Path::new(&dir).join("out"));
-        (1..).for_each(|revision| apply(&target, revision));
-        return;
+        for revision in 1..u64::MAX {
+            apply(&target, revision);
+        }
     }
     for after in times(40_000) {
         let dir = tempfile::tempdir().unwrap();

@@ -72,8 +72,8 @@ fn the_first_published_stage_wins() {
         assert_eq!(first.id.created_ms, 5);
         let second = store.publish(&digest, &image(store, "other"), &notes("2"), 6).unwrap();
         assert_eq!(second, Published::Existing(first.clone()));
-        assert_eq!(store.stages(&digest).unwrap(), [first.clone()]);
         let (manifest, config) = read_image(store, &first.manifest).unwrap();
+        assert_eq!(store.stages(&digest).unwrap(), [first]);
         assert_eq!(manifest.annotations, notes("1"));
         assert_eq!(config.os, "linux");
         assert_eq!(manifest.layers, built.layers);

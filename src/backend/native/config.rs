@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::files::clean;
 use crate::ports::BuildError;
-use crate::ports::oci::{EPOCH, Empty, HealthConfig, History, ImageConfig, Manifest, RootFs};
+use crate::ports::oci::{EPOCH, HealthConfig, History, ImageConfig, Manifest, RootFs};
 use crate::stage::{ConfigChange, Platform, Step, resolve_base_env};
 
 /// The search path of images that bring none.
@@ -68,10 +68,10 @@ pub fn apply(image: &mut ImageConfig, change: &ConfigChange, command_set: &mut b
         ConfigChange::Workdir(path) => config.working_dir = working_dir(&config.working_dir, path),
         ConfigChange::User(user) => config.user.clone_from(user),
         ConfigChange::Expose(port) => {
-            config.exposed_ports.extend(ports(port)?.into_iter().map(|p| (p, Empty {})));
+            config.exposed_ports.extend(ports(port)?);
         }
         ConfigChange::Volume(path) => {
-            config.volumes.insert(path.clone(), Empty {});
+            config.volumes.insert(path.clone());
         }
         ConfigChange::Cmd(words) => {
             config.cmd = Some(words.clone());
@@ -112,7 +112,7 @@ pub fn apply(image: &mut ImageConfig, change: &ConfigChange, command_set: &mut b
         ConfigChange::ReplaceExpose(list) => {
             config.exposed_ports.clear();
             for port in list {
-                config.exposed_ports.extend(ports(port)?.into_iter().map(|p| (p, Empty {})));
+                config.exposed_ports.extend(ports(port)?);
             }
         }
         ConfigChange::ClearCmd => config.cmd = None,
@@ -146,18 +146,19 @@ pub fn with_base_env<'a>(step: &'a Step, env: &[String]) -> Cow<'a, Step> {
 
 /// Says whether there was something to resolve.
 fn resolve_texts(data: &mut Value, env: &[String]) -> bool {
+    let mut changed = false;
     match data {
         Value::String(text) => {
             let lookup = |name: &str| env.iter().filter_map(|e| e.split_once('=')).find(|(n, _)| *n == name);
             let resolved = resolve_base_env(text, &|name| lookup(name).map(|(_, value)| value.to_owned()));
-            let changed = resolved != *text;
+            changed = resolved != *text;
             *text = resolved;
-            changed
         }
-        Value::Array(list) => list.iter_mut().fold(false, |changed, item| resolve_texts(item, env) || changed),
-        Value::Object(map) => map.values_mut().fold(false, |changed, item| resolve_texts(item, env) || changed),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::Array(list) => list.iter_mut().for_each(|item| changed |= resolve_texts(item, env)),
+        Value::Object(map) => map.values_mut().for_each(|item| changed |= resolve_texts(item, env)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+    changed
 }
 
 /// Joins a working directory to the one before.
@@ -250,7 +251,7 @@ mod tests {
     #[test]
     fn ports_have_protocols_and_ranges() {
         let image = after(&[ConfigChange::Expose("80".into()), ConfigChange::Expose("7000-7001/UDP".into())]);
-        assert_eq!(image.config.exposed_ports.keys().collect::<Vec<_>>(), ["7000/udp", "7001/udp", "80/tcp"]);
+        assert_eq!(image.config.exposed_ports.iter().collect::<Vec<_>>(), ["7000/udp", "7001/udp", "80/tcp"]);
         assert!(ports("http").is_err());
         assert!(ports("80/http").is_err());
         assert!(ports("9-8").is_err());

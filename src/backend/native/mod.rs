@@ -167,10 +167,8 @@ impl Build<'_> {
                 }
                 Step::Config(change) => {
                     config::apply(&mut image.config, change, &mut command_set)?;
-                    let layer = match change {
-                        ConfigChange::Workdir(_) => self.working_dir_layer(&image)?,
-                        _ => Layer::default(),
-                    };
+                    let is_workdir = matches!(change, ConfigChange::Workdir(_));
+                    let layer = if is_workdir { self.working_dir_layer(&image)? } else { Layer::default() };
                     if *change != ConfigChange::ClearHistory {
                         image.finish_step(layer, &change.to_string());
                     }

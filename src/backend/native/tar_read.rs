@@ -363,7 +363,9 @@ mod tests {
                 Kind::File { content: Content::Text(text), .. } => {
                     tar.file(path, node, text.len() as u64, &mut &text[..]).unwrap();
                 }
-                _ => tar.entry(path, node).unwrap(),
+                Kind::Directory | Kind::File { .. } | Kind::Symlink(_) | Kind::Hardlink(_) | Kind::Special(..) => {
+                    tar.entry(path, node).unwrap();
+                }
             }
         }
         let bytes = tar.finish().unwrap();

@@ -11,6 +11,9 @@ use crate::ports::{BlobStore as _, MemoryStore, StageStore as _};
 use crate::source::{Files, Mode, ObjectId, Objects};
 use crate::stage::{CopyStep, FilterSpec, Healthcheck, RunStep, TreeSource, take};
 
+/// Writes the files of one layer.
+type WriteLayer<'a> = &'a dyn Fn(&mut tar::Builder<Vec<u8>>);
+
 /// A repository, a store and a builder.
 struct World {
     files: Files,
@@ -76,7 +79,7 @@ impl World {
     }
 
     /// Stores an image of somebody else whose layers are written with the `tar` crate.
-    fn base(&self, reference: &str, config: &str, layers: &[&dyn Fn(&mut tar::Builder<Vec<u8>>)]) -> Base {
+    fn base(&self, reference: &str, config: &str, layers: &[WriteLayer<'_>]) -> Base {
         let mut descriptors = Vec::new();
         let mut diff_ids = Vec::new();
         for write in layers {
