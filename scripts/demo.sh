@@ -49,11 +49,11 @@ git -c init.defaultBranch=main init --quiet
 commit "the shop"
 
 say "1. Plan: everything that would happen, and why. Nothing is written."
-step 2 plan --env dev --exit-code
+step 2 plan --env dev --exit-code --out ../first.plan
 [ ! -e .stagewright ] || { echo "error: plan wrote to .stagewright" >&2; exit 1; }
 
-say "2. Apply: build, store and deploy exactly that."
-step 0 apply --env dev --auto-approve
+say "2. Apply the saved plan: build, store and deploy exactly that."
+step 0 apply ../first.plan
 
 say "3. Plan again: nothing to do."
 step 0 plan --env dev --exit-code
@@ -62,11 +62,11 @@ say "4. Edit one file of the assets, commit, plan: what follows from it, and why
 sed 's/#2f6f4f/#8a3b12/' assets/css/shop.css >edited && mv edited assets/css/shop.css
 commit "assets: a warmer colour"
 $quiet || git --no-pager show --format='commit %h: %s' --unified=0 HEAD
-step 2 plan --env dev --exit-code
+step 2 plan --env dev --exit-code --out ../second.plan
 step 0 why frontend --env dev
 
 say "5. Apply it."
-step 0 apply --env dev --auto-approve
+step 0 apply ../second.plan
 
 say "6. A commit that reaches no image and no manifest: nothing to do."
 echo "More tea soon." >>README.md

@@ -12,4 +12,5 @@ mod arrows;
 mod charts;
 mod cli;
 mod contracts;
+mod quickstart;
 mod rules;
