@@ -550,7 +550,8 @@ impl StageStore for OciLayout {
         let index = self.index()?;
         // Entries stand in the order of publication; a later one replaces an earlier one.
         let is_image = |entry: &&LayoutEntry| entry.tag.as_deref().is_some_and(|t| StageId::parse(t).is_none());
-        let named = index.entries.iter().filter(is_image).filter_map(|e| Some((e.name.as_deref()?, e)));
+        let images = index.entries.iter().filter(is_image);
+        let named = images.flat_map(|e| e.name.iter().flat_map(|names| names.split(',')).map(move |name| (name, e)));
         let last: BTreeMap<&str, &LayoutEntry> = named.collect();
         let find = |name: &String| {
             let entry = last.get(name.as_str()).copied()?;
@@ -604,10 +605,14 @@ impl StageStore for OciLayout {
             Err(e) => return Err(io_error(format!("look for `{}`", path.display()), e)),
         };
         self.update(|_, index| {
-            if index.by_tag(tag).is_some_and(|e| e.entry.digest == *manifest) {
-                return Ok(((), false));
-            }
-            index.put(LayoutEntry::new(tag, Some(name), manifest.clone(), size));
+            let same = index.by_tag(tag).filter(|e| e.entry.digest == *manifest);
+            let names = match same.and_then(|e| e.name.as_deref()) {
+                Some(names) if names.split(',').any(|n| n == name) => return Ok(((), false)),
+                // Two entries with one tag would be ambiguous for other tools.
+                Some(names) => format!("{names},{name}"),
+                None => name.to_owned(),
+            };
+            index.put(LayoutEntry::new(tag, Some(&names), manifest.clone(), size));
             Ok(((), true))
         })
     }

@@ -121,10 +121,13 @@ impl StageStore for MemoryStore {
     fn tag(&self, tag: &str, name: &str, manifest: &BlobDigest) -> Result<(), StoreError> {
         read_manifest(self, manifest)?;
         self.with(|s| {
-            if s.images.get(tag).is_none_or(|(_, old)| old != manifest) {
-                s.images.insert(tag.to_owned(), (name.to_owned(), manifest.clone()));
-                s.newest.insert(name.to_owned(), tag.to_owned());
-            }
+            let names = match s.images.get(tag).filter(|(_, old)| old == manifest) {
+                Some((names, _)) if names.split(',').any(|n| n == name) => return,
+                Some((names, _)) => format!("{names},{name}"),
+                None => name.to_owned(),
+            };
+            s.images.insert(tag.to_owned(), (names, manifest.clone()));
+            s.newest.insert(name.to_owned(), tag.to_owned());
         });
         Ok(())
     }

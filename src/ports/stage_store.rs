@@ -64,7 +64,7 @@ pub struct StoredStage {
 pub struct StoredImage {
     /// The tag.
     pub tag: String,
-    /// The image name that was recorded with it.
+    /// The image names that were recorded with it, separated by commas.
     pub name: Option<String>,
     /// Its manifest.
     pub manifest: BlobDigest,
@@ -146,7 +146,8 @@ pub trait StageStore: BlobStore {
         created_ms: u64,
     ) -> Result<Published, StoreError>;
 
-    /// Puts a tag on a stored manifest; an equal tag on the same manifest is no change, on another it is moved.
+    /// Puts a tag on a stored manifest. On another manifest it is moved; on the same one only the name is added,
+    /// for images of equal content have one tag.
     ///
     /// # Errors
     /// The manifest is absent, or the store failed; it is then as it was before.

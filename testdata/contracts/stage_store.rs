@@ -108,7 +108,15 @@ fn a_tag_names_a_manifest_and_can_move() {
         let found = store.images(&["no".into(), "t".into()]).unwrap();
         let image = found[1].clone().unwrap();
         assert_eq!(found[0], None);
-        assert_eq!((image.name.as_deref(), &image.manifest, &image.annotations), (Some("web"), &one, &notes("1")));
+        assert_eq!(
+            (image.name.as_deref(), &image.manifest, &image.annotations),
+            (Some("web,other"), &one, &notes("1"))
+        );
+        let newest = store.newest(&["web".into(), "other".into(), "none".into()]).unwrap();
+        assert_eq!(
+            newest.iter().map(|i| i.as_ref().map(|i| i.tag.as_str())).collect::<Vec<_>>(),
+            [Some("t"), Some("t"), None]
+        );
         store.tag("t", "web", &two).unwrap();
         assert_eq!(store.images(&["t".into()]).unwrap()[0].as_ref().unwrap().manifest, two);
         let absent = store.tag("t", "web", &BlobDigest::of(b"nothing"));
