@@ -14,3 +14,4 @@ mod cli;
 mod contracts;
 mod quickstart;
 mod rules;
+mod projects;

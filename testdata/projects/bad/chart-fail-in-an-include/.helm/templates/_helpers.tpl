@@ -1,0 +1,3 @@
+{{- define "check" -}}
+{{- fail "no way" -}}
+{{- end -}}
