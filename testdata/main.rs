@@ -15,3 +15,4 @@ mod contracts;
 mod quickstart;
 mod rules;
 mod projects;
+mod kill;

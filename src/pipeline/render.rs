@@ -67,7 +67,15 @@ pub fn render(
             ..ValuesInput::default()
         };
         let composed = chart::compose(&mut found, sources, &chart, &values)?;
-        Some(chart::render(&mut found, sources, &composed, &options_of(project, inputs, host, is_upgrade, &dir)))
+        let options = options_of(project, inputs, host, is_upgrade, &dir);
+        let before = found.clone();
+        let rendered = chart::render(&mut found, sources, &composed, &options);
+        if !found.has_errors() || options.track {
+            return Some(rendered);
+        }
+        // Tracking where each line comes from costs time; it is done again where there is something to explain.
+        found = before;
+        Some(chart::render(&mut found, sources, &composed, &RenderOptions { track: true, ..options }))
     });
     let failed = found.has_errors();
     diagnostics.extend(found);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::diff::{diff, is_sensitive, redact};
 use super::model::{FieldChange, ImagePlan, ResourceAction, ResourcePlan};
 use super::operation::{Guard, Operation, Work};
-use super::reason::Reason;
+use super::reason::{FileChange, Reason};
 use super::risk::{immutable_fields, restart};
 use super::sensitive::Sensitive;
 use crate::digest::Sha224Digest;
@@ -149,7 +149,9 @@ pub fn plan_release(desired: &[DesiredResource], context: ReleaseContext<'_>) ->
     let gone = previous.iter().flat_map(|p| &p.resources).filter(|(path, _)| !written.contains(*path));
     for (path, recorded) in gone {
         let Some(live) = context.fact.resources.get(path) else { continue };
-        let plan = deleted(recorded, live, &context);
+        let mut plan = deleted(recorded, live, &context);
+        let changes = changes.get_or_insert_with(context.changes);
+        plan.reasons.splice(0..0, removed_files(changes));
         section.operations.push(Operation {
             id: format!("delete:{path}"),
             needs: context.after.clone(),
@@ -315,6 +317,12 @@ fn deleted(recorded: &RecordedResource, live: &str, context: &ReleaseContext<'_>
         restart: None,
         reasons: vec![Reason::NotDeclared],
     }
+}
+
+/// Returns the files of the chart that are gone.
+fn removed_files(changes: &ChartChanges) -> Vec<Reason> {
+    let gone = |r: &&Reason| matches!(r, Reason::File { change: FileChange::Removed, .. });
+    changes.files.iter().filter(gone).cloned().collect()
 }
 
 /// Says why the fields of a resource changed: images first, then values, then files of the chart.
