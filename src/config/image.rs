@@ -29,7 +29,7 @@ pub struct Image {
     pub is_final: bool,
     /// `cacheVersion` of the image, else of `build`; `None` when empty.
     pub cache_version: Option<Text>,
-    /// `platform` of the image, else of `build`; empty means the platform of the builder.
+    /// `platform` of the image, else of `build`; empty means linux/amd64.
     pub platforms: Vec<Text>,
     /// The network of commands; never part of a digest.
     pub network: Option<Text>,

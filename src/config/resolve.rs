@@ -11,7 +11,7 @@ use super::image::{Surroundings, Wanted};
 use super::reference::is_untagged;
 use super::{
     Config, DockerfileImage, Edge, EdgeKind, Giterminism, Image, ImageGraph, ImageIndex, ImageKind, ImageReference,
-    Inputs, Meta, StapelImage, slug,
+    Inputs, Meta, StapelImage, Text, slug,
 };
 
 /// Decodes all documents and ties them together.
@@ -204,26 +204,30 @@ fn report_cycle(d: &mut Diagnostics, images: &[Image], cycle: &[ImageIndex], edg
     d.push(places.fold(found, |found, (span, text)| found.also(span, text)));
 }
 
-/// Reports images that are needed for a platform that they are not built for. Only written platforms are compared: what
-/// an image without any is built for is the builder's choice.
+/// What an image is built for that names no platform.
+const DEFAULT_PLATFORM: &str = "linux/amd64";
+
+/// Reports images that are needed for a platform that they are not built for.
 fn check_platforms(d: &mut Diagnostics, images: &[Image], graph: &ImageGraph) {
     for edge in &graph.edges {
         let (Some(image), Some(needed)) = (images.get(edge.image.0), images.get(edge.needed.0)) else { continue };
-        let Some(has) = needed.platforms.first() else { continue };
-        for platform in &image.platforms {
-            if needed.platforms.iter().all(|p| normal(&p.value) != normal(&platform.value)) {
-                d.push(
-                    Diagnostic::at(
-                        &rules::PLATFORM_MISSING,
-                        edge.span,
-                        format!("`{}` is not built for {}", needed.shown_name(), platform.value),
-                    )
-                    .also(platform.span, "needed for this platform")
-                    .also(has.span, "built for these"),
-                );
+        let has = effective_platforms(needed);
+        for platform in effective_platforms(image) {
+            if has.iter().any(|p| normal(&p.value) == normal(&platform.value)) {
+                continue;
             }
+            let message = format!("`{}` is not built for {}", needed.shown_name(), platform.value);
+            let found = Diagnostic::at(&rules::PLATFORM_MISSING, edge.span, message);
+            d.push(found.also(platform.span, "needed for this platform").also(needed.name.span, "the other image"));
         }
     }
+}
+
+fn effective_platforms(image: &Image) -> Vec<Text> {
+    if image.platforms.is_empty() {
+        return vec![Text::new(DEFAULT_PLATFORM.to_owned(), image.name.span)];
+    }
+    image.platforms.clone()
 }
 
 /// Drops what is said anyway. Source: containerd, platform normalisation.

@@ -385,6 +385,10 @@ fn circles_and_platforms_are_reported() {
     assert_eq!(errors("image: a\nfrom: x:1\ndependencies: [{image: a, before: setup}]\n").len(), 1);
     let platforms = "image: b\nplatform: [linux/amd64]\nfrom: x:1\n---\nimage: a\nplatform: [linux/arm64]\nfrom: b\n";
     assert_eq!(errors(platforms), ["platform-missing `b` is not built for linux/arm64"]);
+    let inherited = "image: b\nfrom: x:1\n---\nimage: a\nplatform: [linux/arm64]\nfrom: b\n";
+    assert_eq!(rules_of(inherited), ["platform-missing"]);
+    let meta = "configVersion: 1\nproject: p\nbuild: {platform: [linux/arm64/v8]}\n---\n";
+    assert_eq!(load_text(&format!("{meta}{inherited}")).found, Vec::<String>::new());
     let graph = ok("image: d\nfrom: c\n---\nimage: c\nfrom: x:1\n---\nimage: e\nfrom: x:1\n").graph;
     assert_eq!(graph.closure([ImageIndex(0)]), [ImageIndex(1), ImageIndex(0)]);
     assert_eq!(graph.edges_of(ImageIndex(0)).len(), 1);
