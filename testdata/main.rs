@@ -13,6 +13,7 @@ mod charts;
 mod cli;
 mod contracts;
 mod quickstart;
+mod readme;
 mod rules;
 mod projects;
 mod kill;

@@ -10,16 +10,22 @@ use crate::cli::{Ran, Sandbox};
 use crate::contracts::oci_tools::tool;
 
 /// A scratch repository made from the example.
-struct Shop {
-    sandbox: Sandbox,
+pub struct Shop {
+    pub sandbox: Sandbox,
 }
 
 impl Shop {
-    fn new() -> Self {
+    /// The example's files, in no repository yet.
+    pub fn uncommitted() -> Self {
         let sandbox = Sandbox::new();
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart"), &sandbox.project());
-        sandbox.commit("the shop");
         Self { sandbox }
+    }
+
+    fn new() -> Self {
+        let shop = Self::uncommitted();
+        shop.sandbox.commit("the shop");
+        shop
     }
 
     fn applied() -> Self {
