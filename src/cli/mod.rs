@@ -26,6 +26,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs a command line and returns the exit code.
 pub fn run(mut invocation: Invocation) -> u8 {
+    if !invocation.env.contains_key("RUST_BACKTRACE") {
+        // The bug report below says it all; who wants more asks for it.
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     let caught = catch_unwind(AssertUnwindSafe(|| command(&mut invocation)));
     let result = caught.unwrap_or_else(|payload| Err(CliError::bug(payload.as_ref())));
     match result {

@@ -10,6 +10,7 @@ use super::error::CliError;
 use super::streams::Invocation;
 use super::values::{read_file, sets, value_file};
 use crate::backend::git::{self, GitError, Repository};
+use crate::chart::Capabilities;
 use crate::config;
 use crate::pipeline::{ProjectInputs, ValuesFile};
 use crate::source::{Files, normalize_path};
@@ -34,7 +35,6 @@ pub struct Found {
     /// Its directory.
     pub dir: PathBuf,
     /// Its repository.
-    #[expect(dead_code, reason = "`why --since` follows")]
     pub repository: Arc<Repository>,
     /// What it is read from.
     pub inputs: ProjectInputs,
@@ -51,6 +51,9 @@ pub fn directory(global: &GlobalArgs, invocation: &Invocation) -> Result<PathBuf
 pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) -> Result<Found, CliError> {
     let dir = directory(global, invocation)?;
     let project = options.project.cloned().unwrap_or_default();
+    if options.build.is_some_and(|build| !build.add_custom_tag.is_empty()) {
+        return Err(CliError::user("--add-custom-tag does not work yet"));
+    }
     let repository = Arc::new(Repository::discover(&dir).map_err(told)?);
     let head = repository.head().map_err(told)?;
     let needs_disk = project.dev || !project.loose_giterminism;
@@ -65,7 +68,6 @@ pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) 
 
 impl Found {
     /// Returns what the same project is read from at another commit.
-    #[expect(dead_code, reason = "`why --since` follows")]
     pub fn at(&self, rev: &str) -> Result<ProjectInputs, CliError> {
         let commit = self.repository.commit(rev).map_err(told)?;
         let repository = self.repository.files(&commit);
@@ -108,11 +110,20 @@ fn inputs(
         values_files,
         sets: sets(&values),
         set_files: set_files(&values, dir)?,
-        kube_version: chart.kube_version,
+        kube_version: kube_version(chart.kube_version)?,
         api_versions: chart.api_versions,
         repository: files,
         project_dir,
     })
+}
+
+fn kube_version(typed: Option<String>) -> Result<Option<String>, CliError> {
+    match typed {
+        Some(text) if Capabilities::default().with_kube_version(&text).is_none() => {
+            Err(CliError::user(format!("--kube-version {text} is not a version")))
+        }
+        Some(_) | None => Ok(typed),
+    }
 }
 
 /// Returns the time.

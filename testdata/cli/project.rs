@@ -212,3 +212,25 @@ fn an_interrupted_apply_ends_in_order_and_is_resumed() {
     ok(sandbox.run(&["apply", "../plan.json", "--resume"]));
     assert!(ok(sandbox.run(&["plan"])).out.starts_with("No changes."));
 }
+
+#[test]
+fn a_range_of_commits_is_explained_without_a_store() {
+    let sandbox = shop();
+    sandbox.write("backend/app.txt", "one\ntwo\n").commit("code");
+    let why = ok(sandbox.run(&["why", "backend", "--since", "HEAD~1"]));
+    assert!(why.out.starts_with("image backend is built: ") && why.out.contains("backend/app.txt:2"), "{}", why.out);
+    let why = ok(sandbox.run(&["why", "frontend", "--since", "HEAD~1"]));
+    assert!(why.out.starts_with("image frontend is reused: "), "{}", why.out);
+    let ran = sandbox.run(&["why", "backend", "--since", "nowhere"]);
+    assert_eq!((ran.code, ran.err.contains("`nowhere` is not a commit")), (1, true), "{}", ran.err);
+}
+
+#[test]
+fn the_graph_is_drawn() {
+    let sandbox = shop();
+    assert!(ok(sandbox.run(&["graph"])).out.starts_with("digraph project {\n"));
+    assert!(ok(sandbox.run(&["graph", "-o", "mermaid"])).out.starts_with("flowchart LR\n"));
+    let json: serde_json::Value = serde_json::from_str(&ok(sandbox.run(&["graph", "-o", "json"])).out).unwrap();
+    let ids: Vec<&str> = json["nodes"].as_array().unwrap().iter().map(|n| n["id"].as_str().unwrap()).collect();
+    assert!(ids.contains(&"image:backend") && ids.contains(&"resource:shop/Deployment/web"), "{ids:?}");
+}

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-/// How a chart is rendered.
+/// What a chart sees of the cluster.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Chart options")]
 pub struct ChartArgs {
@@ -12,9 +12,12 @@ pub struct ChartArgs {
     /// A further API version that the chart sees; may be repeated, and hold several with commas.
     #[arg(short, long, value_name = "API", value_delimiter = ',')]
     pub api_versions: Vec<String>,
-    /// Prints the custom resource definitions of the chart too.
-    #[arg(long)]
-    pub include_crds: bool,
+}
+
+/// Which part of a rendering is printed.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Chart options")]
+pub struct PrintArgs {
     /// Leaves hooks out.
     #[arg(long)]
     pub no_hooks: bool,
@@ -27,7 +30,4 @@ pub struct ChartArgs {
     /// Sets `.Release.IsUpgrade` instead of `.Release.IsInstall`.
     #[arg(long)]
     pub is_upgrade: bool,
-    /// Does not check values against the chart's schema.
-    #[arg(long)]
-    pub skip_schema_validation: bool,
 }

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use chart::ChartArgs;
+pub use chart::{ChartArgs, PrintArgs};
 pub use global::{ColorMode, GlobalArgs};
 pub use output::{ConfigFormat, GraphFormat, LintFormat, PlanFormat, RunFormat};
 pub use project::{BuildArgs, DeployArgs, ProjectArgs};
@@ -149,6 +149,8 @@ pub struct WhyArgs {
     #[command(flatten)]
     pub deploy: DeployArgs,
     #[command(flatten)]
+    pub chart: ChartArgs,
+    #[command(flatten)]
     pub values: ValuesArgs,
 }
 
@@ -189,6 +191,8 @@ pub struct RenderArgs {
     #[command(flatten)]
     pub deploy: DeployArgs,
     #[command(flatten)]
+    pub print: PrintArgs,
+    #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
@@ -206,6 +210,14 @@ pub struct TemplateArgs {
     /// Names the release by its chart and a number.
     #[arg(short, long)]
     pub generate_name: bool,
+    /// Prints the custom resource definitions of the chart too.
+    #[arg(long)]
+    pub include_crds: bool,
+    /// Does not check values against the chart's schema.
+    #[arg(long)]
+    pub skip_schema_validation: bool,
+    #[command(flatten)]
+    pub print: PrintArgs,
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
@@ -224,6 +236,8 @@ pub struct GraphArgs {
     pub build: BuildArgs,
     #[command(flatten)]
     pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub chart: ChartArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
 }
@@ -318,7 +332,7 @@ mod tests {
         assert_eq!(template.name_and_chart, ["web", "./chart"]);
         assert_eq!(template.values.values, ["a.yaml", "b.yaml"]);
         assert_eq!(template.values.set, ["a=1,b=2", "c={1,2}"]);
-        assert_eq!(template.chart.show_only, ["x.yaml"]);
+        assert_eq!(template.print.show_only, ["x.yaml"]);
     }
 
     #[test]

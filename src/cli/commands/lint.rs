@@ -6,7 +6,7 @@ use super::super::host::ProcessHost;
 use super::super::project::{Options, find};
 use super::super::streams::Invocation;
 use crate::diag::{Diagnostic, Diagnostics, Severity};
-use crate::pipeline::{load, render};
+use crate::pipeline::check;
 use crate::report::diagnostics::{github, gitlab, json, summary, text};
 use crate::source::{Sources, normalize_path};
 
@@ -21,9 +21,7 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
     let found = find(global, options, invocation)?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
-    if let Some(project) = load(&mut diagnostics, &sources, &found.inputs) {
-        render(&mut diagnostics, &sources, &project, &found.inputs, &ProcessHost, false);
-    }
+    check(&mut diagnostics, &sources, &found.inputs, &ProcessHost);
     let mut list = diagnostics.into_sorted(&sources);
     let paths: Vec<String> = args.paths.iter().filter_map(|p| normalize_path(p)).collect();
     list.retain(|d| is_shown(d, &paths, &sources));

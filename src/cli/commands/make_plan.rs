@@ -78,7 +78,7 @@ fn planned(
     };
     let plan = match wish.since {
         None => pipeline::plan(diagnostics, sources, &request),
-        Some(_) => return Err(CliError::user("--since is not there yet")),
+        Some(rev) => pipeline::plan_since(diagnostics, sources, &request, &found.at(rev)?),
     };
     plan.map_err(|error| match error {
         PlanError::Diagnostics => CliError::Config,

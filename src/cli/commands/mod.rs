@@ -5,6 +5,7 @@ mod build;
 mod completion;
 mod config;
 mod explain;
+mod graph;
 mod lint;
 mod make_plan;
 mod plan;
@@ -29,7 +30,7 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Lint(args) => lint::run(global, &args, invocation),
         Command::Render(args) => render::run(global, &args, invocation),
         Command::Template(args) => template::run(&args, invocation),
-        Command::Graph(_) => Err(CliError::user("`graph` is not there yet")),
+        Command::Graph(args) => graph::run(global, &args, invocation),
         Command::Config(command) => config::run(global, &command, invocation),
         Command::Explain(args) => explain::run(&args, invocation),
         Command::Build(args) => build::run(global, &args, invocation),

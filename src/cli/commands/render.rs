@@ -26,7 +26,7 @@ pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) 
     let mut diagnostics = Diagnostics::new();
     let project = load(&mut diagnostics, &sources, &found.inputs);
     let rendered = project.and_then(|project| {
-        render(&mut diagnostics, &sources, &project, &found.inputs, &ProcessHost, args.chart.is_upgrade)
+        render(&mut diagnostics, &sources, &project, &found.inputs, &ProcessHost, args.print.is_upgrade)
     });
     let text = rendered.map(|r| printed(&r.rendered, args, &sources, &mut diagnostics)).unwrap_or_default();
     let failed = diagnostics.has_errors();
@@ -43,7 +43,7 @@ pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) 
 }
 
 fn printed(rendered: &Rendered, args: &RenderArgs, sources: &Sources, diagnostics: &mut Diagnostics) -> String {
-    let options = print_options(&args.chart);
+    let options = print_options(&args.print);
     if args.origins {
         return with_origins(rendered, &options, sources);
     }

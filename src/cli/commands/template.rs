@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::super::args::{ChartArgs, TemplateArgs};
+use super::super::args::{ChartArgs, PrintArgs, TemplateArgs};
 use super::super::error::{CliError, exit_code};
 use super::super::host::ProcessHost;
 use super::super::project::now;
@@ -49,7 +49,7 @@ fn printed(
         files: value_files(&args.values, cwd)?,
         sets: sets(&args.values),
         read_file: &|path| read_file(path, cwd),
-        check_schema: !args.chart.skip_schema_validation,
+        check_schema: !args.skip_schema_validation,
         ..ValuesInput::default()
     };
     let capabilities = capabilities(&args.chart)?;
@@ -57,16 +57,16 @@ fn printed(
     let name = if args.generate_name { format!("{}-{}", chart.name(), now().as_secs()) } else { name };
     let Some(values) = compose(diagnostics, sources, &chart, &input) else { return Ok(None) };
     let options = RenderOptions {
-        release: Release { name, namespace: args.namespace.clone(), revision: 1, is_upgrade: args.chart.is_upgrade },
+        release: Release { name, namespace: args.namespace.clone(), revision: 1, is_upgrade: args.print.is_upgrade },
         capabilities,
         host: &ProcessHost,
         now: now(),
-        include_crds: args.chart.include_crds,
+        include_crds: args.include_crds,
         lenient: true,
         ..RenderOptions::default()
     };
     let rendered = render(diagnostics, sources, &values, &options);
-    let print = print_options(&args.chart);
+    let print = print_options(&args.print);
     if print.show_only.is_empty() {
         return Ok(Some(rendered.print(&print)));
     }
@@ -91,7 +91,7 @@ fn name_and_chart(args: &TemplateArgs) -> Result<(String, &str), CliError> {
 }
 
 /// Returns the capabilities that the options describe.
-pub fn capabilities(args: &ChartArgs) -> Result<Capabilities, CliError> {
+fn capabilities(args: &ChartArgs) -> Result<Capabilities, CliError> {
     let mut capabilities = Capabilities::default();
     if let Some(version) = &args.kube_version {
         let bad = || CliError::user(format!("--kube-version {version} is not a version"));
@@ -102,7 +102,7 @@ pub fn capabilities(args: &ChartArgs) -> Result<Capabilities, CliError> {
 }
 
 /// Returns what is printed of a rendering.
-pub fn print_options(args: &ChartArgs) -> PrintOptions {
+pub fn print_options(args: &PrintArgs) -> PrintOptions {
     PrintOptions { no_hooks: args.no_hooks, skip_tests: args.skip_tests, show_only: args.show_only.clone() }
 }
 

@@ -15,7 +15,7 @@ pub fn run(global: &GlobalArgs, args: &WhyArgs, invocation: &mut Invocation) -> 
         build: Some(&args.build),
         deploy: Some(&args.deploy),
         values: Some(&args.values),
-        chart: None,
+        chart: Some(&args.chart),
     };
     let wish = Wish { images: &[], deploy: true, applies: false, since: args.since.as_deref() };
     let made = make_plan(global, options, wish, invocation)?;
