@@ -78,15 +78,13 @@ fn options(command: &Command, lists: &BTreeSet<String>, env: &BTreeMap<String, S
     let mut words = Vec::new();
     for arg in command.get_arguments() {
         let Some(long) = arg.get_long() else { continue };
-        match arg.get_action() {
-            ArgAction::Set => words.extend(scalar(arg, env).map(|v| format!("--{long}={v}").into())),
-            ArgAction::SetTrue => {
-                words.extend(scalar(arg, env).filter(|v| is_true(v)).map(|_| format!("--{long}").into()))
-            }
-            ArgAction::Append => {
-                words.extend(list(&variable(long), lists, env).into_iter().map(|v| format!("--{long}={v}").into()));
-            }
-            _ => {}
+        let action = arg.get_action();
+        if matches!(action, ArgAction::Set) {
+            words.extend(scalar(arg, env).map(|v| format!("--{long}={v}").into()));
+        } else if matches!(action, ArgAction::SetTrue) && scalar(arg, env).is_some_and(|v| is_true(&v)) {
+            words.push(format!("--{long}").into());
+        } else if matches!(action, ArgAction::Append) {
+            words.extend(list(&variable(long), lists, env).into_iter().map(|v| format!("--{long}={v}").into()));
         }
     }
     words

@@ -60,7 +60,7 @@ pub fn load_plan(path: &Path) -> Result<Saved, CliError> {
         }
         Err(e) => return Err(CliError::environment(format!("read the plan {}", path.display()), e)),
     };
-    read(&text).map_err(|e| unusable(path, e))
+    read(&text).map_err(|e| unusable(path, &e))
 }
 
 /// Opens a saved plan for applying: its secrets are unsealed with the first key that fits.
@@ -76,11 +76,11 @@ pub fn open_plan(path: &Path, keys: KeyPlaces<'_>) -> Result<Plan, CliError> {
             Err(error) => last = error,
         }
     }
-    Err(unusable(path, last))
+    Err(unusable(path, &last))
 }
 
-fn unusable(path: &Path, error: ReadError) -> CliError {
-    let hint = match &error {
+fn unusable(path: &Path, error: &ReadError) -> CliError {
+    let hint = match error {
         ReadError::NeedsKey | ReadError::OtherKey { .. } => {
             Some("set STAGEWRIGHT_PLAN_KEY to the key it was saved with")
         }

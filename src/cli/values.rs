@@ -8,8 +8,11 @@ use super::args::ValuesArgs;
 use super::error::CliError;
 use crate::chart::strvals::SetKind;
 
+/// A file of values: its name as typed, and its content.
+pub type NamedFile = (String, Arc<[u8]>);
+
 /// Reads the files of `-f`, relative to the current directory; `-` is stdin. Source: Helm.
-pub fn value_files(args: &ValuesArgs, cwd: &Path) -> Result<Vec<(String, Arc<[u8]>)>, CliError> {
+pub fn value_files(args: &ValuesArgs, cwd: &Path) -> Result<Vec<NamedFile>, CliError> {
     args.values.iter().map(|name| Ok((name.clone(), value_file(name, cwd)?))).collect()
 }
 

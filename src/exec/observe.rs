@@ -34,7 +34,8 @@ pub fn observe(
                 observed.external.insert((reference, platform), found);
             }
             Question::Release(release) => {
-                let found = target.map_or_else(|| Ok(Default::default()), |t| t.observe(&release))?;
+                let found =
+                    target.map_or_else(|| Ok(crate::observed::ReleaseFact::default()), |t| t.observe(&release))?;
                 observed.releases.insert(release, found);
             }
         }

@@ -250,8 +250,11 @@ fn the_builder_says_how_many_builds_it_likes_at_once() {
     assert_eq!(twins.builder.most.load(Ordering::SeqCst), 1);
 }
 
+/// Numbered operations and what each needs.
+type Nodes = Vec<(usize, Vec<usize>)>;
+
 /// Random graphs: the operations, in random order, with edges to earlier numbers, and who fails.
-fn graphs() -> impl Strategy<Value = (Vec<(usize, Vec<usize>)>, BTreeSet<usize>, usize)> {
+fn graphs() -> impl Strategy<Value = (Nodes, BTreeSet<usize>, usize)> {
     (1usize..24).prop_flat_map(|n| {
         let edges = proptest::collection::vec(proptest::collection::vec(0..n, 0..4), n);
         let order = Just((0..n).collect::<Vec<_>>()).prop_shuffle();

@@ -12,6 +12,7 @@ use super::plan_words::{FieldView, View};
 use crate::plan::Plan;
 
 const MARKDOWN: &str = include_str!("templates/plan.md.j2");
+const HTML_NAME: &str = "plan.html";
 const HTML: &str = include_str!("templates/plan.html.j2");
 
 /// Where a comment is posted.
@@ -59,7 +60,7 @@ pub fn plan_comment(plan: &Plan, forge: Forge) -> String {
 
 /// Returns the plan as one HTML file without references to others.
 pub fn plan_html(plan: &Plan) -> String {
-    render("plan.html", HTML, plan, usize::MAX)
+    render(HTML_NAME, HTML, plan, usize::MAX)
 }
 
 fn markdown(plan: &Plan, details: usize) -> String {
@@ -99,11 +100,7 @@ fn render(name: &str, template: &str, plan: &Plan, details: usize) -> String {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
     environment.set_syntax(syntax.expect("the delimiters are the usual ones"));
-    environment.set_auto_escape_callback(
-        |name| {
-            if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
-        },
-    );
+    environment.set_auto_escape_callback(|name| if name == HTML_NAME { AutoEscape::Html } else { AutoEscape::None });
     environment.add_filter("md", |text: String| escape_markdown(&text));
     environment.add_filter("code", |text: String| code_span(&text));
     let marker = marker.replace("--", "- -");

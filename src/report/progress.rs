@@ -216,7 +216,9 @@ mod tests {
     fn told(telling: Telling) -> String {
         let sink = Sink::default();
         let progress = Progress::new(telling, Look::plain(), Box::new(sink.clone()));
-        events().iter().for_each(|e| progress.tell(e));
+        for event in &events() {
+            progress.tell(event);
+        }
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }

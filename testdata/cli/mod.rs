@@ -1,5 +1,7 @@
 //! The program as a user runs it: texts, exit codes and files, in a cleared environment.
 
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests run the program and look at its files")]
+
 mod basics;
 mod project;
 mod saved_plan;
