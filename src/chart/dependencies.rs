@@ -21,7 +21,7 @@ pub(super) fn resolve(diagnostics: &mut Diagnostics, chart: &Chart, user: &TreeM
         return None;
     }
     let switched = switch(diagnostics, &mut chart, user, "").and_then(|()| import_values(diagnostics, &mut chart));
-    switched.map_err(|error| diagnostics.push(error)).ok()?;
+    switched.map_err(|error| diagnostics.push(*error)).ok()?;
     Some(chart)
 }
 
@@ -55,7 +55,12 @@ fn is_meant(dependency: &Dependency, chart: &Chart) -> bool {
     chart.name() == dependency.name && in_range().unwrap_or(false)
 }
 
-fn switch(diagnostics: &mut Diagnostics, chart: &mut Chart, values: &TreeMap, path: &str) -> Result<(), Diagnostic> {
+fn switch(
+    diagnostics: &mut Diagnostics,
+    chart: &mut Chart,
+    values: &TreeMap,
+    path: &str,
+) -> Result<(), Box<Diagnostic>> {
     if chart.metadata.dependencies.is_empty() {
         return Ok(());
     }
@@ -143,7 +148,7 @@ fn table_at<'v>(values: &'v TreeMap, path: &str) -> Option<&'v TreeMap> {
 }
 
 /// Makes the defaults of every chart hold those of its subcharts and what it imports from them.
-fn import_values(diagnostics: &mut Diagnostics, chart: &mut Chart) -> Result<(), Diagnostic> {
+fn import_values(diagnostics: &mut Diagnostics, chart: &mut Chart) -> Result<(), Box<Diagnostic>> {
     for sub in &mut chart.subcharts {
         import_values(diagnostics, sub)?;
     }
@@ -159,17 +164,14 @@ fn import_values(diagnostics: &mut Diagnostics, chart: &mut Chart) -> Result<(),
                 ImportValues::Export(name) => (format!("exports.{name}"), ".".to_owned()),
                 ImportValues::Table { child, parent } => (child.clone(), parent.clone()),
             };
-            match table_at(&defaults, &format!("{}.{child}", dependency.name)) {
-                Some(table) => {
-                    let table = at_path(&parent, table.clone());
-                    lay_over(&mut Warnings::Off, &mut imported, &table, "", true);
-                    *import = ImportValues::Table { child, parent };
-                }
-                None => {
-                    let message = format!("`{}` has no table `{child}` to import", dependency.name);
-                    diagnostics.push(at(&CHART_DEPENDENCY_SWITCH, dependency.span, &chart.place, message));
-                }
-            }
+            let Some(table) = table_at(&defaults, &format!("{}.{child}", dependency.name)) else {
+                let message = format!("`{}` has no table `{child}` to import", dependency.name);
+                diagnostics.push(at(&CHART_DEPENDENCY_SWITCH, dependency.span, &chart.place, message));
+                continue;
+            };
+            let table = at_path(&parent, table.clone());
+            lay_over(&mut Warnings::Off, &mut imported, &table, "", true);
+            *import = ImportValues::Table { child, parent };
         }
     }
     lay_over(&mut Warnings::Off, &mut defaults, &imported, "", true);

@@ -80,7 +80,7 @@ impl Chart {
 
     /// Returns the files below `crds/` of this chart that hold manifests.
     pub fn crds(&self) -> impl Iterator<Item = &ChartFile> {
-        let is_manifest = |name: &str| [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
+        let is_manifest = |name: &str| ["yaml", "yml", "json"].iter().any(|end| has_extension(name, end));
         self.files.iter().filter(move |f| f.name.starts_with("crds/") && is_manifest(&f.name))
     }
 }
@@ -164,13 +164,13 @@ impl Loader<'_> {
             let name = join(below, &item.name);
             let full = join(root, &name);
             let mode = match item.mode {
-                Mode::Symlink => match files.resolve(&full)? {
-                    Some((_, target)) => target.mode,
-                    None => {
+                Mode::Symlink => {
+                    let Some((_, target)) = files.resolve(&full)? else {
                         self.fault(&full, "the symbolic link leads to nothing");
                         continue;
-                    }
-                },
+                    };
+                    target.mode
+                }
                 mode @ (Mode::File | Mode::Executable | Mode::Directory | Mode::Submodule) => mode,
             };
             let is_directory = mode == Mode::Directory;
@@ -279,7 +279,7 @@ impl Loader<'_> {
                 parts.templates.push(ChartFile { name, bytes, source });
             }
             _ => match name.strip_prefix("charts/") {
-                Some(below) if !below.ends_with(".prov") => {
+                Some(below) if !has_extension(below, "prov") => {
                     let top = below.split('/').next().unwrap_or(below).to_owned();
                     parts.subcharts.entry(top).or_default().insert(below.to_owned(), bytes);
                 }
@@ -297,7 +297,7 @@ impl Loader<'_> {
             self.fault(&shown, format!("subcharts nest deeper than {MAX_NESTING} levels"));
             return None;
         }
-        if let (true, Some(bytes)) = (name.ends_with(".tgz"), files.get(name)) {
+        if let (true, Some(bytes)) = (has_extension(name, "tgz"), files.get(name)) {
             let raw = self.archive(&shown, bytes)?;
             return self.chart(raw, &shown, None, nesting + 1);
         }
@@ -370,6 +370,11 @@ fn set_if_empty(field: &mut String, value: &str) {
     if field.is_empty() {
         value.clone_into(field);
     }
+}
+
+/// Says whether a name ends in an extension; case counts, as in Helm.
+fn has_extension(name: &str, extension: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, found)| found == extension)
 }
 
 fn join(folder: &str, name: &str) -> String {

@@ -406,17 +406,15 @@ impl Head<'_> {
     fn hook(&mut self, events: &str, annotations: &BTreeMap<String, String>) -> Option<Hook> {
         let mut hook = Hook::default();
         for word in words(events) {
-            match EVENTS.iter().find(|(name, _)| *name == word) {
-                Some((_, event)) => hook.events.push(*event),
-                None => {
-                    let message = format!("`{word}` is no hook event; Helm silently leaves this resource out");
-                    let mut diagnostic = self.file.fault(self.sources, &MANIFEST_HOOK, self.start, message);
-                    let near = did_you_mean(&word, EVENTS.iter().map(|(name, _)| *name));
-                    diagnostic.hints.extend(near.map(|n| format!("did you mean `{n}`?")));
-                    self.diagnostics.push(diagnostic);
-                    return None;
-                }
-            }
+            let Some((_, event)) = EVENTS.iter().find(|(name, _)| *name == word) else {
+                let message = format!("`{word}` is no hook event; Helm silently leaves this resource out");
+                let mut diagnostic = self.file.fault(self.sources, &MANIFEST_HOOK, self.start, message);
+                let near = did_you_mean(&word, EVENTS.iter().map(|(name, _)| *name));
+                diagnostic.hints.extend(near.map(|n| format!("did you mean `{n}`?")));
+                self.diagnostics.push(diagnostic);
+                return None;
+            };
+            hook.events.push(*event);
         }
         let weight = annotations.get("helm.sh/hook-weight");
         hook.weight = weight.and_then(|w| w.parse().ok()).unwrap_or(0);

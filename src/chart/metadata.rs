@@ -136,6 +136,8 @@ impl Metadata {
                 "kubeVersion" => self.kube_version = reader.string(value),
                 "dependencies" => self.dependencies = reader.list(value, Reader::dependency),
                 "type" => self.chart_type = reader.string(value),
+                // keys of Helm 2 and of old tools
+                "engine" | "tillerVersion" | "created" | "digest" | "urls" => {}
                 _ => reader.unknown(&entry.key, &entry.name, KEYS),
             }
         }

@@ -35,6 +35,26 @@ pub(super) fn to_dict(map: &TreeMap, kind: DictKind) -> Dict {
     Dict::from_entries(kind, map.iter().map(|(key, value)| (Str::from(&**key), to_value(value))))
 }
 
+/// Converts a table of values so that reads of it are told: each table's mark is its place in `paths`.
+pub(super) fn to_marked_dict(map: &TreeMap, kind: DictKind, path: &str, paths: &mut Vec<String>) -> Dict {
+    paths.push(path.to_owned());
+    let mark = u32::try_from(paths.len()).unwrap_or(0);
+    let entries: Vec<(Str, Value)> = map
+        .iter()
+        .map(|(key, value)| match &value.data {
+            Data::Map(below) => {
+                let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+                let dict = to_marked_dict(below, DictKind::Any, &path, paths);
+                (Str::from(&**key), Value::Dict(Rc::new(dict)))
+            }
+            Data::Null | Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::String(_) | Data::List(_) => {
+                (Str::from(&**key), to_value(value))
+            }
+        })
+        .collect();
+    Dict::from_entries(kind, entries).marked(mark)
+}
+
 /// A Go struct: fields by name, and the JSON form that `toYaml` writes.
 struct Struct {
     type_name: &'static str,
@@ -165,7 +185,7 @@ fn dependency_object(dependency: &Dependency) -> Value {
     });
     let imports = imports.collect::<Vec<_>>();
     let imports = if imports.is_empty() { Value::nil_list() } else { Value::list(imports) };
-    let fields = vec![
+    let fields = [
         ("Name", "name", text(&dependency.name)),
         ("Version", "version", text(&dependency.version)),
         ("Repository", "repository", text(&dependency.repository)),
@@ -361,11 +381,11 @@ impl FilesObject {
         Value::object(Self(taken.cloned().collect()))
     }
 
-    fn config(&self, encode: impl Fn(&[u8]) -> Value) -> Result<Value, FuncError> {
+    fn config(&self, encode: impl Fn(&[u8]) -> Value) -> Value {
         let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
         let entries = self.iter().map(|f| (Str::from(base(&f.name)), encode(&f.bytes)));
         let map = Value::Dict(Rc::new(Dict::from_entries(DictKind::Strings, entries)));
-        Ok(Value::str(yaml_text(&map).unwrap_or_default()))
+        Value::str(yaml_text(&map).unwrap_or_default())
     }
 
     fn lines(&self, name: &[u8]) -> Result<Value, FuncError> {
@@ -419,8 +439,8 @@ impl Object for FilesObject {
             "GetBytes" => Ok(Value::Bytes(bytes())),
             "Glob" => Ok(self.glob(args.text(0))),
             "Lines" => self.lines(args.text(0)),
-            "AsConfig" => self.config(|bytes| Value::Str(Str::from(bytes))),
-            _ => self.config(|bytes| Value::str(base64::engine::general_purpose::STANDARD.encode(bytes))),
+            "AsConfig" => Ok(self.config(|bytes| Value::Str(Str::from(bytes)))),
+            _ => Ok(self.config(|bytes| Value::str(base64::engine::general_purpose::STANDARD.encode(bytes)))),
         }
     }
 

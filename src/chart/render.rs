@@ -6,7 +6,7 @@
 //! The one idea: everything that crosses the rendering thread is plain data; values of the engine live and die
 //! inside it. Source: Helm 3.20, `helm template`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::source::{FileId, Files, Sources, Span};
 use super::constraint::{Constraint, parse_version};
 use super::load::Chart;
 use super::manifest::{Manifest, Reading, RenderedFile, pieces, read_all, report_duplicates};
-use super::objects::{Capabilities, FilesObject, chart_object, release_object, to_dict};
+use super::objects::{Capabilities, FilesObject, chart_object, release_object, to_dict, to_marked_dict};
 use super::tree::Tree;
 use super::values::ChartValues;
 
@@ -115,6 +115,8 @@ pub struct Rendered {
     pub crds: Vec<(String, String)>,
     /// Files that Jsonnet read, by path.
     pub jsonnet_read: Vec<String>,
+    /// Paths of the values that templates read, present or not (`web.image.tag`); told when tracked.
+    pub values_read: BTreeSet<String>,
 }
 
 /// Which part of a rendering is printed.
@@ -149,7 +151,7 @@ pub fn render(
     if error_count(diagnostics) > errors {
         return Rendered::default();
     }
-    let mut files = render_files(diagnostics, sources, &set, &jobs, values, options);
+    let (mut files, values_read) = render_files(diagnostics, sources, &set, &jobs, values, options);
     let notes = take_notes(&mut files, chart, options.sub_notes);
     let mut read = Vec::new();
     if let Some(folder) = &options.jsonnet {
@@ -171,7 +173,7 @@ pub fn render(
     if options.include_crds {
         collect_crds(chart, chart.name(), &mut crds);
     }
-    Rendered { manifests, hooks, notes, crds, jsonnet_read: read }
+    Rendered { manifests, hooks, notes, crds, jsonnet_read: read, values_read }
 }
 
 impl Rendered {
@@ -298,7 +300,7 @@ fn render_files(
     jobs: &[Job],
     values: &ChartValues,
     options: &RenderOptions<'_>,
-) -> Vec<RenderedFile> {
+) -> (Vec<RenderedFile>, BTreeSet<String>) {
     let env = RenderEnv { host: options.host, now: options.now, sources, track: options.track };
     let work = || {
         let scopes = Scopes::new(values, options);
@@ -324,16 +326,18 @@ fn render_files(
                 }
             }));
         }
-        results
+        let read = session.reads().into_iter().filter_map(|(mark, key)| scopes.path_of(mark, &key)).collect();
+        (results, read)
     };
     let mut files = Vec::new();
-    for result in on_deep_stack(work) {
+    let (results, read) = on_deep_stack(work);
+    for result in results {
         match result {
             Ok(file) => files.push(file),
             Err(diagnostic) => diagnostics.push(diagnostic),
         }
     }
-    files
+    (files, read)
 }
 
 fn resolve_origins(session: &Ctx<'_>, pieces: &[(u32, crate::eval::OriginId)]) -> Vec<(u32, Span)> {
@@ -343,15 +347,30 @@ fn resolve_origins(session: &Ctx<'_>, pieces: &[(u32, crate::eval::OriginId)]) -
 /// The root objects of all charts of a tree.
 struct Scopes {
     root: Rc<Dict>,
+    /// Paths of the tables of values, by their mark less one; empty when reads are not tracked.
+    paths: Vec<String>,
 }
 
 impl Scopes {
     fn new(values: &ChartValues, options: &RenderOptions<'_>) -> Self {
         let empty = super::tree::TreeMap::new();
         let table = values.values.as_map().unwrap_or(&empty);
-        let root_values = Value::Dict(Rc::new(to_dict(table, DictKind::Values)));
+        let mut paths = Vec::new();
+        let dict = if options.track {
+            to_marked_dict(table, DictKind::Values, "", &mut paths)
+        } else {
+            to_dict(table, DictKind::Values)
+        };
+        let root_values = Value::Dict(Rc::new(dict));
         let shared = [release_object(&options.release), options.capabilities.object()];
-        Self { root: scope(&values.chart, root_values, &shared, true) }
+        Self { root: scope(&values.chart, root_values, &shared, true), paths }
+    }
+
+    /// Returns the path of a value that was read.
+    fn path_of(&self, mark: u32, key: &[u8]) -> Option<String> {
+        let table = self.paths.get((mark as usize).checked_sub(1)?)?;
+        let key = String::from_utf8_lossy(key);
+        Some(if table.is_empty() { key.into_owned() } else { format!("{table}.{key}") })
     }
 
     /// Finds the root object of a subchart.
@@ -425,7 +444,7 @@ fn render_jsonnet(
     });
     let mut ext_vars = folder.ext_vars.clone();
     ext_vars.insert("stagewright".to_owned(), External::Data(input));
-    let mut read = std::collections::BTreeSet::new();
+    let mut read = BTreeSet::new();
     for entry in jsonnet_files(folder) {
         let input =
             JsonnetInput { files: folder.files, entry: &entry, ext_vars: &ext_vars, arguments: &folder.arguments };
@@ -449,10 +468,7 @@ fn jsonnet_files(folder: &JsonnetFolder<'_>) -> Vec<String> {
 
 /// Collects manifests from nested maps and lists; the path to each is part of its name.
 fn leaves(diagnostics: &mut Diagnostics, value: &Json, name: &str, file: FileId, files: &mut Vec<RenderedFile>) {
-    let inner = |key: &str| match name.contains('#') {
-        true => format!("{name}/{key}"),
-        false => format!("{name}#/{key}"),
-    };
+    let inner = |key: &str| format!("{name}{}/{key}", if name.contains('#') { "" } else { "#" });
     match value {
         Json::Null => {}
         Json::Array(items) => {
@@ -577,6 +593,17 @@ mod tests {
         let line = |span: &Option<Span>| sources.locate(span.expect("a place")).1.line;
         assert_eq!(manifest.lines.iter().map(line).collect::<Vec<_>>(), [1, 2, 3, 4]);
         assert_eq!(manifest.text.lines().count(), 4);
+    }
+
+    #[test]
+    fn reads_of_values_are_told() {
+        let template =
+            "kind: {{ .Values.web.kind }}\nx: {{ .Values.nope }}{{ with .Values.web.image }}{{ .tag }}{{ end }}";
+        let values = "web: {kind: A, image: {tag: v1, name: n}}\nunused: 1";
+        let files = [META, ("c/templates/a.yaml", template), ("c/values.yaml", values)];
+        let (rendered, _, _) = render_files(&files, |options| options.track = true);
+        let read: Vec<&str> = rendered.values_read.iter().map(String::as_str).collect();
+        assert_eq!(read, ["nope", "web", "web.image", "web.image.tag", "web.kind"]);
     }
 
     #[test]

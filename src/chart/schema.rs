@@ -46,11 +46,15 @@ fn check_chart(diagnostics: &mut Diagnostics, chart: &Chart, file: &ChartFile, v
     let mut compiler = Compiler::new();
     compiler.use_loader(Box::new(ChartFiles(chart.files.clone())));
     let mut schemas = Schemas::new();
-    let compiled = compiler.add_resource(ADDRESS, schema).and_then(|()| compiler.compile(ADDRESS, &mut schemas));
-    let index = match compiled {
+    let unusable = |error: boon::CompileError| at_schema(format!("the schema cannot be used: {error:#}"));
+    if let Err(error) = compiler.add_resource(ADDRESS, schema) {
+        diagnostics.push(unusable(error));
+        return;
+    }
+    let index = match compiler.compile(ADDRESS, &mut schemas) {
         Ok(index) => index,
         Err(error) => {
-            diagnostics.push(at_schema(format!("the schema cannot be used: {error:#}")));
+            diagnostics.push(unusable(error));
             return;
         }
     };
@@ -153,18 +157,16 @@ fn text_of(error: &ValidationError<'_, '_>) -> String {
 }
 
 /// Says what is wrong in Helm's words.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is foreign and grows; other kinds have their own words")]
 fn words(kind: &ErrorKind<'_, '_>) -> String {
     let quoted = |names: &[&str]| names.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
-    let value = |value: &Json| match value {
-        Json::String(text) => format!("'{text}'"),
-        other => other.to_string(),
-    };
+    let value = |value: &Json| value.as_str().map_or_else(|| value.to_string(), |text| format!("'{text}'"));
     let bound = |name: &str, got: &dyn std::fmt::Display, want: &dyn std::fmt::Display| {
         format!("{name}: got {got}, want {want}")
     };
     match kind {
         ErrorKind::Type { got, want } => {
-            let names: Vec<String> = want.iter().map(|t| t.to_string()).collect();
+            let names: Vec<String> = want.iter().map(|kind| kind.to_string()).collect();
             format!("got {got}, want {}", names.join(" or "))
         }
         ErrorKind::Required { want } => {

@@ -91,7 +91,7 @@ pub fn compose(
     merge(&mut all, input.service.clone());
     let chart = dependencies::resolve(diagnostics, chart, &all)?;
     let mut values = all;
-    coalesce(&mut Warnings::On(diagnostics), &chart, &mut values, false).map_err(|e| diagnostics.push(e)).ok()?;
+    coalesce(&mut Warnings::On(diagnostics), &chart, &mut values, false).map_err(|e| diagnostics.push(*e)).ok()?;
     if input.check_schema {
         schema::check(diagnostics, &chart, &values, &input.service);
     }
@@ -138,7 +138,7 @@ pub(super) fn coalesce(
     chart: &Chart,
     values: &mut TreeMap,
     keep_nulls: bool,
-) -> Result<(), Diagnostic> {
+) -> Result<(), Box<Diagnostic>> {
     over_defaults(warnings, chart, values, keep_nulls);
     for subchart in &chart.subcharts {
         let global = values.get("global").cloned();
@@ -147,10 +147,10 @@ pub(super) fn coalesce(
         let span = table.span;
         let Some(below) = table.as_map_mut() else {
             let message = format!("the values of the subchart `{}` must be a table", subchart.name());
-            return Err(match span {
+            return Err(Box::new(match span {
                 Some(span) => Diagnostic::at(&VALUES_FILE, span, message),
                 None => Diagnostic::in_file(&VALUES_FILE, &chart.place, message),
-            });
+            }));
         };
         pass_globals(warnings, below, global.as_ref());
         coalesce(warnings, subchart, below, keep_nulls)?;

@@ -144,6 +144,7 @@ fn run(input: &JsonnetInput<'_>) -> Result<Json> {
     builder.import_resolver(ProjectFiles).context_initializer(context);
     let state = builder.build();
     let _entered = state.enter();
+    #[expect(clippy::mutable_key_type, reason = "the evaluator takes its interned strings as keys")]
     let mut arguments: FxHashMap<IStr, TlaArg> = FxHashMap::default();
     for (name, value) in input.arguments {
         arguments.insert(name.as_str().into(), argument(value)?);
@@ -303,12 +304,14 @@ impl TracePrinter for Notes {
 
 /// Reads the first document of a text as Helm reads YAML: `std.native('parseYaml')(text)`.
 #[builtin]
+#[expect(clippy::needless_pass_by_value, reason = "the evaluator's macro hands arguments over")]
 fn parse_yaml(text: IStr) -> Result<Val> {
     let node = yaml::decode(text.as_str(), FileId(u32::MAX), 0, yaml::Options::HELM);
     let node = node.map_err(|error| runtime(format!("parseYaml: {}", error.message)))?;
     to_val(&node.to_plain())
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is foreign; other kinds tell their own text")]
 fn diagnose(diagnostics: &mut Diagnostics, session: &Session, entry: &str, error: &Error) {
     if let ErrorKind::StaticAnalysisError(findings) = error.error() {
         for finding in findings.iter().filter(|f| f.level == analyze::DiagLevel::Error) {
@@ -361,8 +364,8 @@ fn place(session: &Session, entry: &str, span: Option<Span>, message: &str) -> D
 /// The evaluator gives no position for a missing field.
 fn mention(session: &Session, entry: &str, name: &str) -> Option<Span> {
     let others = session.read.iter().filter(|(path, _)| *path != entry);
-    let all = session.read.get_key_value(entry).into_iter().chain(others);
-    all.filter_map(|(_, id)| {
+    let mut all = session.read.get_key_value(entry).into_iter().chain(others);
+    all.find_map(|(_, id)| {
         let text = session.sources.get(*id).text().clone();
         let is_name = |c: char| c.is_alphanumeric() || c == '_';
         let found = text.match_indices(name).find(|(at, _)| {
@@ -372,7 +375,6 @@ fn mention(session: &Session, entry: &str, name: &str) -> Option<Span> {
         });
         found.map(|(at, _)| Span::new(*id, at, at + name.len()))
     })
-    .next()
 }
 
 #[cfg(test)]
