@@ -24,6 +24,8 @@ mod run;
 pub mod semver;
 mod set;
 mod stack;
+#[cfg(test)]
+mod tests;
 pub mod value;
 
 pub use error::{Level, RenderError};

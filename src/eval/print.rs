@@ -1,5 +1,6 @@
 //! Values as text, as Go prints them (`%v`).
 
+use super::run::MAX_OUTPUT;
 use super::value::{Dict, MAX_DEPTH, Value};
 
 /// Returns the `%v` form.
@@ -15,7 +16,8 @@ pub fn write(out: &mut Vec<u8>, value: &Value) {
 }
 
 fn write_at(out: &mut Vec<u8>, value: &Value, depth: usize) {
-    if depth > MAX_DEPTH {
+    if depth > MAX_DEPTH || out.len() > MAX_OUTPUT {
+        // Too deep, or too large: the caller refuses what is larger than the bound.
         out.extend_from_slice(b"...");
         return;
     }

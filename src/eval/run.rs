@@ -875,6 +875,10 @@ impl<'r> Ctx<'r> {
         let mut values = self.pool.pop().unwrap_or_default();
         self.nil_arguments = 0;
         self.arguments(function.name, function.params, function.rest, args, last, dot, &mut values)?;
+        let size: usize = values.iter().map(|v| if let Value::Str(s) = v { s.len() } else { 0 }).sum();
+        if size > MAX_OUTPUT {
+            return self.fail("the arguments are larger than 256 MiB");
+        }
         let result = if self.track.is_some() {
             self.tracked_call(function, at, &values)
         } else {
@@ -882,7 +886,14 @@ impl<'r> Ctx<'r> {
         };
         values.clear();
         self.pool.push(values);
-        result.map_err(|error| self.called(at, function.name, error))
+        match result {
+            Ok(Value::Str(text)) if text.len() > MAX_OUTPUT => {
+                let error = FuncError::new("the result is larger than 256 MiB");
+                Err(self.called(at, function.name, error))
+            }
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.called(at, function.name, error)),
+        }
     }
 
     /// Calls a function; a text it makes keeps the origins of the lines it was made of.

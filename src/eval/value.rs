@@ -383,6 +383,54 @@ pub struct List {
     pub nil: bool,
 }
 
+/// Takes the values apart one by one, so that values nested without end do not exhaust the stack.
+fn take_apart(mut rest: Vec<Value>) {
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::List(list) => {
+                if let Ok(mut list) = Rc::try_unwrap(list) {
+                    rest.append(&mut list.items);
+                }
+            }
+            Value::Dict(dict) => {
+                if let Ok(dict) = Rc::try_unwrap(dict) {
+                    rest.extend(dict.entries.take().into_iter().map(|e| e.value));
+                }
+            }
+            Value::Nil
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Int64(_)
+            | Value::Uint64(_)
+            | Value::Byte(_)
+            | Value::Float(_)
+            | Value::Str(_)
+            | Value::Bytes(_)
+            | Value::Object(_) => {}
+        }
+    }
+}
+
+fn nests(value: &Value) -> bool {
+    matches!(value, Value::List(_) | Value::Dict(_))
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        if self.items.iter().any(nests) {
+            take_apart(std::mem::take(&mut self.items));
+        }
+    }
+}
+
+impl Drop for Dict {
+    fn drop(&mut self) {
+        if self.entries.get_mut().iter().any(|e| nests(&e.value)) {
+            take_apart(self.entries.take().into_iter().map(|e| e.value).collect());
+        }
+    }
+}
+
 impl List {
     /// Makes a `[]interface {}`.
     pub fn new(items: Vec<Value>) -> Self {
@@ -454,7 +502,9 @@ impl Dict {
 
     /// Makes Go's nil map.
     pub fn nil() -> Self {
-        Self { nil: true, ..Self::new(DictKind::Any) }
+        let mut dict = Self::new(DictKind::Any);
+        dict.nil = true;
+        dict
     }
 
     /// Makes a map of entries in any order; of equal keys the last one stays.
@@ -473,7 +523,7 @@ impl Dict {
             }
             list = unique;
         }
-        Self { entries: RefCell::new(list), ..Self::new(kind) }
+        Self { kind, nil: false, mark: 0, entries: RefCell::new(list) }
     }
 
     /// Returns the number of entries.
@@ -547,8 +597,9 @@ impl Dict {
     }
 
     /// Gives the map a mark, so that reads of it are told.
-    pub fn marked(self, mark: u32) -> Self {
-        Self { mark, ..self }
+    pub fn marked(mut self, mark: u32) -> Self {
+        self.mark = mark;
+        self
     }
 }
 
