@@ -12,6 +12,7 @@ use super::plan_words::{FieldView, View};
 use crate::plan::Plan;
 
 const MARKDOWN: &str = include_str!("templates/plan.md.j2");
+const MARKDOWN_NAME: &str = "plan.md";
 const HTML_NAME: &str = "plan.html";
 const HTML: &str = include_str!("templates/plan.html.j2");
 
@@ -36,35 +37,27 @@ impl Forge {
 
 /// Returns the plan as Markdown.
 pub fn plan_markdown(plan: &Plan) -> String {
-    markdown(plan, usize::MAX)
+    let page = Page::of(plan);
+    page.render(MARKDOWN_NAME, MARKDOWN, page.details.len())
 }
 
 /// Returns the plan as a comment that fits the forge; a hidden marker in it names project, environment and release.
 pub fn plan_comment(plan: &Plan, forge: Forge) -> String {
-    let whole = markdown(plan, usize::MAX);
-    if whole.len() <= forge.limit() {
-        return whole;
-    }
-    // The largest number of details that fits; each step renders once.
-    let (mut fits, mut too_many) = (0, plan.resources.len() + 1);
-    while fits + 1 < too_many {
-        let middle = usize::midpoint(fits, too_many);
-        if markdown(plan, middle).len() <= forge.limit() {
-            fits = middle;
-        } else {
-            too_many = middle;
-        }
-    }
-    capped(markdown(plan, fits), forge.limit())
+    let page = Page::of(plan);
+    let frame = page.render(MARKDOWN_NAME, MARKDOWN, 0).len();
+    let mut room = forge.limit().saturating_sub(frame);
+    let fits = page.details.iter().take_while(|detail| {
+        let fits = detail.most() <= room;
+        room = room.saturating_sub(detail.most());
+        fits
+    });
+    let fits = fits.count();
+    capped(page.render(MARKDOWN_NAME, MARKDOWN, fits), forge.limit())
 }
 
 /// Returns the plan as one HTML file without references to others.
 pub fn plan_html(plan: &Plan) -> String {
-    render(HTML_NAME, HTML, plan, usize::MAX)
-}
-
-fn markdown(plan: &Plan, details: usize) -> String {
-    render("plan.md", MARKDOWN, plan, details)
+    Page::of(plan).render(HTML_NAME, HTML, 0)
 }
 
 /// The last resort, when tables alone are too long: whole lines, and a word about it.
@@ -79,6 +72,13 @@ fn capped(mut text: String, limit: usize) -> String {
     text
 }
 
+/// What the templates speak of.
+struct Page {
+    view: Value,
+    details: Vec<Detail>,
+    marker: String,
+}
+
 /// A resource with its fields as the text of a diff.
 #[derive(Serialize)]
 struct Detail {
@@ -87,15 +87,35 @@ struct Detail {
     fence: String,
 }
 
-fn render(name: &str, template: &str, plan: &Plan, details: usize) -> String {
-    let view = View::of(plan, false);
-    let diffs: Vec<Detail> = view.resources.iter().filter(|r| !r.fields.is_empty()).map(detail).collect();
-    let hidden = diffs.len().saturating_sub(details);
-    let inputs = &plan.inputs;
-    let name_of = |part: &Option<String>| part.clone().unwrap_or_else(|| "-".into());
-    let marker = format!("{}/{}/{}", plan.project, name_of(&inputs.env), name_of(&inputs.release));
-    let diffs = Value::from(Serde(diffs.iter().take(details).collect::<Vec<_>>()));
-    let view = Value::from(Serde(&view));
+impl Detail {
+    /// What it takes at most, with the markup around it. Unit: bytes.
+    fn most(&self) -> usize {
+        const MARKUP: usize = 100;
+        // An escaped character takes at most six bytes.
+        6 * self.address.len() + self.diff.len() + 2 * self.fence.len() + MARKUP
+    }
+}
+
+impl Page {
+    fn of(plan: &Plan) -> Self {
+        let view = View::of(plan, false);
+        let details = view.resources.iter().filter(|r| !r.fields.is_empty()).map(detail).collect();
+        let name = |part: &Option<String>| part.clone().unwrap_or_else(|| "-".into());
+        let marker = format!("{}/{}/{}", plan.project, name(&plan.inputs.env), name(&plan.inputs.release));
+        Self { view: Value::from(Serde(&view)), details, marker: marker.replace("--", "- -") }
+    }
+
+    fn render(&self, name: &str, template: &str, details: usize) -> String {
+        let diffs = Value::from(Serde(self.details.iter().take(details).collect::<Vec<_>>()));
+        let hidden = self.details.len().saturating_sub(details);
+        let (view, marker) = (self.view.clone(), self.marker.clone());
+        environment()
+            .render_named_str(name, template, context! { plan => view, diffs, hidden, marker })
+            .expect("the templates are ours and speak of the view's fields")
+    }
+}
+
+fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
@@ -103,10 +123,7 @@ fn render(name: &str, template: &str, plan: &Plan, details: usize) -> String {
     environment.set_auto_escape_callback(|name| if name == HTML_NAME { AutoEscape::Html } else { AutoEscape::None });
     environment.add_filter("md", |text: String| escape_markdown(&text));
     environment.add_filter("code", |text: String| code_span(&text));
-    let marker = marker.replace("--", "- -");
     environment
-        .render_named_str(name, template, context! { plan => view, diffs, hidden, marker })
-        .expect("the templates are ours and speak of the view's fields")
 }
 
 fn detail(resource: &super::plan_words::ResourceView) -> Detail {
