@@ -127,12 +127,22 @@ pub fn write_float(out: &mut Vec<u8>, value: f64) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes a string with its quotes; what is not UTF-8 becomes U+FFFD, a byte each.
+/// Writes a string with its quotes; each byte that is not UTF-8 becomes `\ufffd`.
 pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], raw: bool) {
-    let text = lossy(bytes);
     out.push(b'"');
+    if std::str::from_utf8(bytes).is_ok() {
+        write_escaped(out, bytes, raw);
+    } else {
+        for chunk in bytes.utf8_chunks() {
+            write_escaped(out, chunk.valid().as_bytes(), raw);
+            chunk.invalid().iter().for_each(|_| out.extend_from_slice(b"\\ufffd"));
+        }
+    }
+    out.push(b'"');
+}
+
+fn write_escaped(out: &mut Vec<u8>, whole: &[u8], raw: bool) {
     let mut start = 0;
-    let whole = text.as_bytes();
     let copy = |out: &mut Vec<u8>, from: usize, to: usize| out.extend_from_slice(whole.get(from..to).unwrap_or(&[]));
     for (at, byte) in whole.iter().enumerate() {
         let short = match byte {
@@ -165,7 +175,6 @@ pub fn write_string(out: &mut Vec<u8>, bytes: &[u8], raw: bool) {
         }
     }
     copy(out, start, whole.len());
-    out.push(b'"');
 }
 
 /// Returns the text with U+FFFD for each byte that is not part of UTF-8, as Go reads it.

@@ -1,5 +1,6 @@
 //! From events to the tree: anchors, merge keys, duplicate keys, tags, and the bounds on all of them.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::source::{FileId, Sources, Span};
 
 use super::event::{Event, EventKind, Properties, SyntaxError};
-use super::libyaml::Events;
+use super::parse::Events;
 use super::resolve::resolve_plain;
 use super::tree::{Data, Entry, Mapping, Node, Style};
 
@@ -187,10 +188,10 @@ struct Built {
 }
 
 /// A collection that is being read.
-struct Frame {
+struct Frame<'a> {
     start: usize,
     style: Style,
-    anchor: Option<String>,
+    anchor: Option<&'a str>,
     size: u64,
     height: u32,
     parts: Parts,
@@ -207,14 +208,23 @@ struct Composer<'a> {
     file: FileId,
     offset: usize,
     options: Options,
-    stack: Vec<Frame>,
+    stack: Vec<Frame<'a>>,
     /// Anchored values of this document; `None` while the value is being read.
-    anchors: FxHashMap<String, Option<Built>>,
+    anchors: FxHashMap<&'a str, Option<Built>>,
     /// Nodes so far in this document, aliases expanded; and those that came from aliases.
     nodes: u64,
     aliased: u64,
     duplicates: Vec<Duplicate>,
+    /// The first fault of each kind that is told only when the whole document has been read.
+    later: [Option<YamlError>; 2],
     done: Vec<Node>,
+}
+
+/// Faults that Go finds after the parse: while it decodes, and while it turns the result into JSON.
+#[derive(Clone, Copy)]
+enum Later {
+    Decode = 0,
+    Json = 1,
 }
 
 impl<'a> Composer<'a> {
@@ -234,21 +244,33 @@ impl<'a> Composer<'a> {
             nodes: 0,
             aliased: 0,
             duplicates: Vec::new(),
+            later: [None, None],
             done: Vec::new(),
         }
     }
 
     fn run(&mut self) -> Result<(), YamlError> {
+        if let Some((at, found)) = control_character(self.text) {
+            let bytes = at..at + found.len_utf8();
+            return Err(self.fault("control characters are not allowed".to_owned(), &bytes));
+        }
         loop {
-            let event = self.events.next().map_err(|e| self.syntax(e))?;
+            let event = self.events.next().map_err(|e| self.syntax(&e))?;
             match event.kind {
                 EventKind::StreamEnd => return Ok(()),
                 EventKind::DocumentStart => {
                     self.anchors.clear();
                     (self.nodes, self.aliased) = (0, 0);
                 }
-                EventKind::DocumentEnd if self.options.documents == Documents::First => return Ok(()),
-                EventKind::DocumentEnd => {}
+                EventKind::DocumentEnd => {
+                    if let Some(fault) = self.later.iter_mut().find_map(Option::take) {
+                        self.done.pop();
+                        return Err(fault);
+                    }
+                    if self.options.documents == Documents::First {
+                        return Ok(());
+                    }
+                }
                 EventKind::Alias(_)
                 | EventKind::Scalar { .. }
                 | EventKind::SequenceStart { .. }
@@ -259,19 +281,21 @@ impl<'a> Composer<'a> {
         }
     }
 
-    fn node_event(&mut self, Event { kind, bytes }: Event) -> Result<(), YamlError> {
+    fn node_event(&mut self, Event { kind, bytes }: Event<'a>) -> Result<(), YamlError> {
         match kind {
             EventKind::Alias(name) => {
-                let built = self.alias(&name, &bytes)?;
-                self.attach(built)
+                let built = self.alias(name, &bytes)?;
+                self.attach(built);
+                Ok(())
             }
             EventKind::Scalar { properties, value, style } => {
-                let built = self.scalar(&properties, value, style, &bytes)?;
+                let built = self.scalar(&properties, value, style, &bytes);
                 self.nodes += 1;
                 if let Some(anchor) = properties.anchor {
                     self.anchors.insert(anchor, Some(built.clone()));
                 }
-                self.attach(built)
+                self.attach(built);
+                Ok(())
             }
             EventKind::SequenceStart { properties, style } => {
                 self.open(properties, style, &bytes, Parts::Sequence(Vec::new()))
@@ -286,7 +310,7 @@ impl<'a> Composer<'a> {
 
     fn open(
         &mut self,
-        properties: Properties,
+        properties: Properties<'a>,
         style: Style,
         bytes: &Range<usize>,
         parts: Parts,
@@ -295,8 +319,8 @@ impl<'a> Composer<'a> {
             return Err(self.fault(format!("exceeded max depth of {MAX_DEPTH}"), bytes));
         }
         self.nodes += 1;
-        if let Some(anchor) = &properties.anchor {
-            self.anchors.insert(anchor.clone(), None);
+        if let Some(anchor) = properties.anchor {
+            self.anchors.insert(anchor, None);
         }
         self.stack.push(Frame { start: bytes.start, style, anchor: properties.anchor, size: 1, height: 1, parts });
         Ok(())
@@ -323,44 +347,54 @@ impl<'a> Composer<'a> {
         if let Some(anchor) = frame.anchor {
             self.anchors.insert(anchor, Some(built.clone()));
         }
-        self.attach(built)
+        self.attach(built);
+        Ok(())
     }
 
     /// Puts a finished node where it belongs: into the innermost open collection, or among the documents.
-    fn attach(&mut self, built: Built) -> Result<(), YamlError> {
+    fn attach(&mut self, built: Built) {
         let keys = self.options.keys;
         let Some(frame) = self.stack.last_mut() else {
             self.done.push(built.node);
-            return Ok(());
+            return;
         };
         frame.size += built.size;
         frame.height = frame.height.max(built.height + 1);
-        let result = match &mut frame.parts {
+        let fault = match &mut frame.parts {
             Parts::Sequence(items) => {
                 items.push(built.node);
-                Ok(())
+                None
             }
             Parts::Mapping { mapping, key } => match key.take() {
                 None => {
+                    let fault = collection_key(&built.node);
                     *key = Some(built);
-                    Ok(())
+                    fault
                 }
-                Some(key) if key.merge => merge(mapping, &built.node, &mut self.duplicates),
-                Some(key) => key_name(&key.node, &built.node, keys).map(|name| {
-                    put(mapping, Entry { name, key: key.node, value: built.node }, &mut self.duplicates);
-                }),
+                Some(key) if key.merge => merge(mapping, &built.node, &mut self.duplicates).err(),
+                Some(key) => match key_name(&key.node, &built.node, keys) {
+                    Ok(name) => {
+                        put(mapping, Entry { name, key: key.node, value: built.node }, &mut self.duplicates);
+                        None
+                    }
+                    Err(fault) => fault,
+                },
             },
         };
-        result.map_err(|(message, span)| {
+        if let Some((kind, message, span)) = fault {
             let problem = message.strip_prefix("yaml: ").unwrap_or(&message).to_owned();
-            YamlError { message, problem, span, context: None }
-        })
+            self.postpone(kind, YamlError { message, problem, span, context: None });
+        }
     }
 
     fn alias(&mut self, name: &str, bytes: &Range<usize>) -> Result<Built, YamlError> {
         let built = match self.anchors.get(name) {
             Some(Some(built)) => built.clone(),
-            Some(None) => return Err(self.fault(format!("anchor '{name}' value contains itself"), bytes)),
+            Some(None) => {
+                self.postpone(Later::Decode, self.fault(format!("anchor '{name}' value contains itself"), bytes));
+                let node = Node::null(self.span(bytes));
+                return Ok(Built { node, size: 1, height: 0, merge: false });
+            }
             None => return Err(self.fault(format!("unknown anchor '{name}' referenced"), bytes)),
         };
         if self.stack.len() + built.height as usize > MAX_DEPTH as usize {
@@ -376,26 +410,37 @@ impl<'a> Composer<'a> {
     }
 
     fn scalar(
-        &self,
-        properties: &Properties,
-        value: String,
+        &mut self,
+        properties: &Properties<'_>,
+        value: Cow<'_, str>,
         style: Style,
         bytes: &Range<usize>,
-    ) -> Result<Built, YamlError> {
+    ) -> Built {
         let tag = properties.tag.as_deref();
-        let merge = value == "<<" && (tag.is_none() && style == Style::Plain || tag == Some("tag:yaml.org,2002:merge"));
+        let plain = tag.is_none() && style == Style::Plain;
+        let merge = value == "<<" && (plain || matches!(tag, Some("!" | "tag:yaml.org,2002:merge")));
         let (data, literal) = if tag.is_none() {
             match if style == Style::Plain { resolve_plain(&value) } else { None } {
                 None => (Data::String(value.into()), None),
                 Some(data) => (data, Some(value).filter(|v| !v.is_empty())),
             }
         } else {
-            let data = tagged(tag.unwrap_or(""), &value).map_err(|problem| self.fault(problem, bytes))?;
+            let data = tagged(tag.unwrap_or(""), &value).unwrap_or_else(|problem| {
+                self.postpone(Later::Decode, self.fault(problem, bytes));
+                Data::Null
+            });
             let same = matches!(&data, Data::String(text) if **text == *value);
             (data, Some(value).filter(|_| !same))
         };
         let node = Node { span: self.span(bytes), data, style, literal: literal.map(Arc::from) };
-        Ok(Built { node, size: 1, height: 0, merge })
+        Built { node, size: 1, height: 0, merge }
+    }
+
+    /// Keeps a fault until the document has been read.
+    fn postpone(&mut self, kind: Later, fault: YamlError) {
+        if let Some(slot) = self.later.get_mut(kind as usize) {
+            slot.get_or_insert(fault);
+        }
     }
 
     fn span(&self, bytes: &Range<usize>) -> Span {
@@ -406,17 +451,25 @@ impl<'a> Composer<'a> {
         YamlError { message: format!("yaml: {problem}"), problem, span: self.span(bytes), context: None }
     }
 
-    fn syntax(&self, error: SyntaxError) -> YamlError {
-        let line = if error.go_line == 0 { String::new() } else { format!("line {}: ", error.go_line) };
+    fn syntax(&self, error: &SyntaxError) -> YamlError {
+        let line = error.go_line().map_or_else(String::new, |line| format!("line {line}: "));
         let message = format!("yaml: {line}{}", error.problem);
-        let mut bytes = error.bytes;
-        if bytes.is_empty() {
-            let width = self.text.get(bytes.start..).and_then(|t| t.chars().next()).map_or(0, char::len_utf8);
-            bytes.end = bytes.start + width;
-        }
-        let context = error.context.map(|(text, bytes)| (text, self.span(&bytes)));
-        YamlError { message, problem: error.problem.to_owned(), span: self.span(&bytes), context }
+        let start = error.mark.offset.min(self.text.len());
+        let width = self.text.get(start..).and_then(|t| t.chars().next()).map_or(0, char::len_utf8);
+        let context = error.context.map(|(text, mark)| (text, self.span(&(mark.offset..mark.offset))));
+        YamlError { message, problem: error.problem.to_owned(), span: self.span(&(start..start + width)), context }
     }
+}
+
+/// Finds the first character that YAML 1.1 does not allow in a text.
+fn control_character(text: &str) -> Option<(usize, char)> {
+    // Most texts have none of the bytes that such a character begins with.
+    let suspect = |b: u8| matches!(b, 0..=8 | 0x0b | 0x0c | 0x0e..=0x1f | 0x7f | 0xc2 | 0xef);
+    if !text.bytes().any(suspect) {
+        return None;
+    }
+    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}');
+    text.char_indices().find(|(_, c)| !allowed(*c))
 }
 
 /// Returns the share of a document that aliases may make up. Source: go-yaml v2.4.
@@ -433,7 +486,7 @@ fn alias_ratio(nodes: u64) -> f64 {
     }
 }
 
-type Fault = (String, Span);
+type Fault = (Later, String, Span);
 
 fn put(mapping: &mut Mapping, entry: Entry, duplicates: &mut Vec<Duplicate>) {
     let (name, again) = (entry.name.clone(), entry.key.span);
@@ -446,7 +499,7 @@ fn put(mapping: &mut Mapping, entry: Entry, duplicates: &mut Vec<Duplicate>) {
 fn merge(into: &mut Mapping, value: &Node, duplicates: &mut Vec<Duplicate>) -> Result<(), Fault> {
     let wrong = |node: &Node| {
         let message = "yaml: map merge requires map or sequence of maps as the value".to_owned();
-        (message, node.span)
+        (Later::Decode, message, node.span)
     };
     match &value.data {
         Data::Mapping(from) => from.iter().for_each(|e| put(into, e.clone(), duplicates)),
@@ -463,23 +516,28 @@ fn merge(into: &mut Mapping, value: &Node, duplicates: &mut Vec<Duplicate>) -> R
     Ok(())
 }
 
-fn key_name(key: &Node, value: &Node, keys: Keys) -> Result<Arc<str>, Fault> {
-    let invalid = || (format!("yaml: invalid map key: {}", go_syntax(key)), key.span);
+/// Refuses a list or a mapping as key.
+fn collection_key(key: &Node) -> Option<Fault> {
+    let collection = matches!(key.data, Data::Sequence(_) | Data::Mapping(_));
+    collection.then(|| (Later::Decode, format!("yaml: invalid map key: {}", go_syntax(key)), key.span))
+}
+
+/// Returns the text of a key. A fault that was told already is not told again.
+fn key_name(key: &Node, value: &Node, keys: Keys) -> Result<Arc<str>, Option<Fault>> {
+    let unsupported = |kind: &str, shown: &str| {
+        let value = if value.is_null() { "<nil>".to_owned() } else { go_syntax(value) };
+        let message = format!("unsupported map key of type: {kind}, key: {shown}, value: {value}");
+        Err(Some((Later::Json, message, key.span)))
+    };
     match (&key.data, keys) {
         (Data::String(text), Keys::Resolved) => Ok(text.clone()),
-        (Data::Sequence(_) | Data::Mapping(_), _) => Err(invalid()),
+        (Data::Sequence(_) | Data::Mapping(_), _) => Err(None),
         (_, Keys::Literal) => Ok(key.scalar_text().unwrap_or("").into()),
         (Data::Bool(flag), _) => Ok(if *flag { "true" } else { "false" }.into()),
         (Data::Int(number), _) => Ok(number.to_string().into()),
         (Data::Float(number), _) => Ok(super::number::float_key(*number).into()),
-        (Data::Null, _) => {
-            let value = go_syntax(value);
-            Err((format!("unsupported map key of type: %!s(<nil>), key: <nil>, value: {value}"), key.span))
-        }
-        (Data::Uint(number), _) => {
-            let value = go_syntax(value);
-            Err((format!("unsupported map key of type: uint64, key: {number:#x}, value: {value}"), key.span))
-        }
+        (Data::Null, _) => unsupported("%!s(<nil>)", "<nil>"),
+        (Data::Uint(number), _) => unsupported("uint64", &format!("{number:#x}")),
     }
 }
 
@@ -533,5 +591,199 @@ fn tagged(tag: &str, value: &str) -> Result<Data, String> {
         (_, Data::Int(_) | Data::Uint(_)) => cannot("int"),
         (_, Data::Float(_)) => cannot("float"),
         (_, Data::String(_) | Data::Sequence(_) | Data::Mapping(_)) => cannot("str"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax::yaml::{Plain, to_yaml};
+    use proptest::prelude::*;
+
+    /// What Helm v3.20.0 makes of a text (`fromYaml`), one a line.
+    const CASES: &str = include_str!("../../../testdata/syntax/yaml/parse.jsonl");
+    const FILE: FileId = FileId(0);
+
+    fn read(text: &str) -> Result<Node, YamlError> {
+        decode(text, FILE, 0, Options::HELM)
+    }
+
+    /// Returns the JSON that Helm makes of a text, or its message.
+    fn helm(text: &str) -> Plain {
+        let failed = |message: String| serde_json::json!({ "Error": message });
+        let convert = |message: String| failed(format!("error converting YAML to JSON: {message}"));
+        let decoding = "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal";
+        match read(text) {
+            Err(error) => convert(error.message),
+            Ok(node) if holds_infinity(&node) => convert("json: unsupported value: +Inf".to_owned()),
+            Ok(node) => match &node.data {
+                Data::Null => serde_json::json!({}),
+                Data::Mapping(_) => floats(node.to_plain()),
+                Data::Sequence(_) => {
+                    failed(format!("{decoding} array into Go value of type map[string]interface {{}}"))
+                }
+                Data::Bool(_) => failed(format!("{decoding} bool into Go value of type map[string]interface {{}}")),
+                Data::String(_) => failed(format!("{decoding} string into Go value of type map[string]interface {{}}")),
+                Data::Int(_) | Data::Uint(_) | Data::Float(_) => {
+                    failed(format!("{decoding} number into Go value of type map[string]interface {{}}"))
+                }
+            },
+        }
+    }
+
+    fn holds_infinity(node: &Node) -> bool {
+        match &node.data {
+            Data::Float(value) => value.is_infinite(),
+            Data::Sequence(items) => items.iter().any(holds_infinity),
+            Data::Mapping(mapping) => mapping.iter().any(|e| holds_infinity(&e.value)),
+            Data::Null | Data::Bool(_) | Data::Int(_) | Data::Uint(_) | Data::String(_) => false,
+        }
+    }
+
+    fn floats(value: Plain) -> Plain {
+        match value {
+            Plain::Number(number) => Plain::from(number.as_f64().unwrap()),
+            Plain::Array(items) => items.into_iter().map(floats).collect(),
+            Plain::Object(entries) => Plain::Object(entries.into_iter().map(|(k, v)| (k, floats(v))).collect()),
+            Plain::Null | Plain::Bool(_) | Plain::String(_) => value,
+        }
+    }
+
+    #[test]
+    fn texts_are_read_as_helm_reads_them() {
+        for line in CASES.lines() {
+            let case: Plain = serde_json::from_str(line).unwrap();
+            assert_eq!(helm(case["yaml"].as_str().unwrap()), floats(case["json"].clone()), "{}", case["yaml"]);
+        }
+    }
+
+    #[test]
+    fn nodes_know_their_places_and_their_source_text() {
+        let text = "\u{feff}é: 1.10\nlist:\n- 'a'\n- {on: yes}\nblock: |\n  x\nend:\n";
+        let node = read(text).unwrap();
+        let slice = |n: &Node| text.get(n.span.range()).unwrap().to_owned();
+        assert_eq!(slice(node.get("é").unwrap()), "1.10");
+        assert_eq!(node.get("é").unwrap().scalar_text(), Some("1.10"));
+        let items = node.get("list").unwrap().as_sequence().unwrap();
+        assert_eq!(items.iter().map(slice).collect::<Vec<_>>(), ["'a'", "{on: yes}"]);
+        assert_eq!(slice(node.get("list").unwrap()), "- 'a'\n- {on: yes}");
+        assert_eq!(items[1].get("true").unwrap().as_bool(), Some(true));
+        assert_eq!(items[1].as_mapping().unwrap().entry("true").unwrap().key.scalar_text(), Some("on"));
+        assert_eq!(node.get("block").unwrap().as_str(), Some("x\n"));
+        assert!(node.get("end").unwrap().is_null());
+    }
+
+    #[test]
+    fn a_part_of_a_text_keeps_its_places() {
+        let sources = Sources::new();
+        let text = "a: 1\n---\nb: [2\n";
+        let file = sources.add("x.yaml", text);
+        let mut diagnostics = Diagnostics::new();
+        let first = parse_range(&mut diagnostics, &sources, file, 0..5, Options::WERF);
+        assert_eq!(first[0].get("a").unwrap().as_i64(), Some(1));
+        assert!(diagnostics.is_empty());
+        assert!(parse_range(&mut diagnostics, &sources, file, 9..text.len(), Options::WERF).is_empty());
+        let found = diagnostics.as_slice();
+        assert_eq!(found[0].message, "did not find expected ',' or ']'");
+        assert_eq!(sources.locate(found[0].secondary[0].span).1.line, 3);
+    }
+
+    #[test]
+    fn keys_of_werf_keep_their_text_and_may_not_repeat() {
+        let sources = Sources::new();
+        let file = sources.add("werf.yaml", "on: 1\n1.50: 2\nbase: &b {x: 1}\nuse: {<<: *b, x: 2}\non: 3\n");
+        let mut diagnostics = Diagnostics::new();
+        let nodes = parse_documents(&mut diagnostics, &sources, file, Options::WERF);
+        let names: Vec<&str> = nodes[0].as_mapping().unwrap().iter().map(|e| &*e.name).collect();
+        assert_eq!(names, ["on", "1.50", "base", "use"]);
+        let messages: Vec<&str> = diagnostics.as_slice().iter().map(|d| d.message.as_str()).collect();
+        assert_eq!(messages, ["the key `x` is set twice", "the key `on` is set twice"]);
+    }
+
+    #[test]
+    fn all_documents_are_read_on_request() {
+        let texts = |options| decode_all("a\n---\nb\n--- {c: d\n", FILE, 0, options);
+        assert_eq!(texts(Options::HELM).unwrap().len(), 1);
+        assert!(texts(Options::MANIFESTS).is_err());
+        assert_eq!(decode_all("a\n---\n---\nb\n", FILE, 0, Options::MANIFESTS).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn bombs_are_refused() {
+        let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for level in 1..12 {
+            let alias = format!("*a{},", level - 1).repeat(10);
+            text.push_str(&format!("a{level}: &a{level} [{alias}]\n"));
+        }
+        assert_eq!(read(&text).unwrap_err().message, "yaml: document contains excessive aliasing");
+        for opening in ["[", "{a: ", "- ", "? ", "[[a, "] {
+            let message = read(&opening.repeat(100_000)).unwrap_err().message;
+            assert!(message.ends_with("exceeded max depth of 1000"), "{opening}: {message}");
+        }
+        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(read(&deep(1_000)).is_ok());
+        let chained = format!("a: &a {}\nb: {}*a{}", deep(900), "[".repeat(200), "]".repeat(200));
+        assert_eq!(read(&chained).unwrap_err().message, "yaml: exceeded max depth of 1000");
+    }
+
+    #[test]
+    fn long_texts_take_linear_time() {
+        for piece in
+            ["x ", "a: b\n", "- a\n", "'a' ", "\n", "# c\n", "[a]: ", "a:", "\"a\" ", "!a ", "é", "*a ", "{},\n"]
+        {
+            let _ = read(&piece.repeat(20_000));
+            let _ = read(&format!("[{}", piece.repeat(20_000)));
+            let _ = read(&format!("\"{}", piece.repeat(20_000)));
+        }
+    }
+
+    #[test]
+    fn bytes_become_text_in_any_encoding() {
+        let wide: Vec<u8> = "\u{feff}é: 😀".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(text_of_bytes(&wide).unwrap(), "é: 😀");
+        let wide: Vec<u8> = "\u{feff}é".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(text_of_bytes(&wide).unwrap(), "é");
+        assert_eq!(text_of_bytes(b"\xef\xbb\xbfa").unwrap(), "a");
+        assert_eq!(text_of_bytes(b"ab\xff"), Err(2));
+    }
+
+    fn values() -> impl Strategy<Value = Plain> {
+        let text = "[ -~é\u{2028}\u{1f600}\n\t]{0,40}|[a-z: #'\"\\n-]{0,30}|[ -~]{100}";
+        let leaf = prop_oneof![
+            Just(Plain::Null),
+            any::<bool>().prop_map(Plain::Bool),
+            any::<i64>().prop_map(Plain::from),
+            any::<u64>().prop_map(Plain::from),
+            text.prop_map(Plain::String),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Plain::Array),
+                prop::collection::vec(("[a-z0-9: ]{0,6}", inner), 0..6)
+                    .prop_map(|entries| Plain::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn parsing_never_panics_and_spans_lie_in_the_text(
+            text in "([-a:?&*!|>'\"%@`{}\\[\\],# \n\t\r\\\\<~.0-9éx\u{85}\u{2028}\u{feff}]|: |- |\n  |--- |!!str ){0,60}"
+        ) {
+            match decode_all(&text, FILE, 0, Options::MANIFESTS) {
+                Ok(nodes) => nodes.iter().for_each(|n| assert!(text.get(n.span.range()).is_some())),
+                Err(error) => assert!(text.get(error.span.range()).is_some()),
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(value in values()) {
+            let text = to_yaml(&value).unwrap();
+            let node = read(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+            prop_assert_eq!(node.to_plain(), value);
+            prop_assert_eq!(read(&crate::syntax::yaml::manifest_yaml(&node.to_plain())).unwrap().to_plain(), node.to_plain());
+        }
     }
 }

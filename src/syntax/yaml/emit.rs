@@ -385,7 +385,8 @@ impl Writer {
 
     fn literal(&mut self, text: &str, indent: usize) {
         self.indicator("|", true);
-        if text.starts_with([' ', '\n', '\u{2028}', '\u{2029}', '\u{85}']) {
+        let tab = self.layout == Layout::Manifest && text.starts_with('\t');
+        if tab || text.starts_with([' ', '\n', '\u{2028}', '\u{2029}', '\u{85}']) {
             self.put('2');
         }
         let mut backwards = text.chars().rev();

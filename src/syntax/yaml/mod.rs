@@ -10,10 +10,11 @@
 mod compose;
 mod emit;
 mod event;
-mod libyaml;
 mod number;
 mod order;
+mod parse;
 mod resolve;
+mod scan;
 mod tree;
 
 pub use compose::{
