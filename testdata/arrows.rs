@@ -19,7 +19,6 @@ const FENCES: [(&str, &str, &str); 2] = [
 
 /// Crates that stay in the rooms named here.
 const GUESTS: [(&str, &[&str]); 30] = [
-    ("libyaml_safer", &["syntax"]),
     ("jrsonnet_evaluator", &["eval"]),
     ("jrsonnet_stdlib", &["eval"]),
     ("jrsonnet_ir", &["eval"]),
