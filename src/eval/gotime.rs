@@ -535,6 +535,7 @@ impl Parser {
         *value = body.get(count..).unwrap_or("");
     }
 
+    #[expect(clippy::fn_params_excessive_bools, reason = "the parts of a chunk")]
     fn numeric(&mut self, value: &mut &str, utc: bool, colon: bool, seconds: bool, short: bool) -> Read<()> {
         if utc && let Some(rest) = value.strip_prefix('Z') {
             (self.offset, *value) = (Some(0), rest);

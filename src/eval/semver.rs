@@ -313,21 +313,21 @@ fn condition(operator: Operator, text: &str) -> Result<Condition, String> {
         None => (body, String::new()),
     };
     let mut parts = numbers.split('.');
-    let free = |p: &Option<&str>| p.is_none_or(|p| matches!(p, "x" | "X" | "*"));
+    let free = |p: Option<&str>| p.is_none_or(|p| matches!(p, "x" | "X" | "*"));
     let (major, minor, patch) = (parts.next(), parts.next(), parts.next());
     let (mut minor_dirty, mut patch_dirty) = (false, false);
-    let filled = if free(&major) {
+    let filled = if free(major) {
         format!("0.0.0{pre}")
-    } else if free(&minor) {
+    } else if free(minor) {
         minor_dirty = true;
         format!("{}.0.0{pre}", major.unwrap_or("0"))
-    } else if free(&patch) {
+    } else if free(patch) {
         patch_dirty = true;
         format!("{}.{}.0{pre}", major.unwrap_or("0"), minor.unwrap_or("0"))
     } else {
         text.to_owned()
     };
-    let dirty = free(&major) || minor_dirty || patch_dirty;
+    let dirty = free(major) || minor_dirty || patch_dirty;
     let version = Version::parse(&filled).map_err(|_| "constraint parser error".to_owned())?;
     Ok(Condition { operator, version, dirty, minor_dirty, patch_dirty })
 }

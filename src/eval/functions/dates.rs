@@ -143,10 +143,10 @@ fn ago(ctx: &mut Ctx<'_>, args: &[Value]) -> Answer {
 }
 
 fn duration(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
-    let seconds = match args.any(0) {
-        Value::Str(text) => text.as_utf8().and_then(|t| t.parse::<i64>().ok()).unwrap_or(0),
-        Value::Int64(seconds) => *seconds,
-        _ => 0,
+    let seconds = if let Value::Int64(seconds) = args.any(0) {
+        *seconds
+    } else {
+        lossy(args.text(0)).parse::<i64>().unwrap_or(0)
     };
     Ok(Value::str(format_duration(seconds.wrapping_mul(1_000_000_000))))
 }
@@ -155,11 +155,12 @@ fn duration_round(ctx: &mut Ctx<'_>, args: &[Value]) -> Answer {
     const UNITS: &[(u64, &str)] =
         &[(31_536_000, "y"), (2_592_000, "mo"), (86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
     let value = args.any(0);
-    let duration = match value {
-        Value::Str(text) => parse_duration(&lossy(text)).unwrap_or(0),
-        Value::Int64(nanos) => *nanos,
-        Value::Object(_) => value.downcast::<TimeObject>().map_or(0, |t| now(ctx).since(&t.0)),
-        _ => 0,
+    let duration = if let Value::Int64(nanos) = value {
+        *nanos
+    } else if let Some(time) = value.downcast::<TimeObject>() {
+        now(ctx).since(&time.0)
+    } else {
+        parse_duration(&lossy(args.text(0))).unwrap_or(0)
     };
     let size = duration.unsigned_abs();
     let nanos = |seconds: u64| seconds * 1_000_000_000;

@@ -59,13 +59,13 @@ fn must_to_pretty_json(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
 }
 
 fn from_json(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
-    let read = json::read(args.text(0)).and_then(|value| match value {
-        Value::Nil => Ok(Value::dict([])),
-        Value::Dict(_) => Ok(value),
-        other => {
-            let kind = json::kind(&other);
-            Err(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
+    let read = json::read(args.text(0)).and_then(|value| {
+        if matches!(value, Value::Nil) {
+            return Ok(Value::dict([]));
         }
+        let kind = json::kind(&value);
+        let wrong = || format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}");
+        value.as_dict().is_some().then_some(value).ok_or_else(wrong)
     });
     Ok(read.unwrap_or_else(error_map))
 }
@@ -76,13 +76,13 @@ pub(super) fn error_map(message: String) -> Value {
 }
 
 fn from_json_array(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
-    let read = json::read(args.text(0)).and_then(|value| match value {
-        Value::Nil => Ok(Value::nil_list()),
-        Value::List(_) => Ok(value),
-        other => {
-            let kind = json::kind(&other);
-            Err(format!("json: cannot unmarshal {kind} into Go value of type []interface {{}}"))
+    let read = json::read(args.text(0)).and_then(|value| {
+        if matches!(value, Value::Nil) {
+            return Ok(Value::nil_list());
         }
+        let kind = json::kind(&value);
+        let wrong = || format!("json: cannot unmarshal {kind} into Go value of type []interface {{}}");
+        value.as_list().is_some().then_some(value).ok_or_else(wrong)
     });
     Ok(read.unwrap_or_else(|message| Value::list(vec![Value::str(message)])))
 }

@@ -86,6 +86,7 @@ impl Key {
     }
 
     /// Makes a DSA key of 2048 and 256 bits.
+    #[expect(clippy::many_single_char_names, reason = "the letters of the standard")]
     pub(super) fn dsa(stream: &mut Stream) -> Self {
         let one = BigUint::from(1u8);
         let mut number = |bits: usize| {
@@ -110,7 +111,7 @@ impl Key {
             }
         };
         let exponent = (&p - &one) / &q;
-        let g = (2u32..).map(|h| BigUint::from(h).modpow(&exponent, &p)).find(|g| *g != one);
+        let g = (2u32..1_000).map(|h| BigUint::from(h).modpow(&exponent, &p)).find(|g| *g != one);
         let g = g.unwrap_or_else(|| BigUint::from(2u8));
         let x = number(256) % (&q - &one) + &one;
         let y = g.modpow(&x, &p);
@@ -289,6 +290,7 @@ mod curve {
         (a + p - b) % p
     }
 
+    #[expect(clippy::many_single_char_names, reason = "coordinates")]
     fn sum(a: &Point, b: &Point, p: &BigUint) -> Point {
         let (Some((ax, ay)), Some((bx, by))) = (a, b) else { return a.clone().or_else(|| b.clone()) };
         let slope = if ax == bx {

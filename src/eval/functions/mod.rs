@@ -1,4 +1,5 @@
 //! The functions of templates, a file a family.
+#![allow(clippy::unnecessary_wraps, reason = "the functions of a table have one signature")]
 
 use super::function::Function;
 

@@ -16,50 +16,55 @@ const COUNTED: &[Param] = &[Param::Str, Param::Str, Param::Int];
 /// The table of this family.
 pub static TABLE: &[Function] = &[
     function("regexMatch", TWO, matches, "Says whether a text holds a match; false for a bad pattern."),
-    function("mustRegexMatch", TWO, |_, a| is_match(must(a)?, a), "Says whether a text holds a match."),
-    function("regexFind", TWO, |_, a| find(plain(a)?, a), "Returns the first match, or nothing."),
-    function("mustRegexFind", TWO, |_, a| find(must(a)?, a), "Returns the first match, or nothing."),
-    function("regexFindAll", COUNTED, |_, a| find_all(plain(a)?, a), "Returns all matches, at most so many unless -1."),
+    function("mustRegexMatch", TWO, |_, a| is_match(&*must(a)?, a), "Says whether a text holds a match."),
+    function("regexFind", TWO, |_, a| find(&*plain(a)?, a), "Returns the first match, or nothing."),
+    function("mustRegexFind", TWO, |_, a| find(&*must(a)?, a), "Returns the first match, or nothing."),
+    function(
+        "regexFindAll",
+        COUNTED,
+        |_, a| find_all(&*plain(a)?, a),
+        "Returns all matches, at most so many unless -1.",
+    ),
     function(
         "mustRegexFindAll",
         COUNTED,
-        |_, a| find_all(must(a)?, a),
+        |_, a| find_all(&*must(a)?, a),
         "Returns all matches, at most so many unless -1.",
     ),
     function(
         "regexReplaceAll",
         THREE,
-        |_, a| replace(plain(a)?, a),
+        |_, a| replace(&*plain(a)?, a),
         "Replaces all matches; `${1}` stands for a group.",
     ),
     function(
         "mustRegexReplaceAll",
         THREE,
-        |_, a| replace(must(a)?, a),
+        |_, a| replace(&*must(a)?, a),
         "Replaces all matches; `${1}` stands for a group.",
     ),
     function(
         "regexReplaceAllLiteral",
         THREE,
-        |_, a| replace_literal(plain(a)?, a),
+        |_, a| replace_literal(&*plain(a)?, a),
         "Replaces all matches by a text as it is.",
     ),
     function(
         "mustRegexReplaceAllLiteral",
         THREE,
-        |_, a| replace_literal(must(a)?, a),
+        |_, a| replace_literal(&*must(a)?, a),
         "Replaces all matches by a text as it is.",
     ),
     function(
         "regexSplit",
         COUNTED,
-        |_, a| split(plain(a)?, a),
+        |_, a| split(&*plain(a)?, a),
         "Splits a text at the matches, into at most so many unless -1.",
     ),
     function(
         "mustRegexSplit",
         COUNTED,
-        |_, a| split(must(a)?, a),
+        |_, a| split(&*must(a)?, a),
         "Splits a text at the matches, into at most so many unless -1.",
     ),
     function("regexQuoteMeta", &[Param::Str], quote_meta, "Escapes what has a meaning in patterns."),
@@ -84,11 +89,11 @@ fn matches(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
     Ok(Value::Bool(compiled(args.text(0)).is_ok_and(|r| r.inner().is_match(args.text(1)))))
 }
 
-fn is_match(regex: Rc<GoRegex>, args: &[Value]) -> Answer {
+fn is_match(regex: &GoRegex, args: &[Value]) -> Answer {
     Ok(Value::Bool(regex.inner().is_match(args.text(1))))
 }
 
-fn find(regex: Rc<GoRegex>, args: &[Value]) -> Answer {
+fn find(regex: &GoRegex, args: &[Value]) -> Answer {
     Ok(Value::str(regex.inner().find(args.text(1)).map_or(&b""[..], |m| m.as_bytes())))
 }
 
@@ -100,21 +105,21 @@ fn nil_strings() -> Value {
     Value::List(Rc::new(List { items: Vec::new(), elem: Elem::Str, nil: true }))
 }
 
-fn find_all(regex: Rc<GoRegex>, args: &[Value]) -> Answer {
+fn find_all(regex: &GoRegex, args: &[Value]) -> Answer {
     let found: Vec<&[u8]> = regex.inner().find_iter(args.text(1)).take(limit(args)).map(|m| m.as_bytes()).collect();
     Ok(if found.is_empty() { nil_strings() } else { Value::strings(found) })
 }
 
-fn replace(regex: Rc<GoRegex>, args: &[Value]) -> Answer {
+fn replace(regex: &GoRegex, args: &[Value]) -> Answer {
     Ok(Value::str(regex.replace_all(args.text(1), args.text(2))))
 }
 
-fn replace_literal(regex: Rc<GoRegex>, args: &[Value]) -> Answer {
+fn replace_literal(regex: &GoRegex, args: &[Value]) -> Answer {
     let with = regex::bytes::NoExpand(args.text(2));
     Ok(Value::str(regex.inner().replace_all(args.text(1), with).into_owned()))
 }
 
-fn split(regex: Rc<GoRegex>, args: &[Value]) -> Answer {
+fn split(regex: &GoRegex, args: &[Value]) -> Answer {
     let (text, most) = (args.text(1), limit(args));
     if most == 0 {
         return Ok(nil_strings());

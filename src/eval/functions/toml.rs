@@ -41,13 +41,14 @@ fn must_to_toml(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
         return Err(FuncError::new("reflect: call of reflect.Value.Type on zero Value"));
     }
     let mut writer = Writer { out: Vec::new() };
-    let done = match &value {
-        Value::Dict(dict) => writer.table_body(&mut Vec::new(), dict),
-        other => match is_table_list(other) {
+    let done = if let Value::Dict(dict) = &value {
+        writer.table_body(&mut Vec::new(), dict)
+    } else {
+        match is_table_list(&value) {
             Ok(true) => Err(NOT_A_TABLE.to_owned()),
-            Ok(false) => writer.element(other, 0),
+            Ok(false) => writer.element(&value, 0),
             Err(message) => Err(message),
-        },
+        }
     };
     done.map_err(FuncError::new)?;
     Ok(Value::str(writer.out))
@@ -55,10 +56,12 @@ fn must_to_toml(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
 
 /// Returns the plain value of an object; times stay.
 fn resolved(value: &Value) -> Value {
-    match value {
-        Value::Object(object) if value.downcast::<TimeObject>().is_none() => object.plain(),
-        other => other.clone(),
+    if let Value::Object(object) = value
+        && value.downcast::<TimeObject>().is_none()
+    {
+        return object.plain();
     }
+    value.clone()
 }
 
 fn is_table_list(value: &Value) -> Result<bool, String> {
@@ -131,24 +134,21 @@ impl Writer {
         }
         for (key, value) in tables {
             path.push(key);
-            match &value {
-                Value::Dict(table) if !table.nil => {
-                    if path.len() == 1 {
-                        self.new_line();
-                    }
-                    self.header(path, (b"[", b"]"));
-                    self.table_body(path, table)?;
+            if let Value::Dict(table) = &value
+                && !table.nil
+            {
+                if path.len() == 1 {
+                    self.new_line();
                 }
-                Value::List(list) => {
-                    for item in &list.items {
-                        if let Value::Dict(table) = resolved(item) {
-                            self.new_line();
-                            self.header(path, (b"[[", b"]]"));
-                            self.table_body(path, &table)?;
-                        }
-                    }
+                self.header(path, (b"[", b"]"));
+                self.table_body(path, table)?;
+            }
+            for item in value.as_list().unwrap_or_default() {
+                if let Value::Dict(table) = resolved(item) {
+                    self.new_line();
+                    self.header(path, (b"[[", b"]]"));
+                    self.table_body(path, &table)?;
                 }
-                _ => {}
             }
             path.pop();
         }

@@ -188,19 +188,23 @@ fn wrong_kind(value: &Value, wanted: &str) -> String {
 }
 
 fn from_yaml(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
-    let read = read_yaml(args.text(0)).and_then(|value| match value {
-        Value::Nil => Ok(Value::dict([])),
-        Value::Dict(_) => Ok(value),
-        other => Err(wrong_kind(&other, "map[string]interface {}")),
+    let read = read_yaml(args.text(0)).and_then(|value| {
+        if matches!(value, Value::Nil) {
+            return Ok(Value::dict([]));
+        }
+        let wrong = wrong_kind(&value, "map[string]interface {}");
+        value.as_dict().is_some().then_some(value).ok_or(wrong)
     });
     Ok(read.unwrap_or_else(error_map))
 }
 
 fn from_yaml_array(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
-    let read = read_yaml(args.text(0)).and_then(|value| match value {
-        Value::Nil => Ok(Value::list(Vec::new())),
-        Value::List(_) => Ok(value),
-        other => Err(wrong_kind(&other, "[]interface {}")),
+    let read = read_yaml(args.text(0)).and_then(|value| {
+        if matches!(value, Value::Nil) {
+            return Ok(Value::list(Vec::new()));
+        }
+        let wrong = wrong_kind(&value, "[]interface {}");
+        value.as_list().is_some().then_some(value).ok_or(wrong)
     });
     Ok(read.unwrap_or_else(|message| Value::list(vec![Value::str(message)])))
 }

@@ -298,19 +298,22 @@ impl<'a> Composer<'a> {
                 Ok(())
             }
             EventKind::SequenceStart { properties, style } => {
-                self.open(properties, style, &bytes, Parts::Sequence(Vec::new()))
+                self.open(&properties, style, &bytes, Parts::Sequence(Vec::new()))
             }
             EventKind::MappingStart { properties, style } => {
-                self.open(properties, style, &bytes, Parts::Mapping { mapping: Mapping::new(), key: None })
+                self.open(&properties, style, &bytes, Parts::Mapping { mapping: Mapping::new(), key: None })
             }
-            EventKind::SequenceEnd | EventKind::MappingEnd => self.close(&bytes),
+            EventKind::SequenceEnd | EventKind::MappingEnd => {
+                self.close(&bytes);
+                Ok(())
+            }
             EventKind::StreamEnd | EventKind::DocumentStart | EventKind::DocumentEnd => Ok(()),
         }
     }
 
     fn open(
         &mut self,
-        properties: Properties<'a>,
+        properties: &Properties<'a>,
         style: Style,
         bytes: &Range<usize>,
         parts: Parts,
@@ -326,7 +329,7 @@ impl<'a> Composer<'a> {
         Ok(())
     }
 
-    fn close(&mut self, bytes: &Range<usize>) -> Result<(), YamlError> {
+    fn close(&mut self, bytes: &Range<usize>) {
         let frame = self.stack.pop().expect("an end event follows its start event");
         let (data, end) = match frame.parts {
             Parts::Sequence(items) => {
@@ -348,7 +351,6 @@ impl<'a> Composer<'a> {
             self.anchors.insert(anchor, Some(built.clone()));
         }
         self.attach(built);
-        Ok(())
     }
 
     /// Puts a finished node where it belongs: into the innermost open collection, or among the documents.
@@ -568,9 +570,8 @@ fn tagged(tag: &str, value: &str) -> Result<Data, String> {
     let short = tag.strip_prefix("tag:yaml.org,2002:");
     let cannot = |found: &str| Err(format!("cannot decode !!{found} `{value}` as a !!{}", short.unwrap_or("")));
     let data = match short {
-        Some("bool" | "int" | "float" | "null") => resolve_plain(value).unwrap_or_else(text),
         Some("timestamp") if super::resolve::is_timestamp(value) => return Ok(text()),
-        Some("timestamp") => resolve_plain(value).unwrap_or_else(text),
+        Some("bool" | "int" | "float" | "null" | "timestamp") => resolve_plain(value).unwrap_or_else(text),
         Some("binary") => {
             let compact: String = value.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
             let bytes = base64::engine::general_purpose::STANDARD.decode(compact);

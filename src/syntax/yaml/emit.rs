@@ -474,7 +474,7 @@ impl Shape {
             }
             if character == '\t' && layout != Layout::V2 {
                 (shape.plain, shape.single) = (false, false);
-            } else if !is_printable(character) && !(layout == Layout::Manifest && character > '\u{ffff}') {
+            } else if !(is_printable(character) || layout == Layout::Manifest && character > '\u{ffff}') {
                 special = true;
                 shape.refused |= is_refused(character);
             }

@@ -338,7 +338,6 @@ impl<'a> Scanner<'a> {
             b'>' if !flow => self.fetch_block_scalar(Style::Folded),
             b'\'' => self.fetch_quoted(Style::SingleQuoted),
             b'"' => self.fetch_quoted(Style::DoubleQuoted),
-            b'-' => self.fetch_plain(),
             b'?' | b':' if !flow => self.fetch_plain(),
             b' ' | b'\t' | b'?' | b':' | b'#' | b'|' | b'>' | b'%' | b'@' | b'`' => Err(self.fault(
                 "while scanning for the next token",
