@@ -175,6 +175,8 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
             .env_clear()
             .env("HOME", temp.path())
             .env("COLUMNS", "100")
+            // One at a time, so that events come in one order.
+            .env("STAGEWRIGHT_PARALLEL_TASKS_LIMIT", "1")
             .envs(&case.env)
             .output()
             .expect("the binary runs");
