@@ -14,13 +14,18 @@ use super::metadata::{Dependency, ImportValues};
 use super::tree::{Data, Tree, TreeMap};
 use super::values::{Warnings, coalesce, lay_over};
 
+/// How many charts a tree may have; aliases multiply them.
+const MAX_CHARTS: usize = 2_000;
+
 /// Returns the chart with the subcharts that are on; faults go to `diagnostics`.
 pub(super) fn resolve(diagnostics: &mut Diagnostics, chart: &Chart, user: &TreeMap) -> Option<Chart> {
     let mut chart = chart.clone();
     if !check_present(diagnostics, &chart) {
         return None;
     }
-    let switched = switch(diagnostics, &mut chart, user, "").and_then(|()| import_values(diagnostics, &mut chart));
+    let mut charts = 0;
+    let switched =
+        switch(diagnostics, &mut chart, user, "", &mut charts).and_then(|()| import_values(diagnostics, &mut chart));
     switched.map_err(|error| diagnostics.push(*error)).ok()?;
     Some(chart)
 }
@@ -60,7 +65,13 @@ fn switch(
     chart: &mut Chart,
     values: &TreeMap,
     path: &str,
+    charts: &mut usize,
 ) -> Result<(), Box<Diagnostic>> {
+    *charts += 1;
+    if *charts > MAX_CHARTS {
+        let message = format!("aliases make more than {MAX_CHARTS} charts");
+        return Err(Box::new(at(&CHART_DEPENDENCY, chart.metadata.span, &chart.place, message)));
+    }
     if chart.metadata.dependencies.is_empty() {
         return Ok(());
     }
@@ -94,7 +105,7 @@ fn switch(
     chart.subcharts.retain(|sub| !off.contains(&sub.metadata.name));
     for sub in &mut chart.subcharts {
         let below = format!("{path}{}.", sub.metadata.name);
-        switch(diagnostics, sub, &all, &below)?;
+        switch(diagnostics, sub, &all, &below, charts)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::diag::rules::{CHART_ARCHIVE, CHART_FILES, CHART_METADATA, VALUES_FILE};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::glob::HelmIgnore;
-use crate::source::{FileId, Files, FilesError, Mode, Sources, Span};
+use crate::source::{Entry, FileId, Files, FilesError, Mode, ObjectId, Sources, Span};
 use crate::syntax::yaml::{self, Node};
 
 use super::metadata::Metadata;
@@ -25,6 +25,10 @@ const MAX_FILE: u64 = 5 << 20;
 const MAX_ARCHIVE: u64 = 100 << 20;
 /// How many files a chart may have.
 const MAX_FILES: usize = 100_000;
+/// How many folders a chart may have; links make more of them than there are.
+const MAX_FOLDERS: usize = 20_000;
+/// How deep values may nest; layers are laid by recursion.
+const MAX_VALUES_DEPTH: usize = 250;
 /// How deep subcharts may nest.
 const MAX_NESTING: usize = 20;
 
@@ -113,6 +117,15 @@ pub fn load_archive(diagnostics: &mut Diagnostics, sources: &Sources, name: &str
 
 type Raw = BTreeMap<String, Arc<[u8]>>;
 
+/// A walk over a chart's folder.
+struct Walk<'a> {
+    files: &'a Files,
+    root: &'a str,
+    rules: &'a HelmIgnore,
+    found: Raw,
+    folders: usize,
+}
+
 struct Loader<'a> {
     diagnostics: &'a mut Diagnostics,
     sources: &'a Sources,
@@ -135,58 +148,49 @@ impl Loader<'_> {
             self.diagnostics.push(Diagnostic::at(&CHART_FILES, span, error.to_string()));
             HelmIgnore::default()
         });
-        let mut found = Raw::new();
-        match self.walk(files, path, "", &rules, &mut found, 0) {
-            Ok(()) => Some(found),
-            Err(error) => {
-                self.fault(path, error.to_string());
-                None
-            }
-        }
+        let mut walk = Walk { files, root: path, rules: &rules, found: Raw::new(), folders: 0 };
+        let result = match files.resolve(path) {
+            Ok(Some((_, entry))) if entry.mode == Mode::Directory => self.walk(&mut walk, entry.id, ""),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| self.fault(path, error.to_string())).ok()?;
+        Some(walk.found)
     }
 
-    fn walk(
-        &mut self,
-        files: &Files,
-        root: &str,
-        below: &str,
-        rules: &HelmIgnore,
-        found: &mut Raw,
-        depth: usize,
-    ) -> Result<(), FilesError> {
-        let here = join(root, below);
-        let Some((_, entry)) = files.resolve(&here)? else { return Ok(()) };
-        if depth > 50 || found.len() > MAX_FILES {
-            self.fault(&here, "the chart has too many files or folders, or a link leads in a circle");
+    fn walk(&mut self, walk: &mut Walk<'_>, folder: ObjectId, below: &str) -> Result<(), FilesError> {
+        walk.folders += 1;
+        if walk.folders > MAX_FOLDERS || walk.found.len() > MAX_FILES {
+            if walk.folders == MAX_FOLDERS + 1 {
+                self.fault(walk.root, "the chart has too many files or folders, or a link leads in a circle");
+            }
             return Ok(());
         }
-        for item in files.objects().tree(entry.id)?.entries() {
+        for item in walk.files.objects().tree(folder)?.entries() {
             let name = join(below, &item.name);
-            let full = join(root, &name);
-            let mode = match item.mode {
-                Mode::Symlink => {
-                    let Some((_, target)) = files.resolve(&full)? else {
-                        self.fault(&full, "the symbolic link leads to nothing");
-                        continue;
-                    };
-                    target.mode
-                }
-                mode @ (Mode::File | Mode::Executable | Mode::Directory | Mode::Submodule) => mode,
-            };
-            let is_directory = mode == Mode::Directory;
-            if mode == Mode::Submodule || rules.ignores(&name, is_directory) {
+            let mut target = Entry { mode: item.mode, id: item.id };
+            if item.mode == Mode::Symlink {
+                let full = join(walk.root, &name);
+                let Some((_, entry)) = walk.files.resolve(&full)? else {
+                    self.fault(&full, "the symbolic link leads to nothing");
+                    continue;
+                };
+                target = entry;
+            }
+            let is_directory = target.mode == Mode::Directory;
+            if target.mode == Mode::Submodule || walk.rules.ignores(&name, is_directory) {
                 continue;
             }
             if is_directory {
-                self.walk(files, root, &name, rules, found, depth + 1)?;
+                self.walk(walk, target.id, &name)?;
                 continue;
             }
-            let bytes = files.read(&full)?;
+            let bytes = walk.files.objects().blob(target.id)?;
             if bytes.len() as u64 > MAX_FILE {
-                self.fault(&full, format!("the file is larger than {MAX_FILE} bytes"));
+                self.fault(&join(walk.root, &name), format!("the file is larger than {MAX_FILE} bytes"));
                 continue;
             }
-            found.insert(name, without_mark(bytes));
+            walk.found.insert(name, without_mark(bytes));
         }
         Ok(())
     }
@@ -350,6 +354,11 @@ pub(super) fn values_of_text(
     bytes: &[u8],
 ) -> Option<TreeMap> {
     let node = parse_yaml(diagnostics, sources, shown, bytes).1?;
+    if is_deeper(&node, MAX_VALUES_DEPTH) {
+        let message = format!("values nest deeper than {MAX_VALUES_DEPTH} levels");
+        diagnostics.push(Diagnostic::at(&VALUES_FILE, node.span, message));
+        return None;
+    }
     match &node.data {
         yaml::Data::Null => Some(TreeMap::new()),
         yaml::Data::Mapping(mapping) => Some(Tree::map_of(mapping)),
@@ -364,6 +373,13 @@ pub(super) fn values_of_text(
             None
         }
     }
+}
+
+fn is_deeper(node: &Node, levels: usize) -> bool {
+    let Some(levels) = levels.checked_sub(1) else { return true };
+    let sequence = node.as_sequence().unwrap_or_default().iter();
+    let mapping = node.as_mapping().into_iter().flatten().map(|e| &e.value);
+    sequence.chain(mapping).any(|child| is_deeper(child, levels))
 }
 
 fn set_if_empty(field: &mut String, value: &str) {
@@ -501,6 +517,31 @@ mod tests {
             load_files(&[("c/Chart.yaml", META), ("c/values.yaml", "- 1")], None).1,
             ["values must be a mapping, not a list"]
         );
+    }
+
+    #[test]
+    fn links_are_followed_and_circles_end() {
+        let store = MemoryObjects::new();
+        let file = |text: &str| Some((Mode::File, text.as_bytes().to_vec()));
+        let link = |target: &str| Some((Mode::Symlink, target.as_bytes().to_vec()));
+        let changes = BTreeMap::from([
+            ("c/Chart.yaml".to_owned(), file(META)),
+            ("c/templates/a.yaml".to_owned(), link("../../shared/a.yaml")),
+            ("c/config".to_owned(), link("../shared")),
+            ("shared/a.yaml".to_owned(), file("a")),
+        ]);
+        let root = store.with_changes(None, &changes).unwrap();
+        let around = BTreeMap::from([("c/x".to_owned(), link(".")), ("c/y".to_owned(), link("."))]);
+        let circle = store.with_changes(Some(root), &around).unwrap();
+        let store: Arc<dyn crate::source::Objects> = Arc::new(store);
+        let sources = Sources::new();
+        let mut diagnostics = Diagnostics::new();
+        let files = Files::new(store.clone(), root);
+        let chart = load(&mut diagnostics, &sources, &files, "c", &LoadOptions::default()).unwrap();
+        assert_eq!((names(&chart.templates), names(&chart.files)), (vec!["templates/a.yaml"], vec!["config/a.yaml"]));
+        assert!(diagnostics.is_empty());
+        load(&mut diagnostics, &sources, &Files::new(store, circle), "c", &LoadOptions::default());
+        assert!(!diagnostics.is_empty());
     }
 
     fn archive(entries: &[(&str, &str, tar::EntryType)]) -> Vec<u8> {

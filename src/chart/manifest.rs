@@ -500,6 +500,15 @@ mod tests {
         assert_eq!(split("---"), [] as [&str; 0]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn pieces_split_as_the_expression_of_helm_does(text in "[-\\n a]{0,40}") {
+            let separator = regex::Regex::new("(?:^|[\\t\\n\\f\\r ]*\\n)---[\\t\\n\\f\\r ]*").unwrap();
+            let expected: Vec<&str> = separator.split(text.trim()).filter(|p| !p.is_empty()).map(str::trim).collect();
+            proptest::prop_assert_eq!(split(&text), expected);
+        }
+    }
+
     fn read_text(text: &str) -> (Vec<Manifest>, Vec<Manifest>, Vec<String>) {
         let mut diagnostics = Diagnostics::new();
         let sources = Sources::new();

@@ -503,6 +503,15 @@ mod tests {
         assert_eq!(fault(SetKind::Typed, "=1").1, "the argument has an empty key, so it sets nothing");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_argument_panics(text in "[a-c.,=\\[\\]{}0-9\\\\é\"-]{0,30}") {
+            for kind in [SetKind::Json, SetKind::Typed, SetKind::String, SetKind::File, SetKind::Literal] {
+                set_all(&[(kind, &text), (kind, "a=1"), (kind, &text)]);
+            }
+        }
+    }
+
     #[test]
     fn a_value_knows_its_argument() {
         let (mut diagnostics, sources, mut values) = (Diagnostics::new(), Sources::new(), TreeMap::new());

@@ -343,6 +343,18 @@ mod tests {
     }
 
     #[test]
+    fn deep_values_do_not_end_the_stack() {
+        let nested = |n: usize| -> &'static str {
+            Box::leak(format!("{}1{}", "{a: ".repeat(n), "}".repeat(n)).into_boxed_str())
+        };
+        let meta = ("p/Chart.yaml", "apiVersion: v2\nname: p\nversion: 0.1.0\n");
+        let (values, _) = compose_all(&[meta, ("p/values.yaml", nested(240))], nested(240), &[]);
+        assert!(values.is_some());
+        let (_, messages) = compose_all(&[meta, ("p/values.yaml", nested(990))], "", &[]);
+        assert_eq!(messages, ["values nest deeper than 250 levels"]);
+    }
+
+    #[test]
     fn a_table_over_a_scalar_is_told() {
         let files =
             [("p/Chart.yaml", "apiVersion: v2\nname: p\nversion: 0.1.0\n"), ("p/values.yaml", "a: 5\nb: {c: 1}")];
