@@ -31,7 +31,7 @@ doc: ## Builds the documentation of the crate.
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --document-private-items
 
 bench: ## Measures parse, render, sign and plan on generated projects, and prints a table.
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench main
 
 install: ## Installs the program into cargo's bin folder.
 	$(CARGO) install --path . --locked

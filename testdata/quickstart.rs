@@ -117,7 +117,7 @@ fn collect(value: &Value, found: &mut BTreeSet<String>) {
             map.values().for_each(|v| collect(v, found));
         }
         Value::Array(items) => items.iter().for_each(|v| collect(v, found)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
