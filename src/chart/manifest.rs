@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
+
 use crate::diag::rules::{MANIFEST_DUPLICATE, MANIFEST_HOOK, MANIFEST_INCOMPLETE, MANIFEST_YAML};
 use crate::diag::{Diagnostic, Diagnostics, did_you_mean};
 use crate::source::{FileId, Sources, Span};
@@ -225,14 +227,19 @@ pub(super) fn read_all(
     files: &[RenderedFile],
     reading: &Reading<'_>,
 ) -> (Vec<Manifest>, Vec<Manifest>) {
-    let (mut manifests, mut hooks) = (Vec::new(), Vec::new());
-    for file in files {
+    let read_file = |file: &RenderedFile| {
+        let (mut found, mut made) = (Diagnostics::new(), Vec::new());
         for (start, end) in pieces(&file.text) {
-            match read(diagnostics, file, start, end, reading) {
-                Some(manifest) if manifest.hook.is_some() => hooks.push(manifest),
-                Some(manifest) => manifests.push(manifest),
-                None => {}
-            }
+            made.extend(read(&mut found, file, start, end, reading));
+        }
+        (found, made)
+    };
+    let (mut manifests, mut hooks) = (Vec::new(), Vec::new());
+    let read: Vec<(Diagnostics, Vec<Manifest>)> = files.par_iter().map(read_file).collect();
+    for (found, made) in read {
+        diagnostics.extend(found);
+        for manifest in made {
+            if manifest.hook.is_some() { hooks.push(manifest) } else { manifests.push(manifest) }
         }
     }
     manifests.sort_by(|a, b| install_rank(&a.kind).cmp(&install_rank(&b.kind)));

@@ -330,14 +330,27 @@ fn render_files(
         (results, read)
     };
     let mut files = Vec::new();
+    let mut faults: Vec<(Diagnostic, usize)> = Vec::new();
     let (results, read) = on_deep_stack(work);
     for result in results {
         match result {
             Ok(file) => files.push(file),
-            Err(diagnostic) => diagnostics.push(diagnostic),
+            Err(fault) => match faults.iter_mut().find(|(first, _)| is_same_fault(first, &fault)) {
+                Some((_, more)) => *more += 1,
+                None => faults.push((fault, 0)),
+            },
         }
     }
+    for (fault, more) in faults {
+        let many = || format!("{more} more templates fail at this place");
+        diagnostics.push(if more == 0 { fault } else { fault.hint(many()) });
+    }
     (files, read)
+}
+
+/// Says whether two templates failed at the same place for the same reason, as callers of one definition do.
+fn is_same_fault(first: &Diagnostic, other: &Diagnostic) -> bool {
+    first.primary.is_some() && first.primary == other.primary && first.message == other.message
 }
 
 fn resolve_origins(session: &Ctx<'_>, pieces: &[(u32, crate::eval::OriginId)]) -> Vec<(u32, Span)> {
@@ -583,6 +596,20 @@ mod tests {
         let files = [META, ("c/templates/a.yaml", "{{ fail \"one\" }}"), ("c/templates/b.yaml", "{{ .Values.x.y }}")];
         let (_, faults, _) = render_files(&files, |_| {});
         assert_eq!(faults.len(), 2, "{faults:?}");
+    }
+
+    #[test]
+    fn one_fault_that_many_templates_meet_is_told_once() {
+        let bad = "{{ include \"bad\" . }}";
+        let files = [
+            META,
+            ("c/templates/_b.tpl", "{{ define \"bad\" }}{{ .Values.x.y }}{{ end }}"),
+            ("c/templates/a.yaml", bad),
+            ("c/templates/b.yaml", bad),
+            ("c/templates/c.yaml", bad),
+        ];
+        let (_, faults, _) = render_files(&files, |_| {});
+        assert_eq!(faults.len(), 1, "{faults:?}");
     }
 
     #[test]
