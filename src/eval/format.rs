@@ -574,7 +574,7 @@ mod tests {
     #[test]
     fn numbers_follow_their_flags() {
         assert_eq!(f("%05d|%+d|% d|%#x|%08b", &[42, 42, 42, 255, 5].map(Value::Int)), "00042|+42| 42|0xff|00000101");
-        assert_eq!(f("%08.3f", &[Value::Float(-3.14159)]), "-003.142");
+        assert_eq!(f("%08.3f", &[Value::Float(-3.145_92)]), "-003.146");
         assert_eq!(f("%.0f %.0f %e", &[2.5, 3.5, 123_456.78].map(Value::Float)), "2 4 1.234568e+05");
         assert_eq!(f("%.3g %g", &[1_234_567.0, 100_000.0].map(Value::Float)), "1.23e+06 100000");
         assert_eq!(f("%x", &[Value::Float(1.5)]), "0x1.8p+00");

@@ -5,6 +5,11 @@
 //!
 //! The one idea: a syntax tree is lowered once to a program in which names are resolved to indices; rendering
 //! walks the program over cheap shared values.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    clippy::single_match_else,
+    reason = "functions and operators know some kinds of values and treat all others alike, as Go's do"
+)]
 
 #[cfg(test)]
 mod cases;

@@ -5,6 +5,12 @@
 //!
 //! The one idea: it does what Go's `text/template` does, in its order, and remembers the last node it visited (`at`),
 //! because that is the node that an error names.
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_box_returns,
+    clippy::match_same_arms,
+    reason = "errors travel boxed and are built on the way out"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

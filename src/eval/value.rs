@@ -130,7 +130,7 @@ impl Value {
             Self::Float(f) => *f != 0.0,
             Self::Str(s) | Self::Bytes(s) => !s.is_empty(),
             Self::List(l) => !l.items.is_empty(),
-            Self::Dict(d) => d.len() != 0,
+            Self::Dict(d) => !d.is_empty(),
             Self::Object(o) => o.truth(),
         }
     }
@@ -606,6 +606,7 @@ impl Dict {
 /// A built-in object: something with fields, methods or a printed form of its own.
 ///
 /// Everything but the type name has a default; an object answers what it can.
+#[expect(clippy::len_without_is_empty, reason = "`truth` is what templates ask")]
 pub trait Object {
     /// Returns the Go type, for example `time.Time`.
     fn type_name(&self) -> Cow<'static, str>;

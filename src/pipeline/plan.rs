@@ -240,7 +240,7 @@ fn plan_resources(
     let tags = section.operations.iter().filter(|o| matches!(o.work, Work::TagImage { .. }));
     let after = tags.map(|o| o.id.clone()).collect();
     let context = ReleaseContext { record, fact, images: &section.images, changes: &changes, parse: &parse, after };
-    plan_release(&manifests, context)
+    plan_release(&manifests, &context)
 }
 
 /// Returns the record of a release of the project, without revision and resources.

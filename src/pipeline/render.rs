@@ -1,5 +1,6 @@
 //! Rendering the project's chart with the values of the project.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -113,8 +114,8 @@ fn options_of<'a>(
             path: jsonnet_dir,
             images: image_map(project, |reference| reference),
             env: inputs.env.clone(),
-            ext_vars: Default::default(),
-            arguments: Default::default(),
+            ext_vars: BTreeMap::new(),
+            arguments: BTreeMap::new(),
         }),
         ..RenderOptions::default()
     }

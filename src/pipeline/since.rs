@@ -35,7 +35,9 @@ pub fn plan_since(
     let images: BTreeMap<String, StoredFact> =
         before.images.iter().map(|i| (i.name.clone(), stored(i, &old.commit.hash))).collect();
     let answer = |questions: Vec<Question>, observed: &mut Observed| {
-        questions.into_iter().for_each(|q| answer(q, &images, &release, observed));
+        for question in questions {
+            answer(question, &images, &release, observed);
+        }
         Ok::<(), WorkError>(())
     };
     plan_with(diagnostics, sources, request, &answer)

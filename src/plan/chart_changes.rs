@@ -71,7 +71,7 @@ fn flat_values(files: &Files, sources: &Sources, path: &str) -> Flat {
 fn flatten(node: &yaml::Node, key: String, flat: &mut Flat) {
     match node.as_mapping() {
         Some(mapping) if !mapping.is_empty() => {
-            for entry in mapping.iter() {
+            for entry in mapping {
                 let below = if key.is_empty() { entry.name.to_string() } else { format!("{key}.{}", entry.name) };
                 flatten(&entry.value, below, flat);
             }

@@ -367,7 +367,8 @@ const LONGEST_TEXT: usize = 1 << 20;
 fn changed_lines(objects: &dyn Objects, old: ObjectId, new: ObjectId) -> (Option<u32>, Option<u32>) {
     let read = |id| objects.blob(id).ok().filter(|b| b.len() <= LONGEST_TEXT && !b.contains(&0));
     let (Some(old), Some(new)) = (read(old), read(new)) else { return (None, None) };
-    let (old, new): (Vec<&[u8]>, Vec<&[u8]>) = (old.split(is_newline).collect(), new.split(is_newline).collect());
+    let (old, new): (Vec<&[u8]>, Vec<&[u8]>) =
+        (old.split(|b| *b == b'\n').collect(), new.split(|b| *b == b'\n').collect());
     let same_start = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
     let rest = old.len().min(new.len()) - same_start;
     let same_end = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
@@ -375,8 +376,4 @@ fn changed_lines(objects: &dyn Objects, old: ObjectId, new: ObjectId) -> (Option
     let first = narrow(same_start + 1).min(narrow(new.len()));
     let last = narrow(new.len() - same_end).max(first);
     (Some(first), (last != first).then_some(last))
-}
-
-fn is_newline(byte: &u8) -> bool {
-    *byte == b'\n'
 }

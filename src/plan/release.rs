@@ -124,7 +124,7 @@ pub fn read_record(fact: &ReleaseFact) -> Option<ReleaseRecord> {
 }
 
 /// Plans the resources of a release.
-pub fn plan_release(desired: &[DesiredResource], context: ReleaseContext<'_>) -> ReleaseSection {
+pub fn plan_release(desired: &[DesiredResource], context: &ReleaseContext<'_>) -> ReleaseSection {
     let previous = read_record(context.fact);
     let mut section = ReleaseSection::default();
     let mut record = ReleaseRecord { version: 1, ..context.record.clone() };
@@ -136,7 +136,7 @@ pub fn plan_release(desired: &[DesiredResource], context: ReleaseContext<'_>) ->
         record.resources.insert(path.clone(), recorded);
         written.insert(path.clone());
         let live = context.fact.resources.get(&path);
-        let mut plan = resource_plan(resource, live, previous.as_ref(), &path, &context);
+        let mut plan = resource_plan(resource, live, previous.as_ref(), &path, context);
         if matches!(plan.action, ResourceAction::Update | ResourceAction::Replace) {
             let changes = changes.get_or_insert_with(context.changes);
             add_causes(&mut plan, context.images, changes);
@@ -149,7 +149,7 @@ pub fn plan_release(desired: &[DesiredResource], context: ReleaseContext<'_>) ->
     let gone = previous.iter().flat_map(|p| &p.resources).filter(|(path, _)| !written.contains(*path));
     for (path, recorded) in gone {
         let Some(live) = context.fact.resources.get(path) else { continue };
-        let mut plan = deleted(recorded, live, &context);
+        let mut plan = deleted(recorded, live, context);
         let changes = changes.get_or_insert_with(context.changes);
         plan.reasons.splice(0..0, removed_files(changes));
         section.operations.push(Operation {
@@ -160,7 +160,7 @@ pub fn plan_release(desired: &[DesiredResource], context: ReleaseContext<'_>) ->
         });
         section.resources.push(plan);
     }
-    record_operation(record, previous.as_ref(), &context, &mut section);
+    record_operation(record, previous.as_ref(), context, &mut section);
     section
 }
 
@@ -282,7 +282,7 @@ fn resource_plan(
     if drifted {
         let paths = plan.fields.iter().map(|f| f.path.clone()).collect();
         if recorded.is_some_and(|r| r.digest == text_digest(&resource.text)) {
-            plan.drift = plan.fields.clone();
+            plan.drift.clone_from(&plan.fields);
         }
         plan.reasons.push(Reason::Drift { paths });
     }

@@ -1,6 +1,6 @@
 //! The target in memory: the twin that tests and examples run on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::target::{Target, TargetError, TargetSession};
@@ -38,7 +38,7 @@ impl Target for MemoryTarget {
         Ok(ReleaseFact {
             record: state.releases.get(release).map(|(_, record)| record.clone()),
             resources: inside.map(|(p, c)| (p.clone(), String::from_utf8_lossy(c).into_owned())).collect(),
-            foreign: Default::default(),
+            foreign: BTreeSet::new(),
         })
     }
 

@@ -49,17 +49,16 @@ fn pair(removed: &[Ingredient], added: &[Ingredient], differences: &mut Vec<Diff
     differences.extend(left.into_iter().flatten().map(|o| Difference { before: Some(o.clone()), after: None }));
 }
 
+/// A file that differs: its path, and what it was and is; `None` where it is not there.
+pub type ChangedFile = (String, Option<(Mode, ObjectId)>, Option<(Mode, ObjectId)>);
+
 /// Compares the files behind two content ingredients; paths are those of the repository, sorted.
 ///
 /// A file that is on one side only has `None` on the other. Directories with equal ids are not opened.
 ///
 /// # Errors
 /// An object is not in the repository (a shallow clone, or a build of uncommitted files).
-pub fn compare_trees(
-    objects: &dyn Objects,
-    before: &Origin,
-    after: &Origin,
-) -> Result<Vec<(String, Option<(Mode, ObjectId)>, Option<(Mode, ObjectId)>)>, FilesError> {
+pub fn compare_trees(objects: &dyn Objects, before: &Origin, after: &Origin) -> Result<Vec<ChangedFile>, FilesError> {
     let mut found = Vec::new();
     let old = locate(objects, before)?;
     let new = locate(objects, after)?;

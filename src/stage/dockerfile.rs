@@ -208,7 +208,7 @@ impl Converter<'_> {
             Kind::Expose(words) => self.expose(part, words, place),
             Kind::Healthcheck(check) => {
                 if let Some(check) = self.healthcheck(instruction, check, &part.scope.shell) {
-                    part.config(ConfigChange::Healthcheck(check), place);
+                    part.config(ConfigChange::Healthcheck(Some(check)), place);
                 }
             }
             Kind::Maintainer(author) => part.config(ConfigChange::Author(author.text.clone()), place),
@@ -412,14 +412,14 @@ impl Converter<'_> {
             let on = value.as_deref().is_none_or(|v| v != "false");
             match (flag.name.as_str(), value) {
                 ("chown", Some(owner)) => flags.owner = parse_owner(&owner),
-                ("chmod", Some(mode)) => match u32::from_str_radix(&mode, 8).ok().filter(|m| *m <= 0o7777) {
-                    Some(mode) => flags.mode = Some(mode),
-                    None => {
+                ("chmod", Some(mode)) => {
+                    flags.mode = u32::from_str_radix(&mode, 8).ok().filter(|m| *m <= 0o7777);
+                    if flags.mode.is_none() {
                         let message = format!("`{mode}` is no mode in octal digits");
                         let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, flag.span, message);
                         self.diagnostics.push(d.hint("write for example `--chmod=0755`"));
                     }
-                },
+                }
                 ("exclude", Some(pattern)) => flags.exclude.push(pattern),
                 ("parents", _) => flags.parents = on,
                 ("link", _) => flags.link = on,
@@ -434,9 +434,9 @@ impl Converter<'_> {
         instruction: &Instruction,
         check: &syntax::Healthcheck,
         shell: &[String],
-    ) -> Option<Option<Healthcheck>> {
+    ) -> Option<Healthcheck> {
         let syntax::Healthcheck::Cmd(command) = check else {
-            return Some(Some(Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() }));
+            return Some(Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() });
         };
         let mut result = Healthcheck { test: health_test(command, shell), ..Healthcheck::default() };
         for flag in &instruction.flags {
@@ -460,7 +460,7 @@ impl Converter<'_> {
                 _ => {}
             }
         }
-        Some(Some(result))
+        Some(result)
     }
 }
 

@@ -290,7 +290,9 @@ impl Chain<'_> {
                 diagnostics.push(d.hint("write \"PORT\", \"PORT/udp\" or \"FIRST-LAST\""));
                 continue;
             };
-            list.into_iter().for_each(|p| add(ConfigChange::Expose(p), port.span));
+            for p in list {
+                add(ConfigChange::Expose(p), port.span);
+            }
         }
         for (name, value) in &docker.env {
             add(ConfigChange::Env(name.clone(), value.value.clone()), value.span);

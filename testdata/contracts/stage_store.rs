@@ -255,7 +255,9 @@ fn writers_in_many_threads_lose_nothing() {
             })
         })
         .collect();
-    threads.into_iter().for_each(|t| t.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     for i in 0..80 {
         assert_eq!(stores[0].stages(&Sha224Digest::of_bytes(format!("{i}").as_bytes())).unwrap().len(), 1);
     }

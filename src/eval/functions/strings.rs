@@ -383,12 +383,12 @@ fn squote(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
 }
 
 fn cat(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
-    text(spaced(args, |out, value| print::write(out, value)))
+    text(spaced(args, print::write))
 }
 
 /// Writes the text with `n` spaces before each line.
 fn indented(out: &mut Vec<u8>, n: usize, s: &[u8]) -> Result<(), FuncError> {
-    let lines = 1 + s.iter().filter(|b| **b == b'\n').count();
+    let lines = 1 + s.split(|b| *b == b'\n').count() - 1;
     if n.saturating_mul(lines).saturating_add(s.len()) > MAX_OUTPUT {
         return Err(too_large());
     }
