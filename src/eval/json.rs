@@ -195,11 +195,21 @@ pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 /// # Errors
 /// Go's message.
 pub fn read(text: &[u8]) -> Result<Value, String> {
-    let mut reader = Reader { text, at: 0 };
+    let (value, too_large) = read_syntax(text)?;
+    too_large.map_or(Ok(value), Err)
+}
+
+/// Reads a text that is one JSON value; also returns the message about a number that is too large, which counts only
+/// when the value is of the wanted kind.
+///
+/// # Errors
+/// Go's message about the syntax.
+pub fn read_syntax(text: &[u8]) -> Result<(Value, Option<String>), String> {
+    let mut reader = Reader { text, at: 0, too_large: None };
     let value = reader.value(0)?;
     reader.space();
     match reader.peek() {
-        None => Ok(value),
+        None => Ok((value, reader.too_large)),
         Some(byte) => Err(invalid(byte, "after top-level value")),
     }
 }
@@ -219,6 +229,7 @@ pub fn kind(value: &Value) -> &'static str {
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
+    too_large: Option<String>,
 }
 
 fn invalid(byte: u8, place: &str) -> String {
@@ -285,7 +296,9 @@ impl Reader<'_> {
                     let place = format!("in literal {word} (expecting '{}')", char::from(expected));
                     return Err(invalid(found, &place));
                 }
-                None => return Err(END.to_owned()),
+                None => {
+                    return Err(invalid(b' ', &format!("in literal {word} (expecting '{}')", char::from(expected))));
+                }
             }
         }
         Ok(value)
@@ -294,8 +307,7 @@ impl Reader<'_> {
     fn digits(&mut self, place: &str) -> Result<(), String> {
         match self.peek() {
             Some(b'0'..=b'9') => {}
-            Some(other) => return Err(invalid(other, place)),
-            None => return Err(END.to_owned()),
+            other => return Err(invalid(other.unwrap_or(b' '), place)),
         }
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
@@ -327,7 +339,8 @@ impl Reader<'_> {
         let text = self.text.get(start..self.at).and_then(|t| std::str::from_utf8(t).ok()).unwrap_or("0");
         let number: f64 = text.parse().unwrap_or(f64::INFINITY);
         if number.is_infinite() {
-            return Err(format!("json: cannot unmarshal number {text} into Go value of type float64"));
+            let message = || format!("json: cannot unmarshal number {text} into Go value of type float64");
+            self.too_large.get_or_insert_with(message);
         }
         Ok(Value::Float(number))
     }
@@ -362,7 +375,7 @@ impl Reader<'_> {
     }
 
     fn escape(&mut self) -> Result<char, String> {
-        let byte = self.peek().ok_or_else(|| END.to_owned())?;
+        let byte = self.peek().unwrap_or(b' ');
         self.at += 1;
         Ok(match byte {
             b'"' | b'\\' | b'/' => char::from(byte),
@@ -394,7 +407,7 @@ impl Reader<'_> {
     fn hex(&mut self) -> Result<u32, String> {
         let mut code = 0;
         for _ in 0..4 {
-            let byte = self.peek().ok_or_else(|| END.to_owned())?;
+            let byte = self.peek().unwrap_or(b' ');
             let digit = char::from(byte).to_digit(16);
             code = code * 16 + digit.ok_or_else(|| invalid(byte, "in \\u hexadecimal character escape"))?;
             self.at += 1;
@@ -480,7 +493,9 @@ mod tests {
         assert_eq!(round("[1,]"), "invalid character ']' looking for beginning of value");
         assert_eq!(round("{a:1}"), "invalid character 'a' looking for beginning of object key string");
         assert_eq!(round("1 x"), "invalid character 'x' after top-level value");
-        assert_eq!(round("nul"), "unexpected end of JSON input");
+        assert_eq!(round("nul"), "invalid character ' ' in literal null (expecting 'l')");
+        assert_eq!(round("1."), "invalid character ' ' after decimal point in numeric literal");
+        assert_eq!(round("[1e400]"), "json: cannot unmarshal number 1e400 into Go value of type float64");
         assert_eq!(round("nuL"), "invalid character 'L' in literal null (expecting 'l')");
         assert_eq!(round("\"\n\""), r"invalid character '\n' in string literal");
         assert_eq!(round("01"), "invalid character '1' after top-level value");

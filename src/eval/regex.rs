@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex::bytes::{Captures, Match, Regex, RegexBuilder};
 use rustc_hash::FxHashMap;
 
 /// A compiled pattern.
@@ -53,12 +53,17 @@ impl GoRegex {
         &self.regex
     }
 
+    /// Finds all matches, one after the other; an empty one never lies inside a character.
+    pub fn matches<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = Match<'t>> {
+        self.regex.find_iter(text).filter(|found| !splits_character(text, found))
+    }
+
     /// Replaces every match; `$name` and `${name}` in `with` stand for groups.
     pub fn replace_all(&self, text: &[u8], with: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len());
         let mut last = 0;
         for captures in self.regex.captures_iter(text) {
-            let Some(whole) = captures.get(0) else { continue };
+            let Some(whole) = captures.get(0).filter(|found| !splits_character(text, found)) else { continue };
             out.extend_from_slice(text.get(last..whole.start()).unwrap_or(&[]));
             self.expand(&mut out, with, &captures);
             last = whole.end();
@@ -97,6 +102,10 @@ impl GoRegex {
         }
         self.names.iter().position(|n| n.as_deref() == Some(name)).map(|i| i + 1)
     }
+}
+
+fn splits_character(text: &[u8], found: &Match<'_>) -> bool {
+    found.is_empty() && text.get(found.start()).is_some_and(|b| matches!(b, 0x80..0xc0))
 }
 
 /// Reads the group name after a `$`; returns it and what follows.

@@ -146,11 +146,11 @@ fn dig(ctx: &mut Ctx<'_>, args: &[Value]) -> Answer {
 
 /// Merges each further map into the first.
 fn merged(args: &[Value], step: fn(&Dict, &Dict, usize)) -> Answer {
-    let target = args.dict(0);
+    let mut target = args.dict(0);
     for i in 1..args.len() {
         let source = args.dict(i);
         if target.nil && !source.is_empty() {
-            return Err(FuncError::new("assignment to entry in nil map"));
+            target = Rc::new(Dict::new(DictKind::Any));
         }
         if !Rc::ptr_eq(&target, &source) {
             step(&target, &source, 0);

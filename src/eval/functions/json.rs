@@ -59,13 +59,14 @@ fn must_to_pretty_json(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
 }
 
 fn from_json(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
-    let read = json::read(args.text(0)).and_then(|value| {
+    let read = json::read_syntax(args.text(0)).and_then(|(value, too_large)| {
         if matches!(value, Value::Nil) {
-            return Ok(Value::dict([]));
+            return Ok(Value::Dict(std::rc::Rc::new(Dict::nil())));
         }
         let kind = json::kind(&value);
         let wrong = || format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}");
-        value.as_dict().is_some().then_some(value).ok_or_else(wrong)
+        let value = value.as_dict().is_some().then_some(value).ok_or_else(wrong)?;
+        too_large.map_or(Ok(value), Err)
     });
     Ok(read.unwrap_or_else(error_map))
 }
@@ -76,13 +77,14 @@ pub(super) fn error_map(message: String) -> Value {
 }
 
 fn from_json_array(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
-    let read = json::read(args.text(0)).and_then(|value| {
+    let read = json::read_syntax(args.text(0)).and_then(|(value, too_large)| {
         if matches!(value, Value::Nil) {
             return Ok(Value::nil_list());
         }
         let kind = json::kind(&value);
         let wrong = || format!("json: cannot unmarshal {kind} into Go value of type []interface {{}}");
-        value.as_list().is_some().then_some(value).ok_or_else(wrong)
+        let value = value.as_list().is_some().then_some(value).ok_or_else(wrong)?;
+        too_large.map_or(Ok(value), Err)
     });
     Ok(read.unwrap_or_else(|message| Value::list(vec![Value::str(message)])))
 }

@@ -62,6 +62,7 @@ pub fn to_int(value: &Value) -> i64 {
         }
         Value::Float(f) => *f as i64,
         Value::Str(s) => s.as_utf8().and_then(|s| literals::parse_int(without_zero_decimals(s))).unwrap_or(0),
+        Value::Object(object) if matches!(object.kind(), "int" | "int64") => to_int(&object.plain()),
         Value::Nil | Value::Bytes(_) | Value::List(_) | Value::Dict(_) | Value::Object(_) => 0,
     }
 }

@@ -94,7 +94,7 @@ fn is_match(regex: &GoRegex, args: &[Value]) -> Answer {
 }
 
 fn find(regex: &GoRegex, args: &[Value]) -> Answer {
-    Ok(Value::str(regex.inner().find(args.text(1)).map_or(&b""[..], |m| m.as_bytes())))
+    Ok(Value::str(regex.matches(args.text(1)).next().map_or(&b""[..], |m| m.as_bytes())))
 }
 
 fn limit(args: &[Value]) -> usize {
@@ -106,7 +106,7 @@ fn nil_strings() -> Value {
 }
 
 fn find_all(regex: &GoRegex, args: &[Value]) -> Answer {
-    let found: Vec<&[u8]> = regex.inner().find_iter(args.text(1)).take(limit(args)).map(|m| m.as_bytes()).collect();
+    let found: Vec<&[u8]> = regex.matches(args.text(1)).take(limit(args)).map(|m| m.as_bytes()).collect();
     Ok(if found.is_empty() { nil_strings() } else { Value::strings(found) })
 }
 
@@ -115,8 +115,16 @@ fn replace(regex: &GoRegex, args: &[Value]) -> Answer {
 }
 
 fn replace_literal(regex: &GoRegex, args: &[Value]) -> Answer {
-    let with = regex::bytes::NoExpand(args.text(2));
-    Ok(Value::str(regex.inner().replace_all(args.text(1), with).into_owned()))
+    let (text, with) = (args.text(1), args.text(2));
+    let mut out = Vec::with_capacity(text.len());
+    let mut last = 0;
+    for found in regex.matches(text) {
+        out.extend_from_slice(text.get(last..found.start()).unwrap_or(&[]));
+        out.extend_from_slice(with);
+        last = found.end();
+    }
+    out.extend_from_slice(text.get(last..).unwrap_or(&[]));
+    Ok(Value::str(out))
 }
 
 fn split(regex: &GoRegex, args: &[Value]) -> Answer {
@@ -129,7 +137,7 @@ fn split(regex: &GoRegex, args: &[Value]) -> Answer {
     }
     let mut parts: Vec<&[u8]> = Vec::new();
     let (mut begin, mut end) = (0, 0);
-    for found in regex.inner().find_iter(text).take(most) {
+    for found in regex.matches(text).take(most) {
         if parts.len() + 1 == most {
             break;
         }

@@ -26,6 +26,11 @@ pub static TABLE: &[Function] = &[
     ),
 ];
 
+/// Zone names by which local dates and times are known again.
+const DATE: &str = "date-local";
+const TIME: &str = "time-local";
+const DATE_TIME: &str = "datetime-local";
+
 const NOT_A_TABLE: &str = "toml: top-level values must be Go maps or structs";
 
 fn to_toml(ctx: &mut Ctx<'_>, args: &[Value]) -> Answer {
@@ -191,7 +196,13 @@ impl Writer {
             }
             Value::Object(object) => match value.downcast::<TimeObject>() {
                 Some(time) => {
-                    let text = time.0.format("2006-01-02T15:04:05.999999999Z07:00");
+                    let (_, zone) = time.0.offset();
+                    let text = time.0.format(match zone.as_str() {
+                        DATE => "2006-01-02",
+                        TIME => "15:04:05.999999999",
+                        DATE_TIME => "2006-01-02T15:04:05.999999999",
+                        _ => "2006-01-02T15:04:05.999999999Z07:00",
+                    });
                     self.out.extend_from_slice(text.as_bytes());
                 }
                 None => self.element(&object.plain(), depth + 1)?,
@@ -312,9 +323,9 @@ fn date_value(stamp: &toml::value::Datetime) -> Value {
     let text = stamp.to_string().replace(' ', "T");
     let (layout, zone) = match (stamp.date, stamp.time, stamp.offset) {
         (Some(_), Some(_), Some(_)) => ("2006-01-02T15:04:05Z07:00", Zone::Utc),
-        (Some(_), Some(_), None) => ("2006-01-02T15:04:05", local("datetime-local")),
-        (Some(_), None, _) => ("2006-01-02", local("date-local")),
-        (None, _, _) => ("15:04:05", local("time-local")),
+        (Some(_), Some(_), None) => ("2006-01-02T15:04:05", local(DATE_TIME)),
+        (Some(_), None, _) => ("2006-01-02", local(DATE)),
+        (None, _, _) => ("15:04:05", local(TIME)),
     };
     time(Time::parse(layout, &text, &zone).unwrap_or_else(|_| Time::zero()))
 }
