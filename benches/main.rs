@@ -16,7 +16,7 @@ use stagewright::backend::{OciLayout, manifest_folder::ManifestFolder};
 use stagewright::config;
 use stagewright::diag::Diagnostics;
 use stagewright::eval::NoHost;
-use stagewright::pipeline::{PlanRequest, Project, ProjectInputs, load, load_config, plan, render};
+use stagewright::pipeline::{PlanRequest, Project, ProjectInputs, RenderChoice, load, load_config, plan, render};
 use stagewright::source::Sources;
 
 const RUNS: u32 = 7;
@@ -111,7 +111,7 @@ fn main() {
         let inputs = inputs(&open());
         let project = loaded(&sources, &inputs);
         let rendering = best(|| {
-            let found = render(&mut Diagnostics::new(), &sources, &project, &inputs, &NoHost, true);
+            let found = render(&mut Diagnostics::new(), &sources, &project, &inputs, &NoHost, RenderChoice::default());
             assert_eq!(found.unwrap().rendered.manifests.len(), resources);
         });
         let planning = best(|| {

@@ -18,3 +18,4 @@ mod projects;
 mod quickstart;
 mod readme;
 mod rules;
+mod signatures;

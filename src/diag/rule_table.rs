@@ -11,6 +11,8 @@ pub struct Rule {
     pub severity: Severity,
     /// One line, without user names.
     pub summary: &'static str,
+    /// The long text, in Markdown.
+    pub page: &'static str,
 }
 
 /// Declares the rules of a group, and `ALL` over them.
@@ -22,6 +24,7 @@ macro_rules! rules {
                 name: $name,
                 severity: $crate::diag::Severity::$severity,
                 summary: $summary,
+                page: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rules/", $name, ".md")),
             };
         )*
         /// Every rule, in the order of the table.

@@ -5,11 +5,11 @@ use crate::eval::Host;
 use crate::source::Sources;
 
 use super::load::{ProjectInputs, load};
-use super::render::render;
+use super::render::{RenderChoice, render};
 
 /// Loads, signs and renders a project and reports every fault that can be found.
 pub fn check(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectInputs, host: &dyn Host) {
     if let Some(project) = load(diagnostics, sources, inputs) {
-        render(diagnostics, sources, &project, inputs, host, false);
+        render(diagnostics, sources, &project, inputs, host, RenderChoice::default());
     }
 }

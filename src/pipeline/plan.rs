@@ -10,15 +10,16 @@ use crate::eval::Host;
 use crate::exec::{WorkError, observe};
 use crate::observed::{Asking, Observed, Question, ReleaseFact};
 use crate::plan::{
-    ChartChanges, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, ReleaseContext, ReleaseRecord,
-    ReleaseSection, Work, assemble, chart_changes, missing_bases, plan_images, plan_release, read_record,
+    ChartChanges, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, Reason, ReleaseContext,
+    ReleaseRecord, ReleaseSection, ResourceAction, Work, assemble, chart_changes, missing_bases, plan_images,
+    plan_release, read_record,
 };
 use crate::ports::{StageStore, Target};
 use crate::source::{ObjectId, Objects, Place, Sources};
 use crate::syntax::yaml;
 
 use super::load::{Project, ProjectInputs};
-use super::render::{ProjectRender, render};
+use super::render::{ProjectRender, RenderChoice, render};
 
 /// What a plan is made for.
 pub struct PlanRequest<'a> {
@@ -104,12 +105,20 @@ pub(super) fn plan_with(
     let mut resources = ReleaseSection::default();
     if target.is_some() {
         let before = read_record(&fact);
-        let rendered = render(diagnostics, sources, project, inputs, request.host, before.is_some());
+        let choice = RenderChoice { is_upgrade: before.is_some(), track: false };
+        let rendered = render(diagnostics, sources, project, inputs, request.host, choice);
         if diagnostics.has_errors() {
             return Err(PlanError::Diagnostics);
         }
         if rendered.is_some() || before.is_some() {
             resources = plan_resources(sources, request, rendered.as_ref(), &fact, &section);
+            // Where each line comes from is asked for only when there is a change to explain.
+            if resources.resources.iter().any(|r| r.action != ResourceAction::Noop) {
+                let mut again = Diagnostics::new();
+                let tracked = RenderChoice { track: true, ..choice };
+                let rendered = render(&mut again, sources, project, inputs, request.host, tracked);
+                set_places(&mut resources, sources, project, rendered.as_ref());
+            }
         }
     }
     if diagnostics.has_errors() {
@@ -212,6 +221,22 @@ fn unbuildable(project: &Project, section: &ImageSection) -> Vec<(String, String
         }
     }
     found
+}
+
+/// Puts exact places into the plan; nothing else of it changes.
+fn set_places(section: &mut ReleaseSection, sources: &Sources, project: &Project, rendered: Option<&ProjectRender>) {
+    let Some(rendered) = rendered else { return };
+    let places: BTreeMap<String, Option<Place>> =
+        desired(sources, project, rendered).into_iter().map(|r| (r.address(), r.place)).collect();
+    for plan in &mut section.resources {
+        let Some(Some(place)) = places.get(&plan.address()) else { continue };
+        for reason in &mut plan.reasons {
+            if let Reason::Template { place: old, .. } = reason {
+                old.clone_from(place);
+            }
+        }
+        plan.source = Some(place.clone());
+    }
 }
 
 fn plan_resources(

@@ -22,6 +22,15 @@ pub struct ProjectRender {
     pub chart_dir: String,
 }
 
+/// How the chart is rendered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RenderChoice {
+    /// `.Release.IsUpgrade`.
+    pub is_upgrade: bool,
+    /// Whether every line says where it comes from.
+    pub track: bool,
+}
+
 /// Returns the path of the chart in the project: `deploy.helmChartDir`, or `.helm` beside werf.yaml.
 pub fn chart_dir(project: &Project) -> String {
     let beside = project.config.path.rsplit_once('/').map_or("", |(dir, _)| dir);
@@ -37,7 +46,7 @@ pub fn render(
     project: &Project,
     inputs: &ProjectInputs,
     host: &dyn Host,
-    is_upgrade: bool,
+    choice: RenderChoice,
 ) -> Option<ProjectRender> {
     let dir = chart_dir(project);
     if project.files.entry(&dir).ok().flatten().is_none() {
@@ -68,7 +77,7 @@ pub fn render(
             ..ValuesInput::default()
         };
         let composed = chart::compose(&mut found, sources, &chart, &values)?;
-        let options = options_of(project, inputs, host, is_upgrade, &dir);
+        let options = options_of(project, inputs, host, choice, &dir);
         let before = found.clone();
         let rendered = chart::render(&mut found, sources, &composed, &options);
         if !found.has_errors() || options.track {
@@ -88,7 +97,7 @@ fn options_of<'a>(
     project: &'a Project,
     inputs: &ProjectInputs,
     host: &'a dyn Host,
-    is_upgrade: bool,
+    choice: RenderChoice,
     dir: &str,
 ) -> RenderOptions<'a> {
     let mut capabilities = Capabilities::default();
@@ -103,8 +112,9 @@ fn options_of<'a>(
             name: project.names.release.clone(),
             namespace: project.names.namespace.clone(),
             revision: 1,
-            is_upgrade,
+            is_upgrade: choice.is_upgrade,
         },
+        track: choice.track,
         capabilities,
         host,
         now: inputs.now,

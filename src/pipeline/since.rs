@@ -15,7 +15,7 @@ use crate::source::Sources;
 
 use super::load::{Project, ProjectInputs, load};
 use super::plan::{PlanError, PlanRequest, desired, new_record, plan_with};
-use super::render::render;
+use super::render::{RenderChoice, render};
 
 /// Makes the plan that would bring the project from `old` to the commit of the request.
 ///
@@ -86,10 +86,11 @@ fn applied(
     inputs: &ProjectInputs,
     host: &dyn Host,
 ) -> ReleaseFact {
+    let choice = RenderChoice { is_upgrade: true, track: false };
     let mut fact = ReleaseFact::default();
     let mut record = new_record(project, inputs);
     let mut taken = BTreeSet::new();
-    if let Some(rendered) = render(diagnostics, sources, project, inputs, host, true) {
+    if let Some(rendered) = render(diagnostics, sources, project, inputs, host, choice) {
         for resource in desired(sources, project, &rendered) {
             let path = resource_path(&resource, &record.release, &record.namespace, &taken);
             taken.insert(path.clone());

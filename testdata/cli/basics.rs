@@ -39,7 +39,7 @@ fn every_shell_gets_a_completion() {
 fn a_rule_is_explained_and_a_misspelt_one_proposed() {
     let sandbox = Sandbox::new();
     let ran = sandbox.run(&["explain", "file-not-found"]);
-    assert!(ran.code == 0 && ran.out.starts_with("file-not-found (error)\n"), "{ran:?}");
+    assert!(ran.code == 0 && ran.out.starts_with("# file-not-found\n\nError: "), "{ran:?}");
     let ran = sandbox.run(&["explain", "file-not-fund"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
     assert_eq!(ran.err, "error: there is no rule `file-not-fund`\n  hint: did you mean `file-not-found`?\n");

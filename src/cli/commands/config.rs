@@ -1,4 +1,4 @@
-//! `config list`, `config explain`: what werf.yaml says, and where.
+//! `config render`, `config list`, `config explain`: what werf.yaml says, and where.
 
 use serde_json::json;
 
@@ -21,7 +21,10 @@ pub fn run(global: &GlobalArgs, command: &ConfigCommand, invocation: &mut Invoca
         ConfigCommand::Explain(ConfigArgs { project }) => {
             explained(&loaded(global, project, &sources, invocation)?, &sources)
         }
-        ConfigCommand::Render(_) => return Err(CliError::user("`config render` is not there yet")),
+        ConfigCommand::Render(ConfigArgs { project }) => {
+            let config = loaded(global, project, &sources, invocation)?;
+            sources.get(config.rendered).text().to_string()
+        }
     };
     invocation.streams.print(&text)?;
     Ok(exit_code::DONE)

@@ -7,7 +7,7 @@ use crate::diag::{Rule, Severity, did_you_mean, rules};
 
 pub fn run(args: &ExplainArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let text = match &args.rule {
-        Some(name) => page(find(name)?),
+        Some(name) => find(name)?.page.to_owned(),
         None => index(),
     };
     invocation.streams.print(&text)?;
@@ -25,10 +25,6 @@ fn find(name: &str) -> Result<&'static Rule, CliError> {
     })
 }
 
-fn page(rule: &Rule) -> String {
-    format!("{} ({})\n\n{}.\n", rule.name, word(rule.severity), capital(rule.summary))
-}
-
 fn index() -> String {
     let widest = rules::ALL.iter().map(|r| r.name.len()).max().unwrap_or(0);
     let line = |r: &&&Rule| format!("{:<widest$}  {:<7}  {}\n", r.name, word(r.severity), r.summary);
@@ -41,9 +37,4 @@ fn word(severity: Severity) -> &'static str {
         Severity::Warning => "warning",
         Severity::Note => "note",
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }

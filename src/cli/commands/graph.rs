@@ -6,7 +6,7 @@ use super::super::host::ProcessHost;
 use super::super::project::{Options, find};
 use super::super::streams::Invocation;
 use crate::diag::Diagnostics;
-use crate::pipeline::{GraphNode, NodeKind, ProjectGraph, graph, load, render};
+use crate::pipeline::{GraphNode, NodeKind, ProjectGraph, RenderChoice, graph, load, render};
 use crate::report::pretty_json;
 use crate::source::Sources;
 
@@ -22,7 +22,8 @@ pub fn run(global: &GlobalArgs, args: &GraphArgs, invocation: &mut Invocation) -
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let made = load(&mut diagnostics, &sources, &found.inputs).map(|project| {
-        let rendered = render(&mut diagnostics, &sources, &project, &found.inputs, &ProcessHost, false);
+        let rendered =
+            render(&mut diagnostics, &sources, &project, &found.inputs, &ProcessHost, RenderChoice::default());
         graph(&project, rendered.as_ref())
     });
     let failed = diagnostics.has_errors();

@@ -24,17 +24,38 @@ pub fn run(global: &GlobalArgs, args: &PlanArgs, invocation: &mut Invocation) ->
         let keys = KeyPlaces { env: &invocation.env, project: &made.found.dir };
         save_plan(plan, &invocation.cwd.join(out), keys)?;
     }
-    let text = drawn(plan, args.output, &invocation.streams, Some(&next(args)));
+    let text = drawn(plan, args.output, &invocation.streams, Some(&next(args, &invocation.args)));
     invocation.streams.print(&text)?;
     Ok(code(plan, args.exit_code))
 }
 
-fn next(args: &PlanArgs) -> String {
-    match &args.out {
-        Some(out) => format!("stagewright apply {out}"),
-        None if args.images.is_empty() => "stagewright apply".into(),
-        None => format!("stagewright build {}", args.images.join(" ")),
+/// Returns the command that carries the plan out: the one that was typed, as `apply` or `build`.
+fn next(args: &PlanArgs, typed: &[std::ffi::OsString]) -> String {
+    if let Some(out) = &args.out {
+        return format!("stagewright apply {out}");
     }
+    let verb = if args.images.is_empty() { "apply" } else { "build" };
+    let mut words = vec!["stagewright".to_owned()];
+    let mut rest = typed.iter().skip(1).map(|w| w.to_string_lossy().into_owned());
+    let mut replaced = false;
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "plan" if !replaced => {
+                replaced = true;
+                words.push(verb.to_owned());
+            }
+            "--exit-code" => {}
+            "-o" | "--output" => {
+                rest.next();
+            }
+            other if other.starts_with("--output=") || other.starts_with("-o=") => {}
+            other if other.contains([' ', '$', '\'', '"', '*', '&', ';', '|', '<', '>']) => {
+                words.push(format!("'{}'", other.replace('\'', "'\\''")));
+            }
+            other => words.push(other.to_owned()),
+        }
+    }
+    words.join(" ")
 }
 
 fn code(plan: &Plan, asked: bool) -> u8 {

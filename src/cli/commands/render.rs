@@ -9,7 +9,7 @@ use super::super::streams::Invocation;
 use super::template::print_options;
 use crate::chart::{Manifest, PrintOptions, Rendered};
 use crate::diag::Diagnostics;
-use crate::pipeline::{load, render};
+use crate::pipeline::{RenderChoice, load, render};
 use crate::report::place_text;
 use crate::source::Sources;
 
@@ -25,9 +25,9 @@ pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) 
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let project = load(&mut diagnostics, &sources, &found.inputs);
-    let rendered = project.and_then(|project| {
-        render(&mut diagnostics, &sources, &project, &found.inputs, &ProcessHost, args.print.is_upgrade)
-    });
+    let choice = RenderChoice { is_upgrade: args.print.is_upgrade, track: args.origins };
+    let rendered =
+        project.and_then(|project| render(&mut diagnostics, &sources, &project, &found.inputs, &ProcessHost, choice));
     let text = rendered.map(|r| printed(&r.rendered, args, &sources, &mut diagnostics)).unwrap_or_default();
     let failed = diagnostics.has_errors();
     invocation.streams.tell_diagnostics(diagnostics, &sources);

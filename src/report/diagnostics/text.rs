@@ -62,7 +62,13 @@ fn notes<'a>(diagnostic: &'a Diagnostic, sources: &Sources) -> Vec<Element<'a>> 
         Level::NOTE.with_name("trace").message(format!("{} at {file}:{}:{}", frame.text, at.line, at.column)).into()
     });
     let hints = diagnostic.hints.iter().map(|hint| Level::HELP.with_name("hint").message(hint.as_str()).into());
-    trace.chain(hints).collect()
+    // Every error says what to do; where the finder knew nothing better, the rule's page does.
+    let page = diagnostic.hints.is_empty() && diagnostic.severity == Severity::Error;
+    let page = page.then(|| {
+        let text = format!("`stagewright explain {}` tells what to do", diagnostic.rule.name);
+        Level::HELP.with_name("hint").message(text).into()
+    });
+    trace.chain(hints).chain(page).collect()
 }
 
 /// The file of the primary label first, the others in the order they come.
