@@ -280,3 +280,21 @@ fn a_command_is_planned_with_a_warning() {
         "{diagnostics:?}"
     );
 }
+
+#[test]
+fn neither_a_secret_nor_its_digest_is_in_a_plan() {
+    let mut world = World::new(SHOP);
+    let manifest =
+        |p: &str| format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: login\nstringData:\n  password: {p}\n");
+    for password in ["hunter2", "hunter3"] {
+        world.edit(".helm/templates/secret.yaml", &manifest(password));
+        let plan = world.plan_ok();
+        let json = serde_json::to_string(&plan).unwrap();
+        assert!(changed(&plan).contains(&"login"));
+        assert!(!json.contains("hunter"), "{json}");
+        let digest = crate::digest::Sha224Digest::of_bytes(manifest(password).as_bytes());
+        assert!(!json.contains(&digest.to_string()), "{json}");
+        world.apply(&plan);
+        assert!(world.plan_ok().operations.is_empty());
+    }
+}

@@ -40,9 +40,9 @@ impl DesiredResource {
         format!("{}/{}/{}", self.namespace.as_deref().unwrap_or("-"), self.kind, self.name)
     }
 
-    /// Returns the SHA-224 of its text.
+    /// Returns the SHA-224 of its text; nothing for a Secret, whose content could be guessed from it.
     pub fn digest(&self) -> String {
-        text_digest(&self.text)
+        if is_sensitive(&self.kind) { String::new() } else { text_digest(&self.text) }
     }
 }
 
@@ -79,7 +79,7 @@ pub struct ReleaseRecord {
 pub struct RecordedResource {
     /// See [`ResourcePlan::address`].
     pub address: String,
-    /// SHA-224 of its text.
+    /// SHA-224 of its text; empty for a Secret.
     pub digest: String,
 }
 
@@ -155,7 +155,7 @@ pub fn plan_release(desired: &[DesiredResource], context: &ReleaseContext<'_>) -
         section.operations.push(Operation {
             id: format!("delete:{path}"),
             needs: context.after.clone(),
-            guards: vec![content_guard(path, Some(live))],
+            guards: content_guard(path, Some(live), &plan.kind),
             work: Work::DeleteResource { address: plan.address(), path: path.clone() },
         });
         section.resources.push(plan);
@@ -224,8 +224,13 @@ fn text_digest(text: &str) -> String {
     Sha224Digest::of_bytes(text.as_bytes()).to_string()
 }
 
-fn content_guard(path: &str, live: Option<&String>) -> Guard {
-    Guard::ResourceContent { path: path.to_owned(), digest: live.map(|t| text_digest(t)) }
+/// Guards what stands there now. What stands in a Secret is not told, not even by its digest: the revision of the release
+/// guards it.
+fn content_guard(path: &str, live: Option<&String>, kind: &str) -> Vec<Guard> {
+    if live.is_some() && is_sensitive(kind) {
+        return Vec::new();
+    }
+    vec![Guard::ResourceContent { path: path.to_owned(), digest: live.map(|t| text_digest(t)) }]
 }
 
 fn write_operation(resource: &DesiredResource, path: &str, live: Option<&String>, after: &[String]) -> Operation {
@@ -233,7 +238,7 @@ fn write_operation(resource: &DesiredResource, path: &str, live: Option<&String>
     Operation {
         id: format!("write:{path}"),
         needs: after.to_vec(),
-        guards: vec![content_guard(path, live)],
+        guards: content_guard(path, live, &resource.kind),
         work: Work::WriteResource {
             address: resource.address(),
             path: path.to_owned(),
@@ -278,7 +283,7 @@ fn resource_plan(
     let before = (context.parse)(live).unwrap_or(Value::Null);
     plan.fields = diff(&before, &resource.data);
     let recorded = previous.and_then(|p| p.resources.get(path));
-    let drifted = recorded.is_some_and(|r| r.digest != text_digest(live));
+    let drifted = recorded.is_some_and(|r| !r.digest.is_empty() && r.digest != text_digest(live));
     if drifted {
         let paths = plan.fields.iter().map(|f| f.path.clone()).collect();
         if recorded.is_some_and(|r| r.digest == text_digest(&resource.text)) {
