@@ -1,5 +1,7 @@
 //! Charts: loading, layered values, rendering, manifests and resource identity.
 
+#[cfg(test)]
+mod cases;
 pub mod constraint;
 mod dependencies;
 pub mod kinds;

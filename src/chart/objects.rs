@@ -64,6 +64,8 @@ struct Struct {
     methods: &'static [(&'static Method, &'static str)],
     /// What `{{ }}` prints, where the type has a text of its own.
     printed: Option<&'static str>,
+    /// How many of the first fields stand in an embedded struct, which prints in braces of its own.
+    embedded: usize,
 }
 
 impl Struct {
@@ -101,9 +103,12 @@ impl Object for Struct {
 
     fn print(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(if self.kind == "ptr" { b"&{" } else { b"{" });
+        if self.embedded > 0 {
+            out.push(b'{');
+        }
         for (index, (_, value)) in self.fields.iter().enumerate() {
             if index > 0 {
-                out.push(b' ');
+                out.extend_from_slice(if index == self.embedded { b"} " } else { b" " });
             }
             out.extend_from_slice(&print::text(value));
         }
@@ -137,6 +142,7 @@ pub(super) fn chart_object(metadata: &Metadata, is_root: bool) -> Value {
             plain: present(fields.iter().map(|(_, json, value)| (*json, text(value)))),
             methods: &[],
             printed: None,
+            embedded: 0,
         })
     };
     let maintainers = named("[]*chart.Maintainer", metadata.maintainers.iter().map(maintainer).collect());
@@ -163,6 +169,7 @@ pub(super) fn chart_object(metadata: &Metadata, is_root: bool) -> Value {
     let mut plain = present(fields.iter().map(|(_, json, value)| (*json, value.clone())));
     plain.push(("IsRoot", Value::Bool(is_root)));
     let mut fields: Vec<(&'static str, Value)> = fields.into_iter().map(|(go, _, value)| (go, value)).collect();
+    let embedded = fields.len();
     fields.push(("IsRoot", Value::Bool(is_root)));
     Value::object(Struct {
         type_name: "struct { chart.Metadata; IsRoot bool }",
@@ -171,6 +178,7 @@ pub(super) fn chart_object(metadata: &Metadata, is_root: bool) -> Value {
         plain,
         methods: &[],
         printed: None,
+        embedded,
     })
 }
 
@@ -205,6 +213,7 @@ fn dependency_object(dependency: &Dependency) -> Value {
         fields: fields.iter().map(|(go, _, value)| (*go, value.clone())).collect(),
         methods: &[],
         printed: None,
+        embedded: 0,
     })
 }
 
@@ -270,6 +279,7 @@ impl Capabilities {
             plain: kube.to_vec(),
             methods: KUBE_METHODS,
             printed: Some("Version"),
+            embedded: 0,
         });
         let go_version = Value::str("go1.25.5");
         let helm = vec![
@@ -287,6 +297,7 @@ impl Capabilities {
             fields: helm,
             methods: &[],
             printed: None,
+            embedded: 0,
         });
         let fields = vec![
             ("KubeVersion", kube_version),
@@ -300,6 +311,7 @@ impl Capabilities {
             fields,
             methods: &[],
             printed: None,
+            embedded: 0,
         })
     }
 }
@@ -425,7 +437,8 @@ impl Object for FilesObject {
     }
 
     fn field(&self, name: &[u8]) -> Option<Value> {
-        self.bytes(name).map(|bytes| Value::Bytes(Str::from(bytes)))
+        // a file that is not there is nil bytes
+        Some(Value::Bytes(Str::from(self.bytes(name).unwrap_or_default())))
     }
 
     fn method(&self, name: &[u8]) -> Option<&'static Method> {

@@ -11,8 +11,6 @@
     reason = "functions and operators know some kinds of values and treat all others alike, as Go's do"
 )]
 
-#[cfg(test)]
-mod cases;
 mod error;
 pub mod format;
 pub mod function;
@@ -20,7 +18,7 @@ pub mod functions;
 pub mod gotime;
 pub mod json;
 pub mod jsonnet;
-pub mod objects;
+mod values;
 pub mod origins;
 pub mod print;
 pub mod regex;

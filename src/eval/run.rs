@@ -772,9 +772,9 @@ impl<'r> Ctx<'r> {
         match &from.value {
             Value::Dict(dict) => {
                 if dict.kind == DictKind::Values
-                    && let Some(method) = super::objects::values_method(key)
+                    && let Some(method) = super::values::values_method(key)
                 {
-                    let call = |_: &mut Self, args: &[Value]| super::objects::call_values(dict, method, args);
+                    let call = |_: &mut Self, args: &[Value]| super::values::call_values(dict, method, args);
                     return self.method(at, method, args, last, dot, call);
                 }
                 if !args.is_empty() || last.is_some() {
