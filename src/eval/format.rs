@@ -225,14 +225,15 @@ impl Printer<'_> {
     }
 }
 
-fn bad_verb(out: &mut Vec<u8>, verb: char, arg: &Value) {
+/// Tells that a verb does not fit a value; the value is printed with the flags of the directive.
+fn bad_verb(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value) {
     out.extend_from_slice(format!("%!{verb}(").as_bytes());
     if matches!(arg, Value::Nil) {
         out.extend_from_slice(b"<nil>");
     } else {
         out.extend_from_slice(arg.type_name().as_bytes());
         out.push(b'=');
-        print::write(out, arg);
+        value(out, spec, 'v', arg, 0);
     }
     out.push(b')');
 }
@@ -249,10 +250,10 @@ fn value(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, depth: usize) 
             out.extend_from_slice(if spec.sharp_v { b"interface {}(nil)" } else { b"<nil>" });
         }
         Value::Nil if verb == 'v' => pad(out, spec, b"<nil>"),
-        Value::Nil => bad_verb(out, verb, arg),
+        Value::Nil => bad_verb(out, spec, verb, arg),
         Value::Bool(b) => match verb {
             't' | 'v' => pad(out, spec, if *b { b"true" } else { b"false" }),
-            _ => bad_verb(out, verb, arg),
+            _ => bad_verb(out, spec, verb, arg),
         },
         Value::Int(n) | Value::Int64(n) => integer(out, spec, verb, arg, *n < 0, n.unsigned_abs()),
         Value::Uint64(n) => integer(out, spec, verb, arg, false, *n),
@@ -280,7 +281,7 @@ fn value(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, depth: usize) 
                 let items = entries.into_iter().map(|(_, v)| v).collect();
                 list(out, spec, verb, &List::new(items), depth);
             } else {
-                bad_verb(out, verb, arg);
+                bad_verb(out, spec, verb, arg);
             }
         }
     }
@@ -288,7 +289,7 @@ fn value(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, depth: usize) 
 
 fn list(out: &mut Vec<u8>, spec: &Spec, verb: char, list: &List, depth: usize) {
     if verb == 'p' {
-        return bad_verb(out, verb, &Value::Nil);
+        return bad_verb(out, spec, verb, &Value::Nil);
     }
     let (open, close, between): (_, _, &[u8]) = if spec.sharp_v {
         out.extend_from_slice(list.elem.list_type().as_bytes());
@@ -346,11 +347,11 @@ fn pad(out: &mut Vec<u8>, spec: &Spec, bytes: &[u8]) {
 
 fn text(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, bytes: &[u8]) {
     match verb {
-        'v' if spec.sharp_v => quoted(out, spec, bytes),
+        'v' if spec.sharp_v => quoted(out, spec, truncated(spec, bytes)),
         'v' | 's' => pad(out, spec, truncated(spec, bytes)),
         'q' => quoted(out, spec, truncated(spec, bytes)),
         'x' | 'X' => hex(out, spec, bytes, verb == 'X'),
-        _ => bad_verb(out, verb, arg),
+        _ => bad_verb(out, spec, verb, arg),
     }
 }
 
@@ -410,7 +411,7 @@ fn integer(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, negative: bo
         'x' => ("0x", format!("{magnitude:x}")),
         'X' => ("0X", format!("{magnitude:X}")),
         'c' | 'q' | 'U' => return character(out, spec, verb, negative, magnitude),
-        _ => return bad_verb(out, verb, arg),
+        _ => return bad_verb(out, spec, verb, arg),
     };
     let signed = negative || spec.plus || spec.space;
     let least = match (spec.precision, spec.width) {
@@ -477,17 +478,20 @@ fn float(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, f: f64) {
             }
             ('e' | 'E', precision) => exponential(&mut number, magnitude, precision.unwrap_or(6)),
             ('x' | 'X' | 'b', _) => hex_float(&mut number, magnitude),
-            _ => return bad_verb(out, verb, arg),
+            _ => return bad_verb(out, spec, verb, arg),
         }
     }
     if !"vgGfFeExXb".contains(verb) {
-        return bad_verb(out, verb, arg);
+        return bad_verb(out, spec, verb, arg);
     }
     if matches!(verb, 'G' | 'E' | 'X') {
         number.make_ascii_uppercase();
         if !f.is_finite() {
             number = if f.is_nan() { b"NaN".to_vec() } else { b"Inf".to_vec() };
         }
+    }
+    if spec.sharp && f.is_finite() && verb != 'b' {
+        keep_point(&mut number, verb, spec.precision);
     }
     let sign = match () {
         () if f.is_sign_negative() && !f.is_nan() => Some(b'-'),
@@ -504,6 +508,24 @@ fn float(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, f: f64) {
         number.insert(0, sign);
     }
     pad(out, &Spec { zero: zero_padded, ..spec.clone() }, &number);
+}
+
+/// Adds the decimal point, and for `%g` the trailing zeros, that the flag `#` keeps.
+fn keep_point(number: &mut Vec<u8>, verb: char, precision: Option<usize>) {
+    let hex = matches!(verb, 'x' | 'X');
+    let tail = number.iter().position(|b| matches!(b, b'p' | b'P') || (!hex && matches!(b, b'e' | b'E')));
+    let tail = number.split_off(tail.unwrap_or(number.len()));
+    let significant = number.iter().filter(|b| **b != b'.').skip_while(|b| **b == b'0').count();
+    let wanted = if matches!(verb, 'v' | 'g' | 'G' | 'x') { precision.unwrap_or(6) } else { 0 };
+    let mut missing = wanted.saturating_sub(significant);
+    if !number.contains(&b'.') {
+        if number.as_slice() == b"0" {
+            missing = missing.saturating_sub(1);
+        }
+        number.push(b'.');
+    }
+    number.extend(std::iter::repeat_n(b'0', missing));
+    number.extend(tail);
 }
 
 fn exponential(out: &mut Vec<u8>, f: f64, precision: usize) {
@@ -578,6 +600,8 @@ mod tests {
         assert_eq!(f("%.0f %.0f %e", &[2.5, 3.5, 123_456.78].map(Value::Float)), "2 4 1.234568e+05");
         assert_eq!(f("%.3g %g", &[1_234_567.0, 100_000.0].map(Value::Float)), "1.23e+06 100000");
         assert_eq!(f("%x", &[Value::Float(1.5)]), "0x1.8p+00");
+        assert_eq!(f("%#g %#.0f %#g", &[1e-7, 3.0, 0.0].map(Value::Float)), "1.00000e-07 3. 0.00000");
+        assert_eq!(f("%12e", &[Value::Bool(true)]), "%!e(bool=        true)");
     }
 
     #[test]

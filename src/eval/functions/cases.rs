@@ -90,7 +90,7 @@ fn word(rest: &[char]) -> (Word, usize) {
         return (Word::Connector, take(rest, is_connector));
     }
     if is_punct(first) {
-        return (Word::Punct, take(rest, |c| is_punct(c) && !is_connector(c)));
+        return (Word::Punct, take(rest, is_punct));
     }
     if first.is_uppercase() {
         let capitals = take(rest, char::is_uppercase);
@@ -200,7 +200,11 @@ pub fn camel(text: &str) -> String {
     while let Some(c) = chars.next_if(|c| is_connector(*c)) {
         out.push(c);
     }
-    let Some(first) = chars.next() else { return out };
+    let Some(first) = chars.next() else {
+        // Of connectors alone the last one is written twice.
+        out.extend(out.chars().next_back());
+        return out;
+    };
     out.push(upper(first));
     let mut was_upper = first.is_uppercase();
     let mut pending = None;
@@ -245,6 +249,8 @@ mod tests {
             ("foo.barBaz", "foo.bar_baz", "Foo.barBaz"),
             (" a b ", "_a_b_", " AB "),
             ("x9Y", "x9_y", "X9Y"),
+            ("a.-b", "a.-b", "A.B"),
+            ("--", "__", "---"),
             ("_complex__case_", "_complex__case_", "_Complex_Case_"),
         ];
         for (text, snake, wide) in cases {
