@@ -92,7 +92,7 @@ impl Target for ManifestFolder {
             .unwrap_or_default();
         for (inner, is_file) in files {
             let path = format!("{release}/{inner}");
-            if inner == RECORD {
+            if inner == RECORD || inner.ends_with('/') {
                 continue;
             }
             if !recorded.contains(&path) {
@@ -142,10 +142,15 @@ fn list(folder: &Path, prefix: &str, found: &mut BTreeMap<String, bool>) -> Resu
     };
     for entry in entries {
         let entry = entry.map_err(failed(format!("list `{}`", folder.display())))?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Ok(name) = entry.file_name().into_string() else {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "its name is not UTF-8; rename or move it");
+            return Err(failed(format!("keep `{}`", entry.path().display()))(source));
+        };
         let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
         let kind = entry.file_type().map_err(failed(format!("look at `{}`", entry.path().display())))?;
         if kind.is_dir() {
+            // A folder stays even when it is empty: somebody made it.
+            found.insert(format!("{path}/"), false);
             list(&entry.path(), &path, found)?;
         } else {
             found.insert(path, kind.is_file());
@@ -183,7 +188,11 @@ impl TargetSession for Session<'_> {
         let mut kept = BTreeMap::new();
         list(&standing, "", &mut kept)?;
         for path in kept.keys().filter(|p| *p != RECORD && !changes.contains_key(p.as_str())) {
-            carry_over(&standing.join(path), &new.join(path))?;
+            if path.ends_with('/') {
+                make_parent(&new.join(path).join("x"))?;
+            } else {
+                carry_over(&standing.join(path), &new.join(path))?;
+            }
         }
         for (path, content) in &changes {
             if let Some(content) = content {
@@ -253,7 +262,8 @@ fn carry_over(from: &Path, to: &Path) -> Result<(), TargetError> {
         return std::os::unix::fs::symlink(target, to).map_err(failed(attempt()));
     }
     if !meta.is_file() {
-        return Ok(());
+        let source = io::Error::new(io::ErrorKind::Unsupported, "it is no file, link or folder; move it elsewhere");
+        return Err(failed(attempt())(source));
     }
     fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ())).map_err(failed(attempt()))
 }
@@ -313,11 +323,29 @@ mod tests {
         let target = ManifestFolder::new(dir.path());
         apply(&target, 1, &[("shop/a.yaml", Some("1")), ("shop/b.yaml", Some("2"))]);
         fs::write(dir.path().join("shop/README.md"), "mine").unwrap();
+        fs::create_dir(dir.path().join("shop/empty")).unwrap();
         apply(&target, 2, &[("shop/a.yaml", None)]);
         assert_eq!(target.content("shop/a.yaml").unwrap(), None);
         assert_eq!(target.content("shop/b.yaml").unwrap().unwrap(), b"2");
         assert_eq!(target.content("shop/README.md").unwrap().unwrap(), b"mine");
         assert!(target.observe("shop").unwrap().foreign.contains("shop/README.md"));
+        assert!(dir.path().join("shop/empty").is_dir());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_cannot_be_kept_stops_the_apply_before_anything_is_lost() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let target = ManifestFolder::new(dir.path());
+        apply(&target, 1, &[("shop/a.yaml", Some("1"))]);
+        let odd = dir.path().join("shop").join(std::ffi::OsStr::from_bytes(b"bad\xff"));
+        fs::write(&odd, "x").unwrap();
+        let mut session = target.begin().unwrap();
+        session.write("shop/a.yaml", b"2").unwrap();
+        assert!(session.commit("shop", 2, &json!({})).is_err());
+        assert!(odd.exists());
+        assert_eq!(target.content("shop/a.yaml").unwrap().unwrap(), b"1");
     }
 
     #[cfg(unix)]

@@ -99,7 +99,7 @@ fn inputs(
         templates_dir: project.config_templates_dir.unwrap_or_else(|| ".werf".into()),
         giterminism_path: project.giterminism_config.unwrap_or_else(|| "werf-giterminism.yaml".into()),
         loose: project.loose_giterminism,
-        env: project.env,
+        env: project.env.filter(|env| !env.is_empty()),
         environment: invocation.env.clone(),
         now: now(),
         project_hint: project_hint(repository),

@@ -114,7 +114,7 @@ pub fn graph(project: &Project, rendered: Option<&ProjectRender>) -> ProjectGrap
         }
     }
     let manifests = rendered.iter().flat_map(|r| r.rendered.manifests.iter().chain(&r.rendered.hooks));
-    for manifest in manifests {
+    for manifest in manifests.filter(|m| !m.data.is_null()) {
         let namespace = manifest.namespace.as_deref().unwrap_or("-");
         let id = format!("resource:{namespace}/{}/{}", manifest.kind, manifest.name);
         let label = format!("{}/{}", manifest.kind, manifest.name);

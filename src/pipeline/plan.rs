@@ -300,7 +300,8 @@ fn values_digest(inputs: &ProjectInputs) -> String {
 
 /// Turns manifests into what the planner wants: manifests and hooks alike, for a controller that reads the folder knows hooks.
 pub(super) fn desired(sources: &Sources, project: &Project, render: &ProjectRender) -> Vec<DesiredResource> {
-    let all = render.rendered.manifests.iter().chain(&render.rendered.hooks);
+    // A document of comments alone is printed, as Helm does, but it is no resource.
+    let all = render.rendered.manifests.iter().chain(&render.rendered.hooks).filter(|m| !m.data.is_null());
     let mut resources: Vec<DesiredResource> = crds(render);
     resources.extend(all.map(|m| resource(sources, project, m)));
     resources

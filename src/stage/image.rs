@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::build::{ImageRef, Platform};
+use super::build::{CopySource, ImageRef, Platform, Step};
 use super::dockerfile::{DockerfileInputs, dockerfile_stage};
 use super::image_spec::image_spec_stage;
 use super::model::{ImageStages, Stage};
@@ -12,7 +12,7 @@ use crate::config::{Config, Dependency, DependencyKind, Image, ImageIndex, Image
 use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::digest::Sha224Digest;
 use crate::source::glob::DockerIgnore;
-use crate::source::{Files, MemoryObjects, ObjectId, Place, Sources, Span, normalize_path};
+use crate::source::{Entry, Files, MemoryObjects, Mode, ObjectId, Objects, Place, Sources, Span, normalize_path};
 use crate::syntax::dockerfile as syntax;
 
 /// An image that is used, after it was signed.
@@ -77,6 +77,9 @@ pub fn image_stages(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, ind
     for stage in stages.iter_mut().skip(1) {
         stage.is_first = false;
     }
+    if report_submodules(diagnostics, inputs, image, &stages) {
+        return None;
+    }
     let edges = inputs.config.graph.edges_of(index);
     let mut uses: Vec<(String, Place)> = Vec::new();
     for edge in edges {
@@ -92,6 +95,38 @@ pub fn image_stages(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, ind
         uses,
         stages,
     })
+}
+
+/// Reports submodules among the files of an image: their content is in another repository.
+fn report_submodules(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, image: &Image, stages: &[Stage]) -> bool {
+    if !matches!(inputs.repository.entry(".gitmodules"), Ok(Some(_))) {
+        return false;
+    }
+    let steps = stages.iter().flat_map(|s| &s.request.parts).flat_map(|p| &p.steps);
+    let sources = steps.filter_map(|step| match step {
+        Step::Copy(copy) => Some(&copy.sources),
+        Step::Run(_) | Step::Config(_) => None,
+    });
+    let mut found = false;
+    for source in sources.flatten() {
+        let CopySource::Tree(tree) = source else { continue };
+        let objects: Arc<dyn Objects> = inputs.store.clone();
+        let inside = match tree.mode {
+            Mode::Directory => Files::new(objects, tree.id).walk("").unwrap_or_default(),
+            Mode::File | Mode::Executable | Mode::Symlink => Vec::new(),
+            Mode::Submodule => vec![(tree.path.clone(), Entry { mode: Mode::Submodule, id: tree.id })],
+        };
+        for (path, _) in inside.into_iter().filter(|(_, e)| e.mode == Mode::Submodule) {
+            let message = format!("`{path}` is a submodule: its files are in another repository");
+            let d = Diagnostic::at(&rules::NOT_YET, image.name.span, message);
+            diagnostics.push(
+                d.label("it is among the files of this image")
+                    .hint("exclude it (`.dockerignore`, `excludePaths`), or put the files into this repository"),
+            );
+            found = true;
+        }
+    }
+    found
 }
 
 fn platform(diagnostics: &mut Diagnostics, image: &Image) -> Option<Platform> {

@@ -6,7 +6,7 @@ use super::super::host::ProcessHost;
 use super::super::project::{Options, find};
 use super::super::streams::Invocation;
 use crate::diag::{Diagnostic, Diagnostics, Severity};
-use crate::pipeline::check;
+use crate::pipeline::{ProjectInputs, check};
 use crate::report::diagnostics::{github, gitlab, json, summary, text};
 use crate::source::{Sources, normalize_path};
 
@@ -19,11 +19,11 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
         chart: Some(&args.chart),
     };
     let found = find(global, options, invocation)?;
+    let paths = args.paths.iter().map(|p| project_path(p, &found.inputs)).collect::<Result<Vec<_>, _>>()?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     check(&mut diagnostics, &sources, &found.inputs, &ProcessHost);
     let mut list = diagnostics.into_sorted(&sources);
-    let paths: Vec<String> = args.paths.iter().filter_map(|p| normalize_path(p)).collect();
     list.retain(|d| is_shown(d, &paths, &sources));
     let out = match args.output {
         LintFormat::Text => text(&list, &sources, invocation.streams.out_look()),
@@ -36,6 +36,19 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
     invocation.streams.inform(if counts.is_empty() { "no findings" } else { &counts });
     let failed = list.iter().any(|d| d.severity == Severity::Error);
     Ok(if failed { exit_code::ERROR } else { exit_code::DONE })
+}
+
+/// Returns a path of the project as findings name it; a path that is not there would hide every finding.
+fn project_path(typed: &str, inputs: &ProjectInputs) -> Result<String, CliError> {
+    let path = normalize_path(typed).filter(|_| !typed.starts_with('/'));
+    let there = |path: &String| {
+        let full = normalize_path(&format!("{}/{path}", inputs.project_dir)).unwrap_or_default();
+        matches!(inputs.repository.entry(&full), Ok(Some(_)))
+    };
+    path.filter(there).ok_or_else(|| {
+        CliError::user(format!("`{typed}` is not in the project"))
+            .hint("paths are relative to the project and committed")
+    })
 }
 
 /// A finding is shown when its file is one of the paths or lies below one.
