@@ -57,13 +57,48 @@ pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) 
     let repository = Arc::new(Repository::discover(&dir).map_err(told)?);
     let head = repository.head().map_err(told)?;
     let needs_disk = project.dev || !project.loose_giterminism;
-    let disk = if needs_disk { Some(repository.dev_files(&head).map_err(told)?) } else { None };
+    let disk = match (needs_disk, project.dev) {
+        (false, _) => None,
+        (true, true) => Some(repository.dev_files(&head).map_err(told)?),
+        (true, false) => {
+            let paths = compared_paths(&repository.files(&head), &repository.relative(&dir).map_err(told)?, &project);
+            Some(repository.dev_files_at(&head, &paths).map_err(told)?)
+        }
+    };
     let files = match &disk {
         Some(disk) if project.dev => disk.clone(),
         Some(_) | None => repository.files(&head),
     };
     let inputs = inputs(&dir, &repository, &head, files, disk.filter(|_| !project.dev), options, invocation)?;
     Ok(Found { dir, repository, inputs })
+}
+
+/// Returns the files that must not differ from the commit: those that configure the project. No paths mean all files: a
+/// template that asks for `.Files`, or rules of giterminism, may read any.
+///
+/// Comparing the whole work tree is the dearest step of a plan in a large repository.
+fn compared_paths(files: &Files, project_dir: &str, project: &ProjectArgs) -> Vec<String> {
+    let inside = |path: &str| normalize_path(&format!("{project_dir}/{path}")).unwrap_or_default();
+    let giterminism = inside(project.giterminism_config.as_deref().unwrap_or("werf-giterminism.yaml"));
+    let templates = inside(project.config_templates_dir.as_deref().unwrap_or(".werf"));
+    let mut paths = match &project.config {
+        Some(config) => vec![inside(config)],
+        None => vec![inside("werf.yaml"), inside("werf.yml")],
+    };
+    let reads_files = |path: &String| match files.read(path) {
+        Ok(bytes) => bytes.windows(6).any(|w| w == b".Files"),
+        Err(_) => false,
+    };
+    let below = files.walk(&templates).unwrap_or_default();
+    let any = paths.iter().any(reads_files) || below.iter().any(|(path, _)| reads_files(path));
+    if any || !matches!(files.entry(&giterminism), Ok(None)) {
+        return Vec::new();
+    }
+    paths.extend([templates, giterminism]);
+    if paths.iter().any(String::is_empty) {
+        return Vec::new();
+    }
+    paths
 }
 
 impl Found {

@@ -53,8 +53,17 @@ impl Repository {
     /// # Errors
     /// libgit2 or the file system failed.
     pub fn dev_files(self: &Arc<Self>, head: &Commit) -> Result<Files, GitError> {
+        self.dev_files_at(head, &[])
+    }
+
+    /// As [`Repository::dev_files`], but only files at or below these paths are looked at; the others are those of the
+    /// commit. All files for no paths.
+    ///
+    /// # Errors
+    /// libgit2 or the file system failed.
+    pub fn dev_files_at(self: &Arc<Self>, head: &Commit, paths: &[String]) -> Result<Files, GitError> {
         let mut changes = BTreeMap::new();
-        for WorktreeChange { path, state } in self.changes(&[])? {
+        for WorktreeChange { path, state } in self.changes(paths)? {
             let content = match state {
                 WorktreeState::Deleted => None,
                 WorktreeState::Modified | WorktreeState::Untracked => read_work_file(&self.root, &path)?,
