@@ -172,7 +172,11 @@ fn told(error: GitError) -> CliError {
         GitError::NotARepository { .. } => CliError::user(message)
             .hint("a project is read from a git commit; make one with `git init`, `git add` and `git commit`"),
         GitError::Unborn { .. } => CliError::user(message).hint("make one with `git add` and `git commit`"),
-        GitError::Bare { .. } | GitError::Outside { .. } | GitError::NoCommit { .. } => CliError::user(message),
+        GitError::Bare { .. } => CliError::user(message).hint("clone it, and run in the clone"),
+        GitError::Outside { .. } => CliError::user(message).hint("name a directory of the repository with `--dir`"),
+        GitError::NoCommit { .. } => {
+            CliError::user(message).hint("name a commit, branch or tag; `git log --oneline` lists commits")
+        }
         GitError::Git { .. } | GitError::Io { .. } | GitError::Files(_) => {
             CliError::environment("read the git repository", error)
         }

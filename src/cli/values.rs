@@ -29,7 +29,8 @@ pub fn value_file(name: &str, cwd: &Path) -> Result<Arc<[u8]>, CliError> {
     match std::fs::read(cwd.join(name)) {
         Ok(bytes) => Ok(bytes.into()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Err(CliError::user(format!("--values {name}: there is no such file")))
+            Err(CliError::user(format!("--values {name}: there is no such file"))
+                .hint("check the name; a file of the project must be committed"))
         }
         Err(e) => Err(CliError::environment(format!("read the values {name}"), e)),
     }
