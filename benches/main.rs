@@ -6,7 +6,6 @@
 
 mod project;
 
-use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,30 +38,7 @@ fn ms(d: Duration) -> String {
 
 fn inputs(repository: &Arc<Repository>) -> ProjectInputs {
     let head = repository.head().unwrap();
-    ProjectInputs {
-        repository: repository.files(&head),
-        disk: None,
-        project_dir: String::new(),
-        dev: false,
-        commit: config::Commit { hash: head.hash, ..config::Commit::default() },
-        config_path: None,
-        templates_dir: ".werf".into(),
-        giterminism_path: "werf-giterminism.yaml".into(),
-        loose: false,
-        env: None,
-        environment: BTreeMap::new(),
-        now: Duration::ZERO,
-        project_hint: String::new(),
-        platforms: Vec::new(),
-        repo_address: None,
-        release: None,
-        namespace: None,
-        values_files: Vec::new(),
-        sets: Vec::new(),
-        set_files: BTreeMap::new(),
-        kube_version: None,
-        api_versions: Vec::new(),
-    }
+    ProjectInputs::new(repository.files(&head), config::Commit { hash: head.hash, ..config::Commit::default() })
 }
 
 fn loaded(sources: &Sources, inputs: &ProjectInputs) -> Project {

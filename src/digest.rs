@@ -20,6 +20,11 @@ impl Sha224Digest {
         Self(Sha224::digest(bytes).into())
     }
 
+    /// Returns the bytes.
+    pub fn bytes(&self) -> [u8; 28] {
+        self.0
+    }
+
     /// Reads 56 lower-case hexadecimal digits; `None` for anything else.
     pub fn from_hex(text: &str) -> Option<Self> {
         if text.bytes().any(|b| b.is_ascii_uppercase()) {

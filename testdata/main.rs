@@ -13,6 +13,7 @@ mod charts;
 mod cli;
 mod contracts;
 mod functions;
+mod jsonnet;
 mod kill;
 mod projects;
 mod quickstart;

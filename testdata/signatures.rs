@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use stagewright::config;
@@ -33,30 +32,7 @@ const PROJECT: &[(&str, &str)] = &[
 fn vectors(files: Files) -> Value {
     let sources = Sources::new();
     let mut d = Diagnostics::new();
-    let inputs = ProjectInputs {
-        repository: files,
-        disk: None,
-        project_dir: String::new(),
-        dev: false,
-        commit: config::Commit { hash: "c".repeat(40), ..config::Commit::default() },
-        config_path: None,
-        templates_dir: ".werf".into(),
-        giterminism_path: "werf-giterminism.yaml".into(),
-        loose: false,
-        env: None,
-        environment: BTreeMap::new(),
-        now: Duration::ZERO,
-        project_hint: String::new(),
-        platforms: Vec::new(),
-        repo_address: None,
-        release: None,
-        namespace: None,
-        values_files: Vec::new(),
-        sets: Vec::new(),
-        set_files: BTreeMap::new(),
-        kube_version: None,
-        api_versions: Vec::new(),
-    };
+    let inputs = ProjectInputs::new(files, config::Commit { hash: "c".repeat(40), ..config::Commit::default() });
     let project = load(&mut d, &sources, &inputs).unwrap_or_else(|| panic!("{:#?}", d.as_slice()));
     let image = |i: &stagewright::signature::SignedImage| {
         let stages: Vec<Value> = i

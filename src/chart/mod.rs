@@ -4,8 +4,10 @@
 mod cases;
 pub mod constraint;
 mod dependencies;
+mod jsonnet;
 pub mod kinds;
 mod load;
+mod lookup;
 mod manifest;
 pub mod metadata;
 mod objects;
@@ -15,8 +17,10 @@ pub mod strvals;
 pub mod tree;
 pub mod values;
 
+pub use jsonnet::JsonnetFolder;
 pub use load::{Chart, ChartFile, LoadOptions, load, load_archive};
+pub use lookup::LookupResources;
 pub use manifest::{Hook, HookEvent, HookPolicy, Manifest, ResourceId};
 pub use objects::Capabilities;
-pub use render::{JsonnetFolder, PrintOptions, Release, RenderOptions, Rendered, render};
+pub use render::{PrintOptions, Release, RenderOptions, Rendered, render};
 pub use values::{ChartValues, ValuesInput, compose};

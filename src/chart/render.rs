@@ -6,24 +6,21 @@
 //! The one idea: everything that crosses the rendering thread is plain data; values of the engine live and die
 //! inside it. Source: Helm 3.20, `helm template`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::Value as Json;
-
 use crate::diag::rules::{CHART_KUBE_VERSION, CHART_LIBRARY, TEMPLATE_NOT_FOUND};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
-use crate::eval::jsonnet::{External, JsonnetInput, evaluate};
 use crate::eval::{Ctx, Dict, DictKind, Host, NoHost, RenderEnv, SetOptions, Str, TemplateSet, Value, on_deep_stack};
 use crate::source::glob::ShellPattern;
-use crate::source::{FileId, Files, Sources, Span};
+use crate::source::{FileId, Sources, Span};
 
 use super::constraint::{Constraint, parse_version};
+use super::jsonnet::{JsonnetFolder, render_jsonnet};
 use super::load::Chart;
 use super::manifest::{Manifest, Reading, RenderedFile, pieces, read_all, report_duplicates};
 use super::objects::{Capabilities, FilesObject, chart_object, release_object, to_dict, to_marked_dict};
-use super::tree::Tree;
 use super::values::ChartValues;
 
 /// The release that is rendered.
@@ -83,23 +80,6 @@ impl Default for RenderOptions<'_> {
             jsonnet: None,
         }
     }
-}
-
-/// A folder of Jsonnet files and what they are told.
-#[derive(Clone, Debug)]
-pub struct JsonnetFolder<'a> {
-    /// The project's tree, which imports read.
-    pub files: &'a Files,
-    /// The folder: every `*.jsonnet` directly in it is evaluated.
-    pub path: String,
-    /// `std.extVar('stagewright').images`.
-    pub images: Json,
-    /// `std.extVar('stagewright').env`.
-    pub env: Option<String>,
-    /// Further external variables.
-    pub ext_vars: BTreeMap<String, External>,
-    /// Arguments for files that are functions.
-    pub arguments: BTreeMap<String, External>,
 }
 
 /// What a chart renders to.
@@ -433,89 +413,6 @@ fn take_notes(files: &mut Vec<RenderedFile>, chart: &Chart, sub_notes: bool) -> 
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
-/// Evaluates the files of a Jsonnet folder; every object with `apiVersion` and `kind` is a manifest.
-fn render_jsonnet(
-    diagnostics: &mut Diagnostics,
-    sources: &Sources,
-    folder: &JsonnetFolder<'_>,
-    values: &ChartValues,
-    options: &RenderOptions<'_>,
-    files: &mut Vec<RenderedFile>,
-) -> Vec<String> {
-    let release = &options.release;
-    let input = serde_json::json!({
-        "values": values.values.to_json(),
-        "release": {
-            "name": release.name,
-            "namespace": release.namespace,
-            "revision": release.revision,
-            "isInstall": !release.is_upgrade,
-            "isUpgrade": release.is_upgrade,
-        },
-        "images": folder.images,
-        "env": folder.env,
-    });
-    let mut ext_vars = folder.ext_vars.clone();
-    ext_vars.insert("stagewright".to_owned(), External::Data(input));
-    let mut read = BTreeSet::new();
-    for entry in jsonnet_files(folder) {
-        let input =
-            JsonnetInput { files: folder.files, entry: &entry, ext_vars: &ext_vars, arguments: &folder.arguments };
-        let Some(output) = evaluate(diagnostics, sources, &input) else { continue };
-        let text = folder.files.read(&entry).unwrap_or_default();
-        let file = sources.add(entry.as_str(), String::from_utf8_lossy(&text));
-        read.extend(output.read);
-        let base = entry.rsplit('/').next().unwrap_or(&entry);
-        let name = format!("{}/jsonnet/{base}", values.chart.name());
-        leaves(diagnostics, &output.value, &name, file, files);
-    }
-    read.into_iter().collect()
-}
-
-fn jsonnet_files(folder: &JsonnetFolder<'_>) -> Vec<String> {
-    let Ok(Some((_, entry))) = folder.files.resolve(&folder.path) else { return Vec::new() };
-    let Ok(tree) = folder.files.objects().tree(entry.id) else { return Vec::new() };
-    let names = tree.entries().iter().map(|e| e.name.to_string()).filter(|name| name.ends_with(".jsonnet"));
-    names.map(|name| format!("{}/{name}", folder.path)).collect()
-}
-
-/// Collects manifests from nested maps and lists; the path to each is part of its name.
-fn leaves(diagnostics: &mut Diagnostics, value: &Json, name: &str, file: FileId, files: &mut Vec<RenderedFile>) {
-    let inner = |key: &str| format!("{name}{}/{key}", if name.contains('#') { "" } else { "#" });
-    match value {
-        Json::Null => {}
-        Json::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                leaves(diagnostics, item, &inner(&index.to_string()), file, files);
-            }
-        }
-        Json::Object(map) if map.contains_key("apiVersion") && map.contains_key("kind") => {
-            let tree = Tree::from_json(value, None);
-            match crate::eval::functions::yaml::yaml_text(&super::objects::to_value(&tree)) {
-                Ok(text) => {
-                    let template = Some(file);
-                    files.push(RenderedFile { name: name.to_owned(), text, template, origins: Vec::new() });
-                }
-                Err(message) => {
-                    let span = Span::new(file, 0, 0);
-                    let message = format!("`{name}` cannot be written as YAML: {message}");
-                    diagnostics.push(Diagnostic::at(&crate::diag::rules::JSONNET_ERROR, span, message));
-                }
-            }
-        }
-        Json::Object(map) => {
-            for (key, item) in map {
-                leaves(diagnostics, item, &inner(key), file, files);
-            }
-        }
-        Json::Bool(_) | Json::Number(_) | Json::String(_) => {
-            let span = Span::new(file, 0, 0);
-            let message = format!("`{name}` is no manifest: objects with `apiVersion` and `kind` are expected");
-            diagnostics.push(Diagnostic::at(&crate::diag::rules::JSONNET_ERROR, span, message));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -538,8 +435,8 @@ mod tests {
             path: "c/jsonnet".into(),
             images: serde_json::json!({"web": "repo:tag"}),
             env: Some("dev".into()),
-            ext_vars: BTreeMap::new(),
-            arguments: BTreeMap::new(),
+            ext_vars: Default::default(),
+            arguments: Default::default(),
         };
         let mut options = RenderOptions { jsonnet: Some(jsonnet), ..RenderOptions::default() };
         change(&mut options);

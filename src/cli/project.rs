@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::args::{BuildArgs, ChartArgs, DeployArgs, GlobalArgs, ProjectArgs, ValuesArgs};
+use super::args::{BuildArgs, ChartArgs, DeployArgs, GlobalArgs, JsonnetArgs, ProjectArgs, ValuesArgs};
 use super::error::CliError;
+use super::host::ProcessHost;
 use super::streams::Invocation;
 use super::values::{read_file, sets, value_file};
 use crate::backend::git::{self, GitError, Repository};
 use crate::chart::Capabilities;
 use crate::config;
-use crate::pipeline::{ProjectInputs, ValuesFile};
+use crate::eval::jsonnet::External;
+use crate::pipeline::{JsonnetInputs, ProjectInputs, ValuesFile};
 use crate::source::{Files, normalize_path};
 
 /// The options that say what a project is read from. Commands that lack a group leave it empty.
@@ -28,6 +30,8 @@ pub struct Options<'a> {
     pub values: Option<&'a ValuesArgs>,
     /// `--kube-version`, …
     pub chart: Option<&'a ChartArgs>,
+    /// `--ext-str`, …
+    pub jsonnet: Option<&'a JsonnetArgs>,
 }
 
 /// A project that was found.
@@ -38,6 +42,8 @@ pub struct Found {
     pub repository: Arc<Repository>,
     /// What it is read from.
     pub inputs: ProjectInputs,
+    /// What templates may ask of the world.
+    pub host: ProcessHost,
 }
 
 /// Returns the directory of the project.
@@ -70,7 +76,9 @@ pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) 
         Some(_) | None => repository.files(&head),
     };
     let inputs = inputs(&dir, &repository, &head, files, disk.filter(|_| !project.dev), options, invocation)?;
-    Ok(Found { dir, repository, inputs })
+    let looked_up = options.chart.map(|chart| chart.lookup_resources.as_slice()).unwrap_or_default();
+    let host = ProcessHost::new(looked_up, &invocation.cwd)?;
+    Ok(Found { dir, repository, inputs, host })
 }
 
 /// Returns the files that must not differ from the commit: those that configure the project. No paths mean all files: a
@@ -147,9 +155,32 @@ fn inputs(
         set_files: set_files(&values, dir)?,
         kube_version: kube_version(chart.kube_version)?,
         api_versions: chart.api_versions,
+        jsonnet: jsonnet_inputs(options.jsonnet, invocation)?,
         repository: files,
         project_dir,
     })
+}
+
+/// Reads `NAME=TEXT`, and `NAME` alone, which takes the environment variable of that name. Source: `jsonnet`.
+fn jsonnet_inputs(args: Option<&JsonnetArgs>, invocation: &Invocation) -> Result<JsonnetInputs, CliError> {
+    let Some(args) = args else { return Ok(JsonnetInputs::default()) };
+    let read = |option: &str, list: &[String], make: fn(String) -> External| {
+        let one = |typed: &String| match typed.split_once('=') {
+            Some((name, text)) => Ok((name.to_owned(), make(text.to_owned()))),
+            None => match invocation.env.get(typed) {
+                Some(text) => Ok((typed.clone(), make(text.clone()))),
+                None => Err(CliError::user(format!("{option} {typed}: there is no environment variable {typed}"))
+                    .hint(format!("write {option} {typed}=…"))),
+            },
+        };
+        list.iter().map(one).collect::<Result<Vec<_>, CliError>>()
+    };
+    let mut inputs = JsonnetInputs::default();
+    inputs.ext_vars.extend(read("--ext-str", &args.ext_str, External::Text)?);
+    inputs.ext_vars.extend(read("--ext-code", &args.ext_code, External::Code)?);
+    inputs.arguments.extend(read("--tla-str", &args.tla_str, External::Text)?);
+    inputs.arguments.extend(read("--tla-code", &args.tla_code, External::Code)?);
+    Ok(inputs)
 }
 
 fn kube_version(typed: Option<String>) -> Result<Option<String>, CliError> {

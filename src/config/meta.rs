@@ -43,6 +43,8 @@ pub struct BuildDefaults {
 pub struct Deploy {
     /// Directory of the chart, relative to the project directory; `None` means `.helm` beside werf.yaml.
     pub chart_dir: Option<Text>,
+    /// Directory of Jsonnet files, relative to the project directory; `None` means `jsonnet` in the chart.
+    pub jsonnet_dir: Option<Text>,
     /// The application version that replaces the chart's.
     pub app_version: Option<Text>,
     /// The template of the release name; `None` means the default.
@@ -235,7 +237,15 @@ pub(super) fn platforms(d: &mut Diagnostics, section: &Section<'_>) -> Vec<Text>
 
 impl Deploy {
     fn decode(d: &mut Diagnostics, meta: &Section<'_>) -> Self {
-        let keys = &["helmChartDir", "helmChartConfig", "helmRelease", "helmReleaseSlug", "namespace", "namespaceSlug"];
+        let keys = &[
+            "helmChartDir",
+            "helmChartConfig",
+            "helmRelease",
+            "helmReleaseSlug",
+            "jsonnetDir",
+            "namespace",
+            "namespaceSlug",
+        ];
         let Some(section) = meta.section(d, "deploy", keys) else { return Self::default() };
         let text = |d: &mut Diagnostics, key: &str| {
             let text = section.text(d, key)?;
@@ -249,10 +259,12 @@ impl Deploy {
             Some(text)
         };
         let chart_dir = text(d, "helmChartDir").and_then(|p| relative(d, &p, "helmChartDir", "the project directory"));
+        let jsonnet_dir = text(d, "jsonnetDir").and_then(|p| relative(d, &p, "jsonnetDir", "the project directory"));
         let app_version =
             section.section(d, "helmChartConfig", &["appVersion"]).and_then(|c| c.filled(d, "appVersion"));
         Self {
             chart_dir,
+            jsonnet_dir,
             app_version,
             release: text(d, "helmRelease"),
             release_slug: section.flag(d, "helmReleaseSlug"),

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use jrsonnet_evaluator::error::ErrorKind;
 use jrsonnet_evaluator::function::{CallLocation, builtin};
@@ -50,7 +51,7 @@ pub enum External {
 }
 
 /// What an evaluation may see.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct JsonnetInput<'a> {
     /// The tree that `import` reads.
     pub files: &'a Files,
@@ -60,6 +61,24 @@ pub struct JsonnetInput<'a> {
     pub ext_vars: &'a BTreeMap<String, External>,
     /// Arguments, if the file is a function.
     pub arguments: &'a BTreeMap<String, External>,
+    /// Answers `std.native('helmTemplate')`; without it the function is not there.
+    pub helm_template: Option<HelmTemplate>,
+}
+
+/// Renders a chart for a Jsonnet file; faults of the chart are reported beside the file's.
+pub type HelmTemplate = Rc<dyn Fn(&HelmCall) -> Result<Json, Diagnostics>>;
+
+/// A call of `helmTemplate`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HelmCall {
+    /// The file that the path of the chart is relative to.
+    pub from: String,
+    /// The name of the release.
+    pub name: String,
+    /// The folder or archive of the chart, in the tree.
+    pub chart: String,
+    /// Everything else.
+    pub options: Json,
 }
 
 /// The answer of an evaluation.
@@ -73,12 +92,20 @@ pub struct JsonnetOutput {
 
 /// Evaluates a file; faults go to `diagnostics` and give `None`.
 pub fn evaluate(diagnostics: &mut Diagnostics, sources: &Sources, input: &JsonnetInput<'_>) -> Option<JsonnetOutput> {
-    let session =
-        Session { files: input.files.clone(), sources: sources.clone(), read: BTreeMap::new(), notes: Vec::new() };
+    let session = Session {
+        files: input.files.clone(),
+        sources: sources.clone(),
+        read: BTreeMap::new(),
+        notes: Vec::new(),
+        entry: input.entry.to_owned(),
+        helm_template: input.helm_template.clone(),
+        chart_faults: Diagnostics::new(),
+    };
     SESSION.with_borrow_mut(|slot| *slot = Some(session));
     // The evaluator is a pre-release: a panic of it becomes a diagnostic, not the end of the run.
     let result = catch_unwind(AssertUnwindSafe(|| run(input)));
-    let session = SESSION.with_borrow_mut(Option::take)?;
+    let mut session = SESSION.with_borrow_mut(Option::take)?;
+    diagnostics.extend(std::mem::take(&mut session.chart_faults));
     for (span, text) in &session.notes {
         diagnostics.push(match span {
             Some(span) => Diagnostic::at(&JSONNET_TRACE, *span, text),
@@ -110,6 +137,10 @@ struct Session {
     sources: Sources,
     read: BTreeMap<String, FileId>,
     notes: Vec<(Option<Span>, String)>,
+    entry: String,
+    helm_template: Option<HelmTemplate>,
+    /// Faults in charts that Jsonnet rendered.
+    chart_faults: Diagnostics,
 }
 
 impl Session {
@@ -140,6 +171,9 @@ fn run(input: &JsonnetInput<'_>) -> Result<Json> {
         context.settings_mut().ext_vars.insert(name.as_str().into(), argument(value)?);
     }
     context.add_native("parseYaml", parse_yaml {});
+    if input.helm_template.is_some() {
+        context.add_native("helmTemplate", helm_template {});
+    }
     let mut builder = State::builder();
     builder.import_resolver(ProjectFiles).context_initializer(context);
     let state = builder.build();
@@ -302,13 +336,35 @@ impl TracePrinter for Notes {
     }
 }
 
-/// Reads the first document of a text as Helm reads YAML: `std.native('parseYaml')(text)`.
+/// Reads all documents of a text as Helm reads YAML: `std.native('parseYaml')(text)`. Source: Tanka, kubecfg.
 #[builtin]
 #[expect(clippy::needless_pass_by_value, reason = "the evaluator's macro hands arguments over")]
 fn parse_yaml(text: IStr) -> Result<Val> {
-    let node = yaml::decode(text.as_str(), FileId(u32::MAX), 0, yaml::Options::HELM);
-    let node = node.map_err(|error| runtime(format!("parseYaml: {}", error.message)))?;
-    to_val(&node.to_plain())
+    let nodes = yaml::decode_all(text.as_str(), FileId(u32::MAX), 0, yaml::Options::MANIFESTS);
+    let nodes = nodes.map_err(|error| runtime(format!("parseYaml: {}", error.message)))?;
+    Ok(Val::arr(nodes.iter().map(|node| to_val(&node.to_plain())).collect::<Result<Vec<_>>>()?))
+}
+
+/// Renders a chart: `std.native('helmTemplate')(name, chart, options)`. Source: Tanka.
+#[builtin]
+#[expect(clippy::needless_pass_by_value, reason = "the evaluator's macro hands arguments over")]
+fn helm_template(name: IStr, chart: IStr, conf: Val) -> Result<Val> {
+    let options = to_json(&conf, 0, &mut 0)?;
+    let (render, entry) = SESSION
+        .with_borrow(|session| session.as_ref().and_then(|s| Some((s.helm_template.clone()?, s.entry.clone()))))
+        .ok_or_else(|| runtime("no evaluation is running".to_owned()))?;
+    let from = options.get("calledFrom").and_then(Json::as_str).map_or(entry, str::to_owned);
+    let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let chart = normalize_path(&format!("{folder}/{chart}"))
+        .ok_or_else(|| runtime(format!("helmTemplate: the chart `{chart}` lies outside the project")))?;
+    let call = HelmCall { from, name: name.as_str().to_owned(), chart, options };
+    match render(&call) {
+        Ok(json) => to_val(&json),
+        Err(faults) => {
+            SESSION.with_borrow_mut(|session| session.as_mut().map(|s| s.chart_faults.extend(faults)));
+            Err(runtime(format!("helmTemplate: the chart `{}` cannot be rendered", call.chart)))
+        }
+    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is foreign; other kinds tell their own text")]
@@ -392,7 +448,13 @@ mod tests {
         let files = MemoryObjects::files(files.iter().copied());
         let map = |list: &[(&str, External)]| list.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
         let (ext_vars, arguments) = (map(ext), map(tla));
-        let input = JsonnetInput { files: &files, entry: "a/main.jsonnet", ext_vars: &ext_vars, arguments: &arguments };
+        let input = JsonnetInput {
+            files: &files,
+            entry: "a/main.jsonnet",
+            ext_vars: &ext_vars,
+            arguments: &arguments,
+            helm_template: None,
+        };
         let output = evaluate(&mut diagnostics, &sources, &input);
         let show = |d: &Diagnostic| match &d.primary {
             Some(label) => {
@@ -430,7 +492,9 @@ mod tests {
     #[test]
     fn yaml_is_read_as_helm_reads_it() {
         let (value, faults) = eval("std.native('parseYaml')('a: yes\nb: 0777\nc: [1.50]\n')");
-        assert_eq!((value.unwrap(), faults.len()), (json!({"a": true, "b": 511, "c": [1.5]}), 0));
+        assert_eq!((value.unwrap(), faults.len()), (json!([{"a": true, "b": 511, "c": [1.5]}]), 0));
+        let (value, _) = eval("std.native('parseYaml')('a: 1\\n---\\nb: 2\\n')");
+        assert_eq!(value.unwrap(), json!([{"a": 1}, {"b": 2}]));
         let (value, faults) = eval("std.native('parseYaml')('a: [')");
         assert!(value.is_none() && faults[0].contains("parseYaml: yaml:"), "{faults:?}");
     }

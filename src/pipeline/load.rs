@@ -7,6 +7,7 @@ use crate::chart::strvals::SetKind;
 use crate::config::{self, Config, DeployNames, Explicit, deploy_names};
 use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::digest::Sha224Digest;
+use crate::eval::jsonnet::External;
 use crate::signature::SignedImage;
 use crate::source::{Files, Sources};
 
@@ -59,6 +60,48 @@ pub struct ProjectInputs {
     pub kube_version: Option<String>,
     /// `--api-versions`.
     pub api_versions: Vec<String>,
+    /// What Jsonnet files are told beside `stagewright`.
+    pub jsonnet: JsonnetInputs,
+}
+
+impl ProjectInputs {
+    /// Returns what a project at the root of a repository is read from when nothing else is said.
+    pub fn new(repository: Files, commit: config::Commit) -> Self {
+        Self {
+            repository,
+            disk: None,
+            project_dir: String::new(),
+            dev: false,
+            commit,
+            config_path: None,
+            templates_dir: ".werf".into(),
+            giterminism_path: "werf-giterminism.yaml".into(),
+            loose: false,
+            env: None,
+            environment: BTreeMap::new(),
+            now: Duration::ZERO,
+            project_hint: String::new(),
+            platforms: Vec::new(),
+            repo_address: None,
+            release: None,
+            namespace: None,
+            values_files: Vec::new(),
+            sets: Vec::new(),
+            set_files: BTreeMap::new(),
+            kube_version: None,
+            api_versions: Vec::new(),
+            jsonnet: JsonnetInputs::default(),
+        }
+    }
+}
+
+/// Variables and arguments of the project's Jsonnet files.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JsonnetInputs {
+    /// `std.extVar`.
+    pub ext_vars: BTreeMap<String, External>,
+    /// Arguments of files that are functions.
+    pub arguments: BTreeMap<String, External>,
 }
 
 /// A file of values that the user gives.

@@ -13,7 +13,7 @@ mod since;
 
 pub use check::check;
 pub use graph::{GraphEdge, GraphNode, NodeKind, ProjectGraph, graph};
-pub use load::{Project, ProjectInputs, ValuesFile, load, load_config, project_files};
+pub use load::{JsonnetInputs, Project, ProjectInputs, ValuesFile, load, load_config, project_files};
 pub use plan::{PlanError, PlanRequest, forbid_unbuildable, plan};
 pub use render::{ProjectRender, RenderChoice, chart_dir, render, service_values};
 pub use sign::{SignInputs, sign_images};

@@ -1,6 +1,5 @@
 //! Rendering the project's chart with the values of the project.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -39,6 +38,25 @@ pub fn chart_dir(project: &Project) -> String {
     normalize_path(chosen).unwrap_or_default()
 }
 
+/// Returns the folder of Jsonnet files, if there is one: `deploy.jsonnetDir`, or `jsonnet` in the chart.
+///
+/// `None` when the folder that is named is not there, which is reported.
+fn jsonnet_dir(diagnostics: &mut Diagnostics, project: &Project, chart_dir: &str) -> Option<Option<String>> {
+    let exists = |dir: &str| project.files.entry(dir).ok().flatten().is_some();
+    let Some(written) = &project.config.meta.deploy.jsonnet_dir else {
+        let default = format!("{chart_dir}/jsonnet");
+        return Some(exists(&default).then_some(default));
+    };
+    let dir = normalize_path(&written.value).unwrap_or_default();
+    if exists(&dir) {
+        return Some(Some(dir));
+    }
+    let message = format!("the Jsonnet directory `{dir}` is not in the commit");
+    let d = Diagnostic::at(&rules::FILE_NOT_FOUND, written.span, message);
+    diagnostics.push(d.hint("commit it, or use `--dev`"));
+    None
+}
+
 /// Renders the chart; `None` when there is no chart, or when it cannot be rendered, which is reported.
 pub fn render(
     diagnostics: &mut Diagnostics,
@@ -49,7 +67,8 @@ pub fn render(
     choice: RenderChoice,
 ) -> Option<ProjectRender> {
     let dir = chart_dir(project);
-    if project.files.entry(&dir).ok().flatten().is_none() {
+    let jsonnet_dir = jsonnet_dir(diagnostics, project, &dir)?;
+    if project.files.entry(&dir).ok().flatten().is_none() && jsonnet_dir.is_none() {
         if let Some(written) = &project.config.meta.deploy.chart_dir {
             let message = format!("the chart directory `{dir}` is not in the commit");
             let d = Diagnostic::at(&rules::FILE_NOT_FOUND, written.span, message);
@@ -77,7 +96,7 @@ pub fn render(
             ..ValuesInput::default()
         };
         let composed = chart::compose(&mut found, sources, &chart, &values)?;
-        let options = options_of(project, inputs, host, choice, &dir);
+        let options = options_of(project, inputs, host, choice, jsonnet_dir.as_deref());
         let before = found.clone();
         let rendered = chart::render(&mut found, sources, &composed, &options);
         if !found.has_errors() || options.track {
@@ -98,15 +117,13 @@ fn options_of<'a>(
     inputs: &ProjectInputs,
     host: &'a dyn Host,
     choice: RenderChoice,
-    dir: &str,
+    jsonnet_dir: Option<&str>,
 ) -> RenderOptions<'a> {
     let mut capabilities = Capabilities::default();
     if let Some(version) = &inputs.kube_version {
         capabilities.kube_version = if version.starts_with('v') { version.clone() } else { format!("v{version}") };
     }
     capabilities.api_versions.extend(inputs.api_versions.iter().cloned());
-    let jsonnet_dir = format!("{dir}/jsonnet");
-    let has_jsonnet = project.files.entry(&jsonnet_dir).ok().flatten().is_some();
     RenderOptions {
         release: Release {
             name: project.names.release.clone(),
@@ -119,13 +136,13 @@ fn options_of<'a>(
         host,
         now: inputs.now,
         include_crds: true,
-        jsonnet: has_jsonnet.then(|| JsonnetFolder {
+        jsonnet: jsonnet_dir.map(|path| JsonnetFolder {
             files: &project.files,
-            path: jsonnet_dir,
+            path: path.to_owned(),
             images: image_map(project, |reference| reference),
             env: inputs.env.clone(),
-            ext_vars: BTreeMap::new(),
-            arguments: BTreeMap::new(),
+            ext_vars: inputs.jsonnet.ext_vars.clone(),
+            arguments: inputs.jsonnet.arguments.clone(),
         }),
         ..RenderOptions::default()
     }

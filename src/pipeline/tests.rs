@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use super::*;
 use crate::config;
@@ -80,30 +79,7 @@ impl World {
     }
 
     fn inputs(&self) -> ProjectInputs {
-        ProjectInputs {
-            repository: self.files.clone(),
-            disk: None,
-            project_dir: String::new(),
-            dev: false,
-            commit: config::Commit { hash: "c".repeat(40), ..config::Commit::default() },
-            config_path: None,
-            templates_dir: ".werf".into(),
-            giterminism_path: "werf-giterminism.yaml".into(),
-            loose: false,
-            env: None,
-            environment: BTreeMap::new(),
-            now: Duration::ZERO,
-            project_hint: String::new(),
-            platforms: Vec::new(),
-            repo_address: None,
-            release: None,
-            namespace: None,
-            values_files: Vec::new(),
-            sets: Vec::new(),
-            set_files: BTreeMap::new(),
-            kube_version: None,
-            api_versions: Vec::new(),
-        }
+        ProjectInputs::new(self.files.clone(), config::Commit { hash: "c".repeat(40), ..config::Commit::default() })
     }
 
     fn plan(&self) -> (Result<Plan, PlanError>, Vec<String>) {

@@ -12,6 +12,9 @@ pub struct ChartArgs {
     /// A further API version that the chart sees; may be repeated, and hold several with commas.
     #[arg(short, long, value_name = "API", value_delimiter = ',')]
     pub api_versions: Vec<String>,
+    /// Manifests that `lookup` finds, in a file or a folder; may be repeated. Without it `lookup` finds nothing.
+    #[arg(long, value_name = "PATH")]
+    pub lookup_resources: Vec<String>,
 }
 
 /// Which part of a rendering is printed.

@@ -2,6 +2,7 @@
 
 mod chart;
 mod global;
+mod jsonnet;
 mod output;
 mod project;
 mod run;
@@ -13,6 +14,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use chart::{ChartArgs, PrintArgs};
 pub use global::{ColorMode, GlobalArgs};
+pub use jsonnet::JsonnetArgs;
 pub use output::{ConfigFormat, GraphFormat, LintFormat, PlanFormat, RunFormat};
 pub use project::{BuildArgs, DeployArgs, ProjectArgs};
 pub use run::RunArgs;
@@ -82,6 +84,8 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
+    pub jsonnet: JsonnetArgs,
+    #[command(flatten)]
     pub values: ValuesArgs,
 }
 
@@ -104,6 +108,8 @@ pub struct ApplyArgs {
     pub deploy: DeployArgs,
     #[command(flatten)]
     pub chart: ChartArgs,
+    #[command(flatten)]
+    pub jsonnet: JsonnetArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
 }
@@ -151,6 +157,8 @@ pub struct WhyArgs {
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
+    pub jsonnet: JsonnetArgs,
+    #[command(flatten)]
     pub values: ValuesArgs,
 }
 
@@ -171,6 +179,8 @@ pub struct LintArgs {
     pub deploy: DeployArgs,
     #[command(flatten)]
     pub chart: ChartArgs,
+    #[command(flatten)]
+    pub jsonnet: JsonnetArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
 }
@@ -194,6 +204,8 @@ pub struct RenderArgs {
     pub print: PrintArgs,
     #[command(flatten)]
     pub chart: ChartArgs,
+    #[command(flatten)]
+    pub jsonnet: JsonnetArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
 }
@@ -238,6 +250,8 @@ pub struct GraphArgs {
     pub deploy: DeployArgs,
     #[command(flatten)]
     pub chart: ChartArgs,
+    #[command(flatten)]
+    pub jsonnet: JsonnetArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
 }

@@ -26,6 +26,7 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
         deploy: Some(&args.deploy),
         values: Some(&args.values),
         chart: Some(&args.chart),
+        jsonnet: Some(&args.jsonnet),
     };
     let wish = Wish { images: &[], deploy: true, applies: true, since: None };
     let made = make_plan(global, options, wish, invocation)?;

@@ -2,7 +2,6 @@
 
 use super::super::args::{GlobalArgs, GraphArgs, GraphFormat};
 use super::super::error::{CliError, exit_code};
-use super::super::host::ProcessHost;
 use super::super::project::{Options, find};
 use super::super::streams::Invocation;
 use crate::diag::Diagnostics;
@@ -17,13 +16,14 @@ pub fn run(global: &GlobalArgs, args: &GraphArgs, invocation: &mut Invocation) -
         deploy: Some(&args.deploy),
         values: Some(&args.values),
         chart: Some(&args.chart),
+        jsonnet: Some(&args.jsonnet),
     };
     let found = find(global, options, invocation)?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let made = load(&mut diagnostics, &sources, &found.inputs).map(|project| {
         let rendered =
-            render(&mut diagnostics, &sources, &project, &found.inputs, &ProcessHost, RenderChoice::default());
+            render(&mut diagnostics, &sources, &project, &found.inputs, &found.host, RenderChoice::default());
         graph(&project, rendered.as_ref())
     });
     let failed = diagnostics.has_errors();

@@ -2,7 +2,6 @@
 
 use super::super::args::{GlobalArgs, LintArgs, LintFormat};
 use super::super::error::{CliError, exit_code};
-use super::super::host::ProcessHost;
 use super::super::project::{Options, find};
 use super::super::streams::Invocation;
 use crate::diag::{Diagnostic, Diagnostics, Severity};
@@ -17,12 +16,13 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
         deploy: Some(&args.deploy),
         values: Some(&args.values),
         chart: Some(&args.chart),
+        jsonnet: Some(&args.jsonnet),
     };
     let found = find(global, options, invocation)?;
     let paths = args.paths.iter().map(|p| project_path(p, &found.inputs)).collect::<Result<Vec<_>, _>>()?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
-    check(&mut diagnostics, &sources, &found.inputs, &ProcessHost);
+    check(&mut diagnostics, &sources, &found.inputs, &found.host);
     let mut list = diagnostics.into_sorted(&sources);
     list.retain(|d| is_shown(d, &paths, &sources));
     let out = match args.output {

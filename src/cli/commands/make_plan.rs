@@ -2,7 +2,6 @@
 
 use super::super::args::GlobalArgs;
 use super::super::error::CliError;
-use super::super::host::ProcessHost;
 use super::super::project::{Found, Options, find};
 use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, Names, wire};
@@ -74,7 +73,7 @@ fn planned(
         target: back_ends.target.as_deref().zip(names.target.as_deref()),
         builder: &names.builder,
         runs_commands: back_ends.runs_commands,
-        host: &ProcessHost,
+        host: &found.host,
     };
     let plan = match wish.since {
         None => pipeline::plan(diagnostics, sources, &request),

@@ -16,6 +16,7 @@ pub fn run(global: &GlobalArgs, args: &PlanArgs, invocation: &mut Invocation) ->
         deploy: Some(&args.deploy),
         values: Some(&args.values),
         chart: Some(&args.chart),
+        jsonnet: Some(&args.jsonnet),
     };
     let wish = Wish { images: &args.images, deploy: args.images.is_empty(), applies: false, since: None };
     let made = make_plan(global, options, wish, invocation)?;

@@ -2,7 +2,6 @@
 
 use super::super::args::{GlobalArgs, RenderArgs};
 use super::super::error::{CliError, exit_code};
-use super::super::host::ProcessHost;
 use super::super::plan_file::write_atomically;
 use super::super::project::{Options, find};
 use super::super::streams::Invocation;
@@ -20,6 +19,7 @@ pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) 
         deploy: Some(&args.deploy),
         values: Some(&args.values),
         chart: Some(&args.chart),
+        jsonnet: Some(&args.jsonnet),
     };
     let found = find(global, options, invocation)?;
     let sources = Sources::new();
@@ -27,7 +27,7 @@ pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) 
     let project = load(&mut diagnostics, &sources, &found.inputs);
     let choice = RenderChoice { is_upgrade: args.print.is_upgrade, track: args.origins };
     let rendered =
-        project.and_then(|project| render(&mut diagnostics, &sources, &project, &found.inputs, &ProcessHost, choice));
+        project.and_then(|project| render(&mut diagnostics, &sources, &project, &found.inputs, &found.host, choice));
     let text = rendered.map(|r| printed(&r.rendered, args, &sources, &mut diagnostics)).unwrap_or_default();
     let failed = diagnostics.has_errors();
     invocation.streams.tell_diagnostics(diagnostics, &sources);

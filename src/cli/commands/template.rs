@@ -53,13 +53,14 @@ fn printed(
         ..ValuesInput::default()
     };
     let capabilities = capabilities(&args.chart)?;
+    let host = ProcessHost::new(&args.chart.lookup_resources, cwd)?;
     let Some(chart) = chart(path, cwd, sources, diagnostics)? else { return Ok(None) };
     let name = if args.generate_name { format!("{}-{}", chart.name(), now().as_secs()) } else { name };
     let Some(values) = compose(diagnostics, sources, &chart, &input) else { return Ok(None) };
     let options = RenderOptions {
         release: Release { name, namespace: args.namespace.clone(), revision: 1, is_upgrade: args.print.is_upgrade },
         capabilities,
-        host: &ProcessHost,
+        host: &host,
         now: now(),
         include_crds: args.include_crds,
         lenient: true,

@@ -16,6 +16,7 @@ pub fn run(global: &GlobalArgs, args: &WhyArgs, invocation: &mut Invocation) -> 
         deploy: Some(&args.deploy),
         values: Some(&args.values),
         chart: Some(&args.chart),
+        jsonnet: Some(&args.jsonnet),
     };
     let wish = Wish { images: &[], deploy: true, applies: false, since: args.since.as_deref() };
     let made = make_plan(global, options, wish, invocation)?;

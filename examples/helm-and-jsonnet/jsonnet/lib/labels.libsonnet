@@ -1,0 +1,4 @@
+function(name, release) {
+  'app.kubernetes.io/name': name,
+  'app.kubernetes.io/instance': release,
+}
