@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use crate::diag::rules::{CHART_KUBE_VERSION, CHART_LIBRARY, TEMPLATE_NOT_FOUND};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
-use crate::eval::{Ctx, Dict, DictKind, Host, NoHost, RenderEnv, SetOptions, Str, TemplateSet, Value, on_deep_stack};
+use crate::eval::{
+    Ctx, Dict, DictKind, FunctionSet, Host, NoHost, RenderEnv, SetOptions, Str, TemplateSet, Value, on_deep_stack,
+};
 use crate::source::glob::ShellPattern;
 use crate::source::{FileId, Sources, Span};
 
@@ -60,6 +62,8 @@ pub struct RenderOptions<'a> {
     pub sub_notes: bool,
     /// Whether each line's origin is recorded.
     pub track: bool,
+    /// Whether templates may call werf's functions too.
+    pub werf_functions: bool,
     /// Whether faults that Helm prints without a word are warnings only.
     pub lenient: bool,
     /// Jsonnet files that make manifests of the same release.
@@ -76,6 +80,7 @@ impl Default for RenderOptions<'_> {
             include_crds: false,
             sub_notes: false,
             track: false,
+            werf_functions: false,
             lenient: false,
             jsonnet: None,
         }
@@ -123,7 +128,8 @@ pub fn render(
     collect(chart, chart.name(), &mut Vec::new(), &mut jobs);
     // deeper files first, then by name, last first: so the definitions of the root chart win
     jobs.sort_by(|a, b| (b.name.matches('/').count(), &b.name).cmp(&(a.name.matches('/').count(), &a.name)));
-    let mut set = TemplateSet::new(SetOptions::helm());
+    let functions = if options.werf_functions { FunctionSet::werf_chart() } else { FunctionSet::helm() };
+    let mut set = TemplateSet::new(SetOptions { functions, ..SetOptions::helm() });
     let errors = error_count(diagnostics);
     for job in &jobs {
         set.parse(diagnostics, sources, &job.name, job.file);

@@ -55,6 +55,7 @@ pub use meta::{
     BuildDefaults, Cleanup, Deploy, GitWorktree, KeepLimit, KeepOperator, KeepPolicy, KeepReferences, Meta,
     ReferenceMatch,
 };
+pub use render::functions as template_functions;
 pub use selection::{Finals, select};
 pub use stapel_image::{Ansible, AnsibleTask, Mount, MountSource, Shell, StageCommands, StapelImage};
 

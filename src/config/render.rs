@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
+use crate::eval::functions::werf::DEBUG;
 use crate::eval::{
     Args, Ctx, Dict, DictKind, Family, FuncError, Function, FunctionSet, Host, Method, Missing, Object, Origins, Param,
     RenderEnv, SetOptions, Str, TemplateSet, Value,
@@ -199,16 +200,12 @@ static FUNCTIONS: &[Function] = &[
         "Returns a variable of the environment, or a default; the variable must be allowed.",
     ),
     Function::new(Family::Yaml, "fromYaml", &[Param::Str], from_yaml, "Reads a YAML mapping; fails when it is none."),
-    Function::variadic(Family::Helm, "printf_debug", &[Param::Any], Param::Any, nothing, "Writes to the debug log."),
-    Function::variadic(Family::Helm, "dump_debug", &[Param::Any], Param::Any, nothing, "Writes to the debug log."),
-    Function::new(Family::Helm, "include_debug", &[Param::Str, Param::Any], include_debug, "Does what `include` does."),
-    Function::new(Family::Helm, "tpl_debug", &[Param::Str, Param::Any], tpl_debug, "Does what `tpl` does."),
 ];
 
 /// Returns the functions of werf.yaml.
-pub(super) fn functions() -> Arc<FunctionSet> {
+pub fn functions() -> Arc<FunctionSet> {
     static SET: OnceLock<Arc<FunctionSet>> = OnceLock::new();
-    SET.get_or_init(|| Arc::new((*FunctionSet::helm()).clone().without(ABSENT).with(FUNCTIONS))).clone()
+    SET.get_or_init(|| Arc::new((*FunctionSet::helm()).clone().without(ABSENT).with(FUNCTIONS).with(DEBUG))).clone()
 }
 
 /// The world of werf.yaml: allowed variables of the environment.
@@ -257,27 +254,6 @@ impl ConfigHost<'_> {
 
 fn env(ctx: &mut Ctx<'_>, args: &[Value]) -> Result<Value, FuncError> {
     ctx.env.host.call("env", args)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "the form of a template function")]
-fn nothing(_: &mut Ctx<'_>, _: &[Value]) -> Result<Value, FuncError> {
-    Ok(Value::str(""))
-}
-
-fn include_debug(ctx: &mut Ctx<'_>, args: &[Value]) -> Result<Value, FuncError> {
-    delegate(ctx, "include", args)
-}
-
-fn tpl_debug(ctx: &mut Ctx<'_>, args: &[Value]) -> Result<Value, FuncError> {
-    delegate(ctx, "tpl", args)
-}
-
-fn delegate(ctx: &mut Ctx<'_>, name: &str, args: &[Value]) -> Result<Value, FuncError> {
-    let set = functions();
-    match set.index(name).and_then(|i| set.get(i)) {
-        Some(function) => (function.call)(ctx, args),
-        None => Err(FuncError::new(format!("{name} is not available"))),
-    }
 }
 
 /// Reads YAML as go-yaml v2 does into a map: nested maps have keys of any type.

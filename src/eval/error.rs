@@ -45,6 +45,7 @@ impl RenderError {
             Some(level) => Diagnostic::at(&rules::TEMPLATE_ERROR, level.span, self.message.clone()),
             None => Diagnostic::in_file(&rules::TEMPLATE_ERROR, "", self.message.clone()),
         };
+        let diagnostic = hints(&self.message).into_iter().fold(diagnostic, Diagnostic::hint);
         diagnostic.traced(levels.map(|level| TraceFrame { span: level.span, text: level.node.clone() }))
     }
 
@@ -81,6 +82,20 @@ impl std::fmt::Display for RenderError {
 }
 
 impl std::error::Error for RenderError {}
+
+/// Returns what to do, where the words of an error say it.
+fn hints(message: &str) -> Option<String> {
+    if message.contains("\"werf_container_image\"") || message.contains("\"werf_image\"") {
+        return Some("that is of werf 1.1: write `image: {{ .Values.werf.image.NAME }}`".to_owned());
+    }
+    if message.contains("\"werf_container_env\"") {
+        return Some("that is of werf 1.1: it is not needed any more, take the line out".to_owned());
+    }
+    let (_, field) = message.split_once("nil pointer evaluating interface {}.")?;
+    Some(format!(
+        "what stands before `.{field}` is not set: set it in the values, or guard it with `if`, `with` or `default`"
+    ))
+}
 
 /// Prints the source of a node as Go prints the node: one space between operands, none inside parentheses.
 pub(super) fn canonical(source: &str) -> String {

@@ -156,6 +156,12 @@ impl FunctionSet {
         SET.get_or_init(|| Arc::new(all())).clone()
     }
 
+    /// Returns the functions of the charts of werf projects.
+    pub fn werf_chart() -> Arc<Self> {
+        static SET: std::sync::OnceLock<Arc<FunctionSet>> = std::sync::OnceLock::new();
+        SET.get_or_init(|| Arc::new((*Self::helm()).clone().with(super::functions::werf::DEBUG))).clone()
+    }
+
     /// Adds functions; a name that is there already gets the new meaning.
     pub fn with(mut self, functions: impl IntoIterator<Item = &'static Function>) -> Self {
         for function in functions {

@@ -136,6 +136,7 @@ fn options_of<'a>(
         host,
         now: inputs.now,
         include_crds: true,
+        werf_functions: true,
         jsonnet: jsonnet_dir.map(|path| JsonnetFolder {
             files: &project.files,
             path: path.to_owned(),

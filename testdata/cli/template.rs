@@ -65,3 +65,24 @@ fn what_is_not_there_is_said() {
         assert!(ran.err.contains(told), "{args:?}: {}", ran.err);
     }
 }
+
+#[test]
+fn lookup_answers_from_files_when_told() {
+    let sandbox = chart();
+    let template = "kind: ConfigMap\nmetadata: {name: {{ (lookup \"v1\" \"Secret\" \"x\" \"old\").data.password | default \"none\" }}}\n\
+                    items: {{ len (lookup \"v1\" \"Secret\" \"x\" \"\").items }}\n";
+    sandbox.write("web/templates/look.yaml", template);
+    sandbox.write(
+        "found/a.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: old, namespace: x}\ndata: {password: cGFzcw==}\n",
+    );
+    sandbox.write("found/notes.txt", "no manifest");
+    let args = ["template", "web", "--show-only", "templates/look.yaml", "--lookup-resources", "found"];
+    let ran = sandbox.run(&args);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains("name: cGFzcw==") && ran.out.contains("items: 1"), "{}", ran.out);
+    sandbox.write("found/b.yml", "kind: Secret\n");
+    let ran = sandbox.run(&args);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("found/b.yml:1:1: a resource for `lookup` needs"), "{}", ran.err);
+}

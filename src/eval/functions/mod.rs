@@ -21,6 +21,7 @@ pub mod strings;
 pub mod toml;
 pub mod urls;
 pub mod versions;
+pub mod werf;
 pub mod yaml;
 
 /// All tables that make up Helm's functions.
