@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn resources_are_found_by_name_and_listed_by_namespace() {
         let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
-        let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: x}\ndata: {n: 12345678}\n---\n\
+        let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: x}\ndata: {count: 12345678}\n---\n\
                     apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: b, namespace: y}}\n";
         let files = [("r.yaml".to_owned(), text.to_owned())];
         let resources = LookupResources::read(&mut diagnostics, &sources, &files);
@@ -105,7 +105,7 @@ mod tests {
                 .unwrap()
         };
         let found = json(&resources.lookup("v1", "Secret", "x", "a"));
-        assert!(found.contains("\"n\":12345678"), "{found}");
+        assert!(found.contains("\"count\":12345678"), "{found}");
         assert_eq!(json(&resources.lookup("v1", "Secret", "y", "a")), "{}");
         let all = json(&resources.lookup("v1", "Secret", "", ""));
         assert!(all.contains("\"kind\":\"SecretList\"") && all.contains("\"b\"") && all.contains("\"a\""), "{all}");

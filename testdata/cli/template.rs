@@ -69,7 +69,7 @@ fn what_is_not_there_is_said() {
 #[test]
 fn lookup_answers_from_files_when_told() {
     let sandbox = chart();
-    let template = "kind: ConfigMap\nmetadata: {name: {{ (lookup \"v1\" \"Secret\" \"x\" \"old\").data.password | default \"none\" }}}\n\
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ (lookup \"v1\" \"Secret\" \"x\" \"old\").data.password | default \"none\" }}}\n\
                     items: {{ len (lookup \"v1\" \"Secret\" \"x\" \"\").items }}\n";
     sandbox.write("web/templates/look.yaml", template);
     sandbox.write(
@@ -84,5 +84,5 @@ fn lookup_answers_from_files_when_told() {
     sandbox.write("found/b.yml", "kind: Secret\n");
     let ran = sandbox.run(&args);
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("found/b.yml:1:1: a resource for `lookup` needs"), "{}", ran.err);
+    assert!(ran.err.contains("found/b.yml:1: a resource for `lookup` needs"), "{}", ran.err);
 }
