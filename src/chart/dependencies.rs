@@ -186,7 +186,7 @@ fn import_values(diagnostics: &mut Diagnostics, chart: &mut Chart) -> Result<(),
         }
     }
     lay_over(&mut Warnings::Off, &mut defaults, &imported, "", true);
-    chart.values = Tree { data: Data::Map(defaults), span: chart.values.span };
+    chart.values = Tree { data: Data::Map(defaults), span: chart.values.span, key: None };
     Ok(())
 }
 

@@ -112,7 +112,7 @@ fn leaves(diagnostics: &mut Diagnostics, value: &Json, name: &str, file: FileId,
             match crate::eval::functions::yaml::yaml_text(&to_value(&tree)) {
                 Ok(text) => {
                     let template = Some(file);
-                    files.push(RenderedFile { name: name.to_owned(), text, template, origins: Vec::new() });
+                    files.push(RenderedFile { name: name.to_owned(), text, template, ..RenderedFile::default() });
                 }
                 Err(message) => {
                     let span = Span::new(file, 0, 0);

@@ -8,15 +8,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::diag::rules::{MANIFEST_DUPLICATE, MANIFEST_HOOK, MANIFEST_INCOMPLETE, MANIFEST_YAML};
 use crate::diag::{Diagnostic, Diagnostics, did_you_mean};
+use crate::eval::{OriginTable, Origins};
 use crate::source::{FileId, Sources, Span};
 use crate::syntax::yaml::{self, Node, Plain};
 
 use super::kinds::{install_rank, is_cluster_scoped};
+use super::origins::LineOrigin;
 
 /// One Kubernetes object as rendered.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +41,7 @@ pub struct Manifest {
     /// The place in a template that wrote its first line; the template's start when that was not tracked.
     pub span: Option<Span>,
     /// Where each line of the text comes from; empty when that was not tracked.
-    pub lines: Vec<Option<Span>>,
+    pub lines: Vec<LineOrigin>,
     /// What makes it a hook.
     pub hook: Option<Hook>,
     /// Order among others: `werf.io/weight`, or of hooks `helm.sh/hook-weight`.
@@ -155,6 +158,7 @@ impl Manifest {
 }
 
 /// A file that was rendered.
+#[derive(Default)]
 pub(super) struct RenderedFile {
     /// The name as Helm has it: `chart/templates/web.yaml`.
     pub name: String,
@@ -162,19 +166,24 @@ pub(super) struct RenderedFile {
     /// The template.
     pub template: Option<FileId>,
     /// Where the byte at an offset comes from; empty when not tracked.
-    pub origins: Vec<(u32, Span)>,
+    pub pieces: Origins,
+    /// What the origins of the pieces mean.
+    pub table: Arc<OriginTable>,
 }
 
 impl RenderedFile {
     /// Returns the place in a template that wrote the line of the text at `start`.
-    fn span_of_line(&self, sources: &Sources, start: usize) -> Option<Span> {
+    pub(super) fn span_of_line(&self, sources: &Sources, start: usize) -> Option<Span> {
         let line = self.text.get(start..).unwrap_or("");
         let at = start + (line.len() - line.trim_start_matches([' ', '\t']).len());
-        let next = self.origins.partition_point(|(offset, _)| *offset as usize <= at);
-        let Some((piece, span)) = next.checked_sub(1).and_then(|i| self.origins.get(i)) else {
+        let pieces = &self.pieces.pieces;
+        let next = pieces.partition_point(|(offset, _)| *offset as usize <= at);
+        let last = next.checked_sub(1).and_then(|i| pieces.get(i));
+        let known = last.and_then(|(piece, id)| Some((piece, self.table.origin(*id)?.span?)));
+        let Some((piece, span)) = known else {
             return self.template.map(|file| Span::new(file, 0, 0));
         };
-        let end = self.origins.get(next).map_or(self.text.len(), |(offset, _)| *offset as usize);
+        let end = pieces.get(next).map_or(self.text.len(), |(offset, _)| *offset as usize);
         let written = self.text.get(at..end).unwrap_or("").lines().next().unwrap_or("").trim_end();
         // plain text of a template is found again in it; what an action wrote is not
         let source = sources.get(span.file).text().clone();
@@ -187,7 +196,7 @@ impl RenderedFile {
                 let first = span.start as usize + offset;
                 Some(Span::new(span.file, first, first + written.len()))
             }
-            None => Some(*span),
+            None => Some(span),
         }
     }
 
@@ -362,15 +371,15 @@ impl Head<'_> {
         })
     }
 
-    fn lines(&self, text: &str) -> Vec<Option<Span>> {
-        if self.file.origins.is_empty() {
+    fn lines(&self, text: &str) -> Vec<LineOrigin> {
+        if self.file.pieces.pieces.is_empty() {
             return Vec::new();
         }
         let mut at = self.start;
         let place = |line: &str| {
-            let span = self.file.span_of_line(self.sources, at);
+            let origin = self.file.line_origin(self.sources, at);
             at += line.len() + 1;
-            span
+            origin
         };
         text.split('\n').map(place).collect()
     }
@@ -523,7 +532,7 @@ mod tests {
             name: "c/templates/a.yaml".into(),
             text: text.into(),
             template: Some(sources.add("c/templates/a.yaml", text)),
-            origins: Vec::new(),
+            ..RenderedFile::default()
         };
         let reading = Reading { sources: &sources, namespace: "ns", nowhere: FileId(u32::MAX) };
         let (manifests, hooks) = read_all(&mut diagnostics, &[file], &reading);

@@ -11,7 +11,9 @@ use base64::Engine as _;
 
 use crate::eval::functions::yaml::yaml_text;
 use crate::eval::{Args, Ctx, Dict, DictKind, Elem, FuncError, List, Method, Object, Param, Str, Value, print};
+use crate::eval::{ValueId, ValueIndex};
 use crate::source::glob::FilesGlob;
+use crate::source::{Sources, Span};
 
 use super::load::ChartFile;
 use super::metadata::{Dependency, ImportValues, Metadata};
@@ -35,24 +37,69 @@ pub(super) fn to_dict(map: &TreeMap, kind: DictKind) -> Dict {
     Dict::from_entries(kind, map.iter().map(|(key, value)| (Str::from(&**key), to_value(value))))
 }
 
-/// Converts a table of values so that reads of it are told: each table's mark is its place in `paths`.
-pub(super) fn to_marked_dict(map: &TreeMap, kind: DictKind, path: &str, paths: &mut Vec<String>) -> Dict {
-    paths.push(path.to_owned());
-    let mark = u32::try_from(paths.len()).unwrap_or(0);
-    let entries: Vec<(Str, Value)> = map
-        .iter()
-        .map(|(key, value)| match &value.data {
-            Data::Map(below) => {
-                let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
-                let dict = to_marked_dict(below, DictKind::Any, &path, paths);
-                (Str::from(&**key), Value::Dict(Rc::new(dict)))
-            }
-            Data::Null | Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::String(_) | Data::List(_) => {
-                (Str::from(&**key), to_value(value))
-            }
-        })
-        .collect();
+/// Converts a table of values so that reads of it are told and every value knows its place.
+pub(super) fn to_indexed_dict(map: &TreeMap, kind: DictKind, sources: &Sources, index: &mut ValueIndex) -> Dict {
+    let root = index.place("", None);
+    indexed_dict(map, kind, "", root, &mut Indexing { sources, index })
+}
+
+struct Indexing<'i> {
+    sources: &'i Sources,
+    index: &'i mut ValueIndex,
+}
+
+fn indexed_dict(map: &TreeMap, kind: DictKind, path: &str, place: ValueId, to: &mut Indexing<'_>) -> Dict {
+    let mark = to.index.table(place);
+    let mut entries = Vec::with_capacity(map.len());
+    for (key, tree) in map {
+        let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+        let (place, value) = indexed(tree, path, to);
+        let key = Str::from(&**key);
+        to.index.entry(mark, key.clone(), place, value.clone());
+        entries.push((key, value));
+    }
     Dict::from_entries(kind, entries).marked(mark)
+}
+
+fn indexed(tree: &Tree, path: String, to: &mut Indexing<'_>) -> (ValueId, Value) {
+    let place = to.index.place(path.as_str(), tree.key.or(tree.span));
+    let value = match &tree.data {
+        Data::Map(map) => Value::Dict(Rc::new(indexed_dict(map, DictKind::Any, &path, place, to))),
+        Data::List(items) => {
+            let items = items.iter().enumerate().map(|(n, item)| indexed(item, format!("{path}.{n}"), to));
+            let (places, values) = items.unzip();
+            to.index.list(values, places)
+        }
+        Data::String(text) => {
+            let pieces = lines_of(tree, text, &path, place, to);
+            to.index.text(text, &pieces)
+        }
+        Data::Null | Data::Bool(_) | Data::Int(_) | Data::Float(_) => to_value(tree),
+    };
+    (place, value)
+}
+
+/// A text of several lines stands on several lines of the file, when it was written as a block.
+fn lines_of(tree: &Tree, text: &str, path: &str, place: ValueId, to: &mut Indexing<'_>) -> Vec<(usize, ValueId)> {
+    let whole = vec![(0, place)];
+    let Some(span) = tree.span.filter(|_| text.contains('\n')) else { return whole };
+    let file = to.sources.get(span.file);
+    let Some(written) = file.text().get(span.range()).filter(|w| w.starts_with('|')) else { return whole };
+    let mut at = span.start as usize + written.find('\n').map_or(written.len(), |n| n + 1);
+    let mut offset = 0;
+    let mut pieces = Vec::new();
+    for line in text.split('\n') {
+        let end = file.text().get(at..).and_then(|t| t.find('\n')).map_or(file.text().len(), |n| at + n);
+        let here = file.text().get(at..end).unwrap_or("");
+        if here.trim() != line.trim() {
+            break;
+        }
+        let start = at + (here.len() - here.trim_start().len());
+        pieces.push((offset, to.index.place(path, Some(Span::new(span.file, start, end.max(start))))));
+        at = end + 1;
+        offset += line.len() + 1;
+    }
+    if pieces.is_empty() { whole } else { pieces }
 }
 
 /// A Go struct: fields by name, and the JSON form that `toYaml` writes.

@@ -8,21 +8,23 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::diag::rules::{CHART_KUBE_VERSION, CHART_LIBRARY, TEMPLATE_NOT_FOUND};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::eval::{
-    Ctx, Dict, DictKind, FunctionSet, Host, NoHost, RenderEnv, SetOptions, Str, TemplateSet, Value, on_deep_stack,
+    Dict, DictKind, FunctionSet, Host, NoHost, RenderEnv, SetOptions, Str, TemplateSet, Value, ValueIndex,
+    on_deep_stack,
 };
 use crate::source::glob::ShellPattern;
-use crate::source::{FileId, Sources, Span};
+use crate::source::{FileId, Sources};
 
 use super::constraint::{Constraint, parse_version};
 use super::jsonnet::{JsonnetFolder, render_jsonnet};
 use super::load::Chart;
 use super::manifest::{Manifest, Reading, RenderedFile, pieces, read_all, report_duplicates};
-use super::objects::{Capabilities, FilesObject, chart_object, release_object, to_dict, to_marked_dict};
+use super::objects::{Capabilities, FilesObject, chart_object, release_object, to_dict, to_indexed_dict};
 use super::values::ChartValues;
 
 /// The release that is rendered.
@@ -181,6 +183,15 @@ impl Rendered {
         out
     }
 
+    /// Returns the manifests that are printed, in their order.
+    pub fn shown(&self, options: &PrintOptions) -> Vec<&Manifest> {
+        let globs: Vec<ShellPattern> = options.show_only.iter().filter_map(|p| ShellPattern::new(p).ok()).collect();
+        let below = |m: &Manifest| m.source.split_once('/').map_or("", |(_, rest)| rest).to_owned();
+        let is_shown = |m: &&Manifest| options.show_only.is_empty() || globs.iter().any(|g| g.matches(&below(m)));
+        let hooks = self.printed_hooks(options).filter(|_| !options.no_hooks);
+        self.manifests.iter().chain(hooks).filter(is_shown).collect()
+    }
+
     fn printed_hooks(&self, options: &PrintOptions) -> impl Iterator<Item = &Manifest> {
         let skip = options.skip_tests;
         self.hooks.iter().filter(move |h| !(skip && h.runs_at(super::HookEvent::Test)))
@@ -289,8 +300,10 @@ fn render_files(
 ) -> (Vec<RenderedFile>, BTreeSet<String>) {
     let env = RenderEnv { host: options.host, now: options.now, sources, track: options.track };
     let work = || {
-        let scopes = Scopes::new(values, options);
+        let mut index = ValueIndex::default();
+        let scopes = Scopes::new(values, options, sources, &mut index);
         let mut session = set.session(env);
+        session.index_values(index);
         let mut results = Vec::new();
         for job in jobs {
             let base = job.name.rsplit('/').next().unwrap_or(&job.name);
@@ -308,12 +321,16 @@ fn render_files(
                     text: String::from_utf8(rendered.text)
                         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
                     template: Some(job.file),
-                    origins: rendered.origins.map(|o| resolve_origins(&session, &o.pieces)).unwrap_or_default(),
+                    pieces: rendered.origins.unwrap_or_default(),
+                    table: Arc::default(),
                 }
             }));
         }
-        let read = session.reads().into_iter().filter_map(|(mark, key)| scopes.path_of(mark, &key)).collect();
-        (results, read)
+        if options.track {
+            let table = Arc::new(session.origin_table());
+            results.iter_mut().flatten().for_each(|file| file.table = table.clone());
+        }
+        (results, session.read_paths().into_iter().collect())
     };
     let mut files = Vec::new();
     let mut faults: Vec<(Diagnostic, usize)> = Vec::new();
@@ -339,37 +356,23 @@ fn is_same_fault(first: &Diagnostic, other: &Diagnostic) -> bool {
     first.primary.is_some() && first.primary == other.primary && first.message == other.message
 }
 
-fn resolve_origins(session: &Ctx<'_>, pieces: &[(u32, crate::eval::OriginId)]) -> Vec<(u32, Span)> {
-    pieces.iter().filter_map(|(at, id)| Some((*at, session.origin(*id)?.span))).collect()
-}
-
 /// The root objects of all charts of a tree.
 struct Scopes {
     root: Rc<Dict>,
-    /// Paths of the tables of values, by their mark less one; empty when reads are not tracked.
-    paths: Vec<String>,
 }
 
 impl Scopes {
-    fn new(values: &ChartValues, options: &RenderOptions<'_>) -> Self {
+    fn new(values: &ChartValues, options: &RenderOptions<'_>, sources: &Sources, index: &mut ValueIndex) -> Self {
         let empty = super::tree::TreeMap::new();
         let table = values.values.as_map().unwrap_or(&empty);
-        let mut paths = Vec::new();
         let dict = if options.track {
-            to_marked_dict(table, DictKind::Values, "", &mut paths)
+            to_indexed_dict(table, DictKind::Values, sources, index)
         } else {
             to_dict(table, DictKind::Values)
         };
         let root_values = Value::Dict(Rc::new(dict));
         let shared = [release_object(&options.release), options.capabilities.object()];
-        Self { root: scope(&values.chart, root_values, &shared, true), paths }
-    }
-
-    /// Returns the path of a value that was read.
-    fn path_of(&self, mark: u32, key: &[u8]) -> Option<String> {
-        let table = self.paths.get((mark as usize).checked_sub(1)?)?;
-        let key = String::from_utf8_lossy(key);
-        Some(if table.is_empty() { key.into_owned() } else { format!("{table}.{key}") })
+        Self { root: scope(&values.chart, root_values, &shared, true) }
     }
 
     /// Finds the root object of a subchart.
@@ -422,7 +425,7 @@ fn take_notes(files: &mut Vec<RenderedFile>, chart: &Chart, sub_notes: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chart::{LoadOptions, ValuesInput, compose, load};
+    use crate::chart::{LineOrigin, LoadOptions, ValuesInput, compose, load};
     use crate::source::MemoryObjects;
 
     const META: (&str, &str) = ("c/Chart.yaml", "apiVersion: v2\nname: c\nversion: 1.0.0\n");
@@ -520,7 +523,7 @@ mod tests {
         let template = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\n";
         let (rendered, _, sources) = render_files(&[META, ("c/templates/a.yaml", template)], |o| o.track = true);
         let manifest = rendered.manifests.first().expect("a manifest");
-        let line = |span: &Option<Span>| sources.locate(span.expect("a place")).1.line;
+        let line = |line: &LineOrigin| sources.locate(line.span.expect("a place")).1.line;
         assert_eq!(manifest.lines.iter().map(line).collect::<Vec<_>>(), [1, 2, 3, 4]);
         assert_eq!(manifest.text.lines().count(), 4);
     }

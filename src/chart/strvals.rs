@@ -381,7 +381,7 @@ fn lay(values: &mut TreeMap, assignment: Assignment) -> Result<(), String> {
         match step {
             Step::Key(key) => {
                 if is_new {
-                    *at = Tree { data: Data::Map(TreeMap::new()), span };
+                    *at = Tree { data: Data::Map(TreeMap::new()), span, key: None };
                 }
                 let kind = blocked(at, "a table", &path);
                 let map = at.as_map_mut().ok_or(kind)?;
@@ -391,12 +391,12 @@ fn lay(values: &mut TreeMap, assignment: Assignment) -> Result<(), String> {
             }
             Step::Index(index) => {
                 if is_new {
-                    *at = Tree { data: Data::List(Vec::new()), span };
+                    *at = Tree { data: Data::List(Vec::new()), span, key: None };
                 }
                 let kind = blocked(at, "a list", &path);
                 let Data::List(list) = &mut at.data else { return Err(kind) };
                 if list.len() <= index {
-                    list.resize_with(index + 1, || Tree { data: Data::Null, span });
+                    list.resize_with(index + 1, || Tree { data: Data::Null, span, key: None });
                 }
                 path = format!("{path}[{index}]");
                 let next_is_key = matches!(steps.peek(), Some(Step::Key(_)));

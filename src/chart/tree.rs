@@ -19,6 +19,8 @@ pub struct Tree {
     pub data: Data,
     /// The place; `None` for what no file says (service values, tables created by merging).
     pub span: Option<Span>,
+    /// The place of its key, where it is an entry of a table in a file.
+    pub key: Option<Span>,
 }
 
 /// The data of one node.
@@ -51,7 +53,7 @@ impl PartialEq for Tree {
 impl Tree {
     /// Makes a node with a place.
     pub fn at(data: Data, span: Span) -> Self {
-        Self { data, span: Some(span) }
+        Self { data, span: Some(span), key: None }
     }
 
     /// Makes an empty table without a place.
@@ -131,12 +133,13 @@ impl Tree {
             yaml::Data::Sequence(items) => Data::List(items.iter().map(Self::from_node).collect()),
             yaml::Data::Mapping(mapping) => Data::Map(Self::map_of(mapping)),
         };
-        Self { data, span: Some(node.span) }
+        Self { data, span: Some(node.span), key: None }
     }
 
     /// Converts the entries of a YAML mapping.
     pub fn map_of(mapping: &yaml::Mapping) -> TreeMap {
-        mapping.iter().map(|e| (e.name.clone(), Self::from_node(&e.value))).collect()
+        let entry = |e: &yaml::Entry| Self { key: Some(e.key.span), ..Self::from_node(&e.value) };
+        mapping.iter().map(|e| (e.name.clone(), entry(e))).collect()
     }
 
     /// Converts from JSON, every number a float as Helm has it; every node gets the same place.
@@ -151,13 +154,13 @@ impl Tree {
                 Data::Map(map.iter().map(|(k, v)| (k.as_str().into(), Self::from_json(v, span))).collect())
             }
         };
-        Self { data, span }
+        Self { data, span, key: None }
     }
 }
 
 impl From<Data> for Tree {
     fn from(data: Data) -> Self {
-        Self { data, span: None }
+        Self { data, span: None, key: None }
     }
 }
 

@@ -234,7 +234,7 @@ fn pass_globals(warnings: &mut Warnings<'_>, table: &mut TreeMap, global: Option
                 let mut merged = above.clone();
                 let below = std::mem::take(below);
                 lay_over(warnings, &mut merged, &below, key, true);
-                own.insert(key.clone(), Tree { data: Data::Map(merged), span: value.span });
+                own.insert(key.clone(), Tree { data: Data::Map(merged), span: value.span, key: value.key });
             }
             (Some(_), Data::Map(_)) | (Some(Tree { data: Data::Map(_), .. }), _) => {}
             (Some(own), _) => *own = value.clone(),

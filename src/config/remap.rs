@@ -34,7 +34,7 @@ impl Places {
         let ends = origins.pieces.iter().skip(1).map(|(at, _)| *at).chain([text.len() as u32]);
         let mut pieces = Vec::new();
         for ((start, id), end) in origins.pieces.iter().zip(ends) {
-            let Some(Origin { span, .. }) = find(*id) else { continue };
+            let Some(span) = find(*id).and_then(|origin| origin.span) else { continue };
             let source = sources.get(span.file);
             let written = source.text().get(span.range()).unwrap_or("").as_bytes();
             let made = text.as_bytes().get(*start as usize..end as usize).unwrap_or_default();

@@ -27,14 +27,16 @@ mod run;
 pub mod semver;
 mod set;
 mod stack;
+mod track;
 #[cfg(test)]
 mod tests;
 pub mod value;
 
 pub use error::{Level, RenderError};
 pub use function::{Args, Ctx, Family, FuncError, Function, FunctionSet, Param};
-pub use origins::{Origin, OriginId, Origins};
+pub use origins::{Origin, OriginId, OriginTable, Origins, ValueId, ValuePlace};
 pub use run::{Host, MAX_OUTPUT, NO_VALUE, NoHost, RenderEnv, Rendered};
 pub use set::{Missing, SetOptions, TemplateSet};
 pub use stack::on_deep_stack;
+pub use track::ValueIndex;
 pub use value::{Dict, DictKind, Elem, Entry, List, Method, Object, ObjectRef, Str, Value};

@@ -1,26 +1,65 @@
 //! Where the bytes of rendered text come from.
 //!
 //! What lives here: [`Origins`], a table from offsets of a text to [`Origin`]s, and its arithmetic under
-//! concatenation and line-wise change. What does not: recording (the evaluator does, in tracking mode only).
+//! concatenation and line-wise change. What does not: recording (`track` does, in tracking mode only).
 //!
 //! The one idea: a table is a sorted list of (offset, origin id); a piece reaches to the next offset.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
-use super::value::Str;
 use crate::source::Span;
 
 /// Names an origin within one rendering; `OriginId(0)` is "not known".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OriginId(pub u32);
 
-/// The text or action that wrote a piece, and the call that led there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Names a [`ValuePlace`] of one rendering; `ValueId(0)` is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ValueId(pub u32);
+
+/// The text or action that wrote a piece, the call that led there, and the value that stands there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// The text or action.
-    pub span: Span,
+    /// The text or action; `None` of a value that nothing has written yet.
+    pub span: Option<Span>,
     /// The origin of the `include`, `template` or `tpl` call around it; `OriginId(0)` at the top.
     pub caller: OriginId,
+    /// The value whose text it is, or of which it was made.
+    pub value: ValueId,
+    /// Whether it was made of the value and is not its text.
+    pub derived: bool,
+}
+
+/// A value that templates read, or a call whose result differs from run to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValuePlace {
+    /// The path, `web.ports.0`; of a call the name of the function.
+    pub path: String,
+    /// Where it was written; `None` for what no file says.
+    pub span: Option<Span>,
+    /// Whether it is a call of a function whose result differs from run to run.
+    pub varies: bool,
+}
+
+/// What the ids of [`Origins`] mean: plain data that outlives the rendering.
+#[derive(Clone, Debug, Default)]
+pub struct OriginTable {
+    /// By [`OriginId`], less one.
+    pub origins: Vec<Origin>,
+    /// By [`ValueId`], less one.
+    pub values: Vec<ValuePlace>,
+}
+
+impl OriginTable {
+    /// Returns the origin behind an id.
+    pub fn origin(&self, id: OriginId) -> Option<Origin> {
+        self.origins.get((id.0 as usize).checked_sub(1)?).copied()
+    }
+
+    /// Returns the value behind an id.
+    pub fn value(&self, id: ValueId) -> Option<&ValuePlace> {
+        self.values.get((id.0 as usize).checked_sub(1)?)
+    }
 }
 
 /// The pieces of one text.
@@ -71,37 +110,57 @@ impl Origins {
 
     /// Returns origins for a text that a function made of `source`: a line of it that, without the white space
     /// around, is also a line of the source comes from there; any other line comes from where the one before does.
-    pub fn follow_lines(&self, source: &[u8], made: &[u8]) -> Self {
-        let mut origins = Self::default();
-        let mut lines = Lines::of(source);
-        let mut last = self.at(0);
-        for (offset, line) in Lines::of(made) {
-            let found = lines.clone().find(|(_, other)| other.trim_ascii() == line.trim_ascii());
-            if let Some((at, other)) = found.filter(|_| !line.trim_ascii().is_empty()) {
-                let indent = other.len() - other.trim_ascii_start().len();
-                last = self.at(at + indent);
-                lines.skip_to(at + other.len() + 1);
+    /// `None` when no line is found.
+    pub fn follow_lines(&self, source: &[u8], made: &[u8]) -> Option<Self> {
+        let mut places: FxHashMap<&[u8], Vec<usize>> = FxHashMap::default();
+        for (at, line) in Lines::of(source) {
+            let text = line.trim_ascii();
+            if !text.is_empty() {
+                places.entry(text).or_default().push(at + (line.len() - line.trim_ascii_start().len()));
             }
-            origins.mark(offset, last);
         }
-        origins
+        let mut origins = Self::default();
+        let (mut last, mut reached, mut any) = (self.at(0), 0, false);
+        for (offset, line) in Lines::of(made) {
+            let found = places.get(line.trim_ascii());
+            // lines keep their order, as far as functions leave it
+            let next = found.and_then(|p| p.get(p.partition_point(|at| *at < reached)).or(p.first()));
+            let Some(start) = next.copied() else {
+                origins.mark(offset, last);
+                continue;
+            };
+            any = true;
+            reached = start + 1;
+            last = self.at(start);
+            origins.mark(offset, last);
+            let indent = line.len() - line.trim_ascii_start().len();
+            origins.append_part(offset + indent, self, start, start + line.trim_ascii().len());
+            last = origins.pieces.last().map_or(last, |piece| piece.1);
+        }
+        any.then_some(origins)
+    }
+
+    /// Appends the pieces of the bytes `from..to` of another text, which are written at `offset`.
+    pub fn append_part(&mut self, offset: usize, other: &Self, from: usize, to: usize) {
+        if from < to {
+            self.mark(offset, other.at(from));
+        }
+        let first = other.pieces.partition_point(|(at, _)| *at as usize <= from);
+        for (at, origin) in other.pieces.iter().skip(first).take_while(|(at, _)| (*at as usize) < to) {
+            self.mark(offset + (*at as usize - from), *origin);
+        }
     }
 }
 
 /// The lines of a text with their offsets.
-#[derive(Clone)]
-struct Lines<'t> {
+pub(super) struct Lines<'t> {
     text: &'t [u8],
     next: usize,
 }
 
 impl<'t> Lines<'t> {
-    fn of(text: &'t [u8]) -> Self {
+    pub(super) fn of(text: &'t [u8]) -> Self {
         Self { text, next: 0 }
-    }
-
-    fn skip_to(&mut self, offset: usize) {
-        self.next = offset;
     }
 }
 
@@ -117,75 +176,6 @@ impl<'t> Iterator for Lines<'t> {
     }
 }
 
-/// What a rendering in tracking mode records.
-#[derive(Debug, Default)]
-pub struct Track {
-    origins: Vec<Origin>,
-    ids: FxHashMap<Origin, OriginId>,
-    current: Origins,
-    caller: OriginId,
-    reads: FxHashSet<(u32, Str)>,
-}
-
-impl Track {
-    fn id(&mut self, origin: Origin) -> OriginId {
-        let origins = &mut self.origins;
-        *self.ids.entry(origin).or_insert_with(|| {
-            origins.push(origin);
-            OriginId(u32::try_from(origins.len()).unwrap_or(u32::MAX))
-        })
-    }
-
-    /// Notes that what is written at `offset` of the current text comes from `span`.
-    pub fn mark(&mut self, offset: usize, span: Span) {
-        let id = self.id(Origin { span, caller: self.caller });
-        self.current.mark(offset, id);
-    }
-
-    /// Takes over the origins of a text written at `offset`.
-    pub fn append(&mut self, offset: usize, origins: &Origins) {
-        self.current.append(offset, origins);
-    }
-
-    /// Begins a text of its own; returns what is to be given back to [`Track::leave`].
-    pub fn enter(&mut self) -> Origins {
-        std::mem::take(&mut self.current)
-    }
-
-    /// Ends a text; returns its origins.
-    pub fn leave(&mut self, outer: Origins) -> Origins {
-        std::mem::replace(&mut self.current, outer)
-    }
-
-    /// Makes `span` the caller of what is written next; returns the caller before.
-    pub fn enter_call(&mut self, span: Span) -> OriginId {
-        let id = self.id(Origin { span, caller: self.caller });
-        std::mem::replace(&mut self.caller, id)
-    }
-
-    /// Restores a caller.
-    pub fn set_caller(&mut self, caller: OriginId) {
-        self.caller = caller;
-    }
-
-    /// Returns the origin behind an id.
-    pub fn origin(&self, id: OriginId) -> Option<Origin> {
-        self.origins.get((id.0 as usize).checked_sub(1)?).copied()
-    }
-
-    /// Notes a read of a key.
-    pub fn read(&mut self, mark: u32, key: &[u8]) {
-        self.reads.insert((mark, Str::from(key)));
-    }
-
-    /// Returns the reads, sorted.
-    pub fn reads(&self) -> Vec<(u32, Str)> {
-        let mut reads: Vec<_> = self.reads.iter().cloned().collect();
-        reads.sort();
-        reads
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{OriginId, Origins};
@@ -198,5 +188,17 @@ mod tests {
         origins.mark(6, OriginId(2));
         assert_eq!(origins.pieces.len(), 2);
         assert_eq!((origins.at(5), origins.at(6), origins.at(99)), (OriginId(1), OriginId(2), OriginId(2)));
+    }
+
+    #[test]
+    fn a_line_that_moves_keeps_its_origin() {
+        let mut origins = Origins::default();
+        origins.mark(0, OriginId(1));
+        origins.mark(2, OriginId(2));
+        origins.mark(3, OriginId(3));
+        let made = origins.follow_lines(b"a=x\nb", b"\n  a=x\n  b\n").unwrap();
+        let at = |offset| made.at(offset).0;
+        assert_eq!((at(0), at(3), at(5), at(9)), (1, 1, 2, 3));
+        assert_eq!(origins.follow_lines(b"a=x", b"other"), None);
     }
 }

@@ -19,12 +19,13 @@ use rustc_hash::FxHashMap;
 
 use super::error::{Level, RenderError, canonical};
 use super::function::{FuncError, Function, Param};
-use super::origins::{Origin, OriginId, Origins, Track};
+use super::origins::{Origin, OriginId, OriginTable, Origins};
 use super::print;
 use super::program::{Arm, At, Command, Expr, FieldName, Interner, NO_SLOT, Node, Pipe, Program, Range, Step};
 use super::program::{TemplateId, lower};
 use super::set::{Missing, TemplateSet};
 use super::stack::StackBound;
+use super::track::{Track, ValueIndex};
 use super::value::{Dict, DictKind, Elem, Method, ObjectRef, Str, Value};
 use crate::diag::Diagnostics;
 use crate::source::Sources;
@@ -95,7 +96,7 @@ impl<'e> RenderEnv<'e> {
 pub struct Rendered {
     /// The bytes; UTF-8 unless a template made other bytes.
     pub text: Vec<u8>,
-    /// Where they come from, when that was tracked; resolve ids with [`Ctx::origin`].
+    /// Where they come from, when that was tracked; [`Ctx::origin_table`] tells what ids mean.
     pub origins: Option<Origins>,
 }
 
@@ -145,7 +146,8 @@ pub struct Ctx<'r> {
     included: FxHashMap<TemplateId, u32>,
     depth: u32,
     pool: Vec<Vec<Value>>,
-    texts: FxHashMap<Str, Arc<[Arc<Program>]>>,
+    /// The programs of texts, by text and origin.
+    texts: FxHashMap<(Str, OriginId), Arc<[Arc<Program>]>>,
     stack: StackBound,
     track: Option<Box<Track>>,
 }
@@ -173,8 +175,18 @@ impl<'r> Ctx<'r> {
         }
     }
 
+    /// Tells where the values stand that are rendered; in tracking mode, before anything is rendered.
+    pub fn index_values(&mut self, index: ValueIndex) {
+        if let Some(track) = &mut self.track {
+            **track = Track::new(index);
+        }
+    }
+
     /// Renders a template of the set.
     pub fn render(&mut self, name: &str, data: Value) -> Result<Rendered, RenderError> {
+        if let Some(track) = &mut self.track {
+            track.restart();
+        }
         let found = self.interner.find(name).and_then(|id| self.program_of(id));
         let Some(program) = found else {
             return Err(RenderError::new(format!("template {name:?} not defined")));
@@ -191,9 +203,14 @@ impl<'r> Ctx<'r> {
         self.track.as_ref()?.origin(id)
     }
 
-    /// Returns the keys that were read: the mark of a map and a key of it.
-    pub fn reads(&self) -> Vec<(u32, Str)> {
-        self.track.as_ref().map(|t| t.reads()).unwrap_or_default()
+    /// Returns what the ids of [`Rendered::origins`] mean.
+    pub fn origin_table(&self) -> OriginTable {
+        self.track.as_ref().map(|t| t.table()).unwrap_or_default()
+    }
+
+    /// Returns the paths of the values that were read, present or not, sorted.
+    pub fn read_paths(&self) -> Vec<String> {
+        self.track.as_ref().map(|t| t.read_paths()).unwrap_or_default()
     }
 
     /// Returns the node of the argument that was evaluated last, as a message names it.
@@ -203,8 +220,8 @@ impl<'r> Ctx<'r> {
 
     /// Notes that a key of a marked map was read; functions that look keys up call it.
     pub fn note_read(&mut self, dict: &Dict, key: &[u8]) {
-        if let (Some(track), true) = (&mut self.track, dict.mark != 0) {
-            track.read(dict.mark, key);
+        if let Some(track) = &mut self.track {
+            track.read(dict, key);
         }
     }
 
@@ -285,6 +302,9 @@ impl<'r> Ctx<'r> {
             return Ok(Str::new(bytes));
         }
         let programs = self.parsed(text)?;
+        if let Some(track) = &mut self.track {
+            track.enter_text(text);
+        }
         let Some(main) = programs.last() else { return Ok(Str::new(Vec::new())) };
         let kept = self.overlay.len();
         for program in programs.iter() {
@@ -309,10 +329,15 @@ impl<'r> Ctx<'r> {
     }
 
     fn parsed(&mut self, text: &Str) -> Result<Arc<[Arc<Program>]>, FuncError> {
-        if let Some(programs) = self.texts.get(text) {
+        let origin = text.origins().and_then(|o| o.pieces.first()).map_or(OriginId(0), |(_, id)| *id);
+        let key = (text.clone(), origin);
+        if let Some(programs) = self.texts.get(&key) {
             return Ok(programs.clone());
         }
         let file = self.env.sources.add("gotpl", text.lossy().as_ref());
+        if let Some(track) = &mut self.track {
+            track.parsed(file, text);
+        }
         let mut diagnostics = Diagnostics::new();
         let functions = &self.set.options.functions;
         let options = Options { delims: self.set.options.delims, functions: &**functions };
@@ -325,7 +350,7 @@ impl<'r> Ctx<'r> {
         }
         let programs = lower(&template, &Arc::from("gotpl"), functions, &mut self.interner);
         let programs: Arc<[Arc<Program>]> = programs.into_iter().map(Arc::new).collect();
-        self.texts.insert(text.clone(), programs.clone());
+        self.texts.insert(key, programs.clone());
         Ok(programs)
     }
 
@@ -378,6 +403,7 @@ impl<'r> Ctx<'r> {
 
     fn steps(&mut self, steps: &[Step], dot: &Ev) -> Run<Flow> {
         for step in steps {
+            let reads = self.reads_before();
             let flow = match step {
                 Step::Text(at, start, end) => {
                     self.text(*at, *start, *end);
@@ -403,6 +429,7 @@ impl<'r> Ctx<'r> {
                 Step::Break => Flow::Break,
                 Step::Continue => Flow::Continue,
             };
+            self.forget_reads(reads);
             if flow != Flow::Next {
                 return Ok(flow);
             }
@@ -410,33 +437,39 @@ impl<'r> Ctx<'r> {
         Ok(Flow::Next)
     }
 
+    /// Returns how many reads are remembered, for [`Self::forget_reads`].
+    fn reads_before(&self) -> usize {
+        self.track.as_ref().map_or(0, |track| track.pending())
+    }
+
+    /// Forgets the reads of a step that is done.
+    fn forget_reads(&mut self, kept: usize) {
+        if let Some(track) = &mut self.track {
+            track.forget(kept);
+        }
+    }
+
     fn text(&mut self, at: At, start: u32, end: u32) {
-        self.mark(at);
+        if let Some(track) = &mut self.track
+            && let Some(place) = self.program.as_ref().and_then(|p| p.nodes.get(at as usize))
+        {
+            track.text(self.out.len(), place.span);
+        }
         if let Some(program) = &self.program {
             let text = program.source.as_bytes().get(start as usize..end as usize);
             self.out.extend_from_slice(text.unwrap_or_default());
         }
     }
 
-    /// Notes where what is written next comes from.
-    fn mark(&mut self, at: At) {
+    fn write(&mut self, at: At, value: &Value) -> Run<()> {
+        self.at = at;
         if let Some(track) = &mut self.track
             && let Some(place) = self.program.as_ref().and_then(|p| p.nodes.get(at as usize))
         {
-            track.mark(self.out.len(), place.span);
+            track.written(self.out.len(), place.span, value);
         }
-    }
-
-    fn write(&mut self, at: At, value: &Value) -> Run<()> {
-        self.at = at;
-        self.mark(at);
         match value {
-            Value::Str(text) => {
-                if let (Some(track), Some(origins)) = (&mut self.track, text.origins()) {
-                    track.append(self.out.len(), origins);
-                }
-                self.out.extend_from_slice(text);
-            }
+            Value::Str(text) => self.out.extend_from_slice(text),
             Value::Nil => self.out.extend_from_slice(NO_VALUE),
             Value::Object(object) => object.print_action(&mut self.out),
             Value::Bool(_)
@@ -474,6 +507,9 @@ impl<'r> Ctx<'r> {
                 let iface = list.elem == Elem::Any;
                 for (index, item) in list.items.iter().enumerate() {
                     any = true;
+                    if let Some(track) = &mut self.track {
+                        track.read_item(list, index);
+                    }
                     let item = Ev { value: item.clone(), iface };
                     if !self.turn(range, Ev::of(Value::Int(index as i64)), item)? {
                         break;
@@ -536,6 +572,7 @@ impl<'r> Ctx<'r> {
 
     /// Runs the body once; says whether to go on.
     fn turn(&mut self, range: &Range, key: Ev, item: Ev) -> Run<bool> {
+        let reads = self.reads_before();
         match *range.pipe.slots.as_slice() {
             [] => {}
             [one] => self.set_slot(one, item.clone()),
@@ -543,6 +580,10 @@ impl<'r> Ctx<'r> {
                 self.set_slot(first, key);
                 self.set_slot(second, item.clone());
             }
+        }
+        if let (Some(track), Some(slot)) = (&mut self.track, range.pipe.slots.last()) {
+            // the read of the item is the last one
+            track.assign(self.base + usize::from(*slot), reads.saturating_sub(1));
         }
         let flow = self.steps(&range.body, &item)?;
         if self.out.len() > MAX_OUTPUT {
@@ -590,6 +631,7 @@ impl<'r> Ctx<'r> {
 
     fn pipe(&mut self, pipe: &Pipe, dot: &Ev) -> Run<Value> {
         self.at = pipe.at;
+        let reads = self.reads_before();
         let mut commands = pipe.commands.iter();
         let mut value = match commands.next() {
             Some(command) => self.command(command, dot, None)?,
@@ -604,6 +646,9 @@ impl<'r> Ctx<'r> {
         for slot in &pipe.slots {
             debug_assert!(*slot != NO_SLOT, "an undefined variable fails above");
             self.set_slot(*slot, Ev::of(value.clone()));
+            if let Some(track) = &mut self.track {
+                track.assign(self.base + usize::from(*slot), reads);
+            }
         }
         Ok(value)
     }
@@ -683,7 +728,10 @@ impl<'r> Ctx<'r> {
         self.fail(format!("can't give argument to non-function {text}"))
     }
 
-    fn variable(&self, slot: u16) -> Ev {
+    fn variable(&mut self, slot: u16) -> Ev {
+        if let Some(track) = &mut self.track {
+            track.recall(self.base + usize::from(slot));
+        }
         self.vars.get(self.base + usize::from(slot)).cloned().unwrap_or_default()
     }
 
@@ -828,6 +876,10 @@ impl<'r> Ctx<'r> {
 
     fn object_field(&self, from: &Ev, object: &ObjectRef, name: &FieldName, alone: bool) -> Run<Ev> {
         let Some(value) = object.field(name.text.as_bytes()) else { return self.no_field(from, &name.text) };
+        let value = match &self.track {
+            Some(track) => track.field(object, value),
+            None => value,
+        };
         if !alone {
             let what = if object.kind() == "map" { "is not a method but has" } else { "has" };
             let why = if object.kind() == "map" { "" } else { " but cannot be invoked as function" };
@@ -902,27 +954,18 @@ impl<'r> Ctx<'r> {
         }
     }
 
-    /// Calls a function; a text it makes keeps the origins of the lines it was made of.
+    /// Calls a function; what it makes keeps the origins of what it was made of.
     fn tracked_call(&mut self, function: &Function, at: At, values: &[Value]) -> Result<Value, FuncError> {
         let caller = self.enter_call(at);
         let result = (function.call)(self, values);
         if let (Some(track), Some(caller)) = (&mut self.track, caller) {
             track.set_caller(caller);
         }
-        let result = result?;
-        if let Value::Str(text) = &result
-            && text.origins().is_none()
-        {
-            let source = values.iter().find_map(|v| match v {
-                Value::Str(s) => s.origins().map(|o| (s, o)),
-                _ => None,
-            });
-            if let Some((source, origins)) = source {
-                let made = origins.follow_lines(source, text);
-                return Ok(Value::Str(Str::with_origins(text.to_vec(), Some(std::rc::Rc::new(made)))));
-            }
+        let span = self.program.as_ref().and_then(|p| p.nodes.get(at as usize)).map(|place| place.span);
+        match (&mut self.track, span) {
+            (Some(track), Some(span)) => Ok(track.derive(function, span, values, result?)),
+            _ => result,
         }
-        Ok(result)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a signature and of a call")]

@@ -39,12 +39,15 @@ fn every_line_knows_the_action_that_wrote_it() {
     let origins = rendered.origins.expect("tracked");
     let place = |part: &str| {
         let at = out.find(part).expect("it is there");
-        session.origin(origins.at(at)).map(|o| (sources.locate(o.span), o.caller))
+        session.origin(origins.at(at)).map(|o| (sources.locate(o.span.expect("written")), o.caller))
     };
     let (helper_place, caller) = place("app: web").expect("an origin");
     assert_eq!((helper_place.0.as_str(), helper_place.1.line), ("_h.tpl", 1));
     let caller = session.origin(caller).expect("a caller");
-    assert_eq!(sources.locate(caller.span), ("a.yaml".to_owned(), crate::source::Position { line: 3, column: 7 }));
+    assert_eq!(
+        sources.locate(caller.span.expect("written")),
+        ("a.yaml".to_owned(), crate::source::Position { line: 3, column: 7 })
+    );
     assert_eq!(place("kind: Pod").map(|p| p.0.0), Some("a.yaml".to_owned()));
     assert_eq!(place("name: x").map(|p| p.0.0), Some("a.yaml".to_owned()));
 }
@@ -53,12 +56,15 @@ fn every_line_knows_the_action_that_wrote_it() {
 fn reads_of_marked_maps_are_told() {
     let sources = Sources::new();
     let set = set(&sources, &[("a", "{{ .Values.used }}{{ hasKey .Values \"asked\" }}")]);
-    let marked = Dict::from_entries(DictKind::Values, [(Str::from("used"), Value::Int(1))]).marked(7);
+    let mut index = ValueIndex::default();
+    let place = index.place("web", None);
+    let mark = index.table(place);
+    let marked = Dict::from_entries(DictKind::Values, [(Str::from("used"), Value::Int(1))]).marked(mark);
     let root = Value::dict([(Str::from("Values"), Value::Dict(std::rc::Rc::new(marked)))]);
     let mut session = set.session(RenderEnv { track: true, ..RenderEnv::bare(&sources) });
+    session.index_values(index);
     session.render("a", root).expect("it renders");
-    let reads: Vec<_> = session.reads().into_iter().map(|(m, k)| (m, k.lossy().into_owned())).collect();
-    assert_eq!(reads, [(7, "asked".to_owned()), (7, "used".to_owned())]);
+    assert_eq!(session.read_paths(), ["web.asked", "web.used"]);
 }
 
 #[test]

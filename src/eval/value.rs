@@ -688,6 +688,13 @@ pub struct Method {
 #[derive(Clone)]
 pub struct ObjectRef(Rc<Box<dyn Object>>);
 
+impl ObjectRef {
+    /// Returns where it lies: two objects that live at one time differ in it.
+    pub fn address(&self) -> usize {
+        Rc::as_ptr(&self.0).cast::<()>() as usize
+    }
+}
+
 impl std::ops::Deref for ObjectRef {
     type Target = dyn Object;
     fn deref(&self) -> &(dyn Object + 'static) {

@@ -4,6 +4,7 @@
 //! what the value should have been. The one idea: a report is a pure function of its value and a [`Look`].
 
 pub mod diagnostics;
+mod origins;
 mod plan_document;
 mod plan_json;
 mod plan_text;
@@ -15,6 +16,7 @@ pub(crate) mod fixture;
 #[cfg(test)]
 pub(crate) mod golden;
 
+pub use origins::{OriginCounts, OriginLine, OriginValue, origin_lines, origins_json, origins_text};
 pub use plan_document::{Forge, plan_comment, plan_html, plan_markdown};
 pub use plan_json::{plan_json, plan_schema};
 pub use plan_text::plan_text;

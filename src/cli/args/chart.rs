@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::output::OriginsFormat;
+
 /// What a chart sees of the cluster.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Chart options")]
@@ -33,4 +35,23 @@ pub struct PrintArgs {
     /// Sets `.Release.IsUpgrade` instead of `.Release.IsInstall`.
     #[arg(long)]
     pub is_upgrade: bool,
+}
+
+/// Whether lines say where they come from.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "Chart options")]
+pub struct OriginsArgs {
+    /// Tells for each line the template line, the calls and the line of values that it comes from.
+    #[arg(long)]
+    pub origins: bool,
+    /// Format of `--origins`.
+    #[arg(
+        short = 'o',
+        long = "origins-format",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        requires = "origins"
+    )]
+    pub origins_format: OriginsFormat,
 }

@@ -12,10 +12,10 @@ use std::ffi::OsString;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use chart::{ChartArgs, PrintArgs};
+pub use chart::{ChartArgs, OriginsArgs, PrintArgs};
 pub use global::{ColorMode, GlobalArgs};
 pub use jsonnet::JsonnetArgs;
-pub use output::{ConfigFormat, GraphFormat, LintFormat, PlanFormat, RunFormat};
+pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RunFormat};
 pub use project::{BuildArgs, DeployArgs, ProjectArgs};
 pub use run::RunArgs;
 pub use values::ValuesArgs;
@@ -188,9 +188,8 @@ pub struct LintArgs {
 /// `render`.
 #[derive(Debug, Args)]
 pub struct RenderArgs {
-    /// Adds a comment to each manifest: the template lines that wrote it.
-    #[arg(long)]
-    pub origins: bool,
+    #[command(flatten)]
+    pub origins: OriginsArgs,
     /// Writes the manifests to this file.
     #[arg(long, value_name = "FILE")]
     pub output: Option<String>,
@@ -228,6 +227,8 @@ pub struct TemplateArgs {
     /// Does not check values against the chart's schema.
     #[arg(long)]
     pub skip_schema_validation: bool,
+    #[command(flatten)]
+    pub origins: OriginsArgs,
     #[command(flatten)]
     pub print: PrintArgs,
     #[command(flatten)]

@@ -65,3 +65,13 @@ pub enum RunFormat {
     /// For programs.
     Json,
 }
+
+/// Formats of origins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OriginsFormat {
+    /// For people: the manifests with a margin.
+    #[default]
+    Text,
+    /// For programs: an array with an object for each line.
+    Json,
+}

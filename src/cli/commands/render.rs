@@ -1,15 +1,15 @@
 //! `render`: the manifests of the project.
 
-use super::super::args::{GlobalArgs, RenderArgs};
+use super::super::args::{GlobalArgs, OriginsArgs, OriginsFormat, RenderArgs};
 use super::super::error::{CliError, exit_code};
 use super::super::plan_file::write_atomically;
 use super::super::project::{Options, find};
 use super::super::streams::Invocation;
 use super::template::print_options;
-use crate::chart::{Manifest, PrintOptions, Rendered};
+use crate::chart::{PrintOptions, Rendered};
 use crate::diag::Diagnostics;
 use crate::pipeline::{RenderChoice, load, render};
-use crate::report::place_text;
+use crate::report::{OriginCounts, origin_lines, origins_json, origins_text};
 use crate::source::Sources;
 
 pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
@@ -25,10 +25,10 @@ pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) 
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let project = load(&mut diagnostics, &sources, &found.inputs);
-    let choice = RenderChoice { is_upgrade: args.print.is_upgrade, track: args.origins };
+    let choice = RenderChoice { is_upgrade: args.print.is_upgrade, track: args.origins.origins };
     let rendered =
         project.and_then(|project| render(&mut diagnostics, &sources, &project, &found.inputs, &found.host, choice));
-    let text = rendered.map(|r| printed(&r.rendered, args, &sources, &mut diagnostics)).unwrap_or_default();
+    let text = rendered.map(|r| printed(&r.rendered, args, invocation, &sources, &mut diagnostics)).unwrap_or_default();
     let failed = diagnostics.has_errors();
     invocation.streams.tell_diagnostics(diagnostics, &sources);
     if failed {
@@ -42,28 +42,42 @@ pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) 
     Ok(exit_code::DONE)
 }
 
-fn printed(rendered: &Rendered, args: &RenderArgs, sources: &Sources, diagnostics: &mut Diagnostics) -> String {
+fn printed(
+    rendered: &Rendered,
+    args: &RenderArgs,
+    invocation: &Invocation,
+    sources: &Sources,
+    diagnostics: &mut Diagnostics,
+) -> String {
     let options = print_options(&args.print);
-    if args.origins {
-        return with_origins(rendered, &options, sources);
+    if args.origins.origins {
+        return with_origins(rendered, &options, args.origins, invocation, sources, diagnostics);
     }
     if options.show_only.is_empty() { rendered.print(&options) } else { rendered.print_only(diagnostics, &options) }
 }
 
-/// Each manifest below a comment that names the template lines it comes from.
-fn with_origins(rendered: &Rendered, options: &PrintOptions, sources: &Sources) -> String {
-    let mut out = String::new();
-    let mut print = |manifest: &Manifest| {
-        let mut text = String::new();
-        manifest.print(&mut text);
-        let origin = manifest.span.map(|span| format!("# Origin: {}\n", place_text(&sources.place(span))));
-        let body = text.strip_prefix("---\n").unwrap_or(&text);
-        out += &format!("---\n{}{body}", origin.unwrap_or_default());
-    };
-    rendered.manifests.iter().for_each(&mut print);
-    if !options.no_hooks {
-        let is_test = |m: &&Manifest| m.runs_at(crate::chart::HookEvent::Test);
-        rendered.hooks.iter().filter(|m| !(options.skip_tests && is_test(m))).for_each(&mut print);
+/// Each line with where it comes from; the counts go to stderr.
+pub(super) fn with_origins(
+    rendered: &Rendered,
+    options: &PrintOptions,
+    args: OriginsArgs,
+    invocation: &Invocation,
+    sources: &Sources,
+    diagnostics: &mut Diagnostics,
+) -> String {
+    let mut crds = String::new();
+    if options.show_only.is_empty() {
+        let only_crds = Rendered { crds: rendered.crds.clone(), ..Rendered::default() };
+        crds = if rendered.crds.is_empty() { crds } else { only_crds.print(&PrintOptions::default()) };
+    } else {
+        // says which pattern matches nothing
+        rendered.print_only(diagnostics, options);
     }
-    out
+    let shown = rendered.shown(options);
+    let lines = origin_lines(&shown, crds.matches('\n').count(), sources);
+    invocation.streams.inform(&OriginCounts::of(&shown).to_string());
+    match args.origins_format {
+        OriginsFormat::Text => crds + &origins_text(&lines, invocation.streams.out_look()),
+        OriginsFormat::Json => origins_json(&lines),
+    }
 }

@@ -8,6 +8,7 @@ use super::super::host::ProcessHost;
 use super::super::project::now;
 use super::super::streams::Invocation;
 use super::super::values::{read_file, sets, value_files};
+use super::render::with_origins;
 use crate::backend::read_folder;
 use crate::chart::{
     Capabilities, Chart, LoadOptions, PrintOptions, Release, RenderOptions, ValuesInput, compose, load, load_archive,
@@ -64,10 +65,14 @@ fn printed(
         now: now(),
         include_crds: args.include_crds,
         lenient: true,
+        track: args.origins.origins,
         ..RenderOptions::default()
     };
     let rendered = render(diagnostics, sources, &values, &options);
     let print = print_options(&args.print);
+    if args.origins.origins {
+        return Ok(Some(with_origins(&rendered, &print, args.origins, invocation, sources, diagnostics)));
+    }
     if print.show_only.is_empty() {
         return Ok(Some(rendered.print(&print)));
     }

@@ -89,7 +89,8 @@ fn pick(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
         Value::Str(key) => map.get(key).map(|value| (key.clone(), value)),
         _ => None,
     });
-    Ok(Value::dict(wanted))
+    // the keys still mean the same entries
+    Ok(Value::Dict(Rc::new(Dict::from_entries(DictKind::Any, wanted).marked(map.mark))))
 }
 
 fn omit(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
@@ -97,11 +98,12 @@ fn omit(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
     let unwanted: Vec<&[u8]> = args.iter().skip(1).filter_map(Value::as_bytes).collect();
     let entries = map.entries();
     let kept = entries.iter().filter(|e| !unwanted.contains(&&*e.key)).map(|e| (e.key.clone(), e.value.clone()));
-    Ok(Value::dict(kept))
+    Ok(Value::Dict(Rc::new(Dict::from_entries(DictKind::Any, kept).marked(map.mark))))
 }
 
-fn pluck(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
+fn pluck(ctx: &mut Ctx<'_>, args: &[Value]) -> Answer {
     let key = args.text(0);
+    (1..args.len()).for_each(|i| ctx.note_read(&args.dict(i), key));
     Ok(Value::list((1..args.len()).filter_map(|i| args.dict(i).get(key)).collect()))
 }
 

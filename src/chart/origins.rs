@@ -1,0 +1,94 @@
+//! Where the lines of a rendered file come from.
+//!
+//! What lives here: [`LineOrigin`], and how the pieces that a rendering recorded become one for each line. What does
+//! not: recording (`eval`), drawing (`report`).
+//!
+//! The one idea: a line is named by what wrote its first visible byte; its values are those of all its pieces.
+
+use crate::eval::{Origin, OriginId, ValueId};
+use crate::source::{Sources, Span};
+
+use super::manifest::RenderedFile;
+
+/// How many values a line names.
+const MAX_VALUES: usize = 8;
+
+/// Where a rendered line comes from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LineOrigin {
+    /// The place in a template that wrote it.
+    pub span: Option<Span>,
+    /// The `include`, `template` and `tpl` calls around that place, innermost first.
+    pub calls: Vec<Span>,
+    /// The values that stand in it, in their order.
+    pub values: Vec<ValueOrigin>,
+}
+
+/// A value that stands in a rendered line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ValueOrigin {
+    /// Its path, `web.ports.0`; of a call the name of the function.
+    pub path: String,
+    /// Where it was written; `None` for service values and tables that no file has.
+    pub span: Option<Span>,
+    /// Whether the line shows something made of the value and not its text.
+    pub derived: bool,
+    /// Whether it is no value but a call whose result differs from run to run.
+    pub varies: bool,
+}
+
+impl RenderedFile {
+    /// Returns where the line of the text at `start` comes from.
+    pub(super) fn line_origin(&self, sources: &Sources, start: usize) -> LineOrigin {
+        let line = self.text.get(start..).unwrap_or("").split('\n').next().unwrap_or("");
+        let at = start + (line.len() - line.trim_start_matches([' ', '\t']).len());
+        let end = start + line.trim_end().len();
+        let first = self.table.origin(self.pieces.at(at));
+        let mut origin = LineOrigin { span: self.span_of_line(sources, start), ..LineOrigin::default() };
+        if let Some(first) = first {
+            origin.calls = self.calls(first);
+        }
+        for id in self.ids_within(at, end) {
+            let Some(piece) = self.table.origin(id) else { continue };
+            for (value, derived) in self.values_of(piece) {
+                let Some(place) = self.table.value(value) else { continue };
+                let value = ValueOrigin { path: place.path.clone(), span: place.span, derived, varies: place.varies };
+                if origin.values.len() < MAX_VALUES && !origin.values.contains(&value) && !value.path.is_empty() {
+                    origin.values.push(value);
+                }
+            }
+        }
+        origin
+    }
+
+    /// Returns the ids of the pieces within a line.
+    fn ids_within(&self, at: usize, end: usize) -> Vec<OriginId> {
+        let next = self.pieces.pieces.partition_point(|(offset, _)| *offset as usize <= at);
+        let within = self.pieces.pieces.iter().skip(next).take_while(|(offset, _)| (*offset as usize) < end);
+        std::iter::once(self.pieces.at(at)).chain(within.map(|(_, id)| *id)).collect()
+    }
+
+    /// The value of a piece, and the values whose text was rendered on the way there.
+    fn values_of(&self, piece: Origin) -> Vec<(ValueId, bool)> {
+        let mut values = Vec::new();
+        let mut next = Some(piece);
+        while let Some(origin) = next {
+            if origin.value != ValueId(0) {
+                values.push((origin.value, origin.derived));
+            }
+            next = self.table.origin(origin.caller);
+        }
+        values
+    }
+
+    fn calls(&self, first: Origin) -> Vec<Span> {
+        let mut calls: Vec<Span> = Vec::new();
+        let mut next = self.table.origin(first.caller);
+        while let Some(origin) = next {
+            let last = calls.last().copied().or(first.span);
+            calls.extend(origin.span.filter(|span| last != Some(*span)));
+            next = self.table.origin(origin.caller);
+        }
+        calls
+    }
+}
