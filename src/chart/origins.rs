@@ -48,7 +48,8 @@ impl RenderedFile {
         if let Some(first) = first {
             origin.calls = self.calls(first);
         }
-        for id in self.ids_within(at, end) {
+        let ids = if at < end { self.ids_within(at, end) } else { Vec::new() };
+        for id in ids {
             let Some(piece) = self.table.origin(id) else { continue };
             for (value, derived) in self.values_of(piece) {
                 let Some(place) = self.table.value(value) else { continue };
