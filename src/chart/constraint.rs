@@ -69,6 +69,11 @@ impl Constraint {
         Some(Self { alternatives })
     }
 
+    /// Returns the first version that the range names.
+    pub fn first_bound(&self) -> Option<&Version> {
+        self.alternatives.first()?.first().map(|comparison| &comparison.version)
+    }
+
     /// Says whether a version is in the range.
     pub fn allows(&self, version: &Version) -> bool {
         self.alternatives.iter().any(|all| all.iter().all(|c| c.allows(version)))

@@ -40,7 +40,10 @@ fn check_present(diagnostics: &mut Diagnostics, chart: &Chart) -> bool {
         complete = false;
         let message = format!("the dependency `{}` is declared but missing in charts/", dependency.name);
         let diagnostic = at(&CHART_DEPENDENCY, dependency.span, &chart.place, message);
-        diagnostics.push(diagnostic.hint("fetch it with `helm dependency build` and commit the charts/ folder"));
+        diagnostics.push(diagnostic.hint(format!(
+            "fetch it with `stagewright chart dependency build {}`, and commit the charts/ folder",
+            if chart.place.is_empty() { "." } else { &chart.place }
+        )));
     }
     complete
 }

@@ -115,7 +115,7 @@ pub fn load_archive(diagnostics: &mut Diagnostics, sources: &Sources, name: &str
     loader.chart(raw, name, None, 0)
 }
 
-type Raw = BTreeMap<String, Arc<[u8]>>;
+pub(super) type Raw = BTreeMap<String, Arc<[u8]>>;
 
 /// A walk over a chart's folder.
 struct Walk<'a> {
@@ -126,9 +126,9 @@ struct Walk<'a> {
     folders: usize,
 }
 
-struct Loader<'a> {
-    diagnostics: &'a mut Diagnostics,
-    sources: &'a Sources,
+pub(super) struct Loader<'a> {
+    pub(super) diagnostics: &'a mut Diagnostics,
+    pub(super) sources: &'a Sources,
 }
 
 impl Loader<'_> {
@@ -137,7 +137,7 @@ impl Loader<'_> {
     }
 
     /// Lists the files of a folder, links followed, ignored ones left out.
-    fn folder(&mut self, files: &Files, path: &str) -> Option<Raw> {
+    pub(super) fn folder(&mut self, files: &Files, path: &str) -> Option<Raw> {
         let path = path.trim_matches('/');
         let shown = join(path, ".helmignore");
         let text = files.read(&shown).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
@@ -336,7 +336,12 @@ struct Parts {
     subcharts: BTreeMap<String, Raw>,
 }
 
-fn parse_yaml(diagnostics: &mut Diagnostics, sources: &Sources, shown: &str, bytes: &[u8]) -> (FileId, Option<Node>) {
+pub(super) fn parse_yaml(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    shown: &str,
+    bytes: &[u8],
+) -> (FileId, Option<Node>) {
     let text = yaml::text_of_bytes(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned());
     let file = sources.add(shown, text);
     let before = diagnostics.as_slice().len();
@@ -393,7 +398,7 @@ fn has_extension(name: &str, extension: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, found)| found == extension)
 }
 
-fn join(folder: &str, name: &str) -> String {
+pub(super) fn join(folder: &str, name: &str) -> String {
     match (folder, name) {
         ("" | ".", name) => name.to_owned(),
         (folder, "") => folder.to_owned(),

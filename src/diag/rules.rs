@@ -61,6 +61,7 @@ rules! {
     CHART_FILES, "chart-files", Error, "the files of a chart cannot be taken";
     CHART_ARCHIVE, "chart-archive", Error, "a chart archive is damaged or unsafe";
     CHART_DEPENDENCY, "chart-dependency", Error, "a declared dependency is missing";
+    CHART_LOCK, "chart-lock", Error, "the lock of the dependencies does not fit what is declared";
     CHART_DEPENDENCY_SWITCH, "chart-dependency-switch", Warning, "a tag, condition or import of a dependency has no use";
     VALUES_CONFLICT, "values-conflict", Warning, "a table meets another kind of value in two layers";
     VALUES_SCHEMA, "values-schema", Error, "a values.schema.json cannot be used";

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod builder;
+mod charts;
 mod clock;
 mod lock;
 mod memory;
@@ -16,6 +17,7 @@ mod target;
 
 pub use blobs::{BlobDigest, BlobError, BlobStore, CheckedReader, Descriptor};
 pub use builder::{BuildContext, BuildError, Builder, BuiltImage};
+pub use charts::{ArchiveCache, ChartRelease, ChartSource, FetchError, MemoryArchives, MemoryCharts, Wanted};
 pub use clock::{Clock, FixedClock};
 pub use lock::{Lock, LockError, LockGuard, MemoryLock};
 pub use memory::MemoryStore;

@@ -1,0 +1,59 @@
+//! Packs a chart's folder into an archive: the same files always give the same bytes.
+
+use std::io::Write as _;
+
+use crate::diag::Diagnostics;
+use crate::source::{Files, Sources};
+
+use super::load::Loader;
+
+/// Packs the chart in the folder `path` of `files` under the name that its Chart.yaml gives.
+///
+/// What `.helmignore` names is left out, links are followed, archives in `charts/` go in as they are. `None` when a
+/// file cannot be taken, which is reported.
+pub fn pack(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    files: &Files,
+    path: &str,
+    name: &str,
+) -> Option<Vec<u8>> {
+    let raw = Loader { diagnostics, sources }.folder(files, path)?;
+    let zipped = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::default());
+    let mut archive = tar::Builder::new(zipped);
+    for (file, bytes) in &raw {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        archive.append_data(&mut header, format!("{name}/{file}"), &**bytes).ok()?;
+    }
+    let mut zipped = archive.into_inner().ok()?;
+    zipped.flush().ok()?;
+    zipped.finish().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::load_archive;
+    use super::*;
+    use crate::source::MemoryObjects;
+
+    #[test]
+    fn a_packed_chart_is_the_chart() {
+        let files = MemoryObjects::files([
+            ("libs/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+            ("libs/web/.helmignore", "*.bak\n"),
+            ("libs/web/templates/a.yaml", "a: 1\n"),
+            ("libs/web/templates/a.bak", "x"),
+            ("libs/web/charts/sub/Chart.yaml", "apiVersion: v2\nname: sub\nversion: 1.0.0\n"),
+        ]);
+        let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
+        let bytes = pack(&mut diagnostics, &sources, &files, "libs/web", "web").unwrap();
+        assert_eq!(pack(&mut diagnostics, &sources, &files, "libs/web", "web").unwrap(), bytes);
+        let chart = load_archive(&mut diagnostics, &sources, "web-1.0.0.tgz", &bytes).unwrap();
+        assert!(diagnostics.is_empty());
+        assert_eq!((chart.name(), chart.templates.len(), chart.subcharts.len()), ("web", 1, 1));
+    }
+}
