@@ -4,6 +4,7 @@
 //! rule of werf, Helm or Docker (rooms above), any file or socket (`backend`), any wording (`report`).
 
 mod check;
+mod dependencies;
 mod graph;
 mod load;
 mod plan;
@@ -12,6 +13,10 @@ mod sign;
 mod since;
 
 pub use check::check;
+pub use dependencies::{
+    DependencyError, DependencyFiles, DependencyInputs, build_dependencies, fetch_from_registry, fetch_from_repository,
+    update_dependencies,
+};
 pub use graph::{GraphEdge, GraphNode, NodeKind, ProjectGraph, graph};
 pub use load::{JsonnetInputs, Project, ProjectInputs, ValuesFile, load, load_config, project_files};
 pub use plan::{PlanError, PlanRequest, forbid_unbuildable, plan};
