@@ -3,6 +3,7 @@
 //! What lives here: every client, file and socket. What does not: any decision; a backend carries out what the
 //! rooms above have decided, and knows nouns and ports only.
 
+mod charts;
 mod disk;
 mod folder;
 mod file_lock;
@@ -10,7 +11,10 @@ pub mod git;
 pub mod manifest_folder;
 mod native;
 mod oci_layout;
+#[cfg(feature = "registry")]
+mod runtime;
 
+pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_files};
 pub use file_lock::FileLock;
 pub use folder::read_folder;
 pub use native::NativeBuilder;

@@ -159,10 +159,9 @@ fn split_reference(reference: &str) -> (&str, Option<&str>) {
     }
     let name = reference.rfind('/').map_or(0, |at| at + 1);
     match reference.get(name..).and_then(|last| last.rfind(':')).map(|at| name + at) {
-        Some(colon) if name > 0 => (
-            reference.get(..colon).unwrap_or(reference),
-            reference.get(colon + 1..).filter(|tag| !tag.is_empty()),
-        ),
+        Some(colon) if name > 0 => {
+            (reference.get(..colon).unwrap_or(reference), reference.get(colon + 1..).filter(|tag| !tag.is_empty()))
+        }
         Some(_) | None => (reference, None),
     }
 }
@@ -288,7 +287,11 @@ impl<'a> Run<'a> {
         Ok(Some(std::mem::take(&mut self.found)))
     }
 
-    fn build(&mut self, mut requirements: Requirements, lock: &Lock) -> Result<Option<DependencyFiles>, DependencyError> {
+    fn build(
+        &mut self,
+        mut requirements: Requirements,
+        lock: &Lock,
+    ) -> Result<Option<DependencyFiles>, DependencyError> {
         let is_v1 = requirements.metadata.api_version == "v1";
         let helm2 = is_v1 && digest_of_helm2(&requirements.list) == lock.digest;
         if !self.resolve_names(&mut requirements.list) {
@@ -557,11 +560,8 @@ impl<'a> Run<'a> {
     ) -> Result<Option<String>, DependencyError> {
         let d = &requirement.dependency;
         let read = (self.inputs.folder)(folder);
-        let read = read.map_err(|source| DependencyError::Folder {
-            name: d.name.clone(),
-            folder: folder.to_owned(),
-            source,
-        })?;
+        let read =
+            read.map_err(|source| DependencyError::Folder { name: d.name.clone(), folder: folder.to_owned(), source })?;
         let Some(files) = read else {
             self.fault(requirement, format!("there is no folder {folder}, seen from the chart"), None);
             return Ok(None);
