@@ -4,6 +4,8 @@
 mod cases;
 pub mod constraint;
 mod dependencies;
+#[cfg(test)]
+mod fuzz;
 mod jsonnet;
 pub mod kinds;
 mod load;

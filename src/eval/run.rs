@@ -128,10 +128,77 @@ enum Flow {
     Continue,
 }
 
+/// What a session has spent. A chart from anywhere must end, and within the memory of a machine.
+#[derive(Clone, Copy, Debug, Default)]
+struct Budget {
+    /// Calls, turns of loops, and blocks of argument bytes.
+    steps: u64,
+    /// Bytes of values that functions made, whether they still live or not.
+    made: u64,
+}
+
+impl Budget {
+    /// Tens of seconds of work; the largest public charts take less than a hundredth.
+    const MAX_STEPS: u64 = if cfg!(test) { 3_000_000 } else { 300_000_000 };
+    const MAX_MADE: u64 = if cfg!(test) { 256 << 20 } else { 2 << 30 };
+
+    /// Says what ran out.
+    fn spent(&self) -> Option<&'static str> {
+        if self.steps > Self::MAX_STEPS {
+            return Some("the chart asks for too much work: more than 300 million calls and turns of loops");
+        }
+        (self.made > Self::MAX_MADE).then_some("the chart asks for too much memory: its functions made more than 2 GiB")
+    }
+}
+
+/// Estimates what a result costs in memory. Unit: bytes.
+fn made_by(function: &Function, values: &[Value], result: &Value) -> u64 {
+    match result {
+        Value::Str(text) => text.len() as u64,
+        Value::Bytes(bytes) => bytes.len() as u64,
+        Value::List(list) => 32 * list.items.len() as u64,
+        Value::Dict(dict) => {
+            let copies = matches!(
+                function.name,
+                "deepCopy" | "mustDeepCopy" | "merge" | "mustMerge" | "mergeOverwrite" | "mustMergeOverwrite"
+            );
+            if copies { values.iter().map(deep_size).sum() } else { 64 * dict.len() as u64 }
+        }
+        Value::Nil
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Int64(_)
+        | Value::Uint64(_)
+        | Value::Byte(_)
+        | Value::Float(_)
+        | Value::Object(_) => 0,
+    }
+}
+
+/// Counts the places of a value and of all below it. Unit: bytes, roughly. Texts are shared and count as one place.
+fn deep_size(value: &Value) -> u64 {
+    let mut stack = vec![value.clone()];
+    let mut size = 0;
+    while let Some(value) = stack.pop() {
+        size += 64;
+        // A value that holds itself ends here.
+        if size > Budget::MAX_MADE {
+            break;
+        }
+        match value {
+            Value::List(list) => stack.extend(list.items.iter().cloned()),
+            Value::Dict(dict) => stack.extend(dict.entries().iter().map(|e| e.value.clone())),
+            _ => {}
+        }
+    }
+    size
+}
+
 /// One rendering session: renders templates over values of one thread. Functions get it as their context.
 pub struct Ctx<'r> {
     /// The inputs.
     pub env: RenderEnv<'r>,
+    budget: Budget,
     /// Which arguments of the running built-in are nil in an interface (and not nothing at all); a bit each.
     pub(super) nil_arguments: u64,
     set: &'r TemplateSet,
@@ -156,6 +223,7 @@ impl<'r> Ctx<'r> {
     pub(super) fn new(set: &'r TemplateSet, env: RenderEnv<'r>) -> Self {
         Self {
             env,
+            budget: Budget::default(),
             nil_arguments: 0,
             set,
             interner: Interner::over(set.interner.clone()),
@@ -252,6 +320,7 @@ impl<'r> Ctx<'r> {
         if self.stack.reached() {
             return self.fail("templates call each other too deep");
         }
+        self.spend(1)?;
         let base = std::mem::replace(&mut self.base, self.vars.len());
         let at = self.at;
         let caller = self.program.replace(program.clone());
@@ -586,10 +655,19 @@ impl<'r> Ctx<'r> {
             track.assign(self.base + usize::from(*slot), reads.saturating_sub(1));
         }
         let flow = self.steps(&range.body, &item)?;
+        self.spend(1)?;
         if self.out.len() > MAX_OUTPUT {
             return self.fail("the output is larger than 256 MiB");
         }
         Ok(flow != Flow::Break)
+    }
+
+    fn spend(&mut self, steps: u64) -> Run<()> {
+        self.budget.steps += steps;
+        match self.budget.spent() {
+            Some(what) => self.fail(what),
+            None => Ok(()),
+        }
     }
 
     fn set_slot(&mut self, slot: u16, value: Ev) {
@@ -942,8 +1020,12 @@ impl<'r> Ctx<'r> {
         } else {
             (function.call)(self, &values)
         };
+        if let Ok(made) = &result {
+            self.budget.made += made_by(function, &values, made);
+        }
         values.clear();
         self.pool.push(values);
+        self.spend(1 + size as u64 / 256)?;
         match result {
             Ok(Value::Str(text)) if text.len() > MAX_OUTPUT => {
                 let error = FuncError::new("the result is larger than 256 MiB");

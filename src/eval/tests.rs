@@ -118,6 +118,44 @@ fn what_would_be_too_large_is_refused() {
 }
 
 #[test]
+fn work_and_memory_without_end_are_refused() {
+    let sources = Sources::new();
+    let calls = |n: usize| {
+        format!("{{{{ define \"d{n}\" }}}}{0}{0}{{{{ end }}}}", format!("{{{{ template \"d{}\" }}}}", n + 1))
+    };
+    let tree = (0..60).map(calls).collect::<String>() + "{{ define \"d60\" }}{{ end }}{{ template \"d0\" }}";
+    let bombs = [
+        ("loops", "{{ range $i := until 100000 }}{{ range $j := until 100000 }}{{ end }}{{ end }}"),
+        ("numbers", "{{ range 100000000000 }}{{ end }}"),
+        ("tree", &tree),
+        (
+            "texts",
+            "{{ $d := dict }}{{ range $i := until 100000 }}{{ $_ := set $d (print $i) (repeat 100000 \"x\") }}{{ end }}",
+        ),
+        (
+            "copies",
+            "{{ $d := dict \"a\" (until 1000) }}{{ range $i := until 100000 }}{{ $_ := set $d (print $i) (deepCopy $d) }}{{ end }}",
+        ),
+        ("lists", "{{ $l := list }}{{ range $i := until 100000 }}{{ $l = append $l (until 100000) }}{{ end }}"),
+        (
+            "scans",
+            "{{ $s := repeat 10000000 \"ab\" }}{{ range until 100000 }}{{ if contains \"c\" $s }}{{ end }}{{ end }}",
+        ),
+        (
+            "tpls",
+            "{{ define \"t\" }}{{ range until 1000 }}{{ tpl \"{{ template \\\"t\\\" . }}\" $ }}{{ end }}{{ end }}{{ template \"t\" . }}",
+        ),
+    ];
+    let set = set(&sources, &bombs);
+    for (name, _) in bombs {
+        let error =
+            on_deep_stack(|| set.render(name, values(&[]), RenderEnv::bare(&sources)).map(|_| ())).expect_err(name);
+        assert!(error.message.contains("too much") || error.message.contains("too deep"), "{name}: {error}");
+        assert!(!error.levels.is_empty(), "{name} has a place");
+    }
+}
+
+#[test]
 fn values_that_nest_without_end_do_no_harm() {
     let sources = Sources::new();
     let cycle = "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}{{ len (print $d) }}{{ toYaml $d }}{{ eq 1 1 }}";
