@@ -167,6 +167,11 @@ pub fn render(
 impl Rendered {
     /// Returns what `helm template` prints.
     pub fn print(&self, options: &PrintOptions) -> String {
+        self.print_with(&self.manifests_text(), options)
+    }
+
+    /// Returns the text of the manifests without hooks, as a post-renderer gets it. Source: Helm 3.
+    pub fn manifests_text(&self) -> String {
         let mut out = String::new();
         for (name, text) in &self.crds {
             out.push_str("---\n# Source: ");
@@ -176,9 +181,45 @@ impl Rendered {
             out.push('\n');
         }
         self.manifests.iter().for_each(|manifest| manifest.print(&mut out));
-        let mut out = format!("{}\n", out.trim());
+        out
+    }
+
+    fn print_with(&self, manifests: &str, options: &PrintOptions) -> String {
+        let mut out = format!("{}\n", manifests.trim());
         if !options.no_hooks {
             self.printed_hooks(options).for_each(|hook| hook.print(&mut out));
+        }
+        out
+    }
+
+    /// Returns what `helm template --post-renderer` prints, of a text that a post-renderer gave back.
+    ///
+    /// With `--show-only` the pieces are known by their `# Source:` lines; a pattern without a match goes to
+    /// `diagnostics`.
+    pub fn print_post_rendered(&self, diagnostics: &mut Diagnostics, text: &str, options: &PrintOptions) -> String {
+        let all = self.print_with(text, options);
+        if options.show_only.is_empty() {
+            return all;
+        }
+        let source = |piece: &str| {
+            let line = piece.lines().find_map(|line| line.strip_prefix("# Source: "))?;
+            Some(line.split_once('/')?.1.to_owned())
+        };
+        let texts = pieces(&all).into_iter().filter_map(|(start, end)| all.get(start..end));
+        let named: Vec<(String, &str)> = texts.filter_map(|piece| Some((source(piece)?, piece))).collect();
+        let mut out = String::new();
+        for pattern in &options.show_only {
+            let glob = ShellPattern::new(pattern).ok();
+            let before = out.len();
+            for (_, piece) in named.iter().filter(|(path, _)| glob.as_ref().is_some_and(|g| g.matches(path))) {
+                out.push_str("---\n");
+                out.push_str(piece);
+                out.push('\n');
+            }
+            if out.len() == before {
+                let message = format!("could not find template {pattern} in chart");
+                diagnostics.push(Diagnostic::in_file(&TEMPLATE_NOT_FOUND, pattern, message));
+            }
         }
         out
     }

@@ -15,6 +15,9 @@ const PREFIXES: [&str; 2] = ["WERF_", "STAGEWRIGHT_"];
 const FOREIGN_LISTS: [&str; 5] =
     ["SET_ROOT_JSON", "SET_RUNTIME_JSON", "SET_DOCKER_CONFIG_VALUE", "SET_DOCKER_CONFIG_JSON_VALUE", "SECRET_VALUES"];
 
+/// Options whose variables mean something else: `WERF_REPO` is where images are stored.
+const NOT_READ: [&str; 2] = ["chart_repository", "chart_version"];
+
 /// Returns the command line with the options of the environment in it.
 pub fn with_environment(root: &Command, args: &[OsString], env: &BTreeMap<String, String>) -> Vec<OsString> {
     let (command, at) = find_command(root, args);
@@ -77,7 +80,7 @@ fn longs(arg: &Arg) -> impl Iterator<Item = &str> {
 fn options(command: &Command, lists: &BTreeSet<String>, env: &BTreeMap<String, String>) -> Vec<OsString> {
     let mut words = Vec::new();
     for arg in command.get_arguments() {
-        let Some(long) = arg.get_long() else { continue };
+        let Some(long) = arg.get_long().filter(|_| !NOT_READ.contains(&arg.get_id().as_str())) else { continue };
         let action = arg.get_action();
         if matches!(action, ArgAction::Set) {
             words.extend(scalar(arg, env).map(|v| format!("--{long}={v}").into()));

@@ -8,12 +8,14 @@
 #![allow(clippy::disallowed_methods, reason = "the command line is where the process meets the world")]
 
 mod args;
+mod charts;
 mod commands;
 mod environment;
 mod error;
 mod interrupt;
 mod host;
 mod plan_file;
+mod post_render;
 mod project;
 mod streams;
 mod values;

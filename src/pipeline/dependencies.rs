@@ -502,7 +502,7 @@ impl<'a> Run<'a> {
         let picked = pick(&versions);
         if picked.is_none() {
             let message = format!("{}: {}", shown(&d.repository), no_version(&d.name, &d.version, &versions));
-            self.fault(requirement, message, None);
+            self.fault(requirement, message, Some("declare a range that holds one of its versions".to_owned()));
         }
         Ok(picked)
     }

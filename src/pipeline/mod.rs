@@ -5,6 +5,7 @@
 
 mod check;
 mod dependencies;
+mod dependency_list;
 mod graph;
 mod load;
 mod plan;
@@ -17,6 +18,7 @@ pub use dependencies::{
     DependencyError, DependencyFiles, DependencyInputs, build_dependencies, fetch_from_registry, fetch_from_repository,
     update_dependencies,
 };
+pub use dependency_list::{DependencyList, dependency_table, list_dependencies, list_dependencies_of_archive};
 pub use graph::{GraphEdge, GraphNode, NodeKind, ProjectGraph, graph};
 pub use load::{JsonnetInputs, Project, ProjectInputs, ValuesFile, load, load_config, project_files};
 pub use plan::{PlanError, PlanRequest, forbid_unbuildable, plan};

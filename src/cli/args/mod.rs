@@ -1,6 +1,7 @@
 //! What was typed: one file per group of options, one struct per command.
 
 mod chart;
+mod fetch;
 mod global;
 mod jsonnet;
 mod output;
@@ -13,6 +14,7 @@ use std::ffi::OsString;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use chart::{ChartArgs, OriginsArgs, PrintArgs};
+pub use fetch::{ChartCommand, DependencyArgs, DependencyCommand, DependencyListArgs, FetchArgs};
 pub use global::{ColorMode, GlobalArgs};
 pub use jsonnet::JsonnetArgs;
 pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RunFormat};
@@ -47,6 +49,9 @@ pub enum Command {
     Render(RenderArgs),
     /// Prints the manifests of a chart, as `helm template` does.
     Template(TemplateArgs),
+    /// Fetches and lists what charts depend on.
+    #[command(subcommand)]
+    Chart(ChartCommand),
     /// Prints images, stages and resources and what needs what.
     Graph(GraphArgs),
     /// Shows the configuration.
@@ -212,7 +217,8 @@ pub struct RenderArgs {
 /// `template`.
 #[derive(Debug, Args)]
 pub struct TemplateArgs {
-    /// Release name, and path of the chart; the path alone renders the release `release-name`.
+    /// Release name, and the chart: a folder, an archive, `oci://…`, the URL of an archive, or a name in `--repo`;
+    /// the chart alone renders the release `release-name`.
     #[arg(value_name = "[NAME] CHART", required = true, num_args = 1..=2)]
     pub name_and_chart: Vec<String>,
     /// Namespace of the release.
@@ -227,6 +233,26 @@ pub struct TemplateArgs {
     /// Does not check values against the chart's schema.
     #[arg(long)]
     pub skip_schema_validation: bool,
+    /// Looks for the chart in this repository.
+    #[arg(long = "repo", id = "chart_repository", value_name = "URL")]
+    pub repo: Option<String>,
+    /// Version of a chart that is fetched, or a range; the newest by default.
+    #[arg(long = "version", id = "chart_version", value_name = "RANGE")]
+    pub version: Option<String>,
+    /// Takes versions that are not final too, where no version is given.
+    #[arg(long)]
+    pub devel: bool,
+    /// Fetches missing dependencies into charts/ first.
+    #[arg(long)]
+    pub dependency_update: bool,
+    /// Gives the manifests (hooks left out, as in Helm 3) to this program, and prints what it prints.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "origins")]
+    pub post_renderer: Option<String>,
+    /// An argument of that program; may be repeated.
+    #[arg(long, value_name = "ARGUMENT", requires = "post_renderer", allow_hyphen_values = true)]
+    pub post_renderer_args: Vec<String>,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
     #[command(flatten)]
     pub origins: OriginsArgs,
     #[command(flatten)]

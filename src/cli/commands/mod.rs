@@ -2,6 +2,7 @@
 
 mod apply;
 mod build;
+mod chart;
 mod completion;
 mod config;
 mod explain;
@@ -30,6 +31,7 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Lint(args) => lint::run(global, &args, invocation),
         Command::Render(args) => render::run(global, &args, invocation),
         Command::Template(args) => template::run(&args, invocation),
+        Command::Chart(command) => chart::run(&command, invocation),
         Command::Graph(args) => graph::run(global, &args, invocation),
         Command::Config(command) => config::run(global, &command, invocation),
         Command::Explain(args) => explain::run(&args, invocation),

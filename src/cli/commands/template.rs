@@ -3,19 +3,24 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::super::args::{ChartArgs, PrintArgs, TemplateArgs};
+use super::super::charts::{DependencyDeed, Fetching, not_fetched};
 use super::super::error::{CliError, exit_code};
 use super::super::host::ProcessHost;
+use super::super::post_render::post_render;
 use super::super::project::now;
 use super::super::streams::Invocation;
 use super::super::values::{read_file, sets, value_files};
 use super::render::with_origins;
 use crate::backend::read_folder;
+use crate::chart::repository::shown;
 use crate::chart::{
     Capabilities, Chart, LoadOptions, PrintOptions, Release, RenderOptions, ValuesInput, compose, load, load_archive,
     render,
 };
 use crate::diag::Diagnostics;
-use crate::source::Sources;
+use crate::pipeline::{fetch_from_registry, fetch_from_repository};
+use crate::ports::{ChartSource as _, Wanted};
+use crate::source::{Files, Sources};
 
 /// Source: Helm's limit of release names.
 const MAX_NAME: usize = 53;
@@ -55,7 +60,7 @@ fn printed(
     };
     let capabilities = capabilities(&args.chart)?;
     let host = ProcessHost::new(&args.chart.lookup_resources, cwd)?;
-    let Some(chart) = chart(path, cwd, sources, diagnostics)? else { return Ok(None) };
+    let Some(chart) = chart(args, path, invocation, sources, diagnostics)? else { return Ok(None) };
     let name = if args.generate_name { format!("{}-{}", chart.name(), now().as_secs()) } else { name };
     let Some(values) = compose(diagnostics, sources, &chart, &input) else { return Ok(None) };
     let options = RenderOptions {
@@ -72,6 +77,13 @@ fn printed(
     let print = print_options(&args.print);
     if args.origins.origins {
         return Ok(Some(with_origins(&rendered, &print, args.origins, invocation, sources, diagnostics)));
+    }
+    if let Some(program) = &args.post_renderer {
+        if diagnostics.has_errors() {
+            return Ok(None);
+        }
+        let text = post_render(program, &args.post_renderer_args, rendered.manifests_text(), cwd)?;
+        return Ok(Some(rendered.print_post_rendered(diagnostics, &text, &print)));
     }
     if print.show_only.is_empty() {
         return Ok(Some(rendered.print(&print)));
@@ -112,28 +124,92 @@ pub fn print_options(args: &PrintArgs) -> PrintOptions {
     PrintOptions { no_hooks: args.no_hooks, skip_tests: args.skip_tests, show_only: args.show_only.clone() }
 }
 
-fn chart(path: &str, cwd: &Path, sources: &Sources, diagnostics: &mut Diagnostics) -> Result<Option<Chart>, CliError> {
+/// Finds the chart: on disk, else where the options and its name say.
+fn chart(
+    args: &TemplateArgs,
+    path: &str,
+    invocation: &Invocation,
+    sources: &Sources,
+    diagnostics: &mut Diagnostics,
+) -> Result<Option<Chart>, CliError> {
+    let cwd = invocation.cwd.as_path();
     let place = cwd.join(path);
-    if path.contains("://") {
-        return Err(CliError::user(format!("chart {path}: charts cannot be fetched yet"))
-            .hint("give the folder or the archive of the chart"));
-    }
     if place.is_file() {
         let bytes = std::fs::read(&place).map_err(|e| CliError::environment(format!("read the chart {path}"), e))?;
         return Ok(load_archive(diagnostics, sources, path, &bytes));
     }
-    if !place.is_dir() {
-        return Err(
-            CliError::user(format!("there is no chart {path}")).hint("give the folder or the archive of a chart")
-        );
+    if place.is_dir() {
+        let mount = mount(path, &place, cwd);
+        let read =
+            || read_folder(&place, &mount).map_err(|e| CliError::environment(format!("read the chart {path}"), e));
+        let files = read()?;
+        if args.dependency_update && lacks_dependencies(&files, &mount) {
+            let fetching = Fetching::new(&args.fetch, std::iter::empty(), invocation)?;
+            let update = DependencyDeed::Update;
+            if fetching.bring_dependencies(update, &place, &mount, sources, diagnostics, invocation)?.is_none() {
+                return Ok(None);
+            }
+            return Ok(load(diagnostics, sources, &read()?, &mount, &LoadOptions::default()));
+        }
+        return Ok(load(diagnostics, sources, &files, &mount, &LoadOptions::default()));
     }
-    let mount = mount(path, &place, cwd);
-    let files = read_folder(&place, &mount).map_err(|e| CliError::environment(format!("read the chart {path}"), e))?;
-    Ok(load(diagnostics, sources, &files, &mount, &LoadOptions::default()))
+    let (name, bytes) = fetched(args, path, invocation)?;
+    Ok(load_archive(diagnostics, sources, &name, &bytes))
+}
+
+/// Says whether a declared dependency is not in charts/.
+fn lacks_dependencies(files: &Files, mount: &str) -> bool {
+    let (mut unseen, sources) = (Diagnostics::new(), Sources::new());
+    let Some(chart) = load(&mut unseen, &sources, files, mount, &LoadOptions::default()) else { return false };
+    let is_there = |name: &str| chart.subcharts.iter().any(|sub| sub.name() == name);
+    chart.metadata.dependencies.iter().any(|d| !is_there(&d.name))
+}
+
+/// Fetches a chart that is not on disk: the name of its archive, and the archive.
+fn fetched(args: &TemplateArgs, path: &str, invocation: &Invocation) -> Result<(String, Vec<u8>), CliError> {
+    let server = args.repo.as_deref().unwrap_or(path);
+    let fetching = Fetching::new(&args.fetch, std::iter::once(server).filter(|s| s.contains("://")), invocation)?;
+    let range = match (&args.version, args.devel) {
+        (Some(version), _) => version.trim(),
+        (None, true) => ">0.0.0-0",
+        (None, false) => "",
+    };
+    let failed = |error| not_fetched(format!("fetch the chart {}", shown(path)), error);
+    if let Some(reference) = path.strip_prefix("oci://") {
+        return fetch_from_registry(&fetching.source, reference, range).map_err(failed);
+    }
+    if let Some(repo) = &args.repo {
+        let found = match repo.strip_prefix("oci://") {
+            Some(base) => {
+                let reference = format!("{}/{path}", base.trim_end_matches('/'));
+                fetch_from_registry(&fetching.source, &reference, range)
+            }
+            None => fetch_from_repository(&fetching.source, fetching.cache.as_ref(), repo, path, range),
+        };
+        return found.map_err(failed);
+    }
+    if path.starts_with("https://") || path.starts_with("http://") {
+        let bytes = fetching.source.get(path, Wanted::Archive).map_err(failed)?;
+        return Ok((shown(path).rsplit('/').next().unwrap_or_default().to_owned(), bytes));
+    }
+    if path.contains("://") {
+        return Err(CliError::user(format!("{} is no address of a chart", shown(path)))
+            .hint("write oci://…, https://…, or the folder or archive of a chart"));
+    }
+    let named = path.split_once('/').and_then(|(repository, name)| {
+        let found = fetching.repositories.iter().find(|r| r.name == repository)?;
+        Some((found, name))
+    });
+    if let (Some((repository, name)), false) = (named, path.starts_with(['.', '/'])) {
+        let (source, cache) = (&fetching.source, fetching.cache.as_ref());
+        return fetch_from_repository(source, cache, &repository.url, name, range).map_err(failed);
+    }
+    Err(CliError::user(format!("there is no chart {path}"))
+        .hint("give the folder or the archive of a chart, oci://…, or a name and --repo URL"))
 }
 
 /// How diagnostics name the folder: as it was typed where that is below the current directory, else by its name.
-fn mount(path: &str, place: &Path, cwd: &Path) -> String {
+pub fn mount(path: &str, place: &Path, cwd: &Path) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for component in Path::new(path).components() {
         match component {
