@@ -2,10 +2,10 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo build check test tools bless doc bench install clean
+.PHONY: help demo build check test tools bless doc bench bench-templates install clean
 
 help: ## Lists the verbs.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1 \t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1 \t/'
 
 demo: ## Builds, and shows the whole job on a scratch repository made from examples/quickstart.
 	@scripts/demo.sh
@@ -32,6 +32,9 @@ doc: ## Builds the documentation of the crate.
 
 bench: ## Measures parse, render, sign and plan on generated projects, and prints a table.
 	$(CARGO) bench --locked --bench main
+
+bench-templates: build ## Measures `template` against a warm Helm on large charts; CHARTS=FOLDER adds charts.
+	python3 benches/templates.py $(if $(CHARTS),--charts $(CHARTS))
 
 install: ## Installs the program into cargo's bin folder.
 	$(CARGO) install --path . --locked

@@ -2,52 +2,93 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where the disk is read")]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::source::{Files, FilesError, MemoryObjects, Mode};
+use crate::source::{Files, FilesError, Mode, ObjectId, Objects, Tree, TreeEntry};
 
 /// How deep folders may nest; links are followed, so a circle of them ends here.
 const MAX_DEPTH: usize = 64;
 
-/// Reads a folder, links followed, `.git` left out; it stands at `mount` in the result, which may be empty.
+/// Lists a folder, links followed, `.git` left out; it stands at `mount` in the result, which may be empty.
+///
+/// Files are read when they are asked for. The ids of the result count its objects and say nothing of their content.
 ///
 /// # Errors
-/// A file cannot be read, or folders nest too deep.
+/// A folder cannot be listed, or folders nest too deep.
 pub fn read_folder(dir: &Path, mount: &str) -> io::Result<Files> {
-    let mut found = BTreeMap::new();
-    read_into(dir, mount.trim_matches('/'), 0, &mut found)?;
-    let objects = MemoryObjects::new();
-    let root = objects.with_changes(None, &found).map_err(|e: FilesError| io::Error::other(e))?;
-    Ok(Files::new(Arc::new(objects), root))
+    let mut folder = Folder { blobs: Vec::new(), trees: Vec::new() };
+    let mut root = folder.list(dir, 0)?;
+    for name in mount.split('/').rev().filter(|name| !name.is_empty()) {
+        root = folder.add(vec![TreeEntry { name: name.into(), mode: Mode::Directory, id: root }]);
+    }
+    Ok(Files::new(Arc::new(folder), root))
 }
 
-type Found = BTreeMap<String, Option<(Mode, Vec<u8>)>>;
+/// A folder as it was listed.
+struct Folder {
+    blobs: Vec<PathBuf>,
+    trees: Vec<Arc<Tree>>,
+}
 
-fn read_into(dir: &Path, path: &str, depth: usize, found: &mut Found) -> io::Result<()> {
-    let named = |path: &Path, e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-    if depth > MAX_DEPTH {
-        return Err(io::Error::other(format!("{}: folders nest too deep", dir.display())));
+/// Makes the id of the object that stands at `index`.
+fn numbered(index: usize) -> ObjectId {
+    let mut id = [0; 20];
+    id.iter_mut().zip(index.to_be_bytes()).for_each(|(to, from)| *to = from);
+    ObjectId(id)
+}
+
+fn number(id: ObjectId) -> usize {
+    id.0.first_chunk().map_or(usize::MAX, |bytes| usize::from_be_bytes(*bytes))
+}
+
+impl Folder {
+    fn add(&mut self, entries: Vec<TreeEntry>) -> ObjectId {
+        self.trees.push(Arc::new(Tree::new(entries)));
+        numbered(self.trees.len() - 1)
     }
-    for entry in fs::read_dir(dir).map_err(|e| named(dir, e))? {
-        let entry = entry.map_err(|e| named(dir, e))?;
-        // A name that is not Unicode cannot be named by any chart or configuration.
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let below = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
-        let place = entry.path();
-        let meta = fs::metadata(&place).map_err(|e| named(&place, e))?;
-        if meta.is_dir() && name != ".git" {
-            read_into(&place, &below, depth + 1, found)?;
-        } else if meta.is_file() {
-            let mode = if meta.permissions().mode() & 0o100 == 0 { Mode::File } else { Mode::Executable };
-            found.insert(below, Some((mode, fs::read(&place).map_err(|e| named(&place, e))?)));
+
+    fn list(&mut self, dir: &Path, depth: usize) -> io::Result<ObjectId> {
+        let named = |path: &Path, e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+        if depth > MAX_DEPTH {
+            return Err(io::Error::other(format!("{}: folders nest too deep", dir.display())));
         }
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir).map_err(|e| named(dir, e))? {
+            let entry = entry.map_err(|e| named(dir, e))?;
+            // A name that is not Unicode cannot be named by any chart or configuration.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let place = entry.path();
+            let meta = fs::metadata(&place).map_err(|e| named(&place, e))?;
+            if meta.is_dir() && name != ".git" {
+                let id = self.list(&place, depth + 1)?;
+                if self.trees.get(number(id)).is_some_and(|tree| !tree.entries().is_empty()) {
+                    entries.push(TreeEntry { name: name.into(), mode: Mode::Directory, id });
+                }
+            } else if meta.is_file() {
+                let mode = if meta.permissions().mode() & 0o100 == 0 { Mode::File } else { Mode::Executable };
+                entries.push(TreeEntry { name: name.into(), mode, id: numbered(self.blobs.len()) });
+                self.blobs.push(place);
+            }
+        }
+        Ok(self.add(entries))
     }
-    Ok(())
+}
+
+impl Objects for Folder {
+    fn tree(&self, id: ObjectId) -> Result<Arc<Tree>, FilesError> {
+        let none = || FilesError::Object { id, cause: "no such folder".into() };
+        self.trees.get(number(id)).cloned().ok_or_else(none)
+    }
+
+    fn blob(&self, id: ObjectId) -> Result<Arc<[u8]>, FilesError> {
+        let path = self.blobs.get(number(id)).map_or(Path::new(""), PathBuf::as_path);
+        let failed = |e: io::Error| FilesError::Object { id, cause: format!("{}: {e}", path.display()) };
+        fs::read(path).map(Arc::from).map_err(failed)
+    }
 }
 
 #[cfg(test)]

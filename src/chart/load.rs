@@ -262,7 +262,8 @@ impl Loader<'_> {
             "Chart.yaml" | "Chart.lock" => {}
             "values.yaml" => parts.values = self.values(&shown, &bytes).map(Tree::from).unwrap_or_default(),
             "values.schema.json" => {
-                let source = Some(self.sources.add(shown, String::from_utf8_lossy(&bytes)));
+                let (bytes, text) = shared_text(bytes);
+                let source = Some(self.sources.add(shown, text));
                 parts.schema = Some(ChartFile { name, bytes, source });
             }
             "requirements.yaml" => {
@@ -279,7 +280,8 @@ impl Loader<'_> {
                 }
             }
             _ if name.starts_with("templates/") => {
-                let source = Some(self.sources.add(shown, String::from_utf8_lossy(&bytes)));
+                let (bytes, text) = shared_text(bytes);
+                let source = Some(self.sources.add(shown, text));
                 parts.templates.push(ChartFile { name, bytes, source });
             }
             _ => match name.strip_prefix("charts/") {
@@ -322,6 +324,20 @@ impl Loader<'_> {
 
     fn values(&mut self, shown: &str, bytes: &[u8]) -> Option<TreeMap> {
         values_of_text(self.diagnostics, self.sources, shown, bytes)
+    }
+}
+
+/// Returns bytes and text of a file in one piece of memory, unless the text had to be mended.
+fn shared_text(bytes: Arc<[u8]>) -> (Arc<[u8]>, Arc<str>) {
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => {
+            let text: Arc<str> = text.into();
+            (text.clone().into(), text)
+        }
+        Err(_) => {
+            let text = String::from_utf8_lossy(&bytes).into();
+            (bytes, text)
+        }
     }
 }
 

@@ -82,7 +82,7 @@ fn tree(json: &Json) -> Tree {
         Json::Bool(b) => Data::Bool(*b),
         Json::Number(n) => n.as_i64().map_or_else(|| Data::Float(n.as_f64().unwrap_or(f64::NAN)), Data::Int),
         Json::String(s) => Data::String(s.as_str().into()),
-        Json::Array(list) => Data::List(list.iter().map(tree).collect()),
+        Json::Array(list) => Data::List(Arc::new(list.iter().map(tree).collect())),
         Json::Object(map) => Data::Map(map.iter().map(|(k, v)| (k.as_str().into(), tree(v))).collect()),
     };
     data.into()

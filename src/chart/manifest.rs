@@ -228,7 +228,12 @@ pub(super) struct Reading<'a> {
     pub namespace: &'a str,
     /// A place that no text has, for nodes that are dropped again.
     pub nowhere: FileId,
+    /// Whether manifests keep what their text means.
+    pub data: bool,
 }
+
+/// From this much text on manifests are read by several threads: starting them costs more than reading less. Unit: bytes.
+const WORTH_THREADS: usize = 128 * 1024;
 
 /// Reads the manifests of rendered files, in order; says what is wrong with them.
 pub(super) fn read_all(
@@ -244,7 +249,12 @@ pub(super) fn read_all(
         (found, made)
     };
     let (mut manifests, mut hooks) = (Vec::new(), Vec::new());
-    let read: Vec<(Diagnostics, Vec<Manifest>)> = files.par_iter().map(read_file).collect();
+    let size: usize = files.iter().map(|f| f.text.len()).sum();
+    let read: Vec<(Diagnostics, Vec<Manifest>)> = if size < WORTH_THREADS {
+        files.iter().map(read_file).collect()
+    } else {
+        files.par_iter().map(read_file).collect()
+    };
     for (found, made) in read {
         diagnostics.extend(found);
         for manifest in made {
@@ -360,7 +370,7 @@ impl Head<'_> {
             namespace,
             source: self.file.name.clone(),
             text: text.to_owned(),
-            data: node.to_plain(),
+            data: if reading.data { node.to_plain() } else { Plain::Null },
             span: self.file.span_of_line(self.sources, self.start),
             lines: self.lines(text),
             api_version,
@@ -534,7 +544,7 @@ mod tests {
             template: Some(sources.add("c/templates/a.yaml", text)),
             ..RenderedFile::default()
         };
-        let reading = Reading { sources: &sources, namespace: "ns", nowhere: FileId(u32::MAX) };
+        let reading = Reading { sources: &sources, namespace: "ns", nowhere: FileId(u32::MAX), data: true };
         let (manifests, hooks) = read_all(&mut diagnostics, &[file], &reading);
         report_duplicates(&mut diagnostics, &manifests);
         (manifests, hooks, diagnostics.as_slice().iter().map(|d| d.message.clone()).collect())

@@ -21,6 +21,7 @@ pub mod repository;
 mod schema;
 pub mod strvals;
 pub mod tree;
+mod tree_map;
 pub mod values;
 
 pub use jsonnet::JsonnetFolder;

@@ -4,10 +4,12 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use base64::Engine as _;
+use rustc_hash::FxHashMap;
 
 use crate::eval::functions::yaml::yaml_text;
 use crate::eval::{Args, Ctx, Dict, DictKind, Elem, FuncError, List, Method, Object, Param, Str, Value, print};
@@ -19,22 +21,48 @@ use super::load::ChartFile;
 use super::metadata::{Dependency, ImportValues, Metadata};
 use super::tree::{Data, Tree, TreeMap};
 
+/// Texts up to this length are looked for among those there are already. Unit: bytes.
+const SHORT: usize = 24;
+
+/// Converts values; short texts that occur again are shared, as keys do all the time.
+#[derive(Default)]
+struct Converter<'t> {
+    texts: FxHashMap<&'t str, Str>,
+}
+
+impl<'t> Converter<'t> {
+    fn text(&mut self, text: &'t str) -> Str {
+        if text.len() > SHORT {
+            return Str::from(text);
+        }
+        self.texts.entry(text).or_insert_with(|| Str::from(text)).clone()
+    }
+
+    fn value(&mut self, tree: &'t Tree) -> Value {
+        match &tree.data {
+            Data::Null => Value::Nil,
+            Data::Bool(b) => Value::Bool(*b),
+            Data::Int(n) => Value::Int64(*n),
+            Data::Float(n) => Value::Float(*n),
+            Data::String(text) => Value::Str(self.text(text)),
+            Data::List(items) => Value::list(items.iter().map(|item| self.value(item)).collect()),
+            Data::Map(map) => Value::Dict(Rc::new(self.dict(map, DictKind::Any))),
+        }
+    }
+
+    fn dict(&mut self, map: &'t TreeMap, kind: DictKind) -> Dict {
+        Dict::from_entries(kind, map.iter().map(|(key, value)| (self.text(key), self.value(value))))
+    }
+}
+
 /// Converts a tree of values.
 pub(super) fn to_value(tree: &Tree) -> Value {
-    match &tree.data {
-        Data::Null => Value::Nil,
-        Data::Bool(b) => Value::Bool(*b),
-        Data::Int(n) => Value::Int64(*n),
-        Data::Float(n) => Value::Float(*n),
-        Data::String(text) => Value::str(&**text),
-        Data::List(items) => Value::list(items.iter().map(to_value).collect()),
-        Data::Map(map) => Value::Dict(Rc::new(to_dict(map, DictKind::Any))),
-    }
+    Converter::default().value(tree)
 }
 
 /// Converts a table of values.
 pub(super) fn to_dict(map: &TreeMap, kind: DictKind) -> Dict {
-    Dict::from_entries(kind, map.iter().map(|(key, value)| (Str::from(&**key), to_value(value))))
+    Converter::default().dict(map, kind)
 }
 
 /// Converts a table of values so that reads of it are told and every value knows its place.
@@ -428,7 +456,10 @@ impl FilesObject {
     }
 
     fn bytes(&self, name: &[u8]) -> Option<&[u8]> {
-        self.iter().find(|f| f.name.as_bytes() == name).map(|f| &*f.bytes)
+        let name_at = |index: usize, files: &[ChartFile]| files.get(index).map(|f| f.name.as_bytes().cmp(name));
+        let compare = |(index, files): &(usize, Arc<[ChartFile]>)| name_at(*index, files).unwrap_or(Ordering::Less);
+        let (index, files) = self.0.get(self.0.binary_search_by(compare).ok()?)?;
+        files.get(*index).map(|f| &*f.bytes)
     }
 
     fn glob(&self, pattern: &[u8]) -> Value {

@@ -66,6 +66,8 @@ pub struct RenderOptions<'a> {
     pub track: bool,
     /// Whether templates may call werf's functions too.
     pub werf_functions: bool,
+    /// Whether only the texts of manifests are wanted: their data stays null.
+    pub text_only: bool,
     /// Whether faults that Helm prints without a word are warnings only.
     pub lenient: bool,
     /// Jsonnet files that make manifests of the same release.
@@ -83,6 +85,7 @@ impl Default for RenderOptions<'_> {
             sub_notes: false,
             track: false,
             werf_functions: false,
+            text_only: false,
             lenient: false,
             jsonnet: None,
         }
@@ -146,7 +149,8 @@ pub fn render(
         read = render_jsonnet(diagnostics, sources, folder, values, options, &mut files);
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let reading = Reading { sources, namespace: &options.release.namespace, nowhere: FileId(u32::MAX) };
+    let reading =
+        Reading { sources, namespace: &options.release.namespace, nowhere: FileId(u32::MAX), data: !options.text_only };
     let mut found = Diagnostics::new();
     let (manifests, hooks) = read_all(&mut found, &files, &reading);
     report_duplicates(&mut found, &manifests);
@@ -167,12 +171,16 @@ pub fn render(
 impl Rendered {
     /// Returns what `helm template` prints.
     pub fn print(&self, options: &PrintOptions) -> String {
-        self.print_with(&self.manifests_text(), options)
+        self.print_with(self.manifests_text(), options)
     }
 
     /// Returns the text of the manifests without hooks, as a post-renderer gets it. Source: Helm 3.
     pub fn manifests_text(&self) -> String {
-        let mut out = String::new();
+        let crds = self.crds.iter().map(|(name, text)| name.len() + text.len());
+        let all = self.manifests.iter().chain(&self.hooks).map(|m| m.source.len() + m.text.len());
+        // each with the separator and the line of its source
+        let size: usize = crds.chain(all).map(|size| size + 32).sum();
+        let mut out = String::with_capacity(size);
         for (name, text) in &self.crds {
             out.push_str("---\n# Source: ");
             out.push_str(name);
@@ -184,8 +192,12 @@ impl Rendered {
         out
     }
 
-    fn print_with(&self, manifests: &str, options: &PrintOptions) -> String {
-        let mut out = format!("{}\n", manifests.trim());
+    fn print_with(&self, manifests: String, options: &PrintOptions) -> String {
+        let lead = manifests.len() - manifests.trim_start().len();
+        let mut out = manifests;
+        out.truncate(out.trim_end().len());
+        out.drain(..lead.min(out.len()));
+        out.push('\n');
         if !options.no_hooks {
             self.printed_hooks(options).for_each(|hook| hook.print(&mut out));
         }
@@ -196,7 +208,7 @@ impl Rendered {
     ///
     /// With `--show-only` the pieces are known by their `# Source:` lines; a pattern without a match goes to
     /// `diagnostics`.
-    pub fn print_post_rendered(&self, diagnostics: &mut Diagnostics, text: &str, options: &PrintOptions) -> String {
+    pub fn print_post_rendered(&self, diagnostics: &mut Diagnostics, text: String, options: &PrintOptions) -> String {
         let all = self.print_with(text, options);
         if options.show_only.is_empty() {
             return all;

@@ -5,6 +5,8 @@
 //! Source: Helm 3.20, `--set`, `--set-string`, `--set-file`, `--set-json`, `--set-literal`.
 
 use super::tree::{Data, Tree, TreeMap};
+use std::sync::Arc;
+
 use crate::diag::rules::{VALUES_ARGUMENT, VALUES_ARGUMENT_EMPTY_KEY};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::{FileId, Sources, Span};
@@ -289,7 +291,7 @@ impl Parser<'_> {
                 if self.rest().starts_with(',') {
                     self.next();
                 }
-                return Ok(Tree::at(Data::List(items), span));
+                return Ok(Tree::at(Data::List(items.into()), span));
             }
         }
     }
@@ -372,7 +374,7 @@ fn lay(values: &mut TreeMap, assignment: Assignment) -> Result<(), String> {
     let Some(Step::Key(first)) = steps.next() else { return Ok(()) };
     let mut path = first.clone();
     let mut is_new = !values.contains_key(first.as_str());
-    let mut at = values.entry(first.into()).or_default();
+    let mut at = values.get_or_insert_with(&first, Tree::default);
     while let Some(step) = steps.next() {
         let blocked = |at: &Tree, wanted: &str, path: &str| {
             let place = if path.is_empty() { "the value" } else { path };
@@ -387,14 +389,15 @@ fn lay(values: &mut TreeMap, assignment: Assignment) -> Result<(), String> {
                 let map = at.as_map_mut().ok_or(kind)?;
                 path = format!("{path}.{key}");
                 is_new = !map.contains_key(key.as_str());
-                at = map.entry(key.into()).or_default();
+                at = map.get_or_insert_with(&key, Tree::default);
             }
             Step::Index(index) => {
                 if is_new {
-                    *at = Tree { data: Data::List(Vec::new()), span, key: None };
+                    *at = Tree { data: Data::List(Arc::default()), span, key: None };
                 }
                 let kind = blocked(at, "a list", &path);
                 let Data::List(list) = &mut at.data else { return Err(kind) };
+                let list = Arc::make_mut(list);
                 if list.len() <= index {
                     list.resize_with(index + 1, || Tree { data: Data::Null, span, key: None });
                 }

@@ -3,14 +3,12 @@
 //! Merging keeps the places, so the winner of every layer can still be asked where it was written. The one
 //! idea: values are laid over each other here, once, as plain data; the evaluator gets them only at the end.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::source::Span;
 use crate::syntax::yaml;
 
-/// A map of values; ordered by key bytes, as everything that is hashed, compared or shown.
-pub type TreeMap = BTreeMap<Arc<str>, Tree>;
+pub use super::tree_map::TreeMap;
 
 /// A value and where it was written.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +35,8 @@ pub enum Data {
     Float(f64),
     /// A text.
     String(Arc<str>),
-    /// A list.
-    List(Vec<Tree>),
+    /// A list; copies share it.
+    List(Arc<Vec<Tree>>),
     /// A table.
     Map(TreeMap),
 }
@@ -130,7 +128,7 @@ impl Tree {
             yaml::Data::Uint(n) => Data::Float(*n as f64),
             yaml::Data::Float(n) => Data::Float(*n),
             yaml::Data::String(text) => Data::String(text.clone()),
-            yaml::Data::Sequence(items) => Data::List(items.iter().map(Self::from_node).collect()),
+            yaml::Data::Sequence(items) => Data::List(Arc::new(items.iter().map(Self::from_node).collect())),
             yaml::Data::Mapping(mapping) => Data::Map(Self::map_of(mapping)),
         };
         Self { data, span: Some(node.span), key: None }
@@ -149,7 +147,9 @@ impl Tree {
             serde_json::Value::Bool(b) => Data::Bool(*b),
             serde_json::Value::Number(n) => Data::Float(n.as_f64().unwrap_or(f64::NAN)),
             serde_json::Value::String(s) => Data::String(s.as_str().into()),
-            serde_json::Value::Array(list) => Data::List(list.iter().map(|v| Self::from_json(v, span)).collect()),
+            serde_json::Value::Array(list) => {
+                Data::List(Arc::new(list.iter().map(|v| Self::from_json(v, span)).collect()))
+            }
             serde_json::Value::Object(map) => {
                 Data::Map(map.iter().map(|(k, v)| (k.as_str().into(), Self::from_json(v, span))).collect())
             }

@@ -101,14 +101,15 @@ pub fn compose(
 
 /// Lays `over` on `base`: tables merge, everything else replaces, null included. Source: Helm's merge of `-f` files.
 pub fn merge(base: &mut TreeMap, over: TreeMap) {
+    let mut missing = Vec::new();
     for (key, value) in over {
         match (base.get_mut(&key), value) {
             (Some(Tree { data: Data::Map(below), .. }), Tree { data: Data::Map(above), .. }) => merge(below, above),
-            (_, value) => {
-                base.insert(key, value);
-            }
+            (Some(old), value) => *old = value,
+            (None, value) => missing.push((key, value)),
         }
     }
+    base.extend(missing);
 }
 
 /// Whether conflicts of tables and scalars are told.
@@ -142,8 +143,7 @@ pub(super) fn coalesce(
     over_defaults(warnings, chart, values, keep_nulls);
     for subchart in &chart.subcharts {
         let global = values.get("global").cloned();
-        let name: Arc<str> = subchart.name().into();
-        let table = values.entry(name).or_insert_with(Tree::empty_map);
+        let table = values.get_or_insert_with(subchart.name(), Tree::empty_map);
         let span = table.span;
         let Some(below) = table.as_map_mut() else {
             let message = format!("the values of the subchart `{}` must be a table", subchart.name());
@@ -160,11 +160,14 @@ pub(super) fn coalesce(
 
 fn over_defaults(warnings: &mut Warnings<'_>, chart: &Chart, values: &mut TreeMap, keep_nulls: bool) {
     let Some(defaults) = chart.values.as_map() else { return };
+    if values.is_empty() {
+        values.clone_from(defaults);
+        return;
+    }
+    let mut missing = Vec::new();
     for (key, default) in defaults {
         match values.get_mut(key) {
-            None => {
-                values.insert(key.clone(), default.clone());
-            }
+            None => missing.push((key.clone(), default.clone())),
             Some(value) if value.is_null() => {
                 if !keep_nulls {
                     values.remove(key);
@@ -183,15 +186,30 @@ fn over_defaults(warnings: &mut Warnings<'_>, chart: &Chart, values: &mut TreeMa
             },
         }
     }
+    values.extend(missing);
+}
+
+/// Says whether there is a null in a table or below.
+fn has_nulls(table: &TreeMap) -> bool {
+    let is_null = |value: &Tree| match &value.data {
+        Data::Null => true,
+        Data::Map(below) => has_nulls(below),
+        Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::String(_) | Data::List(_) => false,
+    };
+    table.iter().any(|(_, value)| is_null(value))
 }
 
 /// Fills `over` with what only `below` has. See [`coalesce`] for nulls.
 pub(super) fn lay_over(warnings: &mut Warnings<'_>, over: &mut TreeMap, below: &TreeMap, path: &str, keep_nulls: bool) {
+    if over.same(below) && (keep_nulls || !has_nulls(over)) {
+        return;
+    }
     let nulls = over.iter().filter(|(_, value)| !keep_nulls && value.is_null()).map(|(key, _)| key.clone());
     let nulls: Vec<Arc<str>> = nulls.collect();
+    let mut missing = Vec::new();
     for (key, default) in below {
         let Some(value) = over.get_mut(key) else {
-            over.insert(key.clone(), default.clone());
+            missing.push((key.clone(), default.clone()));
             continue;
         };
         match (&mut value.data, &default.data) {
@@ -210,6 +228,7 @@ pub(super) fn lay_over(warnings: &mut Warnings<'_>, over: &mut TreeMap, below: &
             _ => {}
         }
     }
+    over.extend(missing);
     for key in nulls {
         over.remove(&key);
     }
@@ -217,7 +236,7 @@ pub(super) fn lay_over(warnings: &mut Warnings<'_>, over: &mut TreeMap, below: &
 
 /// Copies the parent's globals into a subchart's table; the parent wins.
 fn pass_globals(warnings: &mut Warnings<'_>, table: &mut TreeMap, global: Option<&Tree>) {
-    let own = table.entry("global".into()).or_insert_with(Tree::empty_map);
+    let own = table.get_or_insert_with("global", Tree::empty_map);
     let empty = TreeMap::new();
     let from = match global {
         None => &empty,
@@ -225,11 +244,10 @@ fn pass_globals(warnings: &mut Warnings<'_>, table: &mut TreeMap, global: Option
         Some(_) => return,
     };
     let Some(own) = own.as_map_mut() else { return };
+    let mut missing = Vec::new();
     for (key, value) in from {
         match (own.get_mut(key), &value.data) {
-            (None, _) => {
-                own.insert(key.clone(), value.clone());
-            }
+            (None, _) => missing.push((key.clone(), value.clone())),
             (Some(Tree { data: Data::Map(below), .. }), Data::Map(above)) => {
                 let mut merged = above.clone();
                 let below = std::mem::take(below);
@@ -240,6 +258,7 @@ fn pass_globals(warnings: &mut Warnings<'_>, table: &mut TreeMap, global: Option
             (Some(own), _) => *own = value.clone(),
         }
     }
+    own.extend(missing);
 }
 
 #[cfg(test)]

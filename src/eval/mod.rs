@@ -29,6 +29,8 @@ mod set;
 mod stack;
 mod track;
 #[cfg(test)]
+mod growth;
+#[cfg(test)]
 mod tests;
 pub mod value;
 

@@ -111,6 +111,8 @@ pub struct Pipe {
     pub assigns: bool,
     /// The name of an assigned variable that nothing declares.
     pub undefined: Option<Arc<str>>,
+    /// Whether it is `$list = append $list X`, which need not copy the list.
+    pub grows: bool,
 }
 
 /// A command.
@@ -348,7 +350,7 @@ impl Lowering<'_> {
 
     fn pipe(&mut self, pipe: &syntax::Pipe) -> Pipe {
         let at = self.place(pipe.span, pipe.span.start);
-        let commands = pipe.commands.iter().map(|c| self.command(c)).collect();
+        let commands: Vec<Command> = pipe.commands.iter().map(|c| self.command(c)).collect();
         let mut undefined = None;
         let mut slots = Vec::new();
         for variable in &pipe.variables {
@@ -362,7 +364,16 @@ impl Lowering<'_> {
                 slots.push(self.declare(&variable.text));
             }
         }
-        Pipe { at, commands, slots, assigns: pipe.assigns, undefined }
+        let grows = pipe.assigns && self.grows(&commands, &slots);
+        Pipe { at, commands, slots, assigns: pipe.assigns, undefined, grows }
+    }
+
+    fn grows(&self, commands: &[Command], slots: &[u16]) -> bool {
+        let ([command], [slot]) = (commands, slots) else { return false };
+        let (Expr::Function(index), [list, _]) = (&command.first.expr, command.args.as_slice()) else { return false };
+        let name = self.functions.get(*index).map(|f| f.name);
+        let appends = name.is_some_and(|name| ["append", "mustAppend", "push", "mustPush"].contains(&name));
+        appends && matches!(&list.expr, Expr::Variable(from, names) if from == slot && names.is_empty())
     }
 
     fn command(&mut self, command: &syntax::Command) -> Command {

@@ -12,6 +12,7 @@
     reason = "errors travel boxed and are built on the way out"
 )]
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use super::program::{TemplateId, lower};
 use super::set::{Missing, TemplateSet};
 use super::stack::StackBound;
 use super::track::{Track, ValueIndex};
-use super::value::{Dict, DictKind, Elem, Method, ObjectRef, Str, Value};
+use super::value::{Dict, DictKind, Elem, List, Method, ObjectRef, Str, Value};
 use crate::diag::Diagnostics;
 use crate::source::Sources;
 use crate::syntax::gotemplate::{Number, Options, parse};
@@ -36,6 +37,9 @@ pub const MAX_OUTPUT: usize = 256 * 1024 * 1024;
 
 /// How deep `template` calls may nest.
 const MAX_CALLS: u32 = 100_000;
+
+/// What one more element of a list costs. Unit: bytes.
+const GROWN: u64 = 2 * size_of::<Value>() as u64;
 
 /// What Go prints for nothing.
 pub const NO_VALUE: &[u8] = b"<no value>";
@@ -158,11 +162,15 @@ fn made_by(function: &Function, values: &[Value], result: &Value) -> u64 {
         Value::Bytes(bytes) => bytes.len() as u64,
         Value::List(list) => 32 * list.items.len() as u64,
         Value::Dict(dict) => {
-            let copies = matches!(
-                function.name,
-                "deepCopy" | "mustDeepCopy" | "merge" | "mustMerge" | "mergeOverwrite" | "mustMergeOverwrite"
-            );
-            if copies { values.iter().map(deep_size).sum() } else { 64 * dict.len() as u64 }
+            // the first map of a merge is there already: looking through it each time would cost its square
+            match function.name {
+                "deepCopy" | "mustDeepCopy" => values.iter().map(deep_size).sum(),
+                "merge" | "mustMerge" | "mergeOverwrite" | "mustMergeOverwrite" => {
+                    values.iter().skip(1).map(deep_size).sum()
+                }
+                "set" | "unset" => 64,
+                _ => 64 * dict.len() as u64,
+            }
         }
         Value::Nil
         | Value::Bool(_)
@@ -709,6 +717,12 @@ impl<'r> Ctx<'r> {
 
     fn pipe(&mut self, pipe: &Pipe, dot: &Ev) -> Run<Value> {
         self.at = pipe.at;
+        if pipe.grows
+            && self.track.is_none()
+            && let Some(list) = self.grown(pipe, dot)?
+        {
+            return Ok(list);
+        }
         let reads = self.reads_before();
         let mut commands = pipe.commands.iter();
         let mut value = match commands.next() {
@@ -729,6 +743,29 @@ impl<'r> Ctx<'r> {
             }
         }
         Ok(value)
+    }
+
+    /// Runs `$list = append $list X` in place when nobody else holds the list; `None` when it must be copied.
+    fn grown(&mut self, pipe: &Pipe, dot: &Ev) -> Run<Option<Value>> {
+        let ([command], [slot]) = (pipe.commands.as_slice(), pipe.slots.as_slice()) else { return Ok(None) };
+        let Some(item) = command.args.get(1) else { return Ok(None) };
+        let index = self.base + usize::from(*slot);
+        match self.vars.get(index).map(|v| &v.value) {
+            Some(Value::List(list)) if Rc::strong_count(list) == 1 && list.elem == Elem::Any && !list.nil => {}
+            _ => return Ok(None),
+        }
+        let item = self.argument(item, Param::Any, dot)?;
+        self.budget.made += GROWN;
+        self.spend(1)?;
+        let Some(variable) = self.vars.get_mut(index) else { return Ok(None) };
+        variable.iface = false;
+        let Value::List(list) = &mut variable.value else { return Ok(None) };
+        match Rc::get_mut(list) {
+            Some(own) => own.items.push(item),
+            // the element itself took hold of the list
+            None => *list = Rc::new(List::new(list.items.iter().cloned().chain([item]).collect())),
+        }
+        Ok(Some(Value::List(list.clone())))
     }
 
     /// Evaluates a command; the result is taken out of its interface.

@@ -14,10 +14,11 @@ use super::render::with_origins;
 use crate::backend::read_folder;
 use crate::chart::repository::shown;
 use crate::chart::{
-    Capabilities, Chart, LoadOptions, PrintOptions, Release, RenderOptions, ValuesInput, compose, load, load_archive,
-    render,
+    Capabilities, Chart, LoadOptions, PrintOptions, Release, RenderOptions, Rendered, ValuesInput, compose, load,
+    load_archive, render,
 };
 use crate::diag::Diagnostics;
+use crate::eval::on_deep_stack;
 use crate::pipeline::{fetch_from_registry, fetch_from_repository};
 use crate::ports::{ChartSource as _, Wanted};
 use crate::source::{Files, Sources};
@@ -26,10 +27,20 @@ use crate::source::{Files, Sources};
 const MAX_NAME: usize = 53;
 
 pub fn run(args: &TemplateArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
+    // Huge pages would double the memory of a run that lasts some milliseconds; a program that we start inherits this.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(args.post_renderer.is_none());
     let (name, path) = name_and_chart(args)?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
-    let printed = printed(args, name, path, invocation, &sources, &mut diagnostics)?;
+    let (on, found) = (&mut *invocation, &mut diagnostics);
+    // One thread for everything: what is loaded and what is rendered then share one heap.
+    let rendered = on_deep_stack(|| rendered(args, name, path, on, &sources, found))?;
+    let printed = match &rendered {
+        Some(rendered) => printed(args, rendered, invocation, &sources, &mut diagnostics)?,
+        None => None,
+    };
+    std::mem::forget(rendered);
     let failed = diagnostics.has_errors();
     invocation.streams.tell_diagnostics(diagnostics, &sources);
     match printed {
@@ -41,15 +52,40 @@ pub fn run(args: &TemplateArgs, invocation: &mut Invocation) -> Result<u8, CliEr
     }
 }
 
-/// Loads, composes and renders; `None` after a fault that leaves nothing to print.
+/// Returns what is printed; `None` after a fault that leaves nothing to hand to the post-renderer.
 fn printed(
     args: &TemplateArgs,
-    name: String,
-    path: &str,
+    rendered: &Rendered,
     invocation: &Invocation,
     sources: &Sources,
     diagnostics: &mut Diagnostics,
 ) -> Result<Option<String>, CliError> {
+    let print = print_options(&args.print);
+    if args.origins.origins {
+        return Ok(Some(with_origins(rendered, &print, args.origins, invocation, sources, diagnostics)));
+    }
+    if let Some(program) = &args.post_renderer {
+        if diagnostics.has_errors() {
+            return Ok(None);
+        }
+        let text = post_render(program, &args.post_renderer_args, rendered.manifests_text(), &invocation.cwd)?;
+        return Ok(Some(rendered.print_post_rendered(diagnostics, text, &print)));
+    }
+    if print.show_only.is_empty() {
+        return Ok(Some(rendered.print(&print)));
+    }
+    Ok(Some(rendered.print_only(diagnostics, &print)))
+}
+
+/// Loads, composes and renders; `None` after a fault that leaves nothing to print.
+fn rendered(
+    args: &TemplateArgs,
+    name: String,
+    path: &str,
+    invocation: &mut Invocation,
+    sources: &Sources,
+    diagnostics: &mut Diagnostics,
+) -> Result<Option<Rendered>, CliError> {
     let cwd = invocation.cwd.as_path();
     let input = ValuesInput {
         files: value_files(&args.values, cwd)?,
@@ -71,24 +107,13 @@ fn printed(
         include_crds: args.include_crds,
         lenient: true,
         track: args.origins.origins,
+        text_only: !args.origins.origins,
         ..RenderOptions::default()
     };
     let rendered = render(diagnostics, sources, &values, &options);
-    let print = print_options(&args.print);
-    if args.origins.origins {
-        return Ok(Some(with_origins(&rendered, &print, args.origins, invocation, sources, diagnostics)));
-    }
-    if let Some(program) = &args.post_renderer {
-        if diagnostics.has_errors() {
-            return Ok(None);
-        }
-        let text = post_render(program, &args.post_renderer_args, rendered.manifests_text(), cwd)?;
-        return Ok(Some(rendered.print_post_rendered(diagnostics, &text, &print)));
-    }
-    if print.show_only.is_empty() {
-        return Ok(Some(rendered.print(&print)));
-    }
-    Ok(Some(rendered.print_only(diagnostics, &print)))
+    // The process ends soon; the system takes memory back faster than we do, piece by piece.
+    std::mem::forget((chart, values));
+    Ok(Some(rendered))
 }
 
 fn name_and_chart(args: &TemplateArgs) -> Result<(String, &str), CliError> {

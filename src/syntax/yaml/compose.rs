@@ -1,11 +1,12 @@
 //! From events to the tree: anchors, merge keys, duplicate keys, tags, and the bounds on all of them.
 
 use std::borrow::Cow;
+use std::hash::BuildHasher as _;
 use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::source::{FileId, Sources, Span};
@@ -17,6 +18,11 @@ use super::tree::{Data, Entry, Mapping, Node, Style};
 
 /// The deepest nesting that is read; deeper input is refused.
 pub const MAX_DEPTH: u32 = 1_000;
+
+/// How many short texts are remembered, how long they are, and in what texts that pays. Unit: texts, bytes, bytes.
+const WORDS: usize = 512;
+const LONGEST_WORD: usize = 24;
+const WORTH_WORDS: usize = 4096;
 
 /// How many documents of a stream are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +217,8 @@ struct Composer<'a> {
     stack: Vec<Frame<'a>>,
     /// Anchored values of this document; `None` while the value is being read.
     anchors: FxHashMap<&'a str, Option<Built>>,
+    /// Short texts that occurred before, by their hash: most keys, and many values.
+    words: Vec<Option<Arc<str>>>,
     /// Nodes so far in this document, aliases expanded; and those that came from aliases.
     nodes: u64,
     aliased: u64,
@@ -241,6 +249,7 @@ impl<'a> Composer<'a> {
             options,
             stack: Vec::new(),
             anchors: FxHashMap::default(),
+            words: if text.len() < WORTH_WORDS { Vec::new() } else { vec![None; WORDS] },
             nodes: 0,
             aliased: 0,
             duplicates: Vec::new(),
@@ -423,8 +432,9 @@ impl<'a> Composer<'a> {
         let merge = value == "<<" && (plain || matches!(tag, Some("!" | "tag:yaml.org,2002:merge")));
         let (data, literal) = if tag.is_none() {
             match if style == Style::Plain { resolve_plain(&value) } else { None } {
-                None => (Data::String(value.into()), None),
-                Some(data) => (data, Some(value).filter(|v| !v.is_empty())),
+                None => (Data::String(self.shared(value)), None),
+                Some(data) if value.is_empty() => (data, None),
+                Some(data) => (data, Some(self.shared(value))),
             }
         } else {
             let data = tagged(tag.unwrap_or(""), &value).unwrap_or_else(|problem| {
@@ -432,10 +442,24 @@ impl<'a> Composer<'a> {
                 Data::Null
             });
             let same = matches!(&data, Data::String(text) if **text == *value);
-            (data, Some(value).filter(|_| !same))
+            (data, Some(value).filter(|_| !same).map(Arc::from))
         };
-        let node = Node { span: self.span(bytes), data, style, literal: literal.map(Arc::from) };
+        let node = Node { span: self.span(bytes), data, style, literal };
         Built { node, size: 1, height: 0, merge }
+    }
+
+    /// Returns a text that is shared with an equal one before, where that is short and not long ago.
+    fn shared(&mut self, text: Cow<'_, str>) -> Arc<str> {
+        let hash = if text.len() > LONGEST_WORD { 0 } else { FxBuildHasher.hash_one(text.as_bytes()) };
+        match self.words.get_mut((hash >> 32) as usize % WORDS) {
+            Some(Some(word)) if **word == *text => word.clone(),
+            Some(slot) if text.len() <= LONGEST_WORD => {
+                let word: Arc<str> = text.into();
+                *slot = Some(word.clone());
+                word
+            }
+            Some(_) | None => text.into(),
+        }
     }
 
     /// Keeps a fault until the document has been read.
