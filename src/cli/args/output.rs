@@ -28,6 +28,10 @@ pub enum LintFormat {
     Text,
     /// For programs.
     Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// A JUnit report.
+    Junit,
     /// Workflow commands of GitHub Actions.
     Github,
     /// A Code Quality report of GitLab.

@@ -6,7 +6,7 @@ use super::super::project::{Options, find};
 use super::super::streams::Invocation;
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::pipeline::{ProjectInputs, check};
-use crate::report::diagnostics::{github, gitlab, json, summary, text};
+use crate::report::diagnostics::{github, gitlab, json, junit, sarif, summary, text};
 use crate::source::{Sources, normalize_path};
 
 pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
@@ -28,6 +28,8 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
     let out = match args.output {
         LintFormat::Text => text(&list, &sources, invocation.streams.out_look()),
         LintFormat::Json => json(&list, &sources),
+        LintFormat::Sarif => sarif(&list, &sources),
+        LintFormat::Junit => junit(&list, &sources),
         LintFormat::Github => github(&list, &sources),
         LintFormat::Gitlab => gitlab(&list, &sources),
     };

@@ -123,29 +123,10 @@ fn clip(text: &str, range: Range<usize>) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::fixture;
     use super::*;
-    use crate::diag::{TraceFrame, rules};
+    use crate::diag::rules;
     use crate::source::Span;
-
-    fn fixture() -> (Sources, Vec<Diagnostic>) {
-        let sources = Sources::new();
-        let template = "kind: Deployment\nspec:\n  replicas: {{ .Values.web.replica }}\n".to_owned();
-        let at = template.find("replica }}").unwrap();
-        let web = sources.add(".helm/templates/web.yaml", template);
-        let values = sources.add(".helm/values.yaml", "# values\nweb:\n  replicas: 2\n");
-        let all = sources.add(".helm/templates/all.yaml", "\n\n{{ include \"web\" . }}\n");
-        let first = Diagnostic::at(
-            &rules::TEMPLATE_ERROR,
-            Span::new(web, at, at + 7),
-            "template reads a value that is not set",
-        )
-        .label("`web` has no key `replica`")
-        .also(Span::new(values, 9, 12), "`web` is set here")
-        .traced([TraceFrame { span: Span::new(all, 2, 10), text: "include \"web\"".into() }])
-        .hint("did you mean `replicas`?");
-        let whole = Diagnostic::in_file(&rules::FILE_NOT_FOUND, "werf.yaml", "the project has no configuration");
-        (sources, vec![first, whole])
-    }
 
     #[test]
     fn a_diagnostic_shows_place_excerpt_trace_and_hints() {
