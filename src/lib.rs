@@ -19,6 +19,7 @@ pub mod observed;
 // thought: pure functions over the model
 pub mod signature;
 pub mod plan;
+pub mod analysis;
 // deeds: act on the world, only through traits
 pub mod ports;
 pub mod exec;

@@ -115,7 +115,10 @@ fn args(d: &mut Diagnostics, section: &Section<'_>) -> IndexMap<String, ArgValue
         if entry.value.scalar_text().is_some_and(|written| written != value) {
             let message = format!("the argument `{}` is `{value}` to the build", entry.name);
             let found = Diagnostic::at(&rules::UNQUOTED_VALUE, entry.value.span, message);
-            d.push(found.hint("put the value in quotes to pass it as it is written"));
+            let found = found.hint("put the value in quotes to pass it as it is written");
+            let written = entry.value.scalar_text().unwrap_or("");
+            let plain = !written.contains(['\n', '\'']);
+            d.push(if plain { found.fixed(format!("'{written}'")) } else { found });
         }
         let value = Text::new(value, entry.value.span);
         args.insert(entry.name.to_string(), ArgValue { value, key: entry.key.span });

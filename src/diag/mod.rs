@@ -59,6 +59,17 @@ pub struct Diagnostic {
     pub trace: Vec<TraceFrame>,
     /// What to do, one action each.
     pub hints: Vec<String>,
+    /// A change that mends it and cannot do harm.
+    pub fix: Option<Fix>,
+}
+
+/// A change of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// What is replaced.
+    pub span: Span,
+    /// By what.
+    pub text: String,
 }
 
 impl Diagnostic {
@@ -83,6 +94,7 @@ impl Diagnostic {
             secondary: Vec::new(),
             trace: Vec::new(),
             hints: Vec::new(),
+            fix: None,
         }
     }
 
@@ -103,6 +115,12 @@ impl Diagnostic {
     /// Adds an action to take.
     pub fn hint(mut self, text: impl Into<String>) -> Self {
         self.hints.push(text.into());
+        self
+    }
+
+    /// Says what mends it: the marked place becomes this text.
+    pub fn fixed(mut self, text: impl Into<String>) -> Self {
+        self.fix = self.primary.as_ref().map(|label| Fix { span: label.span, text: text.into() });
         self
     }
 

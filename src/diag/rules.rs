@@ -76,6 +76,9 @@ rules! {
     VALUES_FILE, "values-file", Error, "a file of values is no mapping";
     VALUES_ARGUMENT, "values-argument", Error, "a `--set` argument cannot be read";
     VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";
+    // analysis
+    UNKNOWN_RULE, "unknown-rule", Warning, "a rule is named that does not exist";
+    UNUSED_SUPPRESSION, "unused-suppression", Note, "a comment that ignores findings has no use or no reason";
     // stage
     COPY_SOURCE_NOT_FOUND, "copy-source-not-found", Error, "a COPY or ADD names a file that the build context does not have";
     COPY_SOURCE_MATCHES_NOTHING, "copy-source-matches-nothing", Warning, "a wildcard of a COPY or ADD matches no file";

@@ -65,6 +65,11 @@ pub struct ProjectInputs {
 }
 
 impl ProjectInputs {
+    /// Returns the files of the project; `None` when its directory is not there.
+    pub fn project_files(&self) -> Option<Files> {
+        self.repository.subtree(&self.project_dir).ok().flatten()
+    }
+
     /// Returns what a project at the root of a repository is read from when nothing else is said.
     pub fn new(repository: Files, commit: config::Commit) -> Self {
         Self {

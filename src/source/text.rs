@@ -186,6 +186,13 @@ impl Sources {
         files.get(id.0 as usize).expect("a FileId is made by the table that resolves it").clone()
     }
 
+    /// Returns every registered text, in the order they came.
+    pub fn all(&self) -> Vec<(FileId, Arc<SourceFile>)> {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let id = |index: usize| FileId(u32::try_from(index).unwrap_or(u32::MAX));
+        files.iter().enumerate().map(|(index, file)| (id(index), file.clone())).collect()
+    }
+
     /// Returns the file and the lines of a span.
     pub fn place(&self, span: Span) -> Place {
         let file = self.get(span.file);

@@ -176,6 +176,12 @@ pub struct LintArgs {
     /// Format of the findings.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: LintFormat,
+    /// Sets the severity of a rule: `off`, `note`, `warning` or `error`; may be repeated.
+    #[arg(long, value_name = "RULE=SEVERITY")]
+    pub rule: Vec<String>,
+    /// Mends what can be mended safely, in the files of the work tree.
+    #[arg(long)]
+    pub fix: bool,
     #[command(flatten)]
     pub project: ProjectArgs,
     #[command(flatten)]

@@ -2,8 +2,10 @@
 
 use super::super::args::{GlobalArgs, LintArgs, LintFormat};
 use super::super::error::{CliError, exit_code};
-use super::super::project::{Options, find};
+use super::super::plan_file::write_atomically;
+use super::super::project::{Found, Options, find};
 use super::super::streams::Invocation;
+use crate::analysis::{Policy, fixed};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::pipeline::{ProjectInputs, check};
 use crate::report::diagnostics::{github, gitlab, json, junit, sarif, summary, text};
@@ -22,9 +24,22 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
     let paths = args.paths.iter().map(|p| project_path(p, &found.inputs)).collect::<Result<Vec<_>, _>>()?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
-    check(&mut diagnostics, &sources, &found.inputs, &found.host);
-    let mut list = diagnostics.into_sorted(&sources);
+    let needed = check(&mut diagnostics, &sources, &found.inputs, &found.host);
+    let mut unread = Diagnostics::new();
+    let mut policy = match found.inputs.project_files() {
+        Some(files) => Policy::read(&mut unread, &sources, &files),
+        None => Policy::default(),
+    };
+    for setting in &args.rule {
+        policy.set(setting).map_err(|why| CliError::user(format!("--rule {setting}: {why}")))?;
+    }
+    let mut kept = policy.apply(diagnostics, needed, &sources);
+    kept.extend(unread);
+    let mut list = kept.into_sorted(&sources);
     list.retain(|d| is_shown(d, &paths, &sources));
+    if args.fix {
+        mend(&mut list, &sources, &found, invocation)?;
+    }
     let out = match args.output {
         LintFormat::Text => text(&list, &sources, invocation.streams.out_look()),
         LintFormat::Json => json(&list, &sources),
@@ -38,6 +53,32 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
     invocation.streams.inform(if counts.is_empty() { "no findings" } else { &counts });
     let failed = list.iter().any(|d| d.severity == Severity::Error);
     Ok(if failed { exit_code::ERROR } else { exit_code::DONE })
+}
+
+/// Writes what the fixes of findings make of the files of the work tree; what was mended is no finding any more.
+///
+/// A file that is not in the work tree as it was read is left alone: its findings stay.
+fn mend(
+    list: &mut Vec<Diagnostic>,
+    sources: &Sources,
+    found: &Found,
+    invocation: &mut Invocation,
+) -> Result<(), CliError> {
+    for (path, before, after) in fixed(list, sources) {
+        let file = found.dir.join(&path);
+        let as_read = std::fs::read_to_string(&file).is_ok_and(|text| text == before);
+        if !as_read {
+            invocation.streams.inform(&format!("{path} is left alone: it differs from what was read, try --dev"));
+            continue;
+        }
+        write_atomically(&file, after.as_bytes())
+            .map_err(|e| CliError::environment(format!("write the mended {path}"), e))?;
+        let is_of = |d: &Diagnostic| d.fix.as_ref().is_some_and(|fix| sources.get(fix.span.file).path() == path);
+        let count = list.iter().filter(|d| is_of(d)).count();
+        invocation.streams.inform(&format!("mended {count} in {path}"));
+        list.retain(|d| !is_of(d));
+    }
+    Ok(())
 }
 
 /// Returns a path of the project as findings name it; a path that is not there would hide every finding.

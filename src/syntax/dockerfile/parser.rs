@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::diag::{Diagnostic, Diagnostics, did_you_mean, rules};
+use crate::diag::{Diagnostic, Diagnostics, Fix, did_you_mean, rules};
 use crate::source::{FileId, Span};
 
 use super::lines::{Lines, Logical};
@@ -150,10 +150,11 @@ impl Parser<'_, '_> {
     fn instruction(&mut self, line: &Logical) -> Parsed {
         if let Some(blank) = &line.blank {
             let span = Span::new(line.file, blank.start, blank.end);
-            self.diagnostics.push(
-                Diagnostic::at(&rules::BLANK_CONTINUATION, span, "a blank line stands inside an instruction")
-                    .hint("remove the blank line, or the escape character before it"),
-            );
+            let found = Diagnostic::at(&rules::BLANK_CONTINUATION, span, "a blank line stands inside an instruction");
+            let mut found = found.hint("remove the blank line, or the escape character before it");
+            let whole = Span::new(line.file, blank.start, blank.end + 1);
+            found.fix = Some(Fix { span: whole, text: String::new() });
+            self.diagnostics.push(found);
         }
         self.instruction_in(line, 0..line.text.trim_end().len(), false)
     }

@@ -1,0 +1,10 @@
+//! Analysis: what `lint` does beyond loading and rendering.
+//!
+//! What lives here: which findings are shown and how bad they are ([`Policy`]), and safe mendings ([`fixed`]).
+//! What does not: how findings are drawn (`report`). The one idea: plain data in, plain data out; nothing is read.
+
+mod fix;
+mod policy;
+
+pub use fix::fixed;
+pub use policy::{Policy, SETTINGS_FILE};
