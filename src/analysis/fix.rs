@@ -41,7 +41,8 @@ mod tests {
     fn fixes_of_a_file_are_made_together_and_the_first_of_two_that_overlap_wins() {
         let sources = Sources::new();
         let file = sources.add("a.yaml", "a: 010\nb: 1e3\n");
-        let fix = |start, end, text: &str| Diagnostic::at(&UNQUOTED_VALUE, Span::new(file, start, end), "x").fixed(text);
+        let fix =
+            |start, end, text: &str| Diagnostic::at(&UNQUOTED_VALUE, Span::new(file, start, end), "x").fixed(text);
         let found = [fix(10, 13, "\"1e3\""), fix(3, 6, "\"010\""), fix(4, 6, "!")];
         let made = fixed(&found, &sources);
         assert_eq!(made, [("a.yaml".into(), "a: 010\nb: 1e3\n".into(), "a: \"010\"\nb: \"1e3\"\n".into())]);

@@ -47,7 +47,8 @@ impl Policy {
                 "rules" => self.rules(d, &entry.value),
                 "ignore" => self.ignores(d, &entry.value),
                 name => {
-                    let found = Diagnostic::at(&UNKNOWN_KEY, entry.key.span, format!("the settings have no key `{name}`"));
+                    let found =
+                        Diagnostic::at(&UNKNOWN_KEY, entry.key.span, format!("the settings have no key `{name}`"));
                     d.push(found.hint("there are `rules` and `ignore`"));
                 }
             }
@@ -323,17 +324,18 @@ mod tests {
 
     #[test]
     fn comments_without_use_reason_or_rule_are_found() {
-        assert_eq!(applied("# stagewright: ignore[untagged-base]\na\n", &["a"], 0), [
-            "unused-suppression: this comment gives no reason"
-        ]);
-        assert_eq!(applied("# stagewright: ignore[untagged-base] why\n\na\n", &["a"], 0), [
-            "untagged-base: a",
-            "unused-suppression: this comment ignores nothing"
-        ]);
-        assert_eq!(applied("# stagewright: ignore[untaged-base] why\na\n", &["a"], 0), [
-            "untagged-base: a",
-            "unknown-rule: there is no rule `untaged-base`"
-        ]);
+        assert_eq!(
+            applied("# stagewright: ignore[untagged-base]\na\n", &["a"], 0),
+            ["unused-suppression: this comment gives no reason"]
+        );
+        assert_eq!(
+            applied("# stagewright: ignore[untagged-base] why\n\na\n", &["a"], 0),
+            ["untagged-base: a", "unused-suppression: this comment ignores nothing"]
+        );
+        assert_eq!(
+            applied("# stagewright: ignore[untaged-base] why\na\n", &["a"], 0),
+            ["untagged-base: a", "unknown-rule: there is no rule `untaged-base`"]
+        );
     }
 
     #[test]
@@ -357,14 +359,19 @@ mod tests {
         let policy = Policy::read(&mut d, &sources, &files);
         assert_eq!(shown(&d), ["unknown-rule: there is no rule `nope`", "unknown-rule: there is no rule `unread`"]);
         let mut found = Diagnostics::new();
-        for (rule, path) in [(&DEPRECATED_KEY, "werf.yaml"), (&UNTAGGED_BASE, "werf.yaml"), (&DEPRECATED_KEY, "vendor/a")] {
+        for (rule, path) in
+            [(&DEPRECATED_KEY, "werf.yaml"), (&UNTAGGED_BASE, "werf.yaml"), (&DEPRECATED_KEY, "vendor/a")]
+        {
             found.push(Diagnostic::in_file(rule, path, path));
         }
         let applied = policy.apply(found, 0, &sources);
         assert_eq!(shown(&applied), ["deprecated-key: werf.yaml"]);
         assert!(applied.has_errors());
         let mut policy = Policy::default();
-        assert_eq!(policy.set("untaged-base=off").unwrap_err(), "there is no rule `untaged-base`; did you mean `untagged-base`?");
+        assert_eq!(
+            policy.set("untaged-base=off").unwrap_err(),
+            "there is no rule `untaged-base`; did you mean `untagged-base`?"
+        );
         assert_eq!(policy.set("untagged-base=loud").unwrap_err(), "`loud` is not off, note, warning or error");
     }
 }

@@ -1,0 +1,60 @@
+//! `lint`: settings, comments, mendings and formats.
+
+use super::Sandbox;
+
+fn project(dockerfile: &str, werf: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox
+        .write("werf.yaml", &format!("configVersion: 1\nproject: p\n---\nimage: web\ndockerfile: Dockerfile\n{werf}"));
+    sandbox.write("Dockerfile", dockerfile).write("a", "a").commit("files");
+    sandbox
+}
+
+#[test]
+fn a_comment_with_a_reason_ignores_a_finding_and_settings_change_severities() {
+    let sandbox = project(
+        "FROM scratch\nCOPY a \\\n\n  /a\n",
+        "args: {LEVEL: 010} # stagewright: ignore[unquoted-value] eight is meant\n",
+    );
+    let ran = sandbox.run(&["lint"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, "1 warning\n"), "{}", ran.out);
+    assert!(ran.out.contains("warning[blank-continuation]"), "{}", ran.out);
+    let ran = sandbox.run(&["lint", "--rule", "blank-continuation=error"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, "1 error\n"));
+    sandbox.write("stagewright-lint.yaml", "rules: {blank-continuation: off}\n").commit("settings");
+    assert_eq!(sandbox.run(&["lint"]).err, "no findings\n");
+    let ran = sandbox.run(&["lint", "--rule", "blank=off"]);
+    assert!(ran.code == 1 && ran.err.contains("there is no rule `blank`"), "{}", ran.err);
+}
+
+#[test]
+fn what_can_be_mended_safely_is_mended_in_the_work_tree() {
+    let sandbox = project("FROM scratch\nCOPY a \\\n\n  /a\n", "args: {LEVEL: 010}\n");
+    let ran = sandbox.run(&["lint", "--fix"]);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    assert_eq!(ran.err, "mended 1 in werf.yaml\nmended 1 in Dockerfile\nno findings\n");
+    let read = |path: &str| std::fs::read_to_string(sandbox.project().join(path)).unwrap();
+    assert_eq!(read("Dockerfile"), "FROM scratch\nCOPY a \\\n  /a\n");
+    assert!(read("werf.yaml").ends_with("args: {LEVEL: '010'}\n"), "{}", read("werf.yaml"));
+    sandbox.commit("mended");
+    assert_eq!(sandbox.run(&["lint"]).err, "no findings\n");
+}
+
+#[test]
+fn a_file_that_differs_from_what_was_read_is_left_alone() {
+    let sandbox = project("FROM scratch\nCOPY a \\\n\n  /a\n", "");
+    sandbox.write("Dockerfile", "# changed\nFROM scratch\n");
+    let ran = sandbox.run(&["lint", "--fix", "--loose-giterminism"]);
+    assert!(ran.err.contains("Dockerfile is left alone"), "{}", ran.err);
+    assert_eq!(std::fs::read_to_string(sandbox.project().join("Dockerfile")).unwrap(), "# changed\nFROM scratch\n");
+}
+
+#[test]
+fn every_format_repeats_itself() {
+    let sandbox = project("FROM scratch\nCOPY a \\\n\n  /a\n", "args: {LEVEL: 010}\n");
+    for format in ["text", "json", "sarif", "junit", "github", "gitlab"] {
+        let (first, again) = (sandbox.run(&["lint", "-o", format]), sandbox.run(&["lint", "-o", format]));
+        assert_eq!((first.code, &first.out), (0, &again.out));
+        assert!(first.out.contains("blank-continuation") && first.out.contains("unquoted-value"), "{}", first.out);
+    }
+}
