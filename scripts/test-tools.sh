@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Brings the tools that the tests compare with: skopeo and umoci read our OCI layouts.
+# Brings the tools that the tests compare with: skopeo and umoci read our OCI layouts, docker-registry serves charts.
 #
 # As root on Debian and Ubuntu they are installed; elsewhere it is said what to install. Without them the tests
 # that need them are skipped, but not in CI (CI=true), where that is a failure.
 set -euo pipefail
 
 missing=()
-for tool in skopeo umoci; do
+for tool in skopeo umoci docker-registry; do
     command -v "$tool" >/dev/null || missing+=("$tool")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
@@ -24,6 +24,7 @@ elif command -v brew >/dev/null; then
     for tool in "${missing[@]}"; do
         case $tool in
             skopeo) echo "  brew install skopeo" >&2 ;;
+            docker-registry) echo "  go install github.com/distribution/distribution/v3/cmd/registry@latest, as docker-registry" >&2 ;;
             umoci) echo "  go install github.com/opencontainers/umoci/cmd/umoci@latest" >&2 ;;
         esac
     done

@@ -4,6 +4,10 @@
 
 mod basics;
 mod lint;
+#[cfg(feature = "registry")]
+mod chart_server;
+#[cfg(feature = "registry")]
+mod dependencies;
 mod project;
 mod saved_plan;
 mod template;

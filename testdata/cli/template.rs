@@ -58,7 +58,7 @@ fn what_is_not_there_is_said() {
         (&["template", "web", "-f", "no.yaml"], "--values no.yaml: there is no such file"),
         (&["template", "Shop_1", "web"], "`Shop_1` is not a release name"),
         (&["template", "web", "--kube-version", "new"], "--kube-version new is not a version"),
-        (&["template", "shop", "oci://registry.example/web"], "charts cannot be fetched yet"),
+        (&["template", "shop", "oci://127.0.0.1:1/web"], "fetch the chart oci://127.0.0.1:1/web"),
     ] {
         let ran = sandbox.run(args);
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{args:?}");
