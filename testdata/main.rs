@@ -12,6 +12,7 @@ mod arrows;
 mod charts;
 mod cli;
 mod contracts;
+mod directives;
 mod functions;
 mod jsonnet;
 mod kill;

@@ -6,7 +6,7 @@ use crate::diag::{Diagnostic, Diagnostics, did_you_mean, rules};
 use crate::syntax::yaml::Node;
 
 use super::decode::{Section, deprecated};
-use super::stapel_image::BUILDER_KEYS;
+use super::directives;
 use super::{Ansible, AnsibleTask, Text, UserStage};
 
 /// Tasks may hold tasks; deeper than this is refused.
@@ -28,7 +28,7 @@ const BLOCKS: [&str; 3] = ["block", "rescue", "always"];
 /// Reads the section under `ansible`.
 pub(super) fn decode(d: &mut Diagnostics, image: &Section<'_>) -> Option<Ansible> {
     deprecated(d, image, "ansible", "use `shell`");
-    let section = image.section(d, "ansible", BUILDER_KEYS)?;
+    let section = image.section(d, "ansible", &directives::ANSIBLE)?;
     let mut tasks = BTreeMap::new();
     let mut versions: BTreeMap<UserStage, Text> = BTreeMap::new();
     for stage in UserStage::ALL {

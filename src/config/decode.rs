@@ -8,6 +8,7 @@ use crate::source::{Span, Spanned};
 use crate::syntax::yaml::{Data, Entry, Mapping, Node, Style};
 
 use super::Text;
+use super::directives::Shape;
 
 /// A mapping that is being read.
 #[derive(Clone, Copy)]
@@ -32,12 +33,12 @@ const FORMER_KEYS: &[(&str, &str)] = &[
 ];
 
 impl<'n> Section<'n> {
-    /// Opens a node as a section with these keys; `None` when it is null, or no mapping, which is reported.
-    pub fn open(d: &mut Diagnostics, node: &'n Node, what: &str, keys: &[&str]) -> Option<Self> {
-        let section = Self::any(d, node, what)?;
+    /// Opens a node as a section of this shape; `None` when it is null, or no mapping, which is reported.
+    pub fn open(d: &mut Diagnostics, node: &'n Node, shape: &'static Shape) -> Option<Self> {
+        let section = Self::any(d, node, shape.title)?;
         for entry in section.mapping {
-            if !keys.contains(&&*entry.name) {
-                d.push(unknown_key(entry, what, keys));
+            if !shape.keys().any(|key| key.name == &*entry.name) {
+                d.push(unknown_key(entry, shape.title, &shape.names()));
             }
         }
         Some(section)
@@ -76,8 +77,8 @@ impl<'n> Section<'n> {
     }
 
     /// Opens the section under a key.
-    pub fn section(&self, d: &mut Diagnostics, key: &str, keys: &[&str]) -> Option<Self> {
-        Self::open(d, self.node(key)?, &format!("`{key}`"), keys)
+    pub fn section(&self, d: &mut Diagnostics, key: &str, shape: &'static Shape) -> Option<Self> {
+        Self::open(d, self.node(key)?, shape)
     }
 
     /// Reads a text: the source text of any scalar.

@@ -7,6 +7,7 @@ use crate::source::{Span, Spanned};
 
 use super::Text;
 use super::decode::Section;
+use super::directives;
 
 /// Changes of the image configuration, as an older werf spelled them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +45,10 @@ pub enum CommandValue {
     Shell(Text),
 }
 
-const KEYS: &[&str] =
-    &["VOLUME", "EXPOSE", "ENV", "LABEL", "CMD", "ENTRYPOINT", "WORKDIR", "USER", "HEALTHCHECK", "exactValues"];
-
 impl DockerSection {
     /// Reads the section under `docker`.
     pub(super) fn decode(d: &mut Diagnostics, image: &Section<'_>) -> Option<Self> {
-        let section = image.section(d, "docker", KEYS)?;
+        let section = image.section(d, "docker", &directives::DOCKER)?;
         let entrypoint = command(d, &section, "ENTRYPOINT");
         let cmd = command(d, &section, "CMD").or_else(|| entrypoint.as_ref().map(|_| CommandValue::Exec(Vec::new())));
         Some(Self {

@@ -7,7 +7,8 @@ use crate::source::{Span, Spanned};
 use crate::syntax::yaml::{Data, Node, write_float_g};
 
 use super::decode::{Section, conflict, deprecated, missing, relative};
-use super::image::{COMMON_KEYS, DocumentKind, Surroundings, names};
+use super::directives;
+use super::image::{DocumentKind, Surroundings, names};
 use super::{Image, ImageKind, Text};
 
 /// The part of an image that tells of its Dockerfile.
@@ -40,14 +41,10 @@ pub struct ArgValue {
     pub key: Span,
 }
 
-const KEYS: [&str; 9] =
-    ["dockerfile", "context", "contextAddFiles", "contextAddFile", "target", "args", "addHost", "ssh", "staged"];
-
 impl DockerfileImage {
     /// Reads a document with `dockerfile`: an image for each of its names.
     pub(super) fn decode(d: &mut Diagnostics, node: &Node, around: Surroundings<'_>) -> Vec<Image> {
-        let keys = [COMMON_KEYS.as_slice(), KEYS.as_slice()].concat();
-        let Some(section) = Section::open(d, node, "an image with `dockerfile`", &keys) else { return Vec::new() };
+        let Some(section) = Section::open(d, node, &directives::DOCKERFILE_IMAGE) else { return Vec::new() };
         let names = names(d, &section);
         if section.entry("image").is_none() {
             missing(d, section.key_span("dockerfile"), "the image has no name");

@@ -7,6 +7,7 @@ use crate::source::Span;
 use crate::syntax::yaml::Node;
 
 use super::decode::{Section, absolute, check_pattern, conflict, missing, patterns, relative};
+use super::directives;
 use super::{Giterminism, Text, UserStage};
 
 /// Files of a repository that are put into an image.
@@ -80,25 +81,10 @@ pub enum PasswordSource {
     Value(Text),
 }
 
-const KEYS: &[&str] = &[
-    "add",
-    "to",
-    "owner",
-    "group",
-    "includePaths",
-    "excludePaths",
-    "stageDependencies",
-    "url",
-    "branch",
-    "tag",
-    "commit",
-    "basicAuth",
-];
-
 impl GitMapping {
     /// Reads one entry of `git`.
     pub(super) fn decode(d: &mut Diagnostics, node: &Node, allowed: &Giterminism) -> Option<Self> {
-        let section = Section::open(d, node, "a git mapping", KEYS)?;
+        let section = Section::open(d, node, &directives::GIT_MAPPING)?;
         let remote = remote(d, &section, allowed);
         let add = match section.text(d, "add") {
             None => Some(Text::new("/".to_owned(), section.span)),
@@ -133,8 +119,7 @@ impl GitMapping {
 
 fn stage_dependencies(d: &mut Diagnostics, mapping: &Section<'_>) -> BTreeMap<UserStage, Vec<Text>> {
     let mut found = BTreeMap::new();
-    let keys = &["install", "beforeSetup", "setup"];
-    let Some(section) = mapping.section(d, "stageDependencies", keys) else { return found };
+    let Some(section) = mapping.section(d, "stageDependencies", &directives::STAGE_DEPENDENCIES) else { return found };
     for stage in [UserStage::Install, UserStage::BeforeSetup, UserStage::Setup] {
         let mut masks = section.strings(d, stage.key()).unwrap_or_default();
         masks.retain(|mask| {
@@ -190,8 +175,8 @@ fn remote(d: &mut Diagnostics, section: &Section<'_>, allowed: &Giterminism) -> 
 }
 
 fn basic_auth(d: &mut Diagnostics, mapping: &Section<'_>) -> Option<BasicAuth> {
-    let section = mapping.section(d, "basicAuth", &["username", "password"])?;
-    let password = section.section(d, "password", &["env", "src", "value"]).and_then(|p| {
+    let section = mapping.section(d, "basicAuth", &directives::BASIC_AUTH)?;
+    let password = section.section(d, "password", &directives::PASSWORD).and_then(|p| {
         let given: Vec<&str> = ["env", "src", "value"].into_iter().filter(|k| p.node(k).is_some()).collect();
         match given.as_slice() {
             ["env"] => p.text(d, "env").map(PasswordSource::Env),

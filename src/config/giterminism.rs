@@ -9,6 +9,7 @@ use crate::syntax::yaml::Node;
 
 use super::Text;
 use super::decode::{Section, check_pattern, unknown_key};
+use super::directives::{self, Shape};
 
 /// The rules. Without a file nothing is allowed.
 #[derive(Clone, Debug)]
@@ -127,7 +128,7 @@ impl Giterminism {
     /// Reads the file.
     pub fn decode(d: &mut Diagnostics, node: &Node, path: &str, loose: bool) -> Self {
         let mut rules = Self::strict(path, loose);
-        let Some(root) = open(d, node, path, &["giterminismConfigVersion", "cli", "config", "helm", "includes"]) else {
+        let Some(root) = open(d, node, path, &directives::GITERMINISM) else {
             d.push(version_fault(node.span));
             return rules;
         };
@@ -136,13 +137,13 @@ impl Giterminism {
             Some((_, _, span)) => d.push(version_fault(span)),
             None => d.push(version_fault(root.span)),
         }
-        if let Some(cli) = below(d, &root, "cli", &["allowCustomTags"]) {
+        if let Some(cli) = below(d, &root, "cli", &directives::GITERMINISM_CLI) {
             rules.custom_tags = flag(d, &cli, "allowCustomTags");
         }
-        if let Some(helm) = below(d, &root, "helm", &["allowUncommittedFiles"]) {
+        if let Some(helm) = below(d, &root, "helm", &directives::GITERMINISM_HELM) {
             rules.uncommitted_chart_files = globs(d, &helm, "allowUncommittedFiles");
         }
-        if let Some(includes) = below(d, &root, "includes", &["allowIncludesUpdate"]) {
+        if let Some(includes) = below(d, &root, "includes", &directives::GITERMINISM_INCLUDES) {
             rules.includes_update = flag(d, &includes, "allowIncludesUpdate");
         }
         rules.decode_config(d, &root);
@@ -150,23 +151,15 @@ impl Giterminism {
     }
 
     fn decode_config(&mut self, d: &mut Diagnostics, root: &Section<'_>) {
-        const KEYS: &[&str] = &[
-            "allowUncommitted",
-            "allowUncommittedTemplates",
-            "goTemplateRendering",
-            "secrets",
-            "stapel",
-            "dockerfile",
-        ];
-        let Some(config) = below(d, root, "config", KEYS) else { return };
+        let Some(config) = below(d, root, "config", &directives::GITERMINISM_CONFIG) else { return };
         self.uncommitted_config = flag(d, &config, "allowUncommitted");
         self.uncommitted_templates = globs(d, &config, "allowUncommittedTemplates");
-        if let Some(go) = below(d, &config, "goTemplateRendering", &["allowEnvVariables", "allowUncommittedFiles"]) {
+        if let Some(go) = below(d, &config, "goTemplateRendering", &directives::GITERMINISM_TEMPLATES) {
             self.uncommitted_files = globs(d, &go, "allowUncommittedFiles");
             let names = go.strings(d, "allowEnvVariables").unwrap_or_default();
             self.env = names.iter().filter_map(|t| env_rule(d, t)).collect();
         }
-        if let Some(secrets) = below(d, &config, "secrets", &["allowEnvVariables", "allowFiles", "allowValueIds"]) {
+        if let Some(secrets) = below(d, &config, "secrets", &directives::GITERMINISM_SECRETS) {
             let texts = |d: &mut Diagnostics, key: &str| -> Vec<String> {
                 secrets.strings(d, key).unwrap_or_default().into_iter().map(|t| t.value).collect()
             };
@@ -175,8 +168,7 @@ impl Giterminism {
             self.secret_values = texts(d, "allowValueIds");
         }
         self.decode_stapel(d, &config);
-        const DOCKERFILE: &[&str] = &["allowUncommitted", "allowUncommittedDockerignoreFiles", "allowContextAddFiles"];
-        if let Some(dockerfile) = below(d, &config, "dockerfile", DOCKERFILE) {
+        if let Some(dockerfile) = below(d, &config, "dockerfile", &directives::GITERMINISM_DOCKERFILE) {
             self.uncommitted_dockerfiles = globs(d, &dockerfile, "allowUncommitted");
             self.uncommitted_dockerignores = globs(d, &dockerfile, "allowUncommittedDockerignoreFiles");
             self.context_add_files = globs(d, &dockerfile, "allowContextAddFiles");
@@ -184,12 +176,12 @@ impl Giterminism {
     }
 
     fn decode_stapel(&mut self, d: &mut Diagnostics, config: &Section<'_>) {
-        let Some(stapel) = below(d, config, "stapel", &["allowFromLatest", "git", "mount"]) else { return };
+        let Some(stapel) = below(d, config, "stapel", &directives::GITERMINISM_STAPEL) else { return };
         self.from_latest = flag(d, &stapel, "allowFromLatest");
-        if let Some(git) = below(d, &stapel, "git", &["allowBranch"]) {
+        if let Some(git) = below(d, &stapel, "git", &directives::GITERMINISM_GIT) {
             self.git_branch = flag(d, &git, "allowBranch");
         }
-        if let Some(mount) = below(d, &stapel, "mount", &["allowBuildDir", "allowFromPaths"]) {
+        if let Some(mount) = below(d, &stapel, "mount", &directives::GITERMINISM_MOUNT) {
             self.build_dir = flag(d, &mount, "allowBuildDir");
             self.from_paths = globs(d, &mount, "allowFromPaths");
         }
@@ -211,18 +203,18 @@ fn version_fault(span: Span) -> Diagnostic {
 }
 
 /// Opens a section; keys that it does not know are warned of, since werf ignores them.
-fn open<'n>(d: &mut Diagnostics, node: &'n Node, what: &str, keys: &[&str]) -> Option<Section<'n>> {
+fn open<'n>(d: &mut Diagnostics, node: &'n Node, what: &str, shape: &'static Shape) -> Option<Section<'n>> {
     let section = Section::any(d, node, what)?;
-    for entry in section.entries().filter(|e| !keys.contains(&&*e.name)) {
-        let mut found = unknown_key(entry, what, keys);
+    for entry in section.entries().filter(|e| !shape.keys().any(|key| key.name == &*e.name)) {
+        let mut found = unknown_key(entry, what, &shape.names());
         found.severity = Severity::Warning;
         d.push(found.label("it allows nothing"));
     }
     Some(section)
 }
 
-fn below<'n>(d: &mut Diagnostics, section: &Section<'n>, key: &str, keys: &[&str]) -> Option<Section<'n>> {
-    open(d, section.node(key)?, &format!("`{key}`"), keys)
+fn below<'n>(d: &mut Diagnostics, section: &Section<'n>, key: &str, shape: &'static Shape) -> Option<Section<'n>> {
+    open(d, section.node(key)?, shape.title, shape)
 }
 
 fn flag(d: &mut Diagnostics, section: &Section<'_>, key: &str) -> bool {

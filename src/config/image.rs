@@ -7,6 +7,7 @@ use crate::source::{Span, Spanned};
 use crate::syntax::yaml::{Data, Node};
 
 use super::decode::{Section, conflict, missing, wrong_type};
+use super::directives;
 use super::image_spec::Scope;
 use super::meta::platforms;
 use super::{BuildDefaults, DockerfileImage, Giterminism, ImageSpec, StapelImage};
@@ -241,10 +242,6 @@ pub(super) struct Surroundings<'a> {
     pub force_staged: bool,
 }
 
-/// The keys of every image.
-pub(super) const COMMON_KEYS: [&str; 8] =
-    ["image", "final", "cacheVersion", "platform", "network", "secrets", "dependencies", "imageSpec"];
-
 /// Which kind of document is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum DocumentKind {
@@ -348,7 +345,7 @@ fn check_name(d: &mut Diagnostics, name: &Text) {
 fn secrets(d: &mut Diagnostics, image: &Section<'_>, allowed_by: &Giterminism) -> Vec<Secret> {
     let mut secrets: Vec<Secret> = Vec::new();
     for node in image.items(d, "secrets").unwrap_or_default() {
-        let Some(section) = Section::open(d, node, "a secret", &["id", "env", "src", "value"]) else { continue };
+        let Some(section) = Section::open(d, node, &directives::SECRET) else { continue };
         let Some(secret) = secret(d, &section) else { continue };
         let (allowed, what, rule) = match &secret.source {
             SecretSource::Env(name) => (
@@ -412,8 +409,7 @@ fn dependencies(d: &mut Diagnostics, image: &Section<'_>, kind: DocumentKind) ->
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut dependencies = Vec::new();
     for node in image.items(d, "dependencies").unwrap_or_default() {
-        let keys = &["image", "from", "before", "after", "imports"];
-        let Some(section) = Section::open(d, node, "a dependency", keys) else { continue };
+        let Some(section) = Section::open(d, node, &directives::DEPENDENCY) else { continue };
         if section.node("image").is_some() && section.node("from").is_some() {
             conflict(d, &section, "image", "from");
         }
@@ -458,7 +454,7 @@ fn dependencies(d: &mut Diagnostics, image: &Section<'_>, kind: DocumentKind) ->
 }
 
 fn dependency_import(d: &mut Diagnostics, node: &Node, kind: DocumentKind) -> Option<DependencyImport> {
-    let section = Section::open(d, node, "an import of a dependency", &["type", "targetEnv", "targetBuildArg"])?;
+    let section = Section::open(d, node, &directives::DEPENDENCY_IMPORT)?;
     let (key, other, place) = match kind {
         DocumentKind::Stapel => ("targetEnv", "targetBuildArg", "an image without `dockerfile`"),
         DocumentKind::Dockerfile => ("targetBuildArg", "targetEnv", "an image with `dockerfile`"),

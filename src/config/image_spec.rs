@@ -7,6 +7,7 @@ use crate::source::{Span, Spanned};
 
 use super::Text;
 use super::decode::Section;
+use super::directives;
 
 /// Changes of the configuration of an image. A switch that is not written has the place of the section.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,33 +73,6 @@ pub struct Healthcheck {
     pub retries: i64,
 }
 
-const KEYS: &[&str] = &["author", "clearHistory", "config"];
-
-const CONFIG_KEYS: &[&str] = &[
-    "labels",
-    "removeLabels",
-    "removeEnv",
-    "removeVolumes",
-    "volumes",
-    "expose",
-    "cmd",
-    "entrypoint",
-    "env",
-    "user",
-    "workingDir",
-    "stopSignal",
-    "healthcheck",
-    "clearCmd",
-    "clearEntrypoint",
-    "clearUser",
-    "clearWorkingDir",
-    "keepEssentialWerfLabels",
-    "clearWerfLabels",
-];
-
-/// The keys that make sense for all images at once.
-const GLOBAL_CONFIG_KEYS: &[&str] = &["labels", "removeLabels", "keepEssentialWerfLabels", "clearWerfLabels"];
-
 /// Whose section it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -111,15 +85,15 @@ pub(super) enum Scope {
 impl ImageSpec {
     /// Reads the section under `imageSpec`.
     pub(super) fn decode(d: &mut Diagnostics, parent: &Section<'_>, scope: Scope) -> Option<Self> {
-        let section = parent.section(d, "imageSpec", KEYS)?;
+        let (shape, config) = match scope {
+            Scope::Global => (&directives::GLOBAL_IMAGE_SPEC, &directives::GLOBAL_SPEC_CONFIG),
+            Scope::Image => (&directives::IMAGE_SPEC, &directives::SPEC_CONFIG),
+        };
+        let section = parent.section(d, "imageSpec", shape)?;
         let mut spec = Self::empty(section.span);
         spec.author = section.filled(d, "author");
         spec.clear_history = section.flag_or(d, "clearHistory", false);
-        let keys = match scope {
-            Scope::Global => GLOBAL_CONFIG_KEYS,
-            Scope::Image => CONFIG_KEYS,
-        };
-        let Some(config) = section.node("config").and_then(|n| Section::open(d, n, "`imageSpec.config`", keys)) else {
+        let Some(config) = section.section(d, "config", config) else {
             return Some(spec);
         };
         spec.labels = config.map(d, "labels").unwrap_or_default();
@@ -150,8 +124,7 @@ impl ImageSpec {
         self.clear_entrypoint = config.flag_or(d, "clearEntrypoint", false);
         self.clear_user = config.flag_or(d, "clearUser", false);
         self.clear_working_dir = config.flag_or(d, "clearWorkingDir", false);
-        let keys = &["test", "interval", "timeout", "startPeriod", "startperiod", "retries"];
-        if let Some(check) = config.section(d, "healthcheck", keys) {
+        if let Some(check) = config.section(d, "healthcheck", &directives::HEALTHCHECK) {
             let start = if check.node("startperiod").is_some() { "startperiod" } else { "startPeriod" };
             self.healthcheck = Some(Healthcheck {
                 span: check.span,

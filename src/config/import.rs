@@ -5,6 +5,7 @@ use crate::source::{Span, Spanned};
 use crate::syntax::yaml::Node;
 
 use super::decode::{Section, absolute, conflict, deprecated, missing, patterns};
+use super::directives;
 use super::image::{Wanted, slot};
 use super::reference::is_pinned;
 use super::{ImageReference, Slot, Text, UserStage};
@@ -34,25 +35,10 @@ pub struct Import {
     pub exclude: Vec<Text>,
 }
 
-const KEYS: &[&str] = &[
-    "from",
-    "image",
-    "artifact",
-    "before",
-    "after",
-    "stage",
-    "add",
-    "to",
-    "owner",
-    "group",
-    "includePaths",
-    "excludePaths",
-];
-
 impl Import {
     /// Reads one entry of `import`.
     pub(super) fn decode(d: &mut Diagnostics, node: &Node) -> Option<Self> {
-        let section = Section::open(d, node, "an import", KEYS)?;
+        let section = Section::open(d, node, &directives::IMPORT)?;
         let from = source(d, &section);
         let slot = slot(d, &section, "an import");
         let stage = section.filled(d, "stage").and_then(|s| source_stage(d, &s));

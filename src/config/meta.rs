@@ -5,6 +5,7 @@ use crate::source::{Span, Spanned};
 use crate::syntax::yaml::Node;
 
 use super::decode::{Section, conflict, missing, relative, unknown_key};
+use super::directives;
 use super::image_spec::Scope;
 use super::{ImageSpec, Text, slug};
 
@@ -154,12 +155,10 @@ impl Default for GitWorktree {
     }
 }
 
-const KEYS: &[&str] = &["configVersion", "project", "build", "deploy", "cleanup", "gitWorktree"];
-
 impl Meta {
     /// Reads the meta document.
     pub(super) fn decode(d: &mut Diagnostics, node: &Node) -> Option<Self> {
-        let section = Section::open(d, node, "the meta document", KEYS)?;
+        let section = Section::open(d, node, &directives::META)?;
         check_version(d, &section);
         Some(Self {
             span: section.span,
@@ -204,7 +203,7 @@ fn project(d: &mut Diagnostics, section: &Section<'_>) -> Text {
 
 impl BuildDefaults {
     fn decode(d: &mut Diagnostics, meta: &Section<'_>) -> Self {
-        let Some(section) = meta.section(d, "build", &["cacheVersion", "platform", "staged", "imageSpec"]) else {
+        let Some(section) = meta.section(d, "build", &directives::BUILD) else {
             return Self::default();
         };
         Self {
@@ -237,16 +236,7 @@ pub(super) fn platforms(d: &mut Diagnostics, section: &Section<'_>) -> Vec<Text>
 
 impl Deploy {
     fn decode(d: &mut Diagnostics, meta: &Section<'_>) -> Self {
-        let keys = &[
-            "helmChartDir",
-            "helmChartConfig",
-            "helmRelease",
-            "helmReleaseSlug",
-            "jsonnetDir",
-            "namespace",
-            "namespaceSlug",
-        ];
-        let Some(section) = meta.section(d, "deploy", keys) else { return Self::default() };
+        let Some(section) = meta.section(d, "deploy", &directives::DEPLOY) else { return Self::default() };
         let text = |d: &mut Diagnostics, key: &str| {
             let text = section.text(d, key)?;
             if text.value.is_empty() {
@@ -261,7 +251,7 @@ impl Deploy {
         let chart_dir = text(d, "helmChartDir").and_then(|p| relative(d, &p, "helmChartDir", "the project directory"));
         let jsonnet_dir = text(d, "jsonnetDir").and_then(|p| relative(d, &p, "jsonnetDir", "the project directory"));
         let app_version =
-            section.section(d, "helmChartConfig", &["appVersion"]).and_then(|c| c.filled(d, "appVersion"));
+            section.section(d, "helmChartConfig", &directives::CHART_CONFIG).and_then(|c| c.filled(d, "appVersion"));
         Self {
             chart_dir,
             jsonnet_dir,
@@ -274,19 +264,10 @@ impl Deploy {
     }
 }
 
-const CLEANUP_KEYS: &[&str] = &[
-    "disable",
-    "disableKubernetesBasedPolicy",
-    "disableGitHistoryBasedPolicy",
-    "disableBuiltWithinLastNHoursPolicy",
-    "keepImagesBuiltWithinLastNHours",
-    "keepPolicies",
-];
-
 impl Cleanup {
     fn decode(d: &mut Diagnostics, meta: &Section<'_>) -> Self {
         let mut cleanup = Self::default();
-        let Some(section) = meta.section(d, "cleanup", CLEANUP_KEYS) else { return cleanup };
+        let Some(section) = meta.section(d, "cleanup", &directives::CLEANUP) else { return cleanup };
         let flag = |d: &mut Diagnostics, key: &str| section.flag(d, key).is_some_and(|f| f.value);
         cleanup.disable = flag(d, "disable");
         cleanup.disable_kubernetes_policy = flag(d, "disableKubernetesBasedPolicy");
@@ -306,13 +287,13 @@ impl Cleanup {
 
 impl KeepPolicy {
     fn decode(d: &mut Diagnostics, node: &Node) -> Option<Self> {
-        let section = Section::open(d, node, "a keep policy", &["references", "imagesPerReference"])?;
-        let limits = &["last", "in", "operator"];
+        let section = Section::open(d, node, &directives::KEEP_POLICY)?;
+        let limits = directives::LIMIT.names();
         let images = section.node("imagesPerReference").and_then(|n| {
             // werf takes any key here and ignores it.
             let keys = Section::any(d, n, "`imagesPerReference`")?;
             for entry in keys.entries().filter(|e| !limits.contains(&&*e.name)) {
-                let mut found = unknown_key(entry, "`imagesPerReference`", limits);
+                let mut found = unknown_key(entry, "`imagesPerReference`", &limits);
                 found.severity = Severity::Warning;
                 d.push(found);
             }
@@ -321,12 +302,12 @@ impl KeepPolicy {
         // werf does not look at the operator here.
         let mut images_per_reference = images.map(|i| KeepLimit::decode(d, &i, Severity::Warning)).unwrap_or_default();
         images_per_reference.last.get_or_insert(1);
-        let Some(references) = section.section(d, "references", &["branch", "tag", "limit"]) else {
+        let Some(references) = section.section(d, "references", &directives::REFERENCES) else {
             missing(d, section.span, "a keep policy needs `references`");
             return None;
         };
         let limit = references
-            .section(d, "limit", limits)
+            .section(d, "limit", &directives::LIMIT)
             .map(|l| KeepLimit::decode(d, &l, Severity::Error))
             .unwrap_or_default();
         let matching = match (references.filled(d, "branch"), references.filled(d, "tag")) {
@@ -388,8 +369,7 @@ impl KeepLimit {
 impl GitWorktree {
     fn decode(d: &mut Diagnostics, meta: &Section<'_>) -> Self {
         let default = Self::default();
-        let keys = &["forceShallowClone", "allowUnshallow", "allowFetchOriginBranchesAndTags"];
-        let Some(section) = meta.section(d, "gitWorktree", keys) else { return default };
+        let Some(section) = meta.section(d, "gitWorktree", &directives::GIT_WORKTREE) else { return default };
         Self {
             force_shallow_clone: section.flag_or(d, "forceShallowClone", default.force_shallow_clone).value,
             allow_unshallow: section.flag_or(d, "allowUnshallow", default.allow_unshallow).value,

@@ -25,6 +25,7 @@ mod image_spec;
 mod import;
 mod meta;
 pub mod slug;
+pub mod directives;
 mod overlap;
 mod reference;
 mod resolve;

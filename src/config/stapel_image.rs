@@ -8,7 +8,8 @@ use crate::syntax::yaml::{Node, Plain};
 
 use super::ansible;
 use super::decode::{Section, absolute, conflict, deprecated, missing};
-use super::image::{COMMON_KEYS, DocumentKind, Surroundings, Wanted, names};
+use super::directives;
+use super::image::{DocumentKind, Surroundings, Wanted, names};
 use super::overlap;
 use super::{DockerSection, GitMapping, Giterminism, Image, ImageKind, ImageReference, Import, Text, UserStage};
 
@@ -103,27 +104,10 @@ pub enum MountSource {
     Path(Text),
 }
 
-const KEYS: [&str; 13] = [
-    "artifact",
-    "from",
-    "fromImage",
-    "fromArtifact",
-    "fromLatest",
-    "fromCacheVersion",
-    "disableGitAfterPatch",
-    "git",
-    "shell",
-    "ansible",
-    "docker",
-    "import",
-    "mount",
-];
-
 impl StapelImage {
     /// Reads a document with `image` or `artifact`: an image for each of its names.
     pub(super) fn decode(d: &mut Diagnostics, node: &Node, around: Surroundings<'_>) -> Vec<Image> {
-        let keys: Vec<&str> = COMMON_KEYS.into_iter().chain(KEYS).collect();
-        let Some(section) = Section::open(d, node, "an image", &keys) else { return Vec::new() };
+        let Some(section) = Section::open(d, node, &directives::STAPEL_IMAGE) else { return Vec::new() };
         let names = declared_names(d, &section);
         let part = Self::part(d, &section, around);
         if part.artifact {
@@ -258,22 +242,9 @@ fn check_artifact(d: &mut Diagnostics, section: &Section<'_>) {
     }
 }
 
-/// The keys of `shell` and `ansible`.
-pub(super) const BUILDER_KEYS: &[&str] = &[
-    "beforeInstall",
-    "install",
-    "beforeSetup",
-    "setup",
-    "cacheVersion",
-    "beforeInstallCacheVersion",
-    "installCacheVersion",
-    "beforeSetupCacheVersion",
-    "setupCacheVersion",
-];
-
 impl Shell {
     fn decode(d: &mut Diagnostics, image: &Section<'_>) -> Option<Self> {
-        let section = image.section(d, "shell", BUILDER_KEYS)?;
+        let section = image.section(d, "shell", &directives::SHELL)?;
         let mut stages = BTreeMap::new();
         for stage in UserStage::ALL {
             let commands = section.strings(d, stage.key()).unwrap_or_default();
@@ -289,7 +260,7 @@ impl Shell {
 fn mounts(d: &mut Diagnostics, image: &Section<'_>, allowed: &Giterminism) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for node in image.items(d, "mount").unwrap_or_default() {
-        let Some(section) = Section::open(d, node, "a mount", &["to", "from", "fromPath"]) else { continue };
+        let Some(section) = Section::open(d, node, &directives::MOUNT) else { continue };
         let source = mount_source(d, &section, allowed);
         let Some(to) = section.filled(d, "to") else {
             missing(d, section.span, "a mount needs `to`");
