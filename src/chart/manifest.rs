@@ -203,10 +203,12 @@ impl RenderedFile {
     fn fault(&self, sources: &Sources, rule: &'static crate::diag::Rule, offset: usize, message: String) -> Diagnostic {
         let start = self.text.get(..offset).unwrap_or("").rfind('\n').map_or(0, |n| n + 1);
         let line = self.text.get(start..).unwrap_or("").lines().next().unwrap_or("").trim();
-        let diagnostic = match self.span_of_line(sources, start) {
+        let origin = self.line_origin(sources, start);
+        let diagnostic = match origin.span {
             Some(span) => Diagnostic::at(rule, span, message),
             None => Diagnostic::in_file(rule, &self.name, message),
         };
+        let diagnostic = diagnostic.traced(origin.trace(sources));
         let number = self.text.get(..start).unwrap_or("").matches('\n').count() + 1;
         if line.is_empty() {
             return diagnostic;
@@ -484,8 +486,12 @@ fn policies(list: Option<&String>) -> Vec<HookPolicy> {
     list.map(|list| words(list).into_iter().filter_map(known).collect()).unwrap_or_default()
 }
 
+fn names(line: &str, name: &str) -> bool {
+    line.trim().strip_prefix("name:").is_some_and(|rest| rest.trim().trim_matches(['"', '\'']) == name)
+}
+
 /// Reports resources that more than one manifest declares. Hooks may share a name with a hook of another event.
-pub(super) fn report_duplicates(diagnostics: &mut Diagnostics, manifests: &[Manifest]) {
+pub(super) fn report_duplicates(diagnostics: &mut Diagnostics, sources: &Sources, manifests: &[Manifest]) {
     let mut seen: BTreeMap<ResourceId, &Manifest> = BTreeMap::new();
     for manifest in manifests.iter().filter(|m| !m.name.is_empty() && !m.kind.is_empty()) {
         let id = manifest.id();
@@ -498,7 +504,10 @@ pub(super) fn report_duplicates(diagnostics: &mut Diagnostics, manifests: &[Mani
             diagnostic
                 .secondary
                 .extend(first.span.map(|span| crate::diag::Label { span, text: format!("first in {}", first.source) }));
-            diagnostics.push(diagnostic);
+            // the name is what two manifests share: where it comes from tells more than where they begin
+            let name = manifest.text.split('\n').zip(&manifest.lines).find(|(line, _)| names(line, &manifest.name));
+            let line = name.map(|(_, origin)| origin).or(manifest.lines.first());
+            diagnostics.push(diagnostic.traced(line.map(|origin| origin.trace(sources)).unwrap_or_default()));
         } else {
             seen.insert(id, manifest);
         }
@@ -546,7 +555,7 @@ mod tests {
         };
         let reading = Reading { sources: &sources, namespace: "ns", nowhere: FileId(u32::MAX), data: true };
         let (manifests, hooks) = read_all(&mut diagnostics, &[file], &reading);
-        report_duplicates(&mut diagnostics, &manifests);
+        report_duplicates(&mut diagnostics, &sources, &manifests);
         (manifests, hooks, diagnostics.as_slice().iter().map(|d| d.message.clone()).collect())
     }
 

@@ -5,6 +5,7 @@
 //!
 //! The one idea: a line is named by what wrote its first visible byte; its values are those of all its pieces.
 
+use crate::diag::TraceFrame;
 use crate::eval::{Origin, OriginId, ValueId};
 use crate::source::{Sources, Span};
 
@@ -35,6 +36,23 @@ pub struct ValueOrigin {
     pub derived: bool,
     /// Whether it is no value but a call whose result differs from run to run.
     pub varies: bool,
+}
+
+impl LineOrigin {
+    /// Returns the calls and the values as a trace.
+    pub fn trace(&self, sources: &Sources) -> Vec<TraceFrame> {
+        let call = |span: &Span| TraceFrame { span: *span, text: first_line(sources, *span) };
+        let value = |value: &ValueOrigin| {
+            let what = if value.varies { "result of" } else { "value" };
+            Some(TraceFrame { span: value.span?, text: format!("{what} `{}`", value.path) })
+        };
+        self.calls.iter().map(call).chain(self.values.iter().filter_map(value)).collect()
+    }
+}
+
+fn first_line(sources: &Sources, span: Span) -> String {
+    let file = sources.get(span.file);
+    file.text().get(span.range()).and_then(|text| text.lines().next()).unwrap_or("").trim().to_owned()
 }
 
 impl RenderedFile {

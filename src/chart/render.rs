@@ -153,7 +153,7 @@ pub fn render(
         Reading { sources, namespace: &options.release.namespace, nowhere: FileId(u32::MAX), data: !options.text_only };
     let mut found = Diagnostics::new();
     let (manifests, hooks) = read_all(&mut found, &files, &reading);
-    report_duplicates(&mut found, &manifests);
+    report_duplicates(&mut found, sources, &manifests);
     for diagnostic in found.as_slice() {
         let mut diagnostic = diagnostic.clone();
         if options.lenient && diagnostic.rule.name != "manifest-yaml" {
@@ -166,6 +166,24 @@ pub fn render(
         collect_crds(chart, chart.name(), &mut crds);
     }
     Rendered { manifests, hooks, notes, crds, jsonnet_read: read, values_read }
+}
+
+/// Renders like [`render`], and where there are errors once more with tracking, so that they tell calls and values.
+pub fn render_explained(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    values: &ChartValues,
+    options: &RenderOptions<'_>,
+) -> Rendered {
+    let mut found = Diagnostics::new();
+    let mut rendered = render(&mut found, sources, values, options);
+    if found.has_errors() && !options.track {
+        found = Diagnostics::new();
+        rendered =
+            render(&mut found, sources, values, &RenderOptions { track: true, text_only: false, ..options.clone() });
+    }
+    diagnostics.extend(found);
+    rendered
 }
 
 impl Rendered {

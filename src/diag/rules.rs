@@ -75,6 +75,12 @@ rules! {
     TEMPLATE_NOT_FOUND, "template-not-found", Error, "a template that shall be shown does not exist";
     VALUES_FILE, "values-file", Error, "a file of values is no mapping";
     VALUES_ARGUMENT, "values-argument", Error, "a `--set` argument cannot be read";
+    VALUE_NOT_READ, "value-not-read", Note, "no template reads a key of a chart's values.yaml";
+    OVERRIDE_NOT_READ, "override-not-read", Warning, "no template reads a key that a file of values or `--set` gives";
+    UNDEFINED_VALUE, "undefined-value", Warning, "a template reads a value that no file of values defines";
+    ALWAYS_DEFAULT, "always-default", Note, "a value with a default is set by no file of values";
+    UNSTABLE_MANIFEST, "unstable-manifest", Warning, "a manifest holds a result that differs from run to run";
+    CLUSTER_DEPENDENT, "cluster-dependent", Note, "a template asks the cluster or the network while it is rendered";
     VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";
     // analysis
     UNKNOWN_RULE, "unknown-rule", Warning, "a rule is named that does not exist";

@@ -15,6 +15,19 @@ pub struct RenderError {
     pub refused: bool,
     /// Where it happened and the calls that led there, innermost first.
     pub levels: Vec<Level>,
+    /// The value that was read last at that place; told when reads are tracked.
+    pub read: Option<ReadValue>,
+}
+
+/// A value that a failing action had read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadValue {
+    /// Its path.
+    pub path: String,
+    /// Where it, or the table that lacks it, was written.
+    pub span: Option<Span>,
+    /// Whether it is there.
+    pub is_set: bool,
 }
 
 /// A place in a running template.
@@ -35,7 +48,7 @@ pub struct Level {
 impl RenderError {
     /// Makes an error that knows no place.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), refused: false, levels: Vec::new() }
+        Self { message: message.into(), refused: false, levels: Vec::new(), read: None }
     }
 
     /// Returns the diagnostic that tells it, with the calls as its trace.
@@ -46,7 +59,16 @@ impl RenderError {
             None => Diagnostic::in_file(&rules::TEMPLATE_ERROR, "", self.message.clone()),
         };
         let diagnostic = hints(&self.message).into_iter().fold(diagnostic, Diagnostic::hint);
-        diagnostic.traced(levels.map(|level| TraceFrame { span: level.span, text: level.node.clone() }))
+        let calls = levels.map(|level| TraceFrame { span: level.span, text: level.node.clone() });
+        let value = self.read.iter().filter_map(|read| {
+            let text = match (read.is_set, read.path.rsplit_once('.')) {
+                (true, _) => format!("value `{}`", read.path),
+                (false, Some((table, key))) => format!("value `{table}`, which has no `{key}`,"),
+                (false, None) => return None,
+            };
+            Some(TraceFrame { span: read.span?, text })
+        });
+        diagnostic.traced(calls.chain(value))
     }
 
     /// Returns the words of Helm 3 for it.

@@ -34,7 +34,7 @@ mod growth;
 mod tests;
 pub mod value;
 
-pub use error::{Level, RenderError};
+pub use error::{Level, ReadValue, RenderError};
 pub use function::{Args, Ctx, Family, FuncError, Function, FunctionSet, Param};
 pub use origins::{Origin, OriginId, OriginTable, Origins, ValueId, ValuePlace};
 pub use run::{Host, MAX_OUTPUT, NO_VALUE, NoHost, RenderEnv, Rendered};

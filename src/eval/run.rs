@@ -437,6 +437,7 @@ impl<'r> Ctx<'r> {
     fn fault(&self, message: impl Into<String>) -> Fault {
         let mut error = Box::new(RenderError::new(message));
         error.levels.extend(self.level(self.at, String::new()));
+        error.read = self.track.as_ref().and_then(|track| track.last_read());
         error
     }
 
@@ -515,8 +516,8 @@ impl<'r> Ctx<'r> {
     }
 
     /// Returns how many reads are remembered, for [`Self::forget_reads`].
-    fn reads_before(&self) -> usize {
-        self.track.as_ref().map_or(0, |track| track.pending())
+    fn reads_before(&mut self) -> usize {
+        self.track.as_mut().map_or(0, |track| track.pending())
     }
 
     /// Forgets the reads of a step that is done.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::error::ReadValue;
 use super::function::Function;
 use super::origins::{Origin, OriginId, OriginTable, Origins, ValueId, ValuePlace};
 use super::print;
@@ -115,6 +116,8 @@ pub struct Track {
     reads: FxHashSet<(u32, Str)>,
     /// The scalars read for what is being written, outermost first.
     pending: Vec<Read>,
+    /// The entry that was read last, present or not, since something was asked for how many reads are pending.
+    last: Option<(u32, Str)>,
     /// What was read for the value of a variable, by slot.
     variables: FxHashMap<usize, Vec<Read>>,
     /// Objects that hold results of varying functions, by address; they are kept, so an address means one object.
@@ -269,6 +272,7 @@ impl Track {
     pub fn read(&mut self, dict: &Dict, key: &[u8]) {
         if dict.mark != 0 {
             self.reads.insert((dict.mark, Str::from(key)));
+            self.last = Some((dict.mark, Str::from(key)));
         }
         if let Some(value) = dict.get(key) {
             self.push(self.entry(dict, key, &value), value);
@@ -289,9 +293,19 @@ impl Track {
         }
     }
 
-    /// Returns how many reads are remembered.
-    pub fn pending(&self) -> usize {
+    /// Begins something that reads: returns how many reads are remembered.
+    pub fn pending(&mut self) -> usize {
+        self.last = None;
         self.pending.len()
+    }
+
+    /// Returns the entry that was read last by what is running.
+    pub fn last_read(&self) -> Option<ReadValue> {
+        let (mark, key) = self.last.as_ref()?;
+        let path = self.index.path(*mark, key)?;
+        let entry = self.index.entries.get(&(*mark, key.clone())).map(|(place, _)| *place);
+        let place = entry.or_else(|| self.index.table_of(*mark)).and_then(|id| self.table_value(id));
+        Some(ReadValue { path, span: place.and_then(|p| p.span), is_set: entry.is_some() })
     }
 
     /// Forgets the reads after the first `kept`.

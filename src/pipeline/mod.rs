@@ -13,7 +13,7 @@ mod render;
 mod sign;
 mod since;
 
-pub use check::check;
+pub use check::{ChartInputs, check, check_chart};
 pub use dependencies::{
     DependencyError, DependencyFiles, DependencyInputs, build_dependencies, fetch_from_registry, fetch_from_repository,
     update_dependencies,

@@ -105,7 +105,7 @@ pub(super) fn plan_with(
     let mut resources = ReleaseSection::default();
     if target.is_some() {
         let before = read_record(&fact);
-        let choice = RenderChoice { is_upgrade: before.is_some(), track: false };
+        let choice = RenderChoice { is_upgrade: before.is_some(), track: false, lint: false };
         let rendered = render(diagnostics, sources, project, inputs, request.host, choice);
         if diagnostics.has_errors() {
             return Err(PlanError::Diagnostics);

@@ -28,6 +28,8 @@ pub struct RenderChoice {
     pub is_upgrade: bool,
     /// Whether every line says where it comes from.
     pub track: bool,
+    /// Whether values that nothing reads, reads of what nothing defines and the like are reported; needs `track`.
+    pub lint: bool,
 }
 
 /// Returns the path of the chart in the project: `deploy.helmChartDir`, or `.helm` beside werf.yaml.
@@ -97,14 +99,13 @@ pub fn render(
         };
         let composed = chart::compose(&mut found, sources, &chart, &values)?;
         let options = options_of(project, inputs, host, choice, jsonnet_dir.as_deref());
-        let before = found.clone();
-        let rendered = chart::render(&mut found, sources, &composed, &options);
-        if !found.has_errors() || options.track {
-            return Some(rendered);
+        let rendered = chart::render_explained(&mut found, sources, &composed, &options);
+        if choice.lint && !found.has_errors() {
+            let renderings = [(composed, rendered)];
+            chart::check_values(&mut found, sources, &renderings);
+            return renderings.into_iter().next().map(|(_, rendered)| rendered);
         }
-        // Tracking where each line comes from costs time; it is done again where there is something to explain.
-        found = before;
-        Some(chart::render(&mut found, sources, &composed, &RenderOptions { track: true, ..options }))
+        Some(rendered)
     });
     let failed = found.has_errors();
     diagnostics.extend(found);

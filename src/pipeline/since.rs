@@ -86,7 +86,7 @@ fn applied(
     inputs: &ProjectInputs,
     host: &dyn Host,
 ) -> ReleaseFact {
-    let choice = RenderChoice { is_upgrade: true, track: false };
+    let choice = RenderChoice { is_upgrade: true, track: false, lint: false };
     let mut fact = ReleaseFact::default();
     let mut record = new_record(project, inputs);
     let mut taken = BTreeSet::new();

@@ -1,17 +1,28 @@
 //! `lint [PATH…]`.
 
+use std::path::Path;
+
 use super::super::args::{GlobalArgs, LintArgs, LintFormat};
 use super::super::error::{CliError, exit_code};
+use super::super::host::ProcessHost;
 use super::super::plan_file::write_atomically;
-use super::super::project::{Found, Options, find};
+use super::super::project::{Found, Options, find, now};
 use super::super::streams::Invocation;
+use super::super::values::{read_file, sets, value_files};
+use super::template::{capabilities, mount};
 use crate::analysis::{Policy, fixed};
+use crate::backend::read_folder;
 use crate::diag::{Diagnostic, Diagnostics, Severity};
-use crate::pipeline::{ProjectInputs, check};
+use crate::pipeline::{ChartInputs, ProjectInputs, check, check_chart};
 use crate::report::diagnostics::{github, gitlab, json, junit, sarif, summary, text};
 use crate::source::{Sources, normalize_path};
 
 pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
+    if let [path] = args.paths.as_slice()
+        && is_chart(&invocation.cwd.join(global.dir.as_deref().unwrap_or("")).join(path))
+    {
+        return lint_chart(global, args, path, invocation);
+    }
     let options = Options {
         project: Some(&args.project),
         build: Some(&args.build),
@@ -40,16 +51,53 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
     if args.fix {
         mend(&mut list, &sources, &found, invocation)?;
     }
+    tell(&list, args, invocation, &sources)
+}
+
+/// A folder with a Chart.yaml that is not the chart of a project.
+fn is_chart(folder: &Path) -> bool {
+    let of_project = folder.file_name().is_some_and(|name| name == ".helm");
+    folder.join("Chart.yaml").is_file() && !folder.join("werf.yaml").exists() && !of_project
+}
+
+/// Checks a chart without a project, with its defaults and its examples.
+fn lint_chart(global: &GlobalArgs, args: &LintArgs, path: &str, invocation: &mut Invocation) -> Result<u8, CliError> {
+    let cwd = invocation.cwd.join(global.dir.as_deref().unwrap_or(""));
+    let place = cwd.join(path);
+    let mount = mount(path, &place, &cwd);
+    let files = read_folder(&place, &mount).map_err(|e| CliError::environment(format!("read the chart {path}"), e))?;
+    let inputs = ChartInputs {
+        files: &files,
+        path: &mount,
+        values_files: value_files(&args.values, &cwd)?,
+        sets: sets(&args.values),
+        read_file: &|path| read_file(path, &cwd),
+        capabilities: capabilities(&args.chart)?,
+        now: now(),
+    };
+    let host = ProcessHost::new(&args.chart.lookup_resources, &cwd)?;
+    let sources = Sources::new();
+    let mut diagnostics = Diagnostics::new();
+    let needed = check_chart(&mut diagnostics, &sources, &inputs, &host);
+    let mut policy = Policy::default();
+    for setting in &args.rule {
+        policy.set(setting).map_err(|why| CliError::user(format!("--rule {setting}: {why}")))?;
+    }
+    let list = policy.apply(diagnostics, needed, &sources).into_sorted(&sources);
+    tell(&list, args, invocation, &sources)
+}
+
+fn tell(list: &[Diagnostic], args: &LintArgs, invocation: &mut Invocation, sources: &Sources) -> Result<u8, CliError> {
     let out = match args.output {
-        LintFormat::Text => text(&list, &sources, invocation.streams.out_look()),
-        LintFormat::Json => json(&list, &sources),
-        LintFormat::Sarif => sarif(&list, &sources),
-        LintFormat::Junit => junit(&list, &sources),
-        LintFormat::Github => github(&list, &sources),
-        LintFormat::Gitlab => gitlab(&list, &sources),
+        LintFormat::Text => text(list, sources, invocation.streams.out_look()),
+        LintFormat::Json => json(list, sources),
+        LintFormat::Sarif => sarif(list, sources),
+        LintFormat::Junit => junit(list, sources),
+        LintFormat::Github => github(list, sources),
+        LintFormat::Gitlab => gitlab(list, sources),
     };
     invocation.streams.print(&out)?;
-    let counts = summary(&list);
+    let counts = summary(list);
     invocation.streams.inform(if counts.is_empty() { "no findings" } else { &counts });
     let failed = list.iter().any(|d| d.severity == Severity::Error);
     Ok(if failed { exit_code::ERROR } else { exit_code::DONE })

@@ -15,7 +15,7 @@ use crate::backend::read_folder;
 use crate::chart::repository::shown;
 use crate::chart::{
     Capabilities, Chart, LoadOptions, PrintOptions, Release, RenderOptions, Rendered, ValuesInput, compose, load,
-    load_archive, render,
+    load_archive, render_explained,
 };
 use crate::diag::Diagnostics;
 use crate::eval::on_deep_stack;
@@ -110,7 +110,7 @@ fn rendered(
         text_only: !args.origins.origins,
         ..RenderOptions::default()
     };
-    let rendered = render(diagnostics, sources, &values, &options);
+    let rendered = render_explained(diagnostics, sources, &values, &options);
     // The process ends soon; the system takes memory back faster than we do, piece by piece.
     std::mem::forget((chart, values));
     Ok(Some(rendered))
@@ -134,7 +134,7 @@ fn name_and_chart(args: &TemplateArgs) -> Result<(String, &str), CliError> {
 }
 
 /// Returns the capabilities that the options describe.
-fn capabilities(args: &ChartArgs) -> Result<Capabilities, CliError> {
+pub(super) fn capabilities(args: &ChartArgs) -> Result<Capabilities, CliError> {
     let mut capabilities = Capabilities::default();
     if let Some(version) = &args.kube_version {
         let bad = || CliError::user(format!("--kube-version {version} is not a version"));
