@@ -83,11 +83,11 @@ fn options(command: &Command, lists: &BTreeSet<String>, env: &BTreeMap<String, S
         let Some(long) = arg.get_long().filter(|_| !NOT_READ.contains(&arg.get_id().as_str())) else { continue };
         let action = arg.get_action();
         if matches!(action, ArgAction::Set) {
-            words.extend(scalar(arg, env).map(|v| format!("--{long}={v}").into()));
-        } else if matches!(action, ArgAction::SetTrue) && scalar(arg, env).is_some_and(|v| is_true(&v)) {
+            words.extend(scalar(arg, env).map(|(_, v)| format!("--{long}={v}").into()));
+        } else if matches!(action, ArgAction::SetTrue) && scalar(arg, env).is_some_and(|(_, v)| is_true(&v)) {
             words.push(format!("--{long}").into());
         } else if matches!(action, ArgAction::Append) {
-            words.extend(list(&variable(long), lists, env).into_iter().map(|v| format!("--{long}={v}").into()));
+            words.extend(list(&variable(long), lists, env).into_iter().map(|(_, v)| format!("--{long}={v}").into()));
         }
     }
     words
@@ -97,10 +97,83 @@ fn variable(long: &str) -> String {
     long.to_uppercase().replace('-', "_")
 }
 
-/// An empty variable is as good as none.
-fn scalar(arg: &Arg, env: &BTreeMap<String, String>) -> Option<String> {
-    let find = |prefix: &&str| longs(arg).find_map(|long| env.get(&format!("{prefix}{}", variable(long))));
-    PREFIXES.iter().rev().find_map(find).filter(|v| !v.is_empty()).cloned()
+/// Name and value of the variable that counts. An empty variable is as good as none.
+fn scalar(arg: &Arg, env: &BTreeMap<String, String>) -> Option<(String, String)> {
+    let find = |prefix: &&str| {
+        longs(arg).find_map(|long| {
+            let name = format!("{prefix}{}", variable(long));
+            env.get(&name).map(|value| (name, value.clone()))
+        })
+    };
+    PREFIXES.iter().rev().find_map(find).filter(|(_, v)| !v.is_empty())
+}
+
+/// An option that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// `--env`
+    pub option: String,
+    /// Its value; empty for a switch.
+    pub value: String,
+    /// The variable of the environment; `None` when it was typed.
+    pub variable: Option<String>,
+}
+
+/// Returns the options of the command that was typed, and where each comes from: variables first, as they count.
+pub fn in_force(root: &Command, args: &[OsString], env: &BTreeMap<String, String>) -> Vec<Setting> {
+    let (command, at) = find_command(root, args);
+    let lists = list_names(root);
+    let mut found = Vec::new();
+    for arg in command.get_arguments().chain(root.get_arguments()) {
+        let Some(long) = arg.get_long().filter(|_| !NOT_READ.contains(&arg.get_id().as_str())) else { continue };
+        let option = format!("--{long}");
+        let typed = typed_values(command, args, at, arg);
+        let mut push = |value: String, variable| found.push(Setting { option: option.clone(), value, variable });
+        if matches!(arg.get_action(), ArgAction::Append) {
+            list(&variable(long), &lists, env).into_iter().for_each(|(name, value)| push(value, Some(name)));
+            typed.into_iter().for_each(|value| push(value, None));
+        } else if let Some(value) = typed.into_iter().next_back() {
+            push(value, None);
+        } else if let Some((name, value)) = scalar(arg, env) {
+            match arg.get_action() {
+                ArgAction::Set => push(value, Some(name)),
+                ArgAction::SetTrue if is_true(&value) => push(String::new(), Some(name)),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// The values that an option was typed with; a switch has an empty one.
+fn typed_values(command: &Command, args: &[OsString], at: usize, arg: &Arg) -> Vec<String> {
+    let mut values = Vec::new();
+    let mut words = args.iter().enumerate().skip(1).map(|(i, word)| (i, word.to_string_lossy()));
+    while let Some((i, word)) = words.next() {
+        if word == "--" {
+            break;
+        }
+        let (name, inline) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+            _ => (word.to_string(), None),
+        };
+        let is_it = match name.strip_prefix("--") {
+            Some(long) => has_long(arg, long),
+            None => name.len() == 2 && name.starts_with('-') && name.chars().nth(1) == arg.get_short(),
+        };
+        if !is_it {
+            if i >= at && takes_next(command, &word) {
+                words.next();
+            }
+            continue;
+        }
+        if arg.get_action().takes_values() {
+            values.extend(inline.or_else(|| words.next().map(|(_, value)| value.into_owned())));
+        } else {
+            values.push(String::new());
+        }
+    }
+    values
 }
 
 fn is_true(value: &str) -> bool {
@@ -108,8 +181,8 @@ fn is_true(value: &str) -> bool {
 }
 
 /// The values of a list in the order of the names behind the prefix; of two equal names ours wins.
-fn list(name: &str, lists: &BTreeSet<String>, env: &BTreeMap<String, String>) -> Vec<String> {
-    let mut found: BTreeMap<&str, &String> = BTreeMap::new();
+fn list(name: &str, lists: &BTreeSet<String>, env: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let mut found: BTreeMap<&str, (&String, &String)> = BTreeMap::new();
     for prefix in PREFIXES {
         for (key, value) in env.range(prefix.to_owned()..) {
             let Some(rest) = key.strip_prefix(prefix) else { break };
@@ -117,11 +190,11 @@ fn list(name: &str, lists: &BTreeSet<String>, env: &BTreeMap<String, String>) ->
                 && belongs(rest, name, lists)
                 && !value.is_empty()
             {
-                found.insert(suffix, value);
+                found.insert(suffix, (key, value));
             }
         }
     }
-    found.into_values().cloned().collect()
+    found.into_values().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn suffix<'a>(variable: &'a str, name: &str) -> Option<&'a str> {

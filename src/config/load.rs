@@ -106,7 +106,7 @@ fn load_into(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>) -> Opt
         }
     }
     d.extend(faults);
-    resolve::config(d, &path, rendered.file, &documents, inputs, giterminism)
+    resolve::config(d, &path, rendered.file, documents, inputs, giterminism)
 }
 
 fn giterminism(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>, files: &ProjectFiles) -> Giterminism {

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use crate::source::FileId;
+use crate::syntax::yaml::Node;
 
 mod ansible;
 mod decode;
@@ -26,6 +27,7 @@ mod import;
 mod meta;
 pub mod slug;
 pub mod directives;
+mod effective;
 mod overlap;
 mod reference;
 mod resolve;
@@ -42,6 +44,7 @@ mod tests;
 pub use deploy_names::{DeployNames, Explicit, deploy_names};
 pub use docker_section::{CommandValue, DockerSection};
 pub use dockerfile_image::{ArgValue, DockerfileImage};
+pub use effective::{Setting, effective};
 pub use git::{BasicAuth, GitMapping, GitReference, PasswordSource, RemoteGit};
 pub use giterminism::Giterminism;
 pub use image::{
@@ -75,6 +78,7 @@ pub struct Config {
     pub graph: ImageGraph,
     /// What the commit may be left for.
     pub giterminism: Giterminism,
+    documents: Vec<(documents::Kind, Node)>,
     by_name: BTreeMap<String, ImageIndex>,
 }
 

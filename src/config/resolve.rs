@@ -19,11 +19,11 @@ pub(super) fn config(
     d: &mut Diagnostics,
     path: &str,
     rendered: FileId,
-    documents: &[(Kind, Node)],
+    documents: Vec<(Kind, Node)>,
     inputs: &Inputs<'_>,
     giterminism: Giterminism,
 ) -> Option<Config> {
-    let meta = meta(d, path, documents, inputs)?;
+    let meta = meta(d, path, &documents, inputs)?;
     let around = Surroundings {
         build: &meta.build,
         rules: &giterminism,
@@ -43,7 +43,7 @@ pub(super) fn config(
     resolve(d, &mut images, &by_name);
     let graph = graph(d, &images)?;
     check_platforms(d, &images, &graph);
-    Some(Config { path: path.to_owned(), rendered, meta, images, graph, giterminism, by_name })
+    Some(Config { path: path.to_owned(), rendered, meta, images, graph, giterminism, documents, by_name })
 }
 
 fn meta(d: &mut Diagnostics, path: &str, documents: &[(Kind, Node)], inputs: &Inputs<'_>) -> Option<Meta> {

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::load::Project;
 use super::render::ProjectRender;
+use crate::config::{Config, EdgeKind, Image};
 use crate::stage::{Base, CopySource, ImageRef, Step};
 
 /// What a node stands for.
@@ -79,6 +80,25 @@ impl ProjectGraph {
             ImageRef::Stage { .. } => {}
         }
     }
+}
+
+/// Makes the graph of the images of werf.yaml alone; nothing is read for it.
+pub fn config_graph(config: &Config) -> ProjectGraph {
+    let mut graph = ProjectGraph::default();
+    let id = |image: &Image| format!("image:{}", image.name.value);
+    for (index, image) in config.iter() {
+        let label = if image.name.value.is_empty() { "~" } else { &image.name.value };
+        graph.node(id(image), NodeKind::Image, label, None);
+        for edge in config.graph.edges_of(index) {
+            let kind = match edge.kind {
+                EdgeKind::From => "from",
+                EdgeKind::Import => "import",
+                EdgeKind::Dependency => "dependency",
+            };
+            graph.edge(id(config.image(edge.needed)), &id(image), kind);
+        }
+    }
+    graph
 }
 
 /// Makes the graph; without `rendered` it has no resources.

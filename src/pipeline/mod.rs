@@ -19,7 +19,7 @@ pub use dependencies::{
     update_dependencies,
 };
 pub use dependency_list::{DependencyList, dependency_table, list_dependencies, list_dependencies_of_archive};
-pub use graph::{GraphEdge, GraphNode, NodeKind, ProjectGraph, graph};
+pub use graph::{GraphEdge, GraphNode, NodeKind, ProjectGraph, config_graph, graph};
 pub use load::{JsonnetInputs, Project, ProjectInputs, ValuesFile, load, load_config, project_files};
 pub use plan::{PlanError, PlanRequest, forbid_unbuildable, plan};
 pub use render::{ProjectRender, RenderChoice, chart_dir, render, service_values};

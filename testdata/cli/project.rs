@@ -234,3 +234,32 @@ fn the_graph_is_drawn() {
     let ids: Vec<&str> = json["nodes"].as_array().unwrap().iter().map(|n| n["id"].as_str().unwrap()).collect();
     assert!(ids.contains(&"image:backend") && ids.contains(&"resource:shop/Deployment/web"), "{ids:?}");
 }
+
+#[test]
+fn every_setting_in_force_tells_where_it_comes_from() {
+    let sandbox = Sandbox::new();
+    let werf = "configVersion: 1\nproject: p\nbuild:\n  cacheVersion: v7\ndeploy:\n  namespace: '[[ project ]]-x'\n---\n\
+                {{ range $n := list \"a\" \"b\" }}\nimage: {{ $n }}\ndockerfile: Dockerfile\n---\n{{ end }}\n";
+    sandbox.write("werf.yaml", werf).write("Dockerfile", "FROM scratch\n").commit("files");
+    let env = [("WERF_SET_1", "a=b"), ("WERF_ENV", "dev"), ("STAGEWRIGHT_RELEASE", "r")];
+    let ran = sandbox.run_with(&["config", "explain", "--set", "c=d", "-o", "json"], &env);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let lines: Vec<serde_json::Value> = serde_json::from_str(&ran.out).unwrap();
+    let of = |section: &str, key: &str| -> Vec<(String, String)> {
+        let fits = lines.iter().filter(|l| l["section"] == section && l["key"] == key);
+        fits.map(|l| (l["value"].as_str().unwrap().to_owned(), l["from"].as_str().unwrap().to_owned())).collect()
+    };
+    let one = |value: &str, from: &str| vec![(value.to_owned(), from.to_owned())];
+    assert_eq!(of("werf.yaml", "build.cacheVersion"), one("v7", "werf.yaml:4"));
+    assert_eq!(of("werf.yaml", "cleanup.keepImagesBuiltWithinLastNHours"), one("2", "default"));
+    assert_eq!(of("image b", "cacheVersion"), one("v7", "werf.yaml:4"));
+    assert_eq!(of("image b", "dockerfile"), one("Dockerfile", "werf.yaml:10"));
+    assert_eq!(of("release", "name"), one("r", "--release"));
+    assert_eq!(of("release", "namespace"), one("p-x", "werf.yaml:6"));
+    assert_eq!(of("options", "--env"), one("dev", "WERF_ENV"));
+    let sets = [("a=b", "WERF_SET_1"), ("c=d", "typed")].map(|(v, f)| (v.to_owned(), f.to_owned()));
+    assert_eq!(of("options", "--set"), sets);
+    let text = sandbox.run_with(&["config", "explain"], &env).out;
+    assert!(text.contains("\n\nimage a\n") && text.contains("\n\noptions\n"), "{text}");
+    assert!(sandbox.run(&["config", "graph", "-o", "mermaid"]).out.starts_with("flowchart LR\n"));
+}

@@ -296,11 +296,43 @@ pub enum ConfigCommand {
     Render(ConfigArgs),
     /// Lists the images.
     List(ConfigListArgs),
-    /// Tells where each setting comes from.
-    Explain(ConfigArgs),
+    /// Tells every setting that is in force, and where it comes from.
+    Explain(ConfigExplainArgs),
+    /// Prints which image needs which.
+    Graph(ConfigGraphArgs),
 }
 
-/// `config render`, `config explain`.
+/// `config explain`.
+#[derive(Debug, Args)]
+pub struct ConfigExplainArgs {
+    /// Format of the settings.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ConfigFormat,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+    #[command(flatten)]
+    pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub chart: ChartArgs,
+    #[command(flatten)]
+    pub jsonnet: JsonnetArgs,
+    #[command(flatten)]
+    pub values: ValuesArgs,
+}
+
+/// `config graph`.
+#[derive(Debug, Args)]
+pub struct ConfigGraphArgs {
+    /// Format of the graph.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: GraphFormat,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+}
+
+/// `config render`.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
     #[command(flatten)]

@@ -1,14 +1,19 @@
-//! `config render`, `config list`, `config explain`: what werf.yaml says, and where.
+//! `config render`, `config list`, `config graph`, `config explain`: what werf.yaml says, and where.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::super::args::{ConfigArgs, ConfigCommand, ConfigFormat, ConfigListArgs, GlobalArgs, ProjectArgs};
+use super::super::args::{
+    ConfigArgs, ConfigCommand, ConfigExplainArgs, ConfigFormat, ConfigGraphArgs, ConfigListArgs, GlobalArgs,
+    ProjectArgs, command,
+};
+use super::super::environment::in_force;
 use super::super::error::{CliError, exit_code};
 use super::super::project::{Options, find};
 use super::super::streams::Invocation;
-use crate::config::{Config, Image};
+use super::graph::drawn;
+use crate::config::{Config, DeployNames, Explicit, Image, deploy_names, effective};
 use crate::diag::Diagnostics;
-use crate::pipeline::load_config;
+use crate::pipeline::{ProjectInputs, config_graph, load_config};
 use crate::report::{place_text, pretty_json};
 use crate::source::Sources;
 
@@ -16,13 +21,14 @@ pub fn run(global: &GlobalArgs, command: &ConfigCommand, invocation: &mut Invoca
     let sources = Sources::new();
     let text = match command {
         ConfigCommand::List(ConfigListArgs { output, project }) => {
-            list(&loaded(global, project, &sources, invocation)?, *output, &sources)
+            list(&of_project(global, project, &sources, invocation)?, *output, &sources)
         }
-        ConfigCommand::Explain(ConfigArgs { project }) => {
-            explained(&loaded(global, project, &sources, invocation)?, &sources)
+        ConfigCommand::Explain(args) => explain(global, args, &sources, invocation)?,
+        ConfigCommand::Graph(ConfigGraphArgs { output, project }) => {
+            drawn(&config_graph(&of_project(global, project, &sources, invocation)?), *output)
         }
         ConfigCommand::Render(ConfigArgs { project }) => {
-            let config = loaded(global, project, &sources, invocation)?;
+            let config = of_project(global, project, &sources, invocation)?;
             sources.get(config.rendered).text().to_string()
         }
     };
@@ -30,7 +36,7 @@ pub fn run(global: &GlobalArgs, command: &ConfigCommand, invocation: &mut Invoca
     Ok(exit_code::DONE)
 }
 
-fn loaded(
+fn of_project(
     global: &GlobalArgs,
     project: &ProjectArgs,
     sources: &Sources,
@@ -38,9 +44,13 @@ fn loaded(
 ) -> Result<Config, CliError> {
     let found = find(global, Options { project: Some(project), ..Options::default() }, invocation)?;
     let mut diagnostics = Diagnostics::new();
-    let config = load_config(&mut diagnostics, sources, &found.inputs);
+    let config = loaded(&mut diagnostics, &found.inputs, sources);
     invocation.streams.tell_diagnostics(diagnostics, sources);
-    config.map(|(config, _)| config).ok_or(CliError::Config)
+    config
+}
+
+fn loaded(diagnostics: &mut Diagnostics, inputs: &ProjectInputs, sources: &Sources) -> Result<Config, CliError> {
+    load_config(diagnostics, sources, inputs).map(|(config, _)| config).ok_or(CliError::Config)
 }
 
 fn list(config: &Config, format: ConfigFormat, sources: &Sources) -> String {
@@ -58,16 +68,91 @@ fn shown(image: &Image) -> &str {
     if image.name.value.is_empty() { "~" } else { &image.name.value }
 }
 
-fn explained(config: &Config, sources: &Sources) -> String {
-    let mut text = format!("{}\n", config.path);
-    let at = |span| place_text(&sources.place(span));
-    text += &format!("  project {}  {}\n", config.meta.project.value, at(config.meta.project.span));
-    for (index, image) in config.iter() {
-        let kind = if image.is_final { "image" } else { "image (not final)" };
-        text += &format!("  {kind} {}  {}\n", shown(image), at(image.name.span));
-        for edge in config.graph.edges_of(index) {
-            text += &format!("    uses {}  {}\n", shown(config.image(edge.needed)), at(edge.span));
+/// A line of `config explain`.
+struct Line {
+    section: String,
+    key: String,
+    value: String,
+    from: String,
+}
+
+fn explain(
+    global: &GlobalArgs,
+    args: &ConfigExplainArgs,
+    sources: &Sources,
+    invocation: &Invocation,
+) -> Result<String, CliError> {
+    let options = Options {
+        project: Some(&args.project),
+        build: Some(&args.build),
+        deploy: Some(&args.deploy),
+        values: Some(&args.values),
+        chart: Some(&args.chart),
+        jsonnet: Some(&args.jsonnet),
+    };
+    let found = find(global, options, invocation)?;
+    let mut diagnostics = Diagnostics::new();
+    let config = loaded(&mut diagnostics, &found.inputs, sources);
+    let names = config.as_ref().ok().and_then(|config| {
+        let inputs = &found.inputs;
+        let explicit = Explicit { release: inputs.release.as_deref(), namespace: inputs.namespace.as_deref() };
+        deploy_names(&mut diagnostics, sources, config, inputs.env.as_deref().unwrap_or(""), explicit)
+    });
+    let failed = diagnostics.has_errors();
+    invocation.streams.tell_diagnostics(diagnostics, sources);
+    let config = config?;
+    let names = names.filter(|_| !failed).ok_or(CliError::Config)?;
+    let lines = lines(&config, &names, sources, invocation);
+    Ok(match args.output {
+        ConfigFormat::Text => text(&lines),
+        ConfigFormat::Json => pretty_json(&lines.iter().map(as_json).collect::<Vec<_>>()),
+    })
+}
+
+fn lines(config: &Config, names: &DeployNames, sources: &Sources, invocation: &Invocation) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for setting in effective(config) {
+        let section =
+            if setting.document == "meta" { config.path.clone() } else { format!("image {}", setting.document) };
+        let from = setting.span.map_or_else(|| "default".to_owned(), |span| place_text(&sources.place(span)));
+        lines.push(Line { section, key: setting.key, value: setting.value, from });
+    }
+    for (key, value, option) in [("name", &names.release, "--release"), ("namespace", &names.namespace, "--namespace")]
+    {
+        let source = if key == "name" { &config.meta.deploy.release } else { &config.meta.deploy.namespace };
+        let written = source.as_ref().map(|text| place_text(&sources.place(text.span)));
+        let settings = in_force(&command(), &invocation.args, &invocation.env);
+        let given = settings.iter().any(|s| s.option == option).then(|| option.to_owned());
+        let from = given.or(written).unwrap_or_else(|| "default".to_owned());
+        lines.push(Line { section: "release".to_owned(), key: key.to_owned(), value: value.clone(), from });
+    }
+    for setting in in_force(&command(), &invocation.args, &invocation.env) {
+        let from = setting.variable.unwrap_or_else(|| "typed".to_owned());
+        let value = if setting.value.is_empty() { "true".to_owned() } else { setting.value };
+        lines.push(Line { section: "options".to_owned(), key: setting.option, value, from });
+    }
+    lines
+}
+
+/// The widest that a column of values becomes; a longer value pushes its place aside.
+const WIDEST: usize = 40;
+
+/// Sections with three columns.
+fn text(lines: &[Line]) -> String {
+    let mut text = String::new();
+    let keys = lines.iter().map(|l| l.key.len()).max().unwrap_or(0);
+    let values = lines.iter().map(|l| l.value.chars().count()).filter(|w| *w <= WIDEST).max().unwrap_or(0);
+    let mut section = "";
+    for (index, line) in lines.iter().enumerate() {
+        if section != line.section {
+            section = &line.section;
+            text += &format!("{}{section}\n", if index == 0 { "" } else { "\n" });
         }
+        text += &format!("  {:<keys$}  {:<values$}  {}\n", line.key, line.value, line.from);
     }
     text
+}
+
+fn as_json(line: &Line) -> Value {
+    json!({ "section": line.section, "key": line.key, "value": line.value, "from": line.from })
 }

@@ -29,13 +29,17 @@ pub fn run(global: &GlobalArgs, args: &GraphArgs, invocation: &mut Invocation) -
     let failed = diagnostics.has_errors();
     invocation.streams.tell_diagnostics(diagnostics, &sources);
     let made = made.filter(|_| !failed).ok_or(CliError::Config)?;
-    let text = match args.output {
-        GraphFormat::Dot => dot(&made),
-        GraphFormat::Mermaid => mermaid(&made),
-        GraphFormat::Json => pretty_json(&made),
-    };
-    invocation.streams.print(&text)?;
+    invocation.streams.print(&drawn(&made, args.output))?;
     Ok(exit_code::DONE)
+}
+
+/// Returns the text of a graph.
+pub fn drawn(graph: &ProjectGraph, format: GraphFormat) -> String {
+    match format {
+        GraphFormat::Dot => dot(graph),
+        GraphFormat::Mermaid => mermaid(graph),
+        GraphFormat::Json => pretty_json(graph),
+    }
 }
 
 /// Source: the DOT language.
