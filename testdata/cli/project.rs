@@ -140,7 +140,7 @@ fn manifests_are_rendered_and_their_origins_named() {
     let plain = ok(sandbox.run(&["render"])).out;
     assert!(plain.starts_with("---\n# Source: shop/templates/token.yaml\n"), "{plain}");
     let origins = ok(sandbox.run(&["render", "--origins", "--set", "replicas=7"])).out;
-    assert!(origins.contains("# Origin: .helm/templates/web.yaml:1") && origins.contains("replicas: 7"), "{origins}");
+    assert!(origins.contains("# .helm/templates/web.yaml:1\n") && origins.contains("replicas: 7"), "{origins}");
     ok(sandbox.run(&["render", "--output", "../out.yaml"]));
     assert_eq!(std::fs::read_to_string(sandbox.project().join("../out.yaml")).unwrap(), plain);
 }
@@ -148,7 +148,7 @@ fn manifests_are_rendered_and_their_origins_named() {
 #[test]
 fn lint_prints_findings_as_data() {
     let sandbox = shop();
-    let clean = ok(sandbox.run(&["lint", "-o", "json"]));
+    let clean = ok(sandbox.run(&["lint", "-o", "json", "--rule", "always-default=off"]));
     assert_eq!((clean.out.as_str(), clean.err.as_str()), ("[]\n", "no findings\n"));
     sandbox
         .write("werf.yaml", "project: shop\nconfigVersion: 1\n---\nimagee: backend\ndockerfile: Dockerfile\n")
@@ -177,7 +177,7 @@ fn uncommitted_files_count_with_dev_only() {
 fn the_configuration_is_listed() {
     let sandbox = shop();
     assert_eq!(ok(sandbox.run(&["config", "list"])).out, "backend\nfrontend\n");
-    assert!(ok(sandbox.run(&["config", "explain"])).out.contains("image backend  werf.yaml:4"));
+    assert!(ok(sandbox.run(&["config", "explain"])).out.contains("\nimage backend\n"));
 }
 
 #[test]
