@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo build check test tools bless doc bench bench-templates install clean
+.PHONY: help demo build check test tools bless doc bench bench-templates compare-charts install clean
 
 help: ## Lists the verbs.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1 \t/'
@@ -41,3 +41,7 @@ install: ## Installs the program into cargo's bin folder.
 
 clean: ## Removes what was built.
 	$(CARGO) clean
+
+compare-charts: ## Compares `template` with a real Helm over the charts under CHARTS; HELM=4 for Helm 4.
+	$(CARGO) build --locked
+	scripts/compare-charts.py --helm $(or $(HELM),3) $(CHARTS)
