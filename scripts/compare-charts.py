@@ -74,7 +74,7 @@ def prepare(source, target, library, depth=0):
         if repository.startswith("file://") and os.path.exists(os.path.join(local, "Chart.yaml")):
             found = local
         else:
-            found = library.get(name)
+            found = choose(library.get(name, []), source, by_name[name].get("version") or "")
         if found and depth < 6 and os.path.realpath(found) != os.path.realpath(source):
             os.makedirs(charts, exist_ok=True)
             prepare(found, place, library, depth + 1)
@@ -89,6 +89,18 @@ def prepare(source, target, library, depth=0):
                 text = f.read()
             with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as f:
                 f.write(open_ranges(text))
+
+
+def choose(candidates, source, wanted):
+    """The chart of a name that fits best: of the wanted major version, then from the same repository."""
+    major = re.search(r"\d+", wanted)
+
+    def fitness(candidate):
+        folder, version = candidate
+        fits = major is not None and re.match(r"v?" + major.group(0) + r"\b", version) is not None
+        near = len(os.path.commonprefix([folder, source]))
+        return fits, near
+    return max(candidates, key=fitness)[0] if candidates else None
 
 
 def open_ranges(text):
@@ -254,7 +266,8 @@ def main():
     charts = charts_under(options.folders)
     library = {}
     for chart in charts:
-        library.setdefault(parse_chart(chart)[0].get("name"), chart)
+        metadata = parse_chart(chart)[0]
+        library.setdefault(metadata.get("name"), []).append((chart, str(metadata.get("version"))))
     todo, totals, counted = queue.Queue(), collections.Counter(), collections.Counter()
     for chart in charts:
         if options.only in chart:

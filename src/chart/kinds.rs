@@ -1,6 +1,8 @@
 //! What is known of kinds without a cluster: the order in which Helm installs them, and which have no namespace.
 
-/// Kinds in the order of installation. Source: Helm 3.20.
+use super::helm::Helm;
+
+/// Kinds in the order of installation. Source: Helm 3.20 and 4.1.
 const INSTALL_ORDER: &[&str] = &[
     "PriorityClass",
     "Namespace",
@@ -38,7 +40,13 @@ const INSTALL_ORDER: &[&str] = &[
     "IngressClass",
     "Ingress",
     "APIService",
+    // since Helm 4
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
 ];
+
+/// How many of the kinds Helm 3 knows.
+const KNOWN_TO_HELM_3: usize = INSTALL_ORDER.len() - 2;
 
 /// Group and kind of the resources of Kubernetes that have no namespace. Source: the API of Kubernetes 1.35.
 const CLUSTER_SCOPED: &[(&str, &str)] = &[
@@ -90,8 +98,9 @@ const CLUSTER_SCOPED: &[(&str, &str)] = &[
 ];
 
 /// Returns the place of a kind in the order of installation; unknown kinds come last, by name.
-pub(super) fn install_rank(kind: &str) -> (usize, &str) {
-    match INSTALL_ORDER.iter().position(|k| *k == kind) {
+pub(super) fn install_rank(kind: &str, helm: Helm) -> (usize, &str) {
+    let known = if helm == Helm::V3 { KNOWN_TO_HELM_3 } else { INSTALL_ORDER.len() };
+    match INSTALL_ORDER.iter().take(known).position(|k| *k == kind) {
         Some(rank) => (rank, ""),
         None => (INSTALL_ORDER.len(), kind),
     }

@@ -16,8 +16,10 @@ use crate::source::glob::HelmIgnore;
 use crate::source::{Entry, FileId, Files, FilesError, Mode, ObjectId, Sources, Span};
 use crate::syntax::yaml::{self, Node};
 
+use super::helm::Helm;
 use super::metadata::Metadata;
 use super::tree::{Tree, TreeMap};
+use super::values::merge;
 
 /// The largest file of a chart. Unit: bytes. Source: Helm's default.
 const MAX_FILE: u64 = 5 << 20;
@@ -49,6 +51,8 @@ pub struct Chart {
     pub subcharts: Vec<Chart>,
     /// The folder or archive, as diagnostics show it.
     pub place: String,
+    /// The Helm that it is loaded and rendered as.
+    pub helm: Helm,
 }
 
 /// A file of a chart.
@@ -69,6 +73,8 @@ pub struct LoadOptions {
     pub project_name: Option<String>,
     /// Replaces `appVersion`.
     pub app_version: Option<String>,
+    /// The Helm that the chart is for.
+    pub helm: Helm,
 }
 
 impl Chart {
@@ -99,7 +105,7 @@ pub fn load(
     path: &str,
     options: &LoadOptions,
 ) -> Option<Chart> {
-    let mut loader = Loader { diagnostics, sources };
+    let mut loader = Loader { diagnostics, sources, helm: options.helm };
     let raw = loader.folder(files, path)?;
     let mut chart = loader.chart(raw, path, Some(options), 0)?;
     if let Some(version) = &options.app_version {
@@ -108,9 +114,20 @@ pub fn load(
     Some(chart)
 }
 
-/// Loads a chart from the bytes of an archive (`.tgz`); `name` is shown in diagnostics.
+/// Loads a chart from the bytes of an archive (`.tgz`) for Helm 3; `name` is shown in diagnostics.
 pub fn load_archive(diagnostics: &mut Diagnostics, sources: &Sources, name: &str, bytes: &[u8]) -> Option<Chart> {
-    let mut loader = Loader { diagnostics, sources };
+    load_archive_for(diagnostics, sources, name, bytes, Helm::V3)
+}
+
+/// Loads a chart from the bytes of an archive, for a Helm.
+pub fn load_archive_for(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    name: &str,
+    bytes: &[u8],
+    helm: Helm,
+) -> Option<Chart> {
+    let mut loader = Loader { diagnostics, sources, helm };
     let raw = loader.archive(name, bytes)?;
     loader.chart(raw, name, None, 0)
 }
@@ -129,6 +146,7 @@ struct Walk<'a> {
 pub(super) struct Loader<'a> {
     pub(super) diagnostics: &'a mut Diagnostics,
     pub(super) sources: &'a Sources,
+    pub(super) helm: Helm,
 }
 
 impl Loader<'_> {
@@ -252,6 +270,7 @@ impl Loader<'_> {
             files: parts.files.into(),
             subcharts,
             place: place.to_owned(),
+            helm: self.helm,
         })
     }
 
@@ -323,7 +342,7 @@ impl Loader<'_> {
     }
 
     fn values(&mut self, shown: &str, bytes: &[u8]) -> Option<TreeMap> {
-        values_of_text(self.diagnostics, self.sources, shown, bytes)
+        values_of_text(self.diagnostics, self.sources, shown, bytes, self.helm)
     }
 }
 
@@ -358,13 +377,25 @@ pub(super) fn parse_yaml(
     shown: &str,
     bytes: &[u8],
 ) -> (FileId, Option<Node>) {
+    let (file, nodes) = parse_documents(diagnostics, sources, shown, bytes, Helm::V3);
+    let empty = || Node::null(Span::new(file, 0, 0));
+    (file, nodes.map(|nodes| nodes.into_iter().next().unwrap_or_else(empty)))
+}
+
+fn parse_documents(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    shown: &str,
+    bytes: &[u8],
+    helm: Helm,
+) -> (FileId, Option<Vec<Node>>) {
     let text = yaml::text_of_bytes(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned());
     let file = sources.add(shown, text);
     let before = diagnostics.as_slice().len();
-    let node = yaml::parse_documents(diagnostics, sources, file, yaml::Options::HELM).into_iter().next();
+    let options = if helm == Helm::V3 { yaml::Options::HELM } else { yaml::Options::MANIFESTS };
+    let nodes = yaml::parse_documents(diagnostics, sources, file, options);
     let failed = diagnostics.as_slice().iter().skip(before).any(|d| d.severity == crate::diag::Severity::Error);
-    let empty = Node::null(Span::new(file, 0, 0));
-    (file, if failed { None } else { Some(node.unwrap_or(empty)) })
+    (file, (!failed).then_some(nodes))
 }
 
 /// Reads a file of values; faults go to `diagnostics` and give `None`. An empty file is an empty table.
@@ -373,9 +404,17 @@ pub(super) fn values_of_text(
     sources: &Sources,
     shown: &str,
     bytes: &[u8],
+    helm: Helm,
 ) -> Option<TreeMap> {
-    let node = parse_yaml(diagnostics, sources, shown, bytes).1?;
-    if is_deeper(&node, MAX_VALUES_DEPTH) {
+    let mut values = TreeMap::new();
+    for node in parse_documents(diagnostics, sources, shown, bytes, helm).1? {
+        merge(&mut values, values_of_node(diagnostics, &node)?);
+    }
+    Some(values)
+}
+
+fn values_of_node(diagnostics: &mut Diagnostics, node: &Node) -> Option<TreeMap> {
+    if is_deeper(node, MAX_VALUES_DEPTH) {
         let message = format!("values nest deeper than {MAX_VALUES_DEPTH} levels");
         diagnostics.push(Diagnostic::at(&VALUES_FILE, node.span, message));
         return None;
@@ -489,7 +528,7 @@ mod tests {
     fn load_files(files: &[(&'static str, &'static str)], project: Option<&str>) -> (Option<Chart>, Vec<String>) {
         let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
         let files = MemoryObjects::files(files.iter().copied());
-        let options = LoadOptions { project_name: project.map(str::to_owned), app_version: None };
+        let options = LoadOptions { project_name: project.map(str::to_owned), app_version: None, helm: Helm::V3 };
         let chart = load(&mut diagnostics, &sources, &files, "c", &options);
         (chart, diagnostics.as_slice().iter().map(|d| d.message.clone()).collect())
     }

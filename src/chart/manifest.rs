@@ -18,6 +18,7 @@ use crate::eval::{OriginTable, Origins};
 use crate::source::{FileId, Sources, Span};
 use crate::syntax::yaml::{self, Node, Plain};
 
+use super::helm::Helm;
 use super::kinds::{install_rank, is_cluster_scoped};
 use super::origins::LineOrigin;
 
@@ -228,6 +229,7 @@ fn shortened(line: &str) -> String {
 pub(super) struct Reading<'a> {
     pub sources: &'a Sources,
     pub namespace: &'a str,
+    pub helm: Helm,
     /// A place that no text has, for nodes that are dropped again.
     pub nowhere: FileId,
     /// Whether manifests keep what their text means.
@@ -263,8 +265,10 @@ pub(super) fn read_all(
             if manifest.hook.is_some() { hooks.push(manifest) } else { manifests.push(manifest) }
         }
     }
-    manifests.sort_by(|a, b| install_rank(&a.kind).cmp(&install_rank(&b.kind)));
-    hooks.sort_by(|a, b| install_rank(&a.kind).cmp(&install_rank(&b.kind)));
+    let order =
+        |a: &Manifest, b: &Manifest| install_rank(&a.kind, reading.helm).cmp(&install_rank(&b.kind, reading.helm));
+    manifests.sort_by(order);
+    hooks.sort_by(order);
     (manifests, hooks)
 }
 
@@ -553,7 +557,8 @@ mod tests {
             template: Some(sources.add("c/templates/a.yaml", text)),
             ..RenderedFile::default()
         };
-        let reading = Reading { sources: &sources, namespace: "ns", nowhere: FileId(u32::MAX), data: true };
+        let reading =
+            Reading { sources: &sources, namespace: "ns", helm: Helm::V3, nowhere: FileId(u32::MAX), data: true };
         let (manifests, hooks) = read_all(&mut diagnostics, &[file], &reading);
         report_duplicates(&mut diagnostics, &sources, &manifests);
         (manifests, hooks, diagnostics.as_slice().iter().map(|d| d.message.clone()).collect())

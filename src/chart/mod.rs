@@ -6,6 +6,7 @@ pub mod constraint;
 mod dependencies;
 #[cfg(test)]
 mod fuzz;
+mod helm;
 mod jsonnet;
 pub mod kinds;
 mod load;
@@ -26,8 +27,9 @@ pub mod tree;
 mod tree_map;
 pub mod values;
 
+pub use helm::Helm;
 pub use jsonnet::JsonnetFolder;
-pub use load::{Chart, ChartFile, LoadOptions, load, load_archive};
+pub use load::{Chart, ChartFile, LoadOptions, load, load_archive, load_archive_for};
 pub use lookup::LookupResources;
 pub use manifest::{Hook, HookEvent, HookPolicy, Manifest, ResourceId};
 pub use objects::Capabilities;

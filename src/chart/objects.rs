@@ -17,6 +17,7 @@ use crate::eval::{ValueId, ValueIndex};
 use crate::source::glob::FilesGlob;
 use crate::source::{Sources, Span};
 
+use super::helm::Helm;
 use super::load::ChartFile;
 use super::metadata::{Dependency, ImportValues, Metadata};
 use super::tree::{Data, Tree, TreeMap};
@@ -144,6 +145,18 @@ struct Struct {
 }
 
 impl Struct {
+    /// Returns the fields as a map, structs and lists in them too.
+    fn as_map(&self) -> Value {
+        fn plain(value: &Value) -> Value {
+            match value {
+                Value::Object(object) => object.as_any().downcast_ref().map_or_else(|| value.clone(), Struct::as_map),
+                Value::List(list) => Value::list(list.items.iter().map(plain).collect()),
+                _ => value.clone(),
+            }
+        }
+        Value::dict(self.fields.iter().map(|(name, value)| (Str::from(*name), plain(value))))
+    }
+
     fn get(&self, name: &str) -> Option<Value> {
         self.fields.iter().find(|(n, _)| *n == name).map(|(_, value)| value.clone())
     }
@@ -197,13 +210,25 @@ impl Object for Struct {
         }
     }
 
+    fn fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        Some(self.plain.clone())
+    }
+
     fn plain(&self) -> Value {
         Value::dict(self.plain.iter().map(|(name, value)| (Str::from(*name), value.clone())))
     }
 }
 
-/// Returns `.Chart`.
-pub(super) fn chart_object(metadata: &Metadata, is_root: bool) -> Value {
+/// Returns `.Chart`: a Go struct, for Helm 4 a map of its fields.
+pub(super) fn chart_object(metadata: &Metadata, is_root: bool, helm: Helm) -> Value {
+    let object = chart_struct(metadata, is_root);
+    match (helm, &object) {
+        (Helm::V4, Value::Object(object)) => object.as_any().downcast_ref().map_or(Value::Nil, Struct::as_map),
+        _ => object,
+    }
+}
+
+fn chart_struct(metadata: &Metadata, is_root: bool) -> Value {
     let text = |text: &String| Value::str(text.as_str());
     let texts = |list: &Vec<String>| strings(list.iter());
     let annotations = metadata.annotations.iter().map(|(k, v)| (Str::from(k.as_str()), Value::str(v.as_str())));
@@ -342,45 +367,63 @@ impl Capabilities {
         version.map_or_else(Default::default, |v| (v.major.to_string(), v.minor.to_string()))
     }
 
+    /// Returns what `helm template` of a Helm assumes.
+    pub fn of(helm: Helm) -> Self {
+        let helm_version = match helm {
+            Helm::V3 => "v3.20.0",
+            Helm::V4 => "v4.1.1",
+        };
+        Self { helm_version: helm_version.to_owned(), ..Self::default() }
+    }
+
     /// Returns `.Capabilities`.
-    pub(super) fn object(&self) -> Value {
+    pub(super) fn object(&self, helm: Helm) -> Value {
+        let name = |v3: &'static str, v4: &'static str| if helm == Helm::V3 { v3 } else { v4 };
         let (major, minor) = self.parts();
         let text = |text: &str| Value::str(text);
         let kube = [("Version", text(&self.kube_version)), ("Major", text(&major)), ("Minor", text(&minor))];
+        let mut fields = kube.to_vec();
+        if helm == Helm::V4 {
+            // the version as it was given; templates cannot name it
+            fields.insert(1, ("", text(&self.kube_version)));
+        }
         let kube_version = Value::object(Struct {
-            type_name: "chartutil.KubeVersion",
+            type_name: name("chartutil.KubeVersion", "common.KubeVersion"),
             kind: "struct",
-            fields: kube.to_vec(),
+            fields,
             plain: kube.to_vec(),
             methods: KUBE_METHODS,
             printed: Some("Version"),
             embedded: 0,
         });
         let go_version = Value::str("go1.25.5");
-        let helm = vec![
+        let mut build = vec![
             ("Version", text(&self.helm_version)),
             ("GitCommit", text("")),
             ("GitTreeState", text("")),
             ("GoVersion", go_version),
         ];
-        let json = ["version", "git_commit", "git_tree_state", "go_version"];
-        let plain = json.iter().zip(&helm).filter(|(_, (_, v))| v.truth()).map(|(name, (_, v))| (*name, v.clone()));
+        if helm == Helm::V4 {
+            build.push(("KubeClientVersion", text("v1.35")));
+        }
+        let json = ["version", "git_commit", "git_tree_state", "go_version", "kube_client_version"];
+        let plain = json.iter().zip(&build).filter(|(_, (_, v))| v.truth()).map(|(name, (_, v))| (*name, v.clone()));
         let helm_version = Value::object(Struct {
             type_name: "version.BuildInfo",
             kind: "struct",
             plain: plain.collect(),
-            fields: helm,
+            fields: build,
             methods: &[],
             printed: None,
             embedded: 0,
         });
         let fields = vec![
             ("KubeVersion", kube_version),
-            ("APIVersions", Value::object(ApiVersions(self.api_versions.clone().into()))),
+            ("APIVersions", Value::object(ApiVersions(self.api_versions.clone().into(), helm))),
             ("HelmVersion", helm_version),
         ];
         Value::object(Struct {
-            type_name: "*chartutil.Capabilities",
+            type_name: name("*chartutil.Capabilities", "*common.Capabilities"),
             kind: "ptr",
             plain: fields.clone(),
             fields,
@@ -397,11 +440,11 @@ static KUBE_METHODS: &[(&Method, &str)] = &[(&GIT_VERSION, "Version"), (&STRING,
 static HAS: Method = Method { name: "Has", params: &[Param::Str], rest: None };
 
 /// `.Capabilities.APIVersions`.
-struct ApiVersions(Rc<[String]>);
+struct ApiVersions(Rc<[String]>, Helm);
 
 impl Object for ApiVersions {
     fn type_name(&self) -> Cow<'static, str> {
-        Cow::Borrowed("chartutil.VersionSet")
+        Cow::Borrowed(if self.1 == Helm::V3 { "chartutil.VersionSet" } else { "common.VersionSet" })
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -21,6 +21,7 @@ use crate::source::glob::ShellPattern;
 use crate::source::{FileId, Sources};
 
 use super::constraint::{Constraint, parse_version};
+use super::helm::Helm;
 use super::jsonnet::{JsonnetFolder, render_jsonnet};
 use super::load::Chart;
 use super::manifest::{Manifest, Reading, RenderedFile, pieces, read_all, report_duplicates};
@@ -133,7 +134,11 @@ pub fn render(
     collect(chart, chart.name(), &mut Vec::new(), &mut jobs);
     // deeper files first, then by name, last first: so the definitions of the root chart win
     jobs.sort_by(|a, b| (b.name.matches('/').count(), &b.name).cmp(&(a.name.matches('/').count(), &a.name)));
-    let functions = if options.werf_functions { FunctionSet::werf_chart() } else { FunctionSet::helm() };
+    let functions = match chart.helm {
+        _ if options.werf_functions => FunctionSet::werf_chart(),
+        Helm::V3 => FunctionSet::helm(),
+        Helm::V4 => FunctionSet::helm4(),
+    };
     let mut set = TemplateSet::new(SetOptions { functions, ..SetOptions::helm() });
     let errors = error_count(diagnostics);
     for job in &jobs {
@@ -149,8 +154,13 @@ pub fn render(
         read = render_jsonnet(diagnostics, sources, folder, values, options, &mut files);
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let reading =
-        Reading { sources, namespace: &options.release.namespace, nowhere: FileId(u32::MAX), data: !options.text_only };
+    let reading = Reading {
+        sources,
+        namespace: &options.release.namespace,
+        helm: chart.helm,
+        nowhere: FileId(u32::MAX),
+        data: !options.text_only,
+    };
     let mut found = Diagnostics::new();
     let (manifests, hooks) = read_all(&mut found, &files, &reading);
     report_duplicates(&mut found, sources, &manifests);
@@ -373,6 +383,7 @@ fn render_files(
     let work = || {
         let mut index = ValueIndex::default();
         let scopes = Scopes::new(values, options, sources, &mut index);
+        let kind = values_kind(values.chart.helm);
         let mut session = set.session(env);
         session.index_values(index);
         let mut results = Vec::new();
@@ -384,7 +395,7 @@ fn render_files(
             let Some(scope) = scopes.of(&job.path) else { continue };
             let template = [("Name", job.name.as_str()), ("BasePath", job.base_path.as_str())];
             let template = template.map(|(key, text)| (Str::from(key), Value::str(text)));
-            scope.insert(Str::from("Template"), Value::Dict(Rc::new(Dict::from_entries(DictKind::Values, template))));
+            scope.insert(Str::from("Template"), Value::Dict(Rc::new(Dict::from_entries(kind, template))));
             let result = session.render(&job.name, Value::Dict(scope));
             results.push(result.map_err(|error| error.to_diagnostic()).map(|rendered| {
                 RenderedFile {
@@ -436,13 +447,10 @@ impl Scopes {
     fn new(values: &ChartValues, options: &RenderOptions<'_>, sources: &Sources, index: &mut ValueIndex) -> Self {
         let empty = super::tree::TreeMap::new();
         let table = values.values.as_map().unwrap_or(&empty);
-        let dict = if options.track {
-            to_indexed_dict(table, DictKind::Values, sources, index)
-        } else {
-            to_dict(table, DictKind::Values)
-        };
+        let kind = values_kind(values.chart.helm);
+        let dict = if options.track { to_indexed_dict(table, kind, sources, index) } else { to_dict(table, kind) };
         let root_values = Value::Dict(Rc::new(dict));
-        let shared = [release_object(&options.release), options.capabilities.object()];
+        let shared = [release_object(&options.release), options.capabilities.object(values.chart.helm)];
         Self { root: scope(&values.chart, root_values, &shared, true) }
     }
 
@@ -455,19 +463,27 @@ impl Scopes {
     }
 }
 
+/// Returns the type of `.` and `.Values`.
+fn values_kind(helm: Helm) -> DictKind {
+    match helm {
+        Helm::V3 => DictKind::Values,
+        Helm::V4 => DictKind::Values4,
+    }
+}
+
 fn scope(chart: &Chart, values: Value, shared: &[Value; 2], is_root: bool) -> Rc<Dict> {
     let below = |subchart: &Chart| {
         let table = values.as_dict().and_then(|v| v.get(subchart.name().as_bytes()));
         let table = table.filter(|t| t.as_dict().is_some());
-        let table = table.unwrap_or_else(|| Value::Dict(Rc::new(Dict::new(DictKind::Values))));
+        let table = table.unwrap_or_else(|| Value::Dict(Rc::new(Dict::new(values_kind(chart.helm)))));
         (Str::from(subchart.name()), Value::Dict(scope(subchart, table, shared, false)))
     };
     let subcharts = Value::dict(chart.subcharts.iter().map(below));
     let [release, capabilities] = shared;
     Rc::new(Dict::from_entries(
-        DictKind::Values,
+        values_kind(chart.helm),
         [
-            (Str::from("Chart"), chart_object(&chart.metadata, is_root)),
+            (Str::from("Chart"), chart_object(&chart.metadata, is_root, chart.helm)),
             (Str::from("Files"), FilesObject::all(&chart.files)),
             (Str::from("Release"), release.clone()),
             (Str::from("Capabilities"), capabilities.clone()),
@@ -507,7 +523,7 @@ mod tests {
     ) -> (Rendered, Vec<String>, Sources) {
         let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
         let files = MemoryObjects::files(files.iter().copied());
-        let options = LoadOptions { project_name: Some("c".into()), app_version: None };
+        let options = LoadOptions { project_name: Some("c".into()), ..LoadOptions::default() };
         let chart = load(&mut diagnostics, &sources, &files, "c", &options).expect("a chart");
         let values = compose(&mut diagnostics, &sources, &chart, &ValuesInput::default()).expect("values");
         let jsonnet = JsonnetFolder {

@@ -79,7 +79,7 @@ pub fn compose(
     let before = diagnostics.as_slice().iter().filter(|d| d.severity == crate::diag::Severity::Error).count();
     let mut user = TreeMap::new();
     for (name, bytes) in &input.files {
-        merge(&mut user, values_of_text(diagnostics, sources, name, bytes).unwrap_or_default());
+        merge(&mut user, values_of_text(diagnostics, sources, name, bytes, chart.helm).unwrap_or_default());
     }
     for kind in [SetKind::Json, SetKind::Typed, SetKind::String, SetKind::File, SetKind::Literal] {
         for (_, argument) in input.sets.iter().filter(|(k, _)| *k == kind) {

@@ -136,6 +136,23 @@ impl Function {
     }
 }
 
+/// Functions that Helm 3 does not have; all but the first came after Helm 4.1.
+const SINCE_HELM_4: &[&str] = &[
+    "mustToYaml",
+    "mustToToml",
+    "mustToDuration",
+    "durationSeconds",
+    "durationMinutes",
+    "durationHours",
+    "durationDays",
+    "durationWeeks",
+    "durationMilliseconds",
+    "durationMicroseconds",
+    "durationNanoseconds",
+    "durationRoundTo",
+    "durationTruncateTo",
+];
+
 /// The functions that a kind of template may call; parsers look names up here once.
 #[derive(Clone, Debug, Default)]
 pub struct FunctionSet {
@@ -149,8 +166,14 @@ impl FunctionSet {
         Self::default()
     }
 
-    /// Returns the functions of Helm charts.
+    /// Returns the functions of charts of Helm 3.
     pub fn helm() -> Arc<Self> {
+        static SET: std::sync::OnceLock<Arc<FunctionSet>> = std::sync::OnceLock::new();
+        SET.get_or_init(|| Arc::new(Self::clone(&Self::helm4()).without(SINCE_HELM_4))).clone()
+    }
+
+    /// Returns the functions of charts of Helm 4, later than 4.1 too.
+    pub fn helm4() -> Arc<Self> {
         static SET: std::sync::OnceLock<Arc<FunctionSet>> = std::sync::OnceLock::new();
         let all = || FunctionSet::new().with(super::functions::TABLES.iter().copied().flatten());
         SET.get_or_init(|| Arc::new(all())).clone()

@@ -59,18 +59,33 @@ fn write_at(out: &mut Vec<u8>, value: &Value, style: JsonStyle, depth: usize) ->
             if dict.kind == DictKind::AnyKeys {
                 return Err("json: unsupported type: map[interface {}]interface {}".to_owned());
             }
-            out.push(b'{');
             let entries = dict.entries();
-            for (index, entry) in entries.iter().enumerate() {
-                separate(out, index, style, depth);
-                write_string(out, &entry.key, style.raw);
-                out.extend_from_slice(if style.pretty { b": " } else { b":" });
-                write_at(out, &entry.value, style, depth + 1)?;
-            }
-            close(out, b'}', entries.is_empty(), style, depth);
+            write_fields(out, entries.iter().map(|e| (&*e.key, &e.value)), style, depth)?;
         }
-        Value::Object(object) => write_at(out, &object.plain(), style, depth + 1)?,
+        Value::Object(object) => match object.fields() {
+            Some(fields) => write_fields(out, fields.iter().map(|(k, v)| (k.as_bytes(), v)), style, depth)?,
+            None => write_at(out, &object.plain(), style, depth)?,
+        },
     }
+    Ok(())
+}
+
+fn write_fields<'a>(
+    out: &mut Vec<u8>,
+    fields: impl Iterator<Item = (&'a [u8], &'a Value)>,
+    style: JsonStyle,
+    depth: usize,
+) -> Result<(), String> {
+    let mut empty = true;
+    out.push(b'{');
+    for (index, (key, value)) in fields.enumerate() {
+        separate(out, index, style, depth);
+        write_string(out, key, style.raw);
+        out.extend_from_slice(if style.pretty { b": " } else { b":" });
+        write_at(out, value, style, depth + 1)?;
+        empty = false;
+    }
+    close(out, b'}', empty, style, depth);
     Ok(())
 }
 

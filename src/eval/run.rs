@@ -935,7 +935,7 @@ impl<'r> Ctx<'r> {
         let key = name.text.as_bytes();
         match &from.value {
             Value::Dict(dict) => {
-                if dict.kind == DictKind::Values
+                if dict.kind.is_values()
                     && let Some(method) = super::values::values_method(key)
                 {
                     let call = |_: &mut Self, args: &[Value]| super::values::call_values(dict, method, args);
@@ -1188,7 +1188,9 @@ impl<'r> Ctx<'r> {
             | (Param::Int64, Value::Int64(_))
             | (Param::Float, Value::Float(_))
             | (Param::Bool, Value::Bool(_)) => true,
-            (Param::Map, Value::Dict(dict)) => matches!(dict.kind, DictKind::Any | DictKind::Values),
+            (Param::Map, Value::Dict(dict)) => {
+                matches!(dict.kind, DictKind::Any | DictKind::Values | DictKind::Values4)
+            }
             (Param::List, Value::List(list)) => list.elem == Elem::Any,
             (Param::Strings, Value::List(list)) => list.elem == Elem::Str,
             (Param::Object(name), Value::Object(object)) => object.type_name() == name,

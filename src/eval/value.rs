@@ -445,6 +445,8 @@ pub enum DictKind {
     Any,
     /// `chartutil.Values`: `.`, `.Values`, `.Template`.
     Values,
+    /// `common.Values`: the same in Helm 4.
+    Values4,
     /// `map[string]string`
     Strings,
     /// `map[interface {}]interface {}` (nested maps of werf's own `fromYaml`).
@@ -452,11 +454,17 @@ pub enum DictKind {
 }
 
 impl DictKind {
+    /// Says whether maps of this type have the methods of Helm's values.
+    pub fn is_values(self) -> bool {
+        matches!(self, Self::Values | Self::Values4)
+    }
+
     /// Returns the name of the type.
     pub fn type_name(self) -> &'static str {
         match self {
             Self::Any => "map[string]interface {}",
             Self::Values => "chartutil.Values",
+            Self::Values4 => "common.Values",
             Self::Strings => "map[string]string",
             Self::AnyKeys => "map[interface {}]interface {}",
         }
@@ -662,9 +670,14 @@ pub trait Object {
         None
     }
 
-    /// Returns the plain value that JSON and YAML encode.
+    /// Returns the plain value that YAML encodes, and JSON where there are no `fields`.
     fn plain(&self) -> Value {
         Value::Nil
+    }
+
+    /// Returns the fields of a struct in the order in which JSON writes them.
+    fn fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        None
     }
 
     /// Compares with another object as Go's `reflect.DeepEqual`.

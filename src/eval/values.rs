@@ -36,7 +36,7 @@ fn path_value(dict: &Rc<Dict>, path: &[u8], table: bool) -> Result<Value, FuncEr
         value = next;
     }
     match (&value, table) {
-        (Value::Dict(found), true) => Ok(Value::Dict(Rc::new(found.copied_as(DictKind::Values)))),
+        (Value::Dict(found), true) => Ok(Value::Dict(Rc::new(found.copied_as(dict.kind)))),
         (_, true) => refuse("table"),
         (Value::Dict(_), false) => refuse("value"),
         (_, false) => Ok(value),

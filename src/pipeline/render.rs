@@ -82,6 +82,7 @@ pub fn render(
     let options = LoadOptions {
         project_name: Some(project.name().to_owned()),
         app_version: project.config.meta.deploy.app_version.as_ref().map(|v| v.value.clone()),
+        ..LoadOptions::default()
     };
     let rendered = chart::load(&mut found, sources, &project.files, &dir, &options).and_then(|chart| {
         let read_file = |path: &str| {

@@ -11,7 +11,7 @@ mod values;
 
 use std::ffi::OsString;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use chart::{ChartArgs, OriginsArgs, PrintArgs};
 pub use fetch::{ChartCommand, DependencyArgs, DependencyCommand, DependencyListArgs, FetchArgs};
@@ -239,6 +239,9 @@ pub struct TemplateArgs {
     /// Does not check values against the chart's schema.
     #[arg(long)]
     pub skip_schema_validation: bool,
+    /// The Helm to render as.
+    #[arg(long, value_enum, default_value_t, value_name = "VERSION")]
+    pub helm_version: HelmVersion,
     /// Looks for the chart in this repository.
     #[arg(long = "repo", id = "chart_repository", value_name = "URL")]
     pub repo: Option<String>,
@@ -267,6 +270,18 @@ pub struct TemplateArgs {
     pub chart: ChartArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
+}
+
+/// A generation of Helm.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum HelmVersion {
+    /// Helm 3.20.
+    #[default]
+    #[value(name = "3")]
+    V3,
+    /// Helm 4.1.
+    #[value(name = "4")]
+    V4,
 }
 
 /// `graph`.

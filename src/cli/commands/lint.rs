@@ -72,7 +72,7 @@ fn lint_chart(global: &GlobalArgs, args: &LintArgs, path: &str, invocation: &mut
         values_files: value_files(&args.values, &cwd)?,
         sets: sets(&args.values),
         read_file: &|path| read_file(path, &cwd),
-        capabilities: capabilities(&args.chart)?,
+        capabilities: capabilities(&args.chart, crate::chart::Helm::V3)?,
         now: now(),
     };
     let host = ProcessHost::new(&args.chart.lookup_resources, &cwd)?;

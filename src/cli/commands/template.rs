@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::super::args::{ChartArgs, PrintArgs, TemplateArgs};
+use super::super::args::{ChartArgs, HelmVersion, PrintArgs, TemplateArgs};
 use super::super::charts::{DependencyDeed, Fetching, not_fetched};
 use super::super::error::{CliError, exit_code};
 use super::super::host::ProcessHost;
@@ -14,8 +14,8 @@ use super::render::with_origins;
 use crate::backend::read_folder;
 use crate::chart::repository::shown;
 use crate::chart::{
-    Capabilities, Chart, LoadOptions, PrintOptions, Release, RenderOptions, Rendered, ValuesInput, compose, load,
-    load_archive, render_explained,
+    Capabilities, Chart, Helm, LoadOptions, PrintOptions, Release, RenderOptions, Rendered, ValuesInput, compose, load,
+    load_archive_for, render_explained,
 };
 use crate::diag::Diagnostics;
 use crate::eval::on_deep_stack;
@@ -94,7 +94,7 @@ fn rendered(
         check_schema: !args.skip_schema_validation,
         ..ValuesInput::default()
     };
-    let capabilities = capabilities(&args.chart)?;
+    let capabilities = capabilities(&args.chart, helm(args))?;
     let host = ProcessHost::new(&args.chart.lookup_resources, cwd)?;
     let Some(chart) = chart(args, path, invocation, sources, diagnostics)? else { return Ok(None) };
     let name = if args.generate_name { format!("{}-{}", chart.name(), now().as_secs()) } else { name };
@@ -133,9 +133,16 @@ fn name_and_chart(args: &TemplateArgs) -> Result<(String, &str), CliError> {
     Ok((name.to_owned(), chart))
 }
 
+fn helm(args: &TemplateArgs) -> Helm {
+    match args.helm_version {
+        HelmVersion::V3 => Helm::V3,
+        HelmVersion::V4 => Helm::V4,
+    }
+}
+
 /// Returns the capabilities that the options describe.
-pub(super) fn capabilities(args: &ChartArgs) -> Result<Capabilities, CliError> {
-    let mut capabilities = Capabilities::default();
+pub(super) fn capabilities(args: &ChartArgs, helm: Helm) -> Result<Capabilities, CliError> {
+    let mut capabilities = Capabilities::of(helm);
     if let Some(version) = &args.kube_version {
         let bad = || CliError::user(format!("--kube-version {version} is not a version"));
         capabilities = capabilities.with_kube_version(version).ok_or_else(bad)?;
@@ -158,10 +165,11 @@ fn chart(
     diagnostics: &mut Diagnostics,
 ) -> Result<Option<Chart>, CliError> {
     let cwd = invocation.cwd.as_path();
+    let options = LoadOptions { helm: helm(args), ..LoadOptions::default() };
     let place = cwd.join(path);
     if place.is_file() {
         let bytes = std::fs::read(&place).map_err(|e| CliError::environment(format!("read the chart {path}"), e))?;
-        return Ok(load_archive(diagnostics, sources, path, &bytes));
+        return Ok(load_archive_for(diagnostics, sources, path, &bytes, helm(args)));
     }
     if place.is_dir() {
         let mount = mount(path, &place, cwd);
@@ -174,12 +182,12 @@ fn chart(
             if fetching.bring_dependencies(update, &place, &mount, sources, diagnostics, invocation)?.is_none() {
                 return Ok(None);
             }
-            return Ok(load(diagnostics, sources, &read()?, &mount, &LoadOptions::default()));
+            return Ok(load(diagnostics, sources, &read()?, &mount, &options));
         }
-        return Ok(load(diagnostics, sources, &files, &mount, &LoadOptions::default()));
+        return Ok(load(diagnostics, sources, &files, &mount, &options));
     }
     let (name, bytes) = fetched(args, path, invocation)?;
-    Ok(load_archive(diagnostics, sources, &name, &bytes))
+    Ok(load_archive_for(diagnostics, sources, &name, &bytes, helm(args)))
 }
 
 /// Says whether a declared dependency is not in charts/.

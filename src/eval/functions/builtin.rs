@@ -131,7 +131,7 @@ fn equal(a: &Value, b: &Value) -> Result<bool, FuncError> {
                 return Err(incompatible(a, b));
             }
             let mut shown = Vec::new();
-            sprintf(&mut shown, b"%s", std::slice::from_ref(a));
+            sprintf(&mut shown, b"%s", std::slice::from_ref(b));
             let shown = String::from_utf8_lossy(&shown).into_owned();
             return Err(FuncError::new(format!("non-comparable type {shown}: {}", a.type_name())));
         }

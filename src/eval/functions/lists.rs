@@ -224,7 +224,12 @@ fn chunk(_: &mut Ctx<'_>, args: &[Value]) -> Answer {
     let parts = match usize::try_from(args.int(0)) {
         Ok(0) => return Err(FuncError::new("runtime error: makeslice: len out of range")),
         Ok(size) => items.chunks(size).map(|part| Value::list(part.to_vec())).collect(),
-        Err(_) => Vec::new(),
+        // Go divides all the same: few sizes give the length of a slice
+        Err(_) => match (items.len(), ((items.len() as f64 - 1.0) / args.int(0) as f64).floor() as i64) {
+            (1, _) if args.int(0) < -1 => vec![Value::list(items.to_vec())],
+            (_, -1) => Vec::new(),
+            _ => return Err(FuncError::new("runtime error: makeslice: len out of range")),
+        },
     };
     Ok(Value::List(Rc::new(List { items: parts, elem: Elem::Lists, nil: false })))
 }
