@@ -246,12 +246,14 @@ impl<'t> Tracking<'t> {
     // ---- defaults
 
     fn defaults(&self, diagnostics: &mut Diagnostics) {
+        let mut told: BTreeSet<&Path> = BTreeSet::new();
         for Bare { path, span } in self.reads.defaulted.iter().filter(|bare| self.own.contains(&bare.span.file)) {
             if self.is_open(path) || self.documents(path) || self.reads.set.iter().any(|s| path.starts_with(s)) {
                 continue;
             }
             let Some(missing) = self.missing(path) else { continue };
-            if missing.len() != path.len() || self.documents(&missing) {
+            // the first place tells of all
+            if missing.len() != path.len() || self.documents(&missing) || !told.insert(path) {
                 continue;
             }
             let message = format!("no file of values sets `{}`, so its default always holds", path.join("."));
