@@ -166,6 +166,12 @@ def cause(error):
     """The last words of an error of Helm, and its innermost place."""
     error = error.strip()
     words = error
+    if "values don't meet the specifications" in error:
+        if "failing loading" in error:
+            return "the schema cannot be used"
+        return error.rsplit("\n- ", 1)[-1]
+    if "SimpleHead" in error and "cannot unmarshal" in error:
+        return "a manifest must be a mapping"
     if "executing " in error or "error calling" in error:
         words = re.split(r">: (?:error calling \w+: )?", error)[-1]
     words = re.sub(r"^.*?execution error at \([^)]*\): ", "", words, flags=re.S)
@@ -178,6 +184,12 @@ def cause(error):
 
 def squeeze(text):
     return re.sub(r"[\s|^]+", " ", text)
+
+
+def full_version(text):
+    """The engine names its version more shortly than the command line does."""
+    patch = {"3.20": ".0", "4.1": ".1"}
+    return re.sub(r"\bv(3\.20|4\.1)(?!\.?\d)", lambda m: "v" + m[1] + patch[m[1]], text)
 
 
 class Checker:
@@ -207,11 +219,9 @@ class Checker:
             return None, "library charts are not installable"
         try:
             text = (helm_texts.template_by_texts if by_texts else helm_texts.template)(self.helm, chart, values)
+            return full_version(text), ""
         except HelmError as e:
-            return None, str(e)
-        # The engine names its version more shortly than the command line does.
-        patch = {"3.20": ".0", "4.1": ".1"}
-        return re.sub(r"\bv(3\.20|4\.1)(?![\d.])", lambda m: "v" + m[1] + patch[m[1]], text), ""
+            return None, full_version(str(e))
 
     def equal(self, ours, helm, chart, files, by_texts):
         """Whether ours is Helm's text, and whether only by leaving out what is random."""
