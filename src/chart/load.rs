@@ -461,6 +461,11 @@ pub(super) fn join(folder: &str, name: &str) -> String {
     }
 }
 
+/// Says whether a file of `charts/` is the archive of a chart.
+pub fn is_archive(name: &str) -> bool {
+    has_extension(name, "tgz")
+}
+
 /// Takes the byte-order mark off.
 fn without_mark(bytes: Arc<[u8]>) -> Arc<[u8]> {
     bytes.strip_prefix(b"\xEF\xBB\xBF").map(Arc::from).unwrap_or(bytes)

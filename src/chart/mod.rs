@@ -29,7 +29,7 @@ pub mod values;
 
 pub use helm::Helm;
 pub use jsonnet::JsonnetFolder;
-pub use load::{Chart, ChartFile, LoadOptions, load, load_archive, load_archive_for};
+pub use load::{Chart, ChartFile, LoadOptions, is_archive, load, load_archive, load_archive_for};
 pub use lookup::LookupResources;
 pub use manifest::{Hook, HookEvent, HookPolicy, Manifest, ResourceId};
 pub use objects::Capabilities;

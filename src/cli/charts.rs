@@ -81,7 +81,7 @@ impl Fetching {
             }
             rules.extend(own);
         }
-        let source = NetworkCharts::new(access, rules, credential_files(args, env, cwd));
+        let source = NetworkCharts::new(&access, rules, credential_files(args, env, cwd));
         let cache: Box<dyn ArchiveCache> = match cache_dir(env) {
             Some(dir) => Box::new(ArchiveFolder::new(dir)),
             None => Box::new(MemoryArchives::default()),
@@ -129,14 +129,8 @@ impl Fetching {
 /// Tells why dependencies were not fetched.
 fn not_brought(error: DependencyError) -> CliError {
     match error {
-        DependencyError::Fetch { name, version, repository, source } => {
-            not_fetched(format!("fetch the dependency {name} {version} from {repository}"), source)
-        }
-        DependencyError::Folder { ref name, ref folder, .. } => {
-            let attempt = format!("read the dependency {name} from {folder}");
-            let DependencyError::Folder { source, .. } = error else { return CliError::user(attempt) };
-            CliError::environment(attempt, source)
-        }
+        DependencyError::Fetch { attempt, source } => not_fetched(attempt, source),
+        DependencyError::Folder { attempt, source } => CliError::environment(attempt, source),
     }
 }
 

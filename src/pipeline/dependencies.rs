@@ -14,7 +14,7 @@ use crate::chart::lock::{Lock, Locked, Requirement, Requirements, digest, digest
 use crate::chart::repository::{
     Location, NamedRepository, Released, RepositoryIndex, archive_url, choose, index_url, near, shown, versions_of_tags,
 };
-use crate::chart::{load_archive, pack};
+use crate::chart::{is_archive, load_archive, pack};
 use crate::diag::rules::{CHART_DEPENDENCY, CHART_LOCK};
 use crate::diag::{Diagnostic, Diagnostics, did_you_mean};
 use crate::ports::{ArchiveCache, BlobDigest, ChartRelease, ChartSource, FetchError, Wanted};
@@ -51,25 +51,19 @@ pub struct DependencyFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum DependencyError {
     /// Something could not be fetched.
-    #[error("fetch the dependency {name} {version} from {repository}")]
+    #[error("{attempt}")]
     Fetch {
-        /// Name of the chart.
-        name: String,
-        /// The version, or the range.
-        version: String,
-        /// The repository, without secrets.
-        repository: String,
-        /// Why.
+        /// What was attempted: the chart, its version or range, and the repository without secrets.
+        attempt: String,
+        /// Why not.
         source: FetchError,
     },
     /// A folder could not be read.
-    #[error("read the dependency {name} from {folder}")]
+    #[error("{attempt}")]
     Folder {
-        /// Name of the chart.
-        name: String,
-        /// The folder as declared.
-        folder: String,
-        /// Why.
+        /// What was attempted.
+        attempt: String,
+        /// Why not.
         source: io::Error,
     },
 }
@@ -420,7 +414,7 @@ impl<'a> Run<'a> {
                         self.fault(requirement, format!("{}: {fault}", d.repository), None);
                         None
                     }
-                    Err(error) => return Err(self.failed(requirement, error)),
+                    Err(error) => return Err(failed(requirement, error)),
                 }
             }
             Location::Http(_) => {
@@ -436,16 +430,6 @@ impl<'a> Run<'a> {
             Location::Named(_) | Location::Unknown => None,
         };
         Ok(version.map(|version| Locked { name: d.name.clone(), repository: d.repository.clone(), version }))
-    }
-
-    fn failed(&self, requirement: &Requirement, source: FetchError) -> DependencyError {
-        let d = &requirement.dependency;
-        DependencyError::Fetch {
-            name: d.name.clone(),
-            version: d.version.clone(),
-            repository: shown(&d.repository),
-            source,
-        }
     }
 
     /// Fetches what the lock names; `false` after a fault of the chart.
@@ -488,8 +472,7 @@ impl<'a> Run<'a> {
         let d = &requirement.dependency;
         if !self.indexes.contains_key(&d.repository) {
             (self.inputs.tell)(&format!("Reading the index of {}", shown(&d.repository)));
-            let index =
-                fetch_index(self.inputs.source, &d.repository).map_err(|error| self.failed(requirement, error))?;
+            let index = fetch_index(self.inputs.source, &d.repository).map_err(|error| failed(requirement, error))?;
             self.indexes.insert(d.repository.clone(), index);
         }
         let index = self.indexes.get(&d.repository);
@@ -515,7 +498,7 @@ impl<'a> Run<'a> {
         (self.inputs.tell)(&format!("Fetching {} {} from {}", d.name, released.version, shown(&d.repository)));
         let inputs = self.inputs;
         let fetched = fetch_released(inputs.source, inputs.cache, &d.repository, &d.name, released);
-        let archive = fetched.map_err(|error| self.failed(requirement, error))?;
+        let archive = fetched.map_err(|error| failed(requirement, error))?;
         Ok(self.take(requirement, &released.version, archive))
     }
 
@@ -527,7 +510,7 @@ impl<'a> Run<'a> {
         }
         (self.inputs.tell)(&format!("Fetching {} {version} from oci://{base}", d.name));
         let fetched = self.inputs.source.pull(&format!("{base}/{}", d.name), &version.replace('+', "_"));
-        let archive = fetched.map_err(|error| self.failed(requirement, error))?;
+        let archive = fetched.map_err(|error| failed(requirement, error))?;
         Ok(self.take(requirement, version, archive))
     }
 
@@ -560,8 +543,8 @@ impl<'a> Run<'a> {
     ) -> Result<Option<String>, DependencyError> {
         let d = &requirement.dependency;
         let read = (self.inputs.folder)(folder);
-        let read =
-            read.map_err(|source| DependencyError::Folder { name: d.name.clone(), folder: folder.to_owned(), source })?;
+        let attempt = || format!("read the dependency {} from {folder}", d.name);
+        let read = read.map_err(|source| DependencyError::Folder { attempt: attempt(), source })?;
         let Some(files) = read else {
             self.fault(requirement, format!("there is no folder {folder}, seen from the chart"), None);
             return Ok(None);
@@ -616,7 +599,7 @@ impl<'a> Run<'a> {
         let folder = folder.trim_start_matches('/');
         let Ok(Some((_, entry))) = self.files.resolve(folder) else { return Vec::new() };
         let Ok(tree) = self.files.objects().tree(entry.id) else { return Vec::new() };
-        let names = tree.entries().iter().map(|e| e.name.to_string()).filter(|n| n.ends_with(".tgz"));
+        let names = tree.entries().iter().map(|e| e.name.to_string()).filter(|n| is_archive(n));
         let of = |file: String| {
             let bytes = self.files.read(&format!("{folder}/{file}")).ok()?;
             let chart = load_archive(&mut Diagnostics::new(), self.sources, &file, &bytes)?;
@@ -632,6 +615,12 @@ impl<'a> Run<'a> {
             .filter(|(file, name, _)| !self.found.archives.contains_key(file) && !vendored.contains(name));
         self.found.outdated = outdated.map(|(file, _, _)| file).collect();
     }
+}
+
+fn failed(requirement: &Requirement, source: FetchError) -> DependencyError {
+    let d = &requirement.dependency;
+    let attempt = format!("fetch the dependency {} {} from {}", d.name, d.version, shown(&d.repository));
+    DependencyError::Fetch { attempt, source }
 }
 
 /// The charts that lie in `charts/` without a repository: their archives are never outdated.

@@ -2,7 +2,7 @@
 
 use crate::chart::constraint::{Constraint, parse_version};
 use crate::chart::metadata::Dependency;
-use crate::chart::{Chart, LoadOptions, load, load_archive};
+use crate::chart::{Chart, LoadOptions, is_archive, load, load_archive};
 use crate::diag::{Diagnostics, Severity};
 use crate::source::{Files, Mode, Sources};
 
@@ -79,11 +79,11 @@ impl Vendored {
             let path = format!("{folder}/{name}");
             let chart = match mode {
                 Mode::Directory => load(&mut found, sources, files, &path, &LoadOptions::default()),
-                _ if name.ends_with(".tgz") => {
+                Mode::File | Mode::Executable | Mode::Symlink if is_archive(&name) => {
                     let bytes = files.read(&path).ok()?;
                     load_archive(&mut found, sources, &path, &bytes)
                 }
-                _ => return None,
+                Mode::File | Mode::Executable | Mode::Symlink | Mode::Submodule => return None,
             };
             let failed = found.as_slice().iter().any(|d| d.severity == Severity::Error);
             let chart = chart.filter(|_| !failed).map(|c| (c.metadata.name, c.metadata.version));

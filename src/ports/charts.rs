@@ -137,22 +137,28 @@ impl ChartSource for MemoryCharts {
 
 /// Archives in memory: the twin of [`ArchiveCache`].
 #[derive(Debug, Default)]
-pub struct MemoryArchives(Mutex<(BTreeMap<BlobDigest, Vec<u8>>, BTreeMap<ChartRelease, BlobDigest>)>);
+pub struct MemoryArchives(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    archives: BTreeMap<BlobDigest, Vec<u8>>,
+    releases: BTreeMap<ChartRelease, BlobDigest>,
+}
 
 impl ArchiveCache for MemoryArchives {
     fn by_digest(&self, digest: &BlobDigest) -> Option<Vec<u8>> {
-        self.0.lock().expect("no holder of the lock panics").0.get(digest).cloned()
+        self.0.lock().expect("no holder of the lock panics").archives.get(digest).cloned()
     }
 
     fn by_release(&self, release: &ChartRelease) -> Option<Vec<u8>> {
-        let state = self.0.lock().expect("no holder of the lock panics");
-        state.1.get(release).and_then(|digest| state.0.get(digest)).cloned()
+        let kept = self.0.lock().expect("no holder of the lock panics");
+        kept.releases.get(release).and_then(|digest| kept.archives.get(digest)).cloned()
     }
 
     fn keep(&self, release: &ChartRelease, archive: &[u8]) {
-        let mut state = self.0.lock().expect("no holder of the lock panics");
+        let mut kept = self.0.lock().expect("no holder of the lock panics");
         let digest = BlobDigest::of(archive);
-        state.0.insert(digest.clone(), archive.to_vec());
-        state.1.insert(release.clone(), digest);
+        kept.archives.insert(digest.clone(), archive.to_vec());
+        kept.releases.insert(release.clone(), digest);
     }
 }

@@ -19,7 +19,7 @@ pub const MAX_ARCHIVE: u64 = 100 << 20;
 /// How long a connection may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server may be silent.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(120);
+pub const READ_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Makes the client for one way of access. Archives must come as they are, even where a server calls them packed.
 pub fn client(access: &Access, wanted: Wanted) -> Result<Client, Box<dyn Error + Send + Sync>> {

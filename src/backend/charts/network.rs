@@ -23,14 +23,15 @@ pub struct NetworkCharts {
 impl NetworkCharts {
     /// Says how servers are reached: `rules` for the servers they name, `default` without its secrets for all others.
     /// The files are those of `docker login`, the first that knows a registry counts.
-    pub fn new(default: Access, rules: Vec<AccessRule>, credential_files: Vec<PathBuf>) -> Self {
+    pub fn new(default: &Access, rules: Vec<AccessRule>, credential_files: Vec<PathBuf>) -> Self {
         runtime::prepare();
         Self { default: default.anonymous(), rules, credential_files, clients: Mutex::default() }
     }
 
     fn access(&self, address: &Url) -> (usize, &Access) {
         let found = access_for(&self.rules, address);
-        let index = found.and_then(|access| self.rules.iter().position(|rule| std::ptr::eq(&rule.access, access)));
+        let index =
+            found.and_then(|access| self.rules.iter().position(|rule| std::ptr::eq(&raw const rule.access, access)));
         (index.map_or(0, |index| index + 1), found.unwrap_or(&self.default))
     }
 

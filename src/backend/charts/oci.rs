@@ -1,5 +1,7 @@
 //! Charts in OCI registries.
 
+#![expect(clippy::disallowed_methods, reason = "files of credentials are read here")]
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
@@ -82,14 +84,13 @@ pub fn auth(access: &Access, reference: &Reference, files: &[PathBuf]) -> Result
         match get_credential_from_reader(file, host) {
             Ok(DockerCredential::UsernamePassword(user, password)) => return Ok(RegistryAuth::Basic(user, password)),
             Ok(DockerCredential::IdentityToken(_)) => return Err(refused("identity tokens cannot be used yet")),
+            // A store that does not know the host says so as a failure: then it is asked without credentials.
             Err(
                 CredentialRetrievalError::NoCredentialConfigured
                 | CredentialRetrievalError::ConfigNotFound
-                | CredentialRetrievalError::ConfigReadError,
-            ) => {}
-            // A store that does not know the host says so as a failure: then it is asked without credentials.
-            Err(
-                CredentialRetrievalError::HelperFailure { .. } | CredentialRetrievalError::HelperCommunicationError,
+                | CredentialRetrievalError::ConfigReadError
+                | CredentialRetrievalError::HelperFailure { .. }
+                | CredentialRetrievalError::HelperCommunicationError,
             ) => {}
             Err(CredentialRetrievalError::MalformedHelperResponse) => {
                 return Err(refused("the helper's answer is malformed"));
@@ -161,11 +162,13 @@ pub async fn pull(client: &Client, auth: &RegistryAuth, reference: &Reference) -
 }
 
 /// Says what a registry answered.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the client's own errors; most speak for themselves")]
 fn told(place: &str, error: OciDistributionError) -> FetchError {
     let place = place.to_owned();
     match &error {
-        OciDistributionError::ImageManifestNotFoundError(_) => FetchError::NotFound { place },
-        OciDistributionError::ServerError { code: 404, .. } => FetchError::NotFound { place },
+        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. } => {
+            FetchError::NotFound { place }
+        }
         OciDistributionError::RegistryError { envelope, .. } => {
             let is = |codes: &[OciErrorCode]| envelope.errors.iter().any(|e| codes.contains(&e.code));
             if is(&[
