@@ -631,3 +631,74 @@ fn vendored(locked: &[Locked]) -> Vec<String> {
 fn fits(range: &str, version: &str) -> bool {
     range == version || Constraint::parse(range).zip(parse_version(version)).is_some_and(|(c, v)| c.allows(&v))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::{MemoryArchives, MemoryCharts};
+    use crate::source::MemoryObjects;
+
+    fn packed(name: &str, version: &str) -> Vec<u8> {
+        let chart = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
+        let files = MemoryObjects::files([("Chart.yaml", &*Box::leak(chart.into_boxed_str()))]);
+        pack(&mut Diagnostics::new(), &Sources::new(), &files, "", name).unwrap()
+    }
+
+    fn run(source: &MemoryCharts, files: &[(&'static str, &'static str)]) -> (Option<DependencyFiles>, Vec<String>) {
+        let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
+        let inputs = DependencyInputs {
+            source,
+            cache: &MemoryArchives::default(),
+            folder: &|_| Ok(None),
+            repositories: &[],
+            tell: &|_| {},
+            now: "2026-01-02T03:04:05Z",
+        };
+        let files = MemoryObjects::files(files.iter().copied());
+        let found = build_dependencies(&mut diagnostics, &sources, &files, "c", &inputs).unwrap();
+        (found, diagnostics.as_slice().iter().map(|d| d.message.clone()).collect())
+    }
+
+    const CHART: &str = "apiVersion: v2\nname: c\nversion: 0.1.0\ndependencies:\n\
+                         - {name: web, version: ^1, repository: 'oci://r.example.org/charts', alias: one}\n\
+                         - {name: web, version: ^1, repository: 'oci://r.example.org/charts', alias: two}\n";
+
+    #[test]
+    fn a_chart_that_is_declared_twice_is_fetched_once() {
+        let mut source = MemoryCharts::default();
+        for version in ["1.0.0", "1.1.0"] {
+            let at = ("r.example.org/charts/web".to_owned(), version.to_owned());
+            source.pushed.insert(at, packed("web", version));
+        }
+        let (found, faults) = run(&source, &[("c/Chart.yaml", CHART)]);
+        let found = found.unwrap_or_else(|| panic!("{faults:?}"));
+        assert_eq!(found.archives.keys().collect::<Vec<_>>(), ["web-1.1.0.tgz"]);
+        let (name, text) = found.lock.unwrap();
+        assert_eq!((name.as_str(), text.matches("version: 1.1.0").count()), ("Chart.lock", 2));
+        assert!(text.ends_with("generated: \"2026-01-02T03:04:05Z\"\n"), "{text}");
+        assert_eq!(source.asked().iter().filter(|a| a.ends_with(":1.1.0")).count(), 1);
+        // The lock brings the same; what lies in charts/ and is not declared goes.
+        let text: &'static str = Box::leak(text.into_boxed_str());
+        let (found, _) = run(&source, &[("c/Chart.yaml", CHART), ("c/Chart.lock", text)]);
+        assert_eq!(found.map(|f| (f.archives.len(), f.lock)), Some((1, None)));
+    }
+
+    #[test]
+    fn an_archive_of_another_chart_is_refused() {
+        let mut source = MemoryCharts::default();
+        let at = ("r.example.org/charts/web".to_owned(), "1.0.0".to_owned());
+        source.pushed.insert(at, packed("other", "1.0.0"));
+        let (found, faults) = run(&source, &[("c/Chart.yaml", CHART)]);
+        assert_eq!((found, faults.len()), (None, 2));
+        assert_eq!(faults[0], "the archive that came for `web` holds the chart `other`");
+    }
+
+    #[test]
+    fn a_reference_has_a_tag_behind_its_last_slash_only() {
+        assert_eq!(split_reference("h:5000/a/web"), ("h:5000/a/web", None));
+        assert_eq!(split_reference("h:5000/a/web:1.0.0"), ("h:5000/a/web", Some("1.0.0")));
+        assert_eq!(split_reference("h/a/web@sha256:00"), ("h/a/web", Some("sha256:00")));
+        assert_eq!(split_reference("h/a/web:"), ("h/a/web", None));
+        assert_eq!(file_name("../web", "1:0"), ".._web-1_0.tgz");
+    }
+}
