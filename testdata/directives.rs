@@ -77,8 +77,8 @@ impl Schemas {
                 Chosen::AtMostOne(keys) => {
                     let pair = |(i, a): (usize, &&str)| {
                         let rest = keys.iter().skip(i + 1);
-                        let both = rest.map(|b| json!({ "allOf": [there(a), there(b)] })).collect::<Vec<_>>();
-                        both
+
+                        rest.map(|b| json!({ "allOf": [there(a), there(b)] })).collect::<Vec<_>>()
                     };
                     json!({ "not": { "anyOf": keys.iter().enumerate().flat_map(pair).collect::<Vec<_>>() } })
                 }
@@ -109,14 +109,13 @@ impl Schemas {
             Kind::Items => json!({ "type": ["array", "null"], "items": { "type": "object" } }),
         };
         if key.needed {
-            schema = match key.kind {
-                Kind::Section(shape) => self.reference(shape),
-                _ => {
-                    if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
-                        types.retain(|t| t != "null");
-                    }
-                    schema
+            schema = if let Kind::Section(shape) = key.kind {
+                self.reference(shape)
+            } else {
+                if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
+                    types.retain(|t| t != "null");
                 }
+                schema
             };
         }
         let mut words = key.doc.to_owned();

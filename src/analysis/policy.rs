@@ -42,7 +42,7 @@ impl Policy {
             d.push(Diagnostic::at(&WRONG_TYPE, node.span, "the settings take a mapping").hint("write `rules:`"));
             return;
         };
-        for entry in map.iter() {
+        for entry in map {
             match &*entry.name {
                 "rules" => self.rules(d, &entry.value),
                 "ignore" => self.ignores(d, &entry.value),
@@ -60,14 +60,14 @@ impl Policy {
             let found = Diagnostic::at(&WRONG_TYPE, node.span, "`rules` takes a mapping of rules to severities");
             return d.push(found.hint("write for example `untagged-base: error`"));
         };
-        for entry in map.iter() {
+        for entry in map {
             if let Some(unknown) = unknown_rule(&entry.name, entry.key.span) {
                 d.push(unknown);
                 continue;
             }
             match severity(entry.value.scalar_text().unwrap_or("")) {
-                Some(severity) => drop(self.severities.insert(entry.name.to_string(), severity)),
-                None => d.push(
+                Ok(severity) => drop(self.severities.insert(entry.name.to_string(), severity)),
+                Err(()) => d.push(
                     Diagnostic::at(&INVALID_VALUE, entry.value.span, "this is no severity")
                         .hint("take `off`, `note`, `warning` or `error`"),
                 ),
@@ -109,7 +109,7 @@ impl Policy {
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             return Err(format!("there is no rule `{name}`{near}"));
         }
-        let severity = severity(level).ok_or_else(|| format!("`{level}` is not off, note, warning or error"))?;
+        let severity = severity(level).map_err(|()| format!("`{level}` is not off, note, warning or error"))?;
         self.severities.insert(name.to_owned(), severity);
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Policy {
     /// Gives findings their severities and leaves out those that are not wanted.
     ///
     /// The first `needed` findings come from loading and rendering: errors among them stay as they are.
-    pub fn apply(&self, found: Diagnostics, needed: usize, sources: &Sources) -> Diagnostics {
+    pub fn apply(&self, found: &Diagnostics, needed: usize, sources: &Sources) -> Diagnostics {
         let mut comments = Comments::new(sources);
         let mut kept = Diagnostics::new();
         for (index, mut finding) in found.as_slice().iter().cloned().enumerate() {
@@ -155,13 +155,14 @@ impl Policy {
     }
 }
 
-fn severity(text: &str) -> Option<Option<Severity>> {
-    Some(match text {
+/// Reads a severity; `Ok(None)` switches a rule off.
+fn severity(text: &str) -> Result<Option<Severity>, ()> {
+    Ok(match text {
         "off" | "false" => None,
         "note" | "info" => Some(Severity::Note),
         "warning" => Some(Severity::Warning),
         "error" => Some(Severity::Error),
-        _ => return None,
+        _ => return Err(()),
     })
 }
 
@@ -311,7 +312,7 @@ mod tests {
             let start = text.find(word).expect("the word is there");
             found.push(Diagnostic::at(&UNTAGGED_BASE, Span::new(file, start, start + word.len()), *word));
         }
-        shown(&Policy::default().apply(found, needed, &sources))
+        shown(&Policy::default().apply(&found, needed, &sources))
     }
 
     #[test]
@@ -346,8 +347,8 @@ mod tests {
         found.push(Diagnostic::at(&UNKNOWN_KEY, Span::new(file, 0, 1), "key"));
         let mut policy = Policy::default();
         policy.set("unknown-key=off").expect("a rule");
-        assert_eq!(shown(&policy.apply(found.clone(), 1, &sources))[0], "unknown-key: key");
-        assert!(shown(&policy.apply(found, 0, &sources)).iter().all(|f| !f.contains("key: key")));
+        assert_eq!(shown(&policy.apply(&found, 1, &sources))[0], "unknown-key: key");
+        assert!(shown(&policy.apply(&found, 0, &sources)).iter().all(|f| !f.contains("key: key")));
     }
 
     #[test]
@@ -364,7 +365,7 @@ mod tests {
         {
             found.push(Diagnostic::in_file(rule, path, path));
         }
-        let applied = policy.apply(found, 0, &sources);
+        let applied = policy.apply(&found, 0, &sources);
         assert_eq!(shown(&applied), ["deprecated-key: werf.yaml"]);
         assert!(applied.has_errors());
         let mut policy = Policy::default();

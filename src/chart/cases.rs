@@ -82,7 +82,7 @@ fn render(case: &Json, helm: Helm, track: bool, now: Duration) -> Result<String,
         let message = first.message.rsplit(": ").next().unwrap_or("").to_owned();
         return Err(format!("parse error at ({NAME}:{line}): {message}"));
     }
-    let env = RenderEnv { track, now, ..RenderEnv::bare(&sources) };
+    let env = RenderEnv { now, track, ..RenderEnv::bare(&sources) };
     let data = data(&mut diagnostics, &sources, case, helm);
     match set.render(NAME, data, env) {
         Ok(rendered) => {

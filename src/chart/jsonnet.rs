@@ -230,13 +230,13 @@ impl Charts {
         let hooks = rendered
             .hooks
             .iter()
-            .filter(|hook| !choice.no_hooks && !(choice.skip_tests && hook.runs_at(HookEvent::Test)));
+            .filter(|hook| !(choice.no_hooks || choice.skip_tests && hook.runs_at(HookEvent::Test)));
         let mut named = Vec::new();
         for (name, text) in &rendered.crds {
             let file = self.sources.add(name.as_str(), text.as_str());
             let options = crate::syntax::yaml::Options::MANIFESTS;
             let nodes = crate::syntax::yaml::parse_documents(found, &self.sources, file, options);
-            named.extend(nodes.iter().filter(|n| !n.is_null()).map(|n| n.to_plain()));
+            named.extend(nodes.iter().filter(|n| !n.is_null()).map(crate::syntax::yaml::Node::to_plain));
         }
         let has_data = |m: &&Manifest| !m.data.is_null();
         named.extend(rendered.manifests.iter().chain(hooks).filter(has_data).map(|m| m.data.clone()));

@@ -348,15 +348,12 @@ impl Loader<'_> {
 
 /// Returns bytes and text of a file in one piece of memory, unless the text had to be mended.
 fn shared_text(bytes: Arc<[u8]>) -> (Arc<[u8]>, Arc<str>) {
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => {
-            let text: Arc<str> = text.into();
-            (text.clone().into(), text)
-        }
-        Err(_) => {
-            let text = String::from_utf8_lossy(&bytes).into();
-            (bytes, text)
-        }
+    if let Ok(text) = std::str::from_utf8(&bytes) {
+        let text: Arc<str> = text.into();
+        (text.clone().into(), text)
+    } else {
+        let text = String::from_utf8_lossy(&bytes).into();
+        (bytes, text)
     }
 }
 

@@ -82,7 +82,7 @@ fn indexed_dict(map: &TreeMap, kind: DictKind, path: &str, place: ValueId, to: &
     let mut entries = Vec::with_capacity(map.len());
     for (key, tree) in map {
         let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
-        let (place, value) = indexed(tree, path, to);
+        let (place, value) = indexed(tree, &path, to);
         let key = Str::from(&**key);
         to.index.entry(mark, key.clone(), place, value.clone());
         entries.push((key, value));
@@ -90,17 +90,17 @@ fn indexed_dict(map: &TreeMap, kind: DictKind, path: &str, place: ValueId, to: &
     Dict::from_entries(kind, entries).marked(mark)
 }
 
-fn indexed(tree: &Tree, path: String, to: &mut Indexing<'_>) -> (ValueId, Value) {
-    let place = to.index.place(path.as_str(), tree.key.or(tree.span));
+fn indexed(tree: &Tree, path: &str, to: &mut Indexing<'_>) -> (ValueId, Value) {
+    let place = to.index.place(path, tree.key.or(tree.span));
     let value = match &tree.data {
-        Data::Map(map) => Value::Dict(Rc::new(indexed_dict(map, DictKind::Any, &path, place, to))),
+        Data::Map(map) => Value::Dict(Rc::new(indexed_dict(map, DictKind::Any, path, place, to))),
         Data::List(items) => {
-            let items = items.iter().enumerate().map(|(n, item)| indexed(item, format!("{path}.{n}"), to));
+            let items = items.iter().enumerate().map(|(n, item)| indexed(item, &format!("{path}.{n}"), to));
             let (places, values) = items.unzip();
             to.index.list(values, places)
         }
         Data::String(text) => {
-            let pieces = lines_of(tree, text, &path, place, to);
+            let pieces = lines_of(tree, text, path, place, to);
             to.index.text(text, &pieces)
         }
         Data::Null | Data::Bool(_) | Data::Int(_) | Data::Float(_) => to_value(tree),
@@ -148,11 +148,10 @@ impl Struct {
     /// Returns the fields as a map, structs and lists in them too.
     fn as_map(&self) -> Value {
         fn plain(value: &Value) -> Value {
-            match value {
-                Value::Object(object) => object.as_any().downcast_ref().map_or_else(|| value.clone(), Struct::as_map),
-                Value::List(list) => Value::list(list.items.iter().map(plain).collect()),
-                _ => value.clone(),
+            if let Value::Object(object) = value {
+                return object.as_any().downcast_ref().map_or_else(|| value.clone(), Struct::as_map);
             }
+            value.as_list().map_or_else(|| value.clone(), |items| Value::list(items.iter().map(plain).collect()))
         }
         Value::dict(self.fields.iter().map(|(name, value)| (Str::from(*name), plain(value))))
     }

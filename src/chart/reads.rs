@@ -500,7 +500,7 @@ impl Walk {
             let below = match meaning {
                 Meaning::Root(path) if &**key == "Values" => vec![Meaning::Values(path.clone())],
                 Meaning::Root(path) if &**key == "Subcharts" => vec![Meaning::Map(subcharts(path))],
-                Meaning::Root(_) => Vec::new(),
+                Meaning::Root(_) | Meaning::Items(_) => Vec::new(),
                 Meaning::Values(path) => {
                     let mut path = path.clone();
                     path.push(key.clone());
@@ -518,12 +518,11 @@ impl Walk {
                                 path.push(key.clone());
                                 Meaning::Root(path)
                             }
-                            other => other.clone(),
+                            Meaning::Values(_) | Meaning::Map(_) | Meaning::Items(_) => m.clone(),
                         })
                         .collect(),
                     (None, _) => Vec::new(),
                 },
-                Meaning::Items(_) => Vec::new(),
             };
             next = join(next, below);
         }
@@ -609,7 +608,7 @@ impl Walk {
                     && names.is_empty()
                     && let Some((_, held)) = scope.variables.iter_mut().rev().find(|(n, _)| *n == name.text)
                 {
-                    *held = both.clone();
+                    held.clone_from(&both);
                 } else {
                     self.consume(value);
                     self.found.lost |= Self::has_root(value);
@@ -628,20 +627,17 @@ impl Walk {
             "hasKey" | "get" | "index" => {
                 let mut value = args.first().cloned().unwrap_or_default();
                 for index in 1..args.len() {
-                    match (literal(index), operands.get(index).map(|o| &o.kind)) {
-                        (Some(key), _) => {
-                            let span = operands.get(index).map(|o| o.span).filter(|_| name == "index");
-                            let scope = if name == "index" { &*scope } else { &asked };
-                            value = self.field(&value, &key, span, scope);
+                    if let (Some(key), _) = (literal(index), operands.get(index).map(|o| &o.kind)) {
+                        let span = operands.get(index).map(|o| o.span).filter(|_| name == "index");
+                        let scope = if name == "index" { &*scope } else { &asked };
+                        value = self.field(&value, &key, span, scope);
+                    } else {
+                        let items = self.items(&value);
+                        if value.iter().any(|m| matches!(m, Meaning::Root(_))) {
+                            self.found.lost = true;
                         }
-                        _ => {
-                            let items = self.items(&value);
-                            if value.iter().any(|m| matches!(m, Meaning::Root(_))) {
-                                self.found.lost = true;
-                            }
-                            self.consume(args.get(index).unwrap_or(&Vec::new()));
-                            value = items;
-                        }
+                        self.consume(args.get(index).unwrap_or(&Vec::new()));
+                        value = items;
                     }
                 }
                 if name == "hasKey" { Vec::new() } else { value }

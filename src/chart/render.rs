@@ -531,8 +531,8 @@ mod tests {
             path: "c/jsonnet".into(),
             images: serde_json::json!({"web": "repo:tag"}),
             env: Some("dev".into()),
-            ext_vars: Default::default(),
-            arguments: Default::default(),
+            ext_vars: std::collections::BTreeMap::new(),
+            arguments: std::collections::BTreeMap::new(),
         };
         let mut options = RenderOptions { jsonnet: Some(jsonnet), ..RenderOptions::default() };
         change(&mut options);

@@ -128,8 +128,8 @@ impl Faults<'_> {
         let mut at: Option<&Tree> = None;
         for token in &error.instance_location.tokens {
             let next = match (at, token) {
-                (None, InstanceToken::Prop(name)) => self.values.get(&**name),
-                (Some(tree), InstanceToken::Prop(name)) => tree.as_map().and_then(|map| map.get(&**name)),
+                (None, InstanceToken::Prop(name)) => self.values.get(name),
+                (Some(tree), InstanceToken::Prop(name)) => tree.as_map().and_then(|map| map.get(name)),
                 (Some(tree), InstanceToken::Item(index)) => tree.get([index.to_string().as_str()]),
                 (None, InstanceToken::Item(_)) => None,
             };

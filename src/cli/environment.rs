@@ -135,10 +135,10 @@ pub fn in_force(root: &Command, args: &[OsString], env: &BTreeMap<String, String
         } else if let Some(value) = typed.into_iter().next_back() {
             push(value, None);
         } else if let Some((name, value)) = scalar(arg, env) {
-            match arg.get_action() {
-                ArgAction::Set => push(value, Some(name)),
-                ArgAction::SetTrue if is_true(&value) => push(String::new(), Some(name)),
-                _ => {}
+            if matches!(arg.get_action(), ArgAction::Set) {
+                push(value, Some(name));
+            } else if matches!(arg.get_action(), ArgAction::SetTrue) && is_true(&value) {
+                push(String::new(), Some(name));
             }
         }
     }

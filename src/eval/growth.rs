@@ -90,12 +90,12 @@ const CASES: &[Case] = &[
     ),
     Case::new(
         "set in any order",
-        r#"{{ $m := dict }}{{ range $i := until .N }}{{ $_ := set $m (sha256sum (toString $i)) $i }}{{ end }}{{ len $m }}"#,
+        r"{{ $m := dict }}{{ range $i := until .N }}{{ $_ := set $m (sha256sum (toString $i)) $i }}{{ end }}{{ len $m }}",
         500,
     ),
     Case::new(
         "append",
-        r#"{{ $l := list }}{{ range $i := until .N }}{{ $l = append $l $i }}{{ end }}{{ len $l }}"#,
+        r"{{ $l := list }}{{ range $i := until .N }}{{ $l = append $l $i }}{{ end }}{{ len $l }}",
         4_000,
     ),
     Case::new(
@@ -126,7 +126,7 @@ const CASES: &[Case] = &[
         r"{{ $l := until .N }}{{ $l | uniq | len }}{{ $l | sortAlpha | reverse | len }}",
         1_000,
     ),
-    Case::new("without and has", r#"{{ $l := until .N }}{{ without $l 1 2 3 | len }}{{ has -1 $l }}"#, 4_000),
+    Case::new("without and has", r"{{ $l := until .N }}{{ without $l 1 2 3 | len }}{{ has -1 $l }}", 4_000),
     Case::new("wrap and split", r#"{{ .Text | wrap 40 | split "\n" | len }}"#, 500).with_text(lines),
 ];
 

@@ -369,7 +369,7 @@ impl Track {
                 Value::Dict(dict)
             }
             value @ (Value::Dict(_) | Value::List(_)) if function.name.starts_with("fromYaml") => {
-                self.read_text(args, value)
+                read_text(args, value)
             }
             Value::List(list) => self.made_list(args, list),
             value => value,
@@ -587,14 +587,14 @@ impl Track {
         };
         if place == ValueId(0) { OriginId(0) } else { self.id(Origin { value: place, ..Origin::default() }) }
     }
+}
 
-    /// Gives the texts of a value that was read from a text the origins of that text.
-    fn read_text(&self, args: &[Value], value: Value) -> Value {
-        let Some(Value::Str(text)) = args.first() else { return value };
-        let Some(origins) = text.origins() else { return value };
-        let node = text.as_utf8().and_then(|t| yaml::decode(t, FileId(u32::MAX), 0, yaml::Options::HELM).ok());
-        node.map_or(value.clone(), |node| read_node(&node, &value, origins, 0))
-    }
+/// Gives the texts of a value that was read from a text the origins of that text.
+fn read_text(args: &[Value], value: Value) -> Value {
+    let Some(Value::Str(text)) = args.first() else { return value };
+    let Some(origins) = text.origins() else { return value };
+    let node = text.as_utf8().and_then(|t| yaml::decode(t, FileId(u32::MAX), 0, yaml::Options::HELM).ok());
+    node.map_or(value.clone(), |node| read_node(&node, &value, origins, 0))
 }
 
 fn read_node(node: &yaml::Node, value: &Value, origins: &Origins, depth: usize) -> Value {
@@ -619,9 +619,10 @@ fn read_node(node: &yaml::Node, value: &Value, origins: &Origins, depth: usize) 
         (_, Value::Str(text)) => {
             let mut made = Origins::default();
             let (start, end) = (node.span.start as usize, node.span.end as usize);
-            match text.contains(&b'\n') {
-                true => made.mark(0, origins.at(start)),
-                false => made.append_part(0, origins, start, end),
+            if text.contains(&b'\n') {
+                made.mark(0, origins.at(start));
+            } else {
+                made.append_part(0, origins, start, end);
             }
             Value::Str(Str::with_origins(text.to_vec(), Some(Rc::new(made))))
         }

@@ -42,21 +42,21 @@ pub fn chart_dir(project: &Project) -> String {
 
 /// Returns the folder of Jsonnet files, if there is one: `deploy.jsonnetDir`, or `jsonnet` in the chart.
 ///
-/// `None` when the folder that is named is not there, which is reported.
-fn jsonnet_dir(diagnostics: &mut Diagnostics, project: &Project, chart_dir: &str) -> Option<Option<String>> {
+/// `Err` when the folder that is named is not there, which is reported.
+fn jsonnet_dir(diagnostics: &mut Diagnostics, project: &Project, chart_dir: &str) -> Result<Option<String>, ()> {
     let exists = |dir: &str| project.files.entry(dir).ok().flatten().is_some();
     let Some(written) = &project.config.meta.deploy.jsonnet_dir else {
         let default = format!("{chart_dir}/jsonnet");
-        return Some(exists(&default).then_some(default));
+        return Ok(exists(&default).then_some(default));
     };
     let dir = normalize_path(&written.value).unwrap_or_default();
     if exists(&dir) {
-        return Some(Some(dir));
+        return Ok(Some(dir));
     }
     let message = format!("the Jsonnet directory `{dir}` is not in the commit");
     let d = Diagnostic::at(&rules::FILE_NOT_FOUND, written.span, message);
     diagnostics.push(d.hint("commit it, or use `--dev`"));
-    None
+    Err(())
 }
 
 /// Renders the chart; `None` when there is no chart, or when it cannot be rendered, which is reported.
@@ -69,7 +69,7 @@ pub fn render(
     choice: RenderChoice,
 ) -> Option<ProjectRender> {
     let dir = chart_dir(project);
-    let jsonnet_dir = jsonnet_dir(diagnostics, project, &dir)?;
+    let jsonnet_dir = jsonnet_dir(diagnostics, project, &dir).ok()?;
     if project.files.entry(&dir).ok().flatten().is_none() && jsonnet_dir.is_none() {
         if let Some(written) = &project.config.meta.deploy.chart_dir {
             let message = format!("the chart directory `{dir}` is not in the commit");

@@ -306,6 +306,7 @@ pub struct GraphArgs {
 
 /// `config`.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one of them is made, once")]
 pub enum ConfigCommand {
     /// Prints werf.yaml after templating.
     Render(ConfigArgs),

@@ -30,7 +30,7 @@ pub enum LintFormat {
     Json,
     /// SARIF 2.1.0, for code scanning.
     Sarif,
-    /// A JUnit report.
+    /// A `JUnit` report.
     Junit,
     /// Workflow commands of GitHub Actions.
     Github,

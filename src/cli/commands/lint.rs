@@ -44,7 +44,7 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
     for setting in &args.rule {
         policy.set(setting).map_err(|why| CliError::user(format!("--rule {setting}: {why}")))?;
     }
-    let mut kept = policy.apply(diagnostics, needed, &sources);
+    let mut kept = policy.apply(&diagnostics, needed, &sources);
     kept.extend(unread);
     let mut list = kept.into_sorted(&sources);
     list.retain(|d| is_shown(d, &paths, &sources));
@@ -83,7 +83,7 @@ fn lint_chart(global: &GlobalArgs, args: &LintArgs, path: &str, invocation: &mut
     for setting in &args.rule {
         policy.set(setting).map_err(|why| CliError::user(format!("--rule {setting}: {why}")))?;
     }
-    let list = policy.apply(diagnostics, needed, &sources).into_sorted(&sources);
+    let list = policy.apply(&diagnostics, needed, &sources).into_sorted(&sources);
     tell(&list, args, invocation, &sources)
 }
 

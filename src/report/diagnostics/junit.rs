@@ -1,4 +1,4 @@
-//! Diagnostics as a JUnit report: a suite for each file, a case for each finding.
+//! Diagnostics as a `JUnit` report: a suite for each file, a case for each finding.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::forges::full_message;
 use crate::diag::{Diagnostic, Severity};
 use crate::source::Sources;
 
-/// Returns a JUnit report. Errors are failed cases; warnings and notes passed ones with words.
+/// Returns a `JUnit` report. Errors are failed cases; warnings and notes passed ones with words.
 ///
 /// Without a finding there is one passed case, since CI systems refuse an empty report.
 pub fn junit(diagnostics: &[Diagnostic], sources: &Sources) -> String {

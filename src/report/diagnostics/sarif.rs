@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::finding::{Finding, findings};
 use super::forges::{fingerprints, full_message};
@@ -69,13 +69,12 @@ fn sentence(summary: &str) -> String {
 }
 
 fn result(d: &Diagnostic, f: &Finding, print: &str, index: usize, sources: &Sources) -> Value {
-    let mut result = json!({
-        "ruleId": f.rule,
-        "ruleIndex": index,
-        "level": level(f.severity),
-        "message": { "text": full_message(f) },
-        "partialFingerprints": { "finding/v1": print },
-    });
+    let mut result = Map::new();
+    result.insert("ruleId".to_owned(), json!(f.rule));
+    result.insert("ruleIndex".to_owned(), json!(index));
+    result.insert("level".to_owned(), json!(level(f.severity)));
+    result.insert("message".to_owned(), json!({ "text": full_message(f) }));
+    result.insert("partialFingerprints".to_owned(), json!({ "finding/v1": print }));
     if let Some(file) = &f.file {
         let region = json!({
             "startLine": f.line,
@@ -84,15 +83,15 @@ fn result(d: &Diagnostic, f: &Finding, print: &str, index: usize, sources: &Sour
             "endColumn": f.end_column,
         });
         let place = json!({ "artifactLocation": artifact(file), "region": region });
-        result["locations"] = json!([{ "physicalLocation": place }]);
+        result.insert("locations".to_owned(), json!([{ "physicalLocation": place }]));
     }
     let related = d.secondary.iter().map(|Label { span, text }| (span, text));
     let related = related.chain(d.trace.iter().map(|frame| (&frame.span, &frame.text)));
     let related: Vec<Value> = related.map(|(span, text)| related_place(*span, text, sources)).collect();
     if !related.is_empty() {
-        result["relatedLocations"] = Value::Array(related);
+        result.insert("relatedLocations".to_owned(), Value::Array(related));
     }
-    result
+    Value::Object(result)
 }
 
 fn related_place(span: Span, text: &str, sources: &Sources) -> Value {
