@@ -111,3 +111,62 @@ impl RenderedFile {
         calls
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::chart::{LoadOptions, Manifest, RenderOptions, ValuesInput, compose, load, render};
+    use crate::diag::Diagnostics;
+    use crate::source::{MemoryObjects, Sources, Span};
+
+    const CHART: &[(&str, &str)] = &[
+        ("c/Chart.yaml", include_str!("../../testdata/chart/origins/Chart.yaml")),
+        ("c/values.yaml", include_str!("../../testdata/chart/origins/values.yaml")),
+        ("c/templates/_labels.tpl", include_str!("../../testdata/chart/origins/templates/_labels.tpl")),
+        ("c/templates/components.yaml", include_str!("../../testdata/chart/origins/templates/components.yaml")),
+    ];
+
+    fn manifests(sources: &Sources) -> Vec<Manifest> {
+        let mut diagnostics = Diagnostics::new();
+        let files = MemoryObjects::files(CHART.iter().copied());
+        let chart = load(&mut diagnostics, sources, &files, "c", &LoadOptions::default()).expect("a chart");
+        let values = compose(&mut diagnostics, sources, &chart, &ValuesInput::default()).expect("values");
+        let options = RenderOptions { track: true, ..RenderOptions::default() };
+        let rendered = render(&mut diagnostics, sources, &values, &options);
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        rendered.manifests
+    }
+
+    /// Every value of the chart is unlike all others, so the text of a line tells where it must come from.
+    #[test]
+    fn lines_of_a_large_chart_name_their_template_and_their_values() {
+        let sources = Sources::new();
+        let token = ::regex::Regex::new("tok-[0-9]+|70[0-9]{3}").unwrap();
+        let values_line = |span: Span| {
+            let file = sources.get(span.file);
+            let line = file.position(span.start).line as usize;
+            file.text().lines().nth(line - 1).unwrap_or("").to_owned()
+        };
+        let (mut lines, mut mapped, mut tokens, mut found) = (0, 0, 0, 0);
+        let mut wrong = Vec::new();
+        for manifest in manifests(&sources) {
+            for (text, origin) in manifest.text.split('\n').zip(&manifest.lines) {
+                if text.trim().is_empty() || text.ends_with(':') {
+                    continue;
+                }
+                lines += 1;
+                mapped += usize::from(origin.span.is_some_and(|span| span.start < span.end));
+                for value in token.find_iter(text) {
+                    tokens += 1;
+                    let places = origin.values.iter().filter_map(|v| v.span).map(values_line);
+                    match places.into_iter().any(|line| line.contains(value.as_str())) {
+                        true => found += 1,
+                        false => wrong.push(text.to_owned()),
+                    }
+                }
+            }
+        }
+        assert!(lines > 200 && tokens > 150, "{lines} lines, {tokens} values");
+        assert!(mapped * 100 >= lines * 99, "{mapped} of {lines} lines");
+        assert!(found * 100 >= tokens * 99, "{found} of {tokens} values; not {wrong:?}");
+    }
+}

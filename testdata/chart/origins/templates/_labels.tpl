@@ -1,0 +1,6 @@
+{{- define "labels" -}}
+app: {{ .Chart.Name }}
+{{- with .Values.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
