@@ -74,7 +74,8 @@ const FAMILIES: &[(Family, &str)] = &[
 fn result_of(template: &str) -> String {
     let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
     let file = sources.add("example", template);
-    let mut set = TemplateSet::new(SetOptions::helm());
+    let options = SetOptions { functions: FunctionSet::helm4(), ..SetOptions::helm() };
+    let mut set = TemplateSet::new(options);
     set.parse(&mut diagnostics, &sources, "example", file);
     assert!(!diagnostics.has_errors(), "{template}: {:?}", diagnostics.as_slice());
     let env = RenderEnv { host: &NoHost, now: Duration::ZERO, sources: &sources, track: false };
@@ -107,7 +108,7 @@ fn the_reference_of_functions_is_written_from_the_table() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let examples = fs::read_to_string(root.join("grammar/functions/examples.toml")).unwrap();
     let examples: toml::Table = toml::from_str(&examples).unwrap();
-    let set = FunctionSet::helm();
+    let (set, helm3) = (FunctionSet::helm4(), FunctionSet::helm());
     let known: BTreeSet<&str> = set.iter().map(|f| f.name).collect();
     let unknown: Vec<&String> = examples.keys().filter(|name| !known.contains(name.as_str())).collect();
     assert!(unknown.is_empty(), "examples of functions that do not exist: {unknown:?}");
@@ -117,7 +118,7 @@ fn the_reference_of_functions_is_written_from_the_table() {
          Written from the table in `src/eval/functions` and the examples in `grammar/functions/examples.toml`: `make bless`.\n\n\
          The {} functions of Helm 3.20 and 4.1, as charts see them. `…` marks what may be repeated. A function marked ¹ is not \
          there in `werf.yaml`; one marked ² may answer differently in every call, so that a plan of a chart with it \
-         is never empty. Types are Go's: `any` is `interface {{}}`.\n",
+         is never empty; ³ needs `--helm-version 4`. Types are Go's: `any` is `interface {{}}`.\n",
         known.len()
     );
     for (family, title) in FAMILIES {
@@ -130,9 +131,10 @@ fn the_reference_of_functions_is_written_from_the_table() {
             let mut call: Vec<String> = function.params.iter().map(|p| short(p.type_name())).collect();
             call.extend(function.rest.map(|rest| format!("{}…", short(rest.type_name()))));
             let marks = format!(
-                "{}{}",
+                "{}{}{}",
                 if werf.index(function.name).is_none() { "¹" } else { "" },
-                if function.varies { "²" } else { "" }
+                if function.varies { "²" } else { "" },
+                if helm3.index(function.name).is_none() { "³" } else { "" }
             );
             let example = examples.get(function.name).and_then(toml::Value::as_str);
             let shown = example.map(cell).unwrap_or_default();

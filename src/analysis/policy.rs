@@ -326,16 +326,16 @@ mod tests {
     #[test]
     fn comments_without_use_reason_or_rule_are_found() {
         assert_eq!(
-            applied("# stagewright: ignore[untagged-base]\na\n", &["a"], 0),
+            applied("# stagewright: ignore[untagged-base]\nzz\n", &["zz"], 0),
             ["unused-suppression: this comment gives no reason"]
         );
         assert_eq!(
-            applied("# stagewright: ignore[untagged-base] why\n\na\n", &["a"], 0),
-            ["untagged-base: a", "unused-suppression: this comment ignores nothing"]
+            applied("# stagewright: ignore[untagged-base] why\n\nzz\n", &["zz"], 0),
+            ["untagged-base: zz", "unused-suppression: this comment ignores nothing"]
         );
         assert_eq!(
-            applied("# stagewright: ignore[untaged-base] why\na\n", &["a"], 0),
-            ["untagged-base: a", "unknown-rule: there is no rule `untaged-base`"]
+            applied("# stagewright: ignore[untaged-base] why\nzz\n", &["zz"], 0),
+            ["untagged-base: zz", "unknown-rule: there is no rule `untaged-base`"]
         );
     }
 
