@@ -8,6 +8,7 @@
     reason = "tests reach the world and may stop at a surprise"
 )]
 
+mod accept;
 mod arrows;
 mod charts;
 mod cli;
@@ -16,6 +17,7 @@ mod directives;
 mod functions;
 mod jsonnet;
 mod kill;
+mod mutations;
 mod projects;
 mod quickstart;
 mod readme;

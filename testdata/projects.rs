@@ -1,7 +1,8 @@
 //! Runs every project below `testdata/projects` through the real binary and compares what it prints.
 //!
 //! A case is a folder: the files of a small repository, `case.toml` (steps: what is edited, typed, and the exit code) and
-//! `expect/N.out`, what step N prints to stdout and stderr. `BLESS=1` writes the expectations; they are reviewed
+//! `expect/N.out`, what step N prints to stdout and stderr; `expect.out` holds all of them where the steps share the
+//! arguments of the case. `BLESS=1` writes the expectations; they are reviewed
 //! as text. A step that fails must have written nothing: the tree is compared before and after.
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Case {
+pub struct Case {
     /// The behaviour, in a sentence.
     about: String,
     /// `commit` (the default), `none`, `unborn` or `bare`.
@@ -25,12 +26,33 @@ struct Case {
     /// Texts that no step may print.
     #[serde(default)]
     forbid: Vec<String>,
+    /// What each step types that has no `args`.
+    #[serde(default)]
+    args: Vec<String>,
+    /// The entries of `accept.rs` that this case shows.
+    #[serde(default)]
+    pub accept: Vec<u32>,
+    /// The errors of `accept.rs` that this case shows.
+    #[serde(default)]
+    pub errors: Vec<String>,
     step: Vec<Step>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Step {
+    /// The text of werf.yaml, changed and committed.
+    #[serde(default)]
+    werf: Option<String>,
+    /// The documents of werf.yaml after a plain meta document, changed and committed.
+    #[serde(default)]
+    images: Option<String>,
+    /// Symbolic links that are made and committed, with their targets.
+    #[serde(default)]
+    link: BTreeMap<String, String>,
+    /// Variables of the process, for this step.
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     /// Files that are changed and committed.
     #[serde(default)]
     edit: BTreeMap<String, String>,
@@ -43,7 +65,11 @@ struct Step {
     /// Files that are changed and not committed.
     #[serde(default)]
     write: BTreeMap<String, String>,
-    args: Vec<String>,
+    /// Files that are taken off the disk and stay in the commit.
+    #[serde(default)]
+    lose: Vec<String>,
+    #[serde(default)]
+    args: Option<Vec<String>>,
     /// The exit code; any that means no error where it is not given: it is then part of what is expected.
     #[serde(default)]
     exit: Option<i32>,
@@ -77,7 +103,7 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name();
-        if name == "case.toml" || name == "expect" {
+        if name == "case.toml" || name == "expect" || name == "expect.out" {
             continue;
         }
         let target = to.join(&name);
@@ -89,6 +115,19 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[cfg(unix)]
+fn link(dir: &Path, links: &BTreeMap<String, String>) {
+    for (path, target) in links {
+        let path = dir.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _ = std::fs::remove_file(&path);
+        std::os::unix::fs::symlink(target, path).unwrap();
+    }
+}
+
+#[cfg(not(unix))]
+fn link(_: &Path, _: &BTreeMap<String, String>) {}
 
 fn put(dir: &Path, files: &BTreeMap<String, String>) {
     for (path, text) in files {
@@ -152,9 +191,15 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
         }
     }
     let mut problems = String::new();
+    let together = !case.args.is_empty();
+    let mut all = String::new();
     for (index, step) in case.step.iter().enumerate() {
         let number = index + 1;
         put(&dir, &step.edit);
+        let images = step.images.as_ref().map(|text| format!("configVersion: 1\nproject: p\n---\n{text}"));
+        let werf = step.werf.clone().or(images);
+        put(&dir, &werf.iter().map(|text| ("werf.yaml".to_owned(), text.clone())).collect());
+        link(&dir, &step.link);
         for path in &step.remove {
             std::fs::remove_file(dir.join(path)).unwrap();
         }
@@ -163,14 +208,19 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
             use std::os::unix::fs::PermissionsExt as _;
             std::fs::set_permissions(dir.join(path), std::fs::Permissions::from_mode(0o755)).unwrap();
         }
-        if !(step.edit.is_empty() && step.remove.is_empty() && step.executable.is_empty()) {
+        let edits = step.edit.len() + step.remove.len() + step.executable.len() + step.link.len();
+        if edits > 0 || werf.is_some() {
             git(&dir, &["add", "-A"]);
-            git(&dir, &["commit", "-q", "-m", "edit"]);
+            git(&dir, &["commit", "-q", "--allow-empty", "-m", "edit"]);
         }
         put(&dir, &step.write);
+        for path in &step.lose {
+            std::fs::remove_file(dir.join(path)).unwrap();
+        }
+        let args = step.args.as_ref().unwrap_or(&case.args);
         let before = snapshot(&dir);
         let output = Command::new(env!("CARGO_BIN_EXE_stagewright"))
-            .args(&step.args)
+            .args(args)
             .current_dir(&dir)
             .env_clear()
             .env("HOME", temp.path())
@@ -178,12 +228,13 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
             // One at a time, so that events come in one order.
             .env("STAGEWRIGHT_PARALLEL_TASKS_LIMIT", "1")
             .envs(&case.env)
+            .envs(&step.env)
             .output()
             .expect("the binary runs");
         let code = output.status.code().unwrap_or(-1);
         let shown = format!(
             "$ stagewright {}\n{}{}[exit {code}]\n",
-            step.args.join(" "),
+            args.join(" "),
             stable(&String::from_utf8_lossy(&output.stdout), &dir),
             stable(&String::from_utf8_lossy(&output.stderr), &dir)
         );
@@ -193,15 +244,20 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
         if step.exit.is_some_and(|exit| exit != code) || shown.contains("panicked") || code == -1 {
             let _ = writeln!(problems, "step {number}: exit code {code}, expected {:?}\n{shown}", step.exit);
         }
-        let writes = matches!(step.args.first().map(String::as_str), Some("apply" | "build")) && code == 0
-            || step.args.iter().any(|a| a == "--out");
+        let writes = matches!(args.first().map(String::as_str), Some("apply" | "build")) && code == 0
+            || args.iter().any(|a| a == "--out");
         if !writes && snapshot(&dir) != before {
             let _ = writeln!(problems, "step {number} wrote files, though it does not apply or failed");
         }
-        if step.show {
+        if step.show && together {
+            let _ = writeln!(all, "[{number}] {shown}");
+        } else if step.show {
             let expected = folder.join(format!("expect/{number}.out"));
             problems.push_str(&compare(&expected, &shown));
         }
+    }
+    if together {
+        problems.push_str(&compare(&folder.join("expect.out"), &all));
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
@@ -218,6 +274,13 @@ fn compare(expected: &Path, shown: &str) -> String {
     }
     let diff = similar::TextDiff::from_lines(want.as_str(), shown);
     format!("{}:\n{}", expected.display(), diff.unified_diff().header("expected", "printed"))
+}
+
+/// Returns every case below `testdata/projects`.
+pub fn all() -> Vec<Case> {
+    let mut found = Vec::new();
+    cases(&Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/projects"), &mut found);
+    found.iter().map(|c| toml::from_str(&std::fs::read_to_string(c.join("case.toml")).unwrap()).unwrap()).collect()
 }
 
 fn cases(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -238,7 +301,7 @@ fn every_project_prints_what_is_expected() {
     let mut found = Vec::new();
     cases(&root, &mut found);
     assert!(found.len() >= 60, "{} projects", found.len());
-    let bad = found.iter().filter(|c| c.parent().is_some_and(|p| p.ends_with("bad"))).count();
+    let bad = found.iter().filter(|c| !c.parent().is_some_and(|p| p.ends_with("projects"))).count();
     assert!(bad * 2 >= found.len(), "at least half of the projects are about bad input");
     let only = std::env::var("CASE").ok();
     let wanted = |case: &&PathBuf| only.as_ref().is_none_or(|o| case.to_string_lossy().contains(o.as_str()));

@@ -15,7 +15,7 @@ use crate::chart::Capabilities;
 use crate::config;
 use crate::eval::jsonnet::External;
 use crate::pipeline::{JsonnetInputs, ProjectInputs, ValuesFile};
-use crate::source::{Files, normalize_path};
+use crate::source::{Files, Mode, normalize_path};
 
 /// The options that say what a project is read from. Commands that lack a group leave it empty.
 #[derive(Clone, Copy, Default)]
@@ -62,11 +62,9 @@ pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) 
     }
     let repository = Arc::new(Repository::discover(&dir).map_err(told)?);
     let head = repository.head().map_err(told)?;
-    let needs_disk = project.dev || !project.loose_giterminism;
-    let disk = match (needs_disk, project.dev) {
-        (false, _) => None,
-        (true, true) => Some(repository.dev_files(&head).map_err(told)?),
-        (true, false) => {
+    let disk = match project.dev || project.loose_giterminism {
+        true => Some(repository.dev_files(&head).map_err(told)?),
+        false => {
             let paths = compared_paths(&repository.files(&head), &repository.relative(&dir).map_err(told)?, &project);
             Some(repository.dev_files_at(&head, &paths).map_err(told)?)
         }
@@ -99,7 +97,13 @@ fn compared_paths(files: &Files, project_dir: &str, project: &ProjectArgs) -> Ve
     };
     let below = files.walk(&templates).unwrap_or_default();
     let any = paths.iter().any(reads_files) || below.iter().any(|(path, _)| reads_files(path));
-    if any || !matches!(files.entry(&giterminism), Ok(None)) {
+    // A link leads to files that are not named here.
+    let linked = |path: &String| {
+        let links = |part: &str| matches!(files.entry(part), Ok(Some(entry)) if entry.mode == Mode::Symlink);
+        path.match_indices('/').any(|(at, _)| path.get(..at).is_some_and(links)) || links(path)
+    };
+    let linked_below = below.iter().any(|(_, entry)| entry.mode == Mode::Symlink);
+    if any || linked_below || paths.iter().any(linked) || !matches!(files.entry(&giterminism), Ok(None)) {
         return Vec::new();
     }
     paths.extend([templates, giterminism]);

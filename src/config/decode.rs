@@ -180,7 +180,8 @@ pub(super) fn strings(d: &mut Diagnostics, node: &Node, key: &str) -> Vec<Text> 
     let one = |d: &mut Diagnostics, node: &Node| {
         if node.as_str().is_none() {
             let fault = wrong_type(node, &format!("`{key}`"), "a string or a list of strings");
-            d.push(if node.scalar_text().is_some() { fault.hint("put it in quotes") } else { fault });
+            let quotable = node.scalar_text().is_some_and(|text| !text.is_empty()) && !node.is_null();
+            d.push(if quotable { fault.hint("put it in quotes") } else { fault });
         }
         Some(Spanned::new(node.as_str()?.to_owned(), node.span))
     };
@@ -222,8 +223,8 @@ pub(super) fn unknown_key(entry: &Entry, what: &str, keys: &[&str]) -> Diagnosti
 }
 
 /// Reports that a section lacks a key.
-pub(super) fn missing(d: &mut Diagnostics, span: Span, message: impl Into<String>) {
-    d.push(Diagnostic::at(&rules::MISSING_KEY, span, message));
+pub(super) fn missing(d: &mut Diagnostics, span: Span, message: impl Into<String>, hint: &str) {
+    d.push(Diagnostic::at(&rules::MISSING_KEY, span, message).hint(hint));
 }
 
 /// Reports that two keys exclude each other.
@@ -234,7 +235,8 @@ pub(super) fn conflict(d: &mut Diagnostics, section: &Section<'_>, one: &str, ot
             section.key_span(other),
             format!("`{other}` cannot stand beside `{one}`"),
         )
-        .also(section.key_span(one), "the other key"),
+        .also(section.key_span(one), "the other key")
+        .hint("keep one of the two"),
     );
 }
 

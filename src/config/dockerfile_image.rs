@@ -47,7 +47,7 @@ impl DockerfileImage {
         let Some(section) = Section::open(d, node, &directives::DOCKERFILE_IMAGE) else { return Vec::new() };
         let names = names(d, &section);
         if section.entry("image").is_none() {
-            missing(d, section.key_span("dockerfile"), "the image has no name");
+            missing(d, section.key_span("dockerfile"), "the image has no name", "add `image: NAME`");
         }
         let part = Self::part(d, &section, around);
         let image = Image::decode(d, &section, around, DocumentKind::Dockerfile, ImageKind::Dockerfile(Box::new(part)));
@@ -64,7 +64,12 @@ impl DockerfileImage {
             .unwrap_or_else(|| empty.clone());
         let dockerfile = section.filled(d, "dockerfile");
         if dockerfile.is_none() {
-            missing(d, section.key_span("dockerfile"), "`dockerfile` has no value");
+            missing(
+                d,
+                section.key_span("dockerfile"),
+                "`dockerfile` has no value",
+                "write the path of the Dockerfile, relative to `context`",
+            );
         }
         let dockerfile = dockerfile.and_then(|f| relative(d, &f, "dockerfile", "`context`")).unwrap_or(empty);
         let staged = section.flag(d, "staged").or_else(|| around.build.staged.clone());
@@ -97,7 +102,7 @@ fn add_files(d: &mut Diagnostics, section: &Section<'_>, context: &Text, around:
             if context.value.is_empty() { file.value.clone() } else { format!("{}/{}", context.value, file.value) };
         if !around.rules.loose && !around.rules.context_add_files.matches(&path) {
             let what = format!("`{path}` is taken from the disk");
-            around.rules.refuse(d, file.span, what, "config.dockerfile.allowContextAddFiles");
+            around.rules.refuse(d, file.span, what, "config.dockerfile.allowContextAddFiles", Some(&path));
         }
         files.push(file);
     }

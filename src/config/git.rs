@@ -91,7 +91,12 @@ impl GitMapping {
             Some(add) => absolute(d, &add, "add"),
         };
         let Some(to) = section.text(d, "to") else {
-            missing(d, section.span, "a git mapping needs `to`");
+            missing(
+                d,
+                section.span,
+                "a git mapping needs `to`",
+                "write where the files go in the image, for example `to: /app`",
+            );
             return None;
         };
         if to.value.len() > 1 && to.value.ends_with('/') {
@@ -168,7 +173,7 @@ fn remote(d: &mut Diagnostics, section: &Section<'_>, allowed: &Giterminism) -> 
         GitReference::Tag(_) | GitReference::Commit(_) => None,
     };
     if let Some(place) = place.filter(|_| !allowed.git_branch && !allowed.loose) {
-        allowed.refuse(d, place, "the mapping follows a branch", "config.stapel.git.allowBranch");
+        allowed.refuse(d, place, "the mapping follows a branch", "config.stapel.git.allowBranch", None);
     }
     let name = short_name(&url.value);
     Some(RemoteGit { url, name, reference, basic_auth: basic_auth(d, section) })
@@ -187,7 +192,12 @@ fn basic_auth(d: &mut Diagnostics, mapping: &Section<'_>) -> Option<BasicAuth> {
                 None
             }
             [] | [_] => {
-                missing(d, p.span, "`password` needs `env`, `src` or `value`");
+                missing(
+                    d,
+                    p.span,
+                    "`password` needs `env`, `src` or `value`",
+                    "write for example `env: NAME`, so that the password stays out of the repository",
+                );
                 None
             }
         }

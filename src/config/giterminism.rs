@@ -50,6 +50,19 @@ pub struct Giterminism {
     secret_values: Vec<String>,
 }
 
+/// A setting that lets files come from the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setting {
+    /// There is none: the giterminism rules themselves.
+    Never,
+    /// `config.allowUncommitted`.
+    Config,
+    /// `config.allowUncommittedTemplates`.
+    Templates,
+    /// `config.goTemplateRendering.allowUncommittedFiles`.
+    Files,
+}
+
 #[derive(Clone, Debug)]
 enum EnvRule {
     Name(String),
@@ -187,12 +200,51 @@ impl Giterminism {
         }
     }
 
-    /// Reports that a directive needs a rule; `yaml` is the rule to add.
-    pub(super) fn refuse(&self, d: &mut Diagnostics, span: Span, what: impl Into<String>, rule: &str) {
+    /// Says whether a file may come from the disk.
+    pub(super) fn allows_disk(&self, setting: Setting, path: &str) -> bool {
+        match setting {
+            Setting::Never => false,
+            Setting::Config => self.uncommitted_config,
+            Setting::Templates => self.uncommitted_templates.matches(path),
+            Setting::Files => self.uncommitted_files.matches(path),
+        }
+    }
+
+    /// Returns the advice to add the rule that lets a file come from the disk.
+    pub(super) fn disk_rule_to_add(&self, setting: Setting, path: &str) -> Option<String> {
+        match setting {
+            Setting::Never => None,
+            Setting::Config => Some(self.rule_to_add("config.allowUncommitted", None)),
+            Setting::Templates => Some(self.rule_to_add("config.allowUncommittedTemplates", Some(path))),
+            Setting::Files => Some(self.rule_to_add("config.goTemplateRendering.allowUncommittedFiles", Some(path))),
+        }
+    }
+
+    /// Returns the advice to add a rule, as YAML to copy: a switch, or a list with one item.
+    pub(super) fn rule_to_add(&self, setting: &str, item: Option<&str>) -> String {
+        let mut rule = match item {
+            Some(item) => format!("[{}]", serde_json::Value::from(item)),
+            None => "true".to_owned(),
+        };
+        for (depth, key) in setting.rsplit('.').enumerate() {
+            rule = if depth == 0 { format!("{key}: {rule}") } else { format!("{key}: {{{rule}}}") };
+        }
+        format!("allow it in {}: `{rule}`", self.path)
+    }
+
+    /// Reports that a directive needs a rule: a switch, or a list with that item.
+    pub(super) fn refuse(
+        &self,
+        d: &mut Diagnostics,
+        span: Span,
+        what: impl Into<String>,
+        setting: &str,
+        item: Option<&str>,
+    ) {
         d.push(
             Diagnostic::at(&rules::NOT_PERMITTED, span, what)
                 .label("depends on more than the commit")
-                .hint(format!("allow it in {}: {rule}", self.path)),
+                .hint(self.rule_to_add(setting, item)),
         );
     }
 }

@@ -294,7 +294,12 @@ pub(super) fn names(d: &mut Diagnostics, section: &Section<'_>) -> Vec<Text> {
         Data::String(name) => vec![Text::new(name.to_string(), entry.value.span)],
         Data::Sequence(items) => {
             if items.is_empty() {
-                missing(d, entry.value.span, "the list of names is empty");
+                missing(
+                    d,
+                    entry.value.span,
+                    "the list of names is empty",
+                    "write at least one name, or remove the document",
+                );
             }
             items.iter().filter_map(|n| name(d, n)).collect()
         }
@@ -329,15 +334,15 @@ fn check_name(d: &mut Diagnostics, name: &Text) {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let legal = |part: &str| edge(part.chars().next()) && edge(part.chars().next_back()) && part.chars().all(inner);
-    let message = if name.value.is_empty() {
-        "an image without a name is deprecated".to_owned()
+    let (message, hint) = if name.value.is_empty() {
+        ("an image without a name is deprecated".to_owned(), "give it a name")
     } else if !name.value.split('/').all(legal) {
-        format!("the image name `{}` is not portable", name.value)
+        let hint = "use letters, digits, and `.`, `_`, `-` inside, in parts joined by `/`";
+        (format!("the image name `{}` is not portable", name.value), hint)
     } else {
         return;
     };
-    let mut found = Diagnostic::at(&rules::INVALID_NAME, name.span, message)
-        .hint("use letters, digits, and `.`, `_`, `-` inside, in parts joined by `/`");
+    let mut found = Diagnostic::at(&rules::INVALID_NAME, name.span, message).hint(hint);
     found.severity = Severity::Warning;
     d.push(found);
 }
@@ -347,25 +352,28 @@ fn secrets(d: &mut Diagnostics, image: &Section<'_>, allowed_by: &Giterminism) -
     for node in image.items(d, "secrets").unwrap_or_default() {
         let Some(section) = Section::open(d, node, &directives::SECRET) else { continue };
         let Some(secret) = secret(d, &section) else { continue };
-        let (allowed, what, rule) = match &secret.source {
+        let (allowed, what, rule, item) = match &secret.source {
             SecretSource::Env(name) => (
                 allowed_by.allows_secret_env(&name.value),
                 format!("the secret is read from the variable `{}`", name.value),
                 "config.secrets.allowEnvVariables",
+                &name.value,
             ),
             SecretSource::File(path) => (
                 allowed_by.allows_secret_file(&path.value),
                 format!("the secret is read from the file `{}`", path.value),
                 "config.secrets.allowFiles",
+                &path.value,
             ),
             SecretSource::Value(_) => (
                 allowed_by.allows_secret_value(&secret.id.value),
                 format!("the secret `{}` stands in the configuration", secret.id.value),
                 "config.secrets.allowValueIds",
+                &secret.id.value,
             ),
         };
         if !allowed {
-            allowed_by.refuse(d, section.span, what, rule);
+            allowed_by.refuse(d, section.span, what, rule, Some(item));
         }
         if let Some(first) = secrets.iter().find(|s| s.id.value == secret.id.value) {
             let message = format!("the secret `{}` is given twice", secret.id.value);
@@ -382,7 +390,12 @@ fn secret(d: &mut Diagnostics, section: &Section<'_>) -> Option<Secret> {
     let given: Vec<&str> = ["env", "src", "value"].into_iter().filter(|k| section.node(k).is_some()).collect();
     match given.as_slice() {
         [] => {
-            missing(d, section.span, "a secret needs `env`, `src` or `value`");
+            missing(
+                d,
+                section.span,
+                "a secret needs `env`, `src` or `value`",
+                "write where it comes from, for example `env: NAME`",
+            );
             None
         }
         ["env"] => {
@@ -394,7 +407,12 @@ fn secret(d: &mut Diagnostics, section: &Section<'_>) -> Option<Secret> {
         }),
         [_] => {
             if id.is_none() {
-                missing(d, section.span, "a secret with `value` needs `id`");
+                missing(
+                    d,
+                    section.span,
+                    "a secret with `value` needs `id`",
+                    "write the name of the file below `/run/secrets`, for example `id: token`",
+                );
             }
             Some(Secret { id: id?, source: SecretSource::Value(section.text(d, "value")?) })
         }
@@ -415,7 +433,7 @@ fn dependencies(d: &mut Diagnostics, image: &Section<'_>, kind: DocumentKind) ->
         }
         let name = section.filled(d, "image").or_else(|| section.filled(d, "from"));
         if name.is_none() {
-            missing(d, section.span, "a dependency needs `image`");
+            missing(d, section.span, "a dependency needs `image`", "write the name of an image of this configuration");
         }
         let slot = match kind {
             DocumentKind::Stapel => slot(d, &section, "a dependency"),
@@ -466,10 +484,20 @@ fn dependency_import(d: &mut Diagnostics, node: &Node, kind: DocumentKind) -> Op
     }
     let target = section.filled(d, key);
     if target.is_none() && section.entry(other).is_none() {
-        missing(d, section.span, format!("an import of a dependency needs `{key}`"));
+        missing(
+            d,
+            section.span,
+            format!("an import of a dependency needs `{key}`"),
+            "write the name that it gets there",
+        );
     }
     let Some(name) = section.filled(d, "type") else {
-        missing(d, section.span, "an import of a dependency needs `type`");
+        missing(
+            d,
+            section.span,
+            "an import of a dependency needs `type`",
+            "use ImageName, ImageTag, ImageRepo, ImageID or ImageDigest",
+        );
         return None;
     };
     let kinds = DependencyKind::ALL;
@@ -495,7 +523,12 @@ pub(super) fn slot(d: &mut Diagnostics, section: &Section<'_>, what: &str) -> Op
         (Some(text), None) => ("before", text),
         (None, Some(text)) => ("after", text),
         (None, None) => {
-            missing(d, section.span, format!("{what} needs `before` or `after`"));
+            missing(
+                d,
+                section.span,
+                format!("{what} needs `before` or `after`"),
+                "write the stage, for example `before: install`",
+            );
             return None;
         }
     };

@@ -44,7 +44,12 @@ impl Import {
         let stage = section.filled(d, "stage").and_then(|s| source_stage(d, &s));
         let add = section.text(d, "add");
         if add.is_none() {
-            missing(d, section.span, "an import needs `add`");
+            missing(
+                d,
+                section.span,
+                "an import needs `add`",
+                "write the path in the other image, for example `add: /usr/local/bin`",
+            );
         }
         let add = add.and_then(|add| absolute(d, &add, "add"));
         let to = match section.text(d, "to") {
@@ -82,7 +87,12 @@ fn source(d: &mut Diagnostics, section: &Section<'_>) -> Option<ImageReference> 
     }
     let name = given.first().and_then(|key| section.filled(d, key));
     let Some(name) = name else {
-        missing(d, section.span, "an import needs `from`");
+        missing(
+            d,
+            section.span,
+            "an import needs `from`",
+            "write the name of an image, or an outside one with tag or digest",
+        );
         return None;
     };
     let outside = given.first() != Some(&"artifact") && is_pinned(&name.value);

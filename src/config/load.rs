@@ -7,6 +7,7 @@ use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::source::{FileId, Files, Sources, Span};
 use crate::syntax::yaml::{self, Node};
 
+use super::giterminism::Setting;
 use super::project_files::{ProjectFiles, ReadFault};
 use super::{Config, Giterminism, documents, render, resolve};
 
@@ -27,9 +28,11 @@ pub struct Commit {
 /// Everything that a configuration depends on.
 #[derive(Clone, Debug)]
 pub struct Inputs<'a> {
-    /// The project directory at the commit.
+    /// The repository at the commit.
     pub files: Files,
-    /// The project directory on the disk, ignored files aside. `None` leaves out all checks for uncommitted changes.
+    /// The project directory, relative to the repository.
+    pub project_dir: &'a str,
+    /// The repository on the disk, ignored files aside. `None` leaves out all checks for uncommitted changes.
     pub disk: Option<Files>,
     /// The path of werf.yaml, relative to the project directory; `None` looks for the usual names.
     pub config_path: Option<&'a str>,
@@ -62,6 +65,7 @@ impl<'a> Inputs<'a> {
     pub fn new(files: Files, commit: &'a Commit, environment: &'a BTreeMap<String, String>) -> Self {
         Self {
             files,
+            project_dir: "",
             disk: None,
             config_path: None,
             templates_dir: ".werf",
@@ -89,33 +93,39 @@ pub fn load(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>) -> Opti
 }
 
 fn load_into(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>) -> Option<Config> {
-    let files = ProjectFiles { committed: inputs.files.clone(), disk: inputs.disk.clone(), loose: inputs.loose };
+    let files = ProjectFiles {
+        committed: inputs.files.clone(),
+        disk: inputs.disk.clone(),
+        loose: inputs.loose,
+        project_dir: inputs.project_dir.to_owned(),
+    };
     let giterminism = giterminism(d, sources, inputs, &files);
     let (path, main) = main_file(d, sources, inputs, &files, &giterminism)?;
     let rendered = render::render(d, sources, inputs, &files, &giterminism, main)?;
     let mut faults = Diagnostics::new();
-    let mut documents = documents::read(&mut faults, sources, rendered.file);
-    if let Some(places) = &rendered.places {
-        let mut moved = Diagnostics::new();
-        for fault in faults.as_slice() {
-            moved.push(places.diagnostic(fault.clone()));
-        }
-        faults = moved;
-        for (_, node) in &mut documents {
-            *node = places.node(node);
-        }
+    let documents = documents::read(&mut faults, sources, rendered.file);
+    let Some(places) = &rendered.places else {
+        d.extend(faults);
+        return resolve::config(d, &path, rendered.file, documents, inputs, giterminism);
+    };
+    // The configuration holds places in templates. Findings are made on the rendered text, where each knows its turn.
+    let moved: Vec<_> = documents.iter().map(|(kind, node)| (*kind, places.node(node))).collect();
+    let mut later = Diagnostics::new();
+    let config = resolve::config(&mut later, &path, rendered.file, moved, inputs, giterminism.clone());
+    if !later.is_empty() {
+        resolve::config(&mut faults, &path, rendered.file, documents, inputs, giterminism);
     }
-    d.extend(faults);
-    resolve::config(d, &path, rendered.file, documents, inputs, giterminism)
+    places.tell(d, sources, &faults);
+    config
 }
 
 fn giterminism(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>, files: &ProjectFiles) -> Giterminism {
     let path = inputs.giterminism_path;
     let none = Giterminism::strict(path, inputs.loose);
-    if let Err(ReadFault::NotFound { .. }) = files.read(path, false) {
+    if let Err(ReadFault::NotFound { .. }) = files.read(path, &|_| false) {
         return none;
     }
-    let Some(file) = read_text(d, sources, files, path, false) else { return none };
+    let Some(file) = read_text(d, sources, files, path, &none, Setting::Never) else { return none };
     let options = yaml::Options { duplicates: None, ..yaml::Options::WERF };
     let node = yaml::parse_documents(d, sources, file, options).into_iter().next();
     let node = node.unwrap_or_else(|| Node::null(Span::new(file, 0, 0)));
@@ -129,15 +139,21 @@ fn main_file(
     files: &ProjectFiles,
     giterminism: &Giterminism,
 ) -> Option<(String, FileId)> {
-    let allowed = giterminism.uncommitted_config;
+    let allowed = |path: &str| giterminism.allows_disk(Setting::Config, path);
     let names: Vec<&str> = inputs.config_path.map_or(NAMES.to_vec(), |path| vec![path]);
-    let there = |name: &&str| !matches!(files.read(name, allowed), Err(ReadFault::NotFound { .. }));
+    if let Some(outside) = inputs.config_path.filter(|path| files.place(path).is_none()) {
+        let message = format!("`{outside}` is outside of the repository");
+        let found = Diagnostic::in_file(&rules::CONFIG_NOT_FOUND, outside, message);
+        d.push(found.hint("name a file of the repository, relative to the project directory"));
+        return None;
+    }
+    let there = |name: &&str| !matches!(files.read(name, &allowed), Err(ReadFault::NotFound { .. }));
     let Some(path) = names.iter().copied().find(there) else {
         let message = format!("there is no `{}` in the project", names.join("` and no `"));
         d.push(Diagnostic::in_file(&rules::CONFIG_NOT_FOUND, names.first().copied().unwrap_or(""), message));
         return None;
     };
-    Some((path.to_owned(), read_text(d, sources, files, path, allowed)?))
+    Some((path.to_owned(), read_text(d, sources, files, path, giterminism, Setting::Config)?))
 }
 
 /// Reads and registers a text; reports why that fails.
@@ -146,16 +162,14 @@ pub(super) fn read_text(
     sources: &Sources,
     files: &ProjectFiles,
     path: &str,
-    allowed: bool,
+    giterminism: &Giterminism,
+    setting: Setting,
 ) -> Option<FileId> {
-    let content = match files.read(path, allowed) {
+    let content = match files.read(path, &|path| giterminism.allows_disk(setting, path)) {
         Ok(content) => content,
         Err(fault) => {
-            let rule = match fault {
-                ReadFault::Untracked { .. } | ReadFault::Uncommitted { .. } => &rules::UNCOMMITTED_FILE,
-                ReadFault::NotFound { .. } | ReadFault::Files(_) => &rules::FILE_NOT_FOUND,
-            };
-            d.push(Diagnostic::in_file(rule, path, fault.to_string()));
+            let found = Diagnostic::in_file(fault.rule(), path, fault.to_string());
+            d.push(fault.hints(giterminism, setting).into_iter().fold(found, Diagnostic::hint));
             return None;
         }
     };

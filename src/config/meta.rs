@@ -185,7 +185,7 @@ fn check_version(d: &mut Diagnostics, section: &Section<'_>) {
 
 fn project(d: &mut Diagnostics, section: &Section<'_>) -> Text {
     let Some(project) = section.filled(d, "project") else {
-        missing(d, section.key_span("project"), "the project has no name");
+        missing(d, section.key_span("project"), "the project has no name", "add `project: NAME`");
         return Text::new(String::new(), section.span);
     };
     if !slug::is_project(&project.value) {
@@ -303,7 +303,12 @@ impl KeepPolicy {
         let mut images_per_reference = images.map(|i| KeepLimit::decode(d, &i, Severity::Warning)).unwrap_or_default();
         images_per_reference.last.get_or_insert(1);
         let Some(references) = section.section(d, "references", &directives::REFERENCES) else {
-            missing(d, section.span, "a keep policy needs `references`");
+            missing(
+                d,
+                section.span,
+                "a keep policy needs `references`",
+                "write which branches or tags are meant, for example `references: {branch: main}`",
+            );
             return None;
         };
         let limit = references
@@ -318,7 +323,12 @@ impl KeepPolicy {
                 return None;
             }
             (None, None) => {
-                missing(d, references.span, "`references` needs `branch` or `tag`");
+                missing(
+                    d,
+                    references.span,
+                    "`references` needs `branch` or `tag`",
+                    "write a name, or an expression between slashes: `branch: /.*/`",
+                );
                 return None;
             }
         };

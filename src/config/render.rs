@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
+use crate::diag::{Diagnostic, Diagnostics, Rule, Severity, rules};
 use crate::eval::functions::werf::DEBUG;
 use crate::eval::{
     Args, Ctx, Dict, DictKind, Family, FuncError, Function, FunctionSet, Host, Method, Missing, Object, Origins, Param,
@@ -16,7 +16,8 @@ use crate::source::{FileId, Mode, Sources, Span};
 use crate::syntax::gotemplate::{Delims, TokenKind, lex};
 use crate::syntax::yaml::{self, Data, Node};
 
-use super::project_files::ProjectFiles;
+use super::giterminism::Setting;
+use super::project_files::{ProjectFiles, ReadFault};
 use super::remap::Places;
 use super::{Giterminism, Inputs};
 
@@ -54,12 +55,13 @@ pub(super) fn render(
     if !text.contains("{{") {
         return Some(RenderedConfig { file: main, places: None });
     }
-    let host = ConfigHost { environment: inputs.environment, giterminism };
+    let refusals = Refusals::default();
+    let host = ConfigHost { environment: inputs.environment, giterminism, refusals: refusals.clone() };
     let env = RenderEnv { host: &host, now: inputs.now, sources, track: true };
     let mut session = set.session(env);
-    match session.render(MAIN, data(inputs, files, giterminism)) {
+    match session.render(MAIN, data(inputs, files, giterminism, &refusals)) {
         Err(error) => {
-            d.push(error.to_diagnostic());
+            d.push(refusals.explain(error.to_diagnostic()));
             None
         }
         Ok(rendered) => {
@@ -67,7 +69,7 @@ pub(super) fn render(
             let path = format!("{} (rendered)", sources.get(main).path());
             let file = sources.add(path, text);
             let origins = rendered.origins.unwrap_or_else(Origins::default);
-            let places = Places::new(sources, file, &origins, &|id| session.origin(id));
+            let places = Places::new(sources, file, &origins, session.origin_table());
             Some(RenderedConfig { file, places: Some(places) })
         }
     }
@@ -87,14 +89,18 @@ fn add_templates(
     let paths = match files.glob(directory, &all) {
         Ok(paths) => paths,
         Err(fault) => {
-            d.push(Diagnostic::in_file(&rules::FILE_NOT_FOUND, directory, fault.to_string()));
+            let found = Diagnostic::in_file(&rules::FILE_NOT_FOUND, directory, fault.to_string());
+            d.push(match files.place(directory) {
+                None => {
+                    found.hint("the directory of templates is in the repository, relative to the project directory")
+                }
+                Some(_) => found,
+            });
             return;
         }
     };
     for path in &paths {
-        let Some(file) =
-            super::load::read_text(d, sources, files, path, giterminism.uncommitted_templates.matches(path))
-        else {
+        let Some(file) = super::load::read_text(d, sources, files, path, giterminism, Setting::Templates) else {
             continue;
         };
         let name = path.strip_prefix(directory).unwrap_or(path).trim_start_matches('/');
@@ -208,10 +214,29 @@ pub fn functions() -> Arc<FunctionSet> {
     SET.get_or_init(|| Arc::new((*FunctionSet::helm()).clone().without(ABSENT).with(FUNCTIONS).with(DEBUG))).clone()
 }
 
+/// What a template asked for and did not get: the rule of it, and what to do.
+#[derive(Clone, Default)]
+struct Refusals(Arc<Mutex<Option<(&'static Rule, Vec<String>)>>>);
+
+impl Refusals {
+    fn note(&self, rule: &'static Rule, hints: Vec<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((rule, hints));
+    }
+
+    /// Gives the failure of a template the rule and the advice of what it was refused.
+    fn explain(&self, mut failure: Diagnostic) -> Diagnostic {
+        let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((rule, hints)) = refused else { return failure };
+        (failure.rule, failure.severity) = (rule, rule.severity);
+        hints.into_iter().fold(failure, Diagnostic::hint)
+    }
+}
+
 /// The world of werf.yaml: allowed variables of the environment.
 struct ConfigHost<'a> {
     environment: &'a BTreeMap<String, String>,
     giterminism: &'a Giterminism,
+    refusals: Refusals,
 }
 
 impl Host for ConfigHost<'_> {
@@ -236,16 +261,17 @@ impl ConfigHost<'_> {
         }
         let name = String::from_utf8_lossy(&crate::eval::print::text(args.any(0))).into_owned();
         if !self.giterminism.allows_env(&name) {
-            let path = &self.giterminism.path;
-            return Err(FuncError::new(format!(
-                "the variable {name:?} is not allowed: add it to config.goTemplateRendering.allowEnvVariables in {path}"
-            )));
+            let hint = self.giterminism.rule_to_add("config.goTemplateRendering.allowEnvVariables", Some(&name));
+            self.refusals.note(&rules::NOT_PERMITTED, vec![hint]);
+            return Err(FuncError::new(format!("the variable {name:?} is not allowed")));
         }
         match (self.environment.get(&name), args.get(1)) {
             (Some(value), _) if !value.is_empty() => Ok(Value::str(value.as_str())),
             (_, Some(default)) => Ok(default.clone()),
             (None, None) if !self.giterminism.loose => {
-                Err(FuncError::new(format!("the variable {name:?} is not set: set it, or give a default")))
+                let hint = format!("set it, or give a default: `env {name:?} \"\"`");
+                self.refusals.note(&rules::TEMPLATE_ERROR, vec![hint]);
+                Err(FuncError::new(format!("the variable {name:?} is not set")))
             }
             (Some(_) | None, None) => Ok(Value::str("")),
         }
@@ -289,19 +315,20 @@ fn value(node: &Node) -> Value {
     }
 }
 
-fn data(inputs: &Inputs<'_>, files: &ProjectFiles, giterminism: &Giterminism) -> Value {
+fn data(inputs: &Inputs<'_>, files: &ProjectFiles, giterminism: &Giterminism, refusals: &Refusals) -> Value {
     let text = |t: &str| Value::str(t);
     let dict = |entries: Vec<(&str, Value)>| Value::dict(entries.into_iter().map(|(k, v)| (Str::from(k), v)));
     let date = dict(vec![("Human", text(&inputs.commit.date_human)), ("Unix", text(&inputs.commit.date_unix))]);
     let commit = dict(vec![("Hash", text(&inputs.commit.hash)), ("Date", date)]);
-    let files = FilesObject { files: files.clone(), allowed: giterminism.uncommitted_files.clone() };
+    let files = FilesObject { files: files.clone(), giterminism: giterminism.clone(), refusals: refusals.clone() };
     dict(vec![("Env", text(inputs.env_name)), ("Commit", commit), ("Files", Value::object(files))])
 }
 
 /// `.Files`.
 struct FilesObject {
     files: ProjectFiles,
-    allowed: PathMatcher,
+    giterminism: Giterminism,
+    refusals: Refusals,
 }
 
 static METHODS: &[Method] = &[
@@ -344,8 +371,26 @@ impl Object for FilesObject {
 
 impl FilesObject {
     fn get(&self, path: &str) -> Result<Value, FuncError> {
-        let content = self.files.read(path, self.allowed.matches(path)).map_err(|e| FuncError::new(e.to_string()))?;
-        Ok(Value::str(&*content))
+        Ok(Value::str(&*self.read(path).map_err(|fault| self.refuse(&[fault]))?))
+    }
+
+    fn read(&self, path: &str) -> Result<Arc<[u8]>, ReadFault> {
+        self.files.read(path, &|path| self.giterminism.allows_disk(Setting::Files, path))
+    }
+
+    /// Tells faults together: the gravest kind, and what to do about each.
+    fn refuse(&self, faults: &[ReadFault]) -> FuncError {
+        let mut hints: Vec<String> = Vec::new();
+        for hint in faults.iter().flat_map(|fault| fault.hints(&self.giterminism, Setting::Files)) {
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+        }
+        let refused = faults.iter().map(ReadFault::rule).find(|rule| *rule == &rules::UNCOMMITTED_FILE);
+        if let Some(rule) = refused {
+            self.refusals.note(rule, hints);
+        }
+        FuncError::new(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     }
 
     fn glob(&self, pattern: &str) -> Result<Value, FuncError> {
@@ -359,11 +404,11 @@ impl FilesObject {
         let mut found = Vec::new();
         let mut faults = Vec::new();
         for path in paths {
-            match self.files.read(&path, self.allowed.matches(&path)) {
+            match self.read(&path) {
                 Ok(content) => found.push((Str::from(path), Value::str(&*content))),
-                Err(fault) => faults.push(fault.to_string()),
+                Err(fault) => faults.push(fault),
             }
         }
-        if faults.is_empty() { Ok(Value::dict(found)) } else { Err(FuncError::new(faults.join("; "))) }
+        if faults.is_empty() { Ok(Value::dict(found)) } else { Err(self.refuse(&faults)) }
     }
 }

@@ -49,6 +49,11 @@ pub(super) fn config(
 fn meta(d: &mut Diagnostics, path: &str, documents: &[(Kind, Node)], inputs: &Inputs<'_>) -> Option<Meta> {
     let mut metas = documents.iter().filter(|(kind, _)| *kind == Kind::Meta).map(|(_, node)| node);
     let Some(first) = metas.next() else {
+        let unread = |found: &Diagnostic| [&rules::YAML_SYNTAX, &rules::UNKNOWN_DOCUMENT].contains(&found.rule);
+        if d.as_slice().iter().any(unread) {
+            // It may be the document that could not be read.
+            return None;
+        }
         let proposal = slug::project(inputs.project_hint);
         let found = Diagnostic::in_file(&rules::META_MISSING, path, "no document has `configVersion`");
         let name = if proposal.is_empty() { "NAME" } else { &proposal };
@@ -57,7 +62,8 @@ fn meta(d: &mut Diagnostics, path: &str, documents: &[(Kind, Node)], inputs: &In
     };
     for again in metas {
         let at = again.as_mapping().and_then(|m| m.entry("configVersion")).map_or(again.span, |e| e.key.span);
-        let found = Diagnostic::at(&rules::META_TWICE, at, "a second document has `configVersion`");
+        let found = Diagnostic::at(&rules::META_TWICE, at, "a second document has `configVersion`")
+            .hint("join the two, or separate images from it by `---`");
         d.push(found.also(first.span, "the meta document"));
     }
     let mut meta = Meta::decode(d, first)?;
@@ -77,7 +83,7 @@ fn index(d: &mut Diagnostics, images: &[Image]) -> BTreeMap<String, ImageIndex> 
     for (i, image) in images.iter().enumerate() {
         if let Some(first) = by_name.get(&image.name.value).and_then(|first| images.get(first.0)) {
             let message = format!("the image `{}` is declared twice", image.shown_name());
-            let found = Diagnostic::at(&rules::DUPLICATE_NAME, image.name.span, message);
+            let found = Diagnostic::at(&rules::DUPLICATE_NAME, image.name.span, message).hint("give one another name");
             d.push(found.also(first.name.span, "declared here first"));
             continue;
         }
@@ -124,7 +130,9 @@ fn resolve(d: &mut Diagnostics, images: &mut [Image], by_name: &BTreeMap<String,
                     );
                     d.push(match did_you_mean(name, by_name.keys().map(String::as_str)) {
                         Some(near) => found.hint(format!("did you mean `{near}`?")),
-                        None => found,
+                        None => {
+                            found.hint("declare it; an image from outside is named with its tag or digest, in `from`")
+                        }
                     });
                 }
             }
@@ -200,7 +208,7 @@ fn report_cycle(d: &mut Diagnostics, images: &[Image], cycle: &[ImageIndex], edg
     let mut places = places.into_iter();
     let Some((first, text)) = places.next() else { return };
     let message = format!("images need each other in a circle: {}", path.join(" -> "));
-    let found = Diagnostic::at(&rules::IMAGE_CYCLE, first, message).label(text);
+    let found = Diagnostic::at(&rules::IMAGE_CYCLE, first, message).label(text).hint("take one of the needs out");
     d.push(places.fold(found, |found, (span, text)| found.also(span, text)));
 }
 

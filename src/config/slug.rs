@@ -207,6 +207,7 @@ const TABLE: &[(&str, &str)] = &[
 mod tests {
     use super::*;
 
+    // accept: 84
     #[test]
     fn names_are_made_valid_as_werf_does() {
         let x = |n: usize| "x".repeat(n);

@@ -123,7 +123,8 @@ impl StapelImage {
         let artifact = section.filled(d, "artifact").is_some();
         let from_latest = section.flag_or(d, "fromLatest", false);
         if from_latest.value && !around.rules.from_latest && !around.rules.loose {
-            around.rules.refuse(d, from_latest.span, "the base follows its tag", "config.stapel.allowFromLatest");
+            let setting = "config.stapel.allowFromLatest";
+            around.rules.refuse(d, from_latest.span, "the base follows its tag", setting, None);
         }
         if section.node("shell").is_some() && section.node("ansible").is_some() {
             conflict(d, section, "shell", "ansible");
@@ -162,6 +163,7 @@ fn named(d: &mut Diagnostics, image: &Image, name: Text) -> Image {
     if let ImageKind::Stapel(part) = &mut image.kind
         && part.from.name.value == image.name.value
         && part.from.wanted == Wanted::Anywhere
+        && !image.name.value.is_empty()
     {
         let outside = format!("{}:latest", image.name.value);
         let message = format!("the image names itself as its base, so `{outside}` is pulled");
@@ -184,7 +186,12 @@ fn declared_names(d: &mut Diagnostics, section: &Section<'_>) -> Vec<Text> {
         }
         Some(artifact) => vec![artifact],
         None if section.entry("image").is_none() => {
-            missing(d, section.key_span("artifact"), "the artifact has no name");
+            missing(
+                d,
+                section.key_span("artifact"),
+                "the artifact has no name",
+                "give it a name, or better, declare it by `image` with `final: false`",
+            );
             Vec::new()
         }
         None => names(d, section),
@@ -216,7 +223,12 @@ fn base(d: &mut Diagnostics, section: &Section<'_>) -> ImageReference {
         return ImageReference::new(name, Wanted::AnywhereSelfToo);
     }
     if from.is_none() {
-        missing(d, section.span, "the image has no base");
+        missing(
+            d,
+            section.span,
+            "the image has no base",
+            "add `from`, with an image of this configuration or an outside one with its tag",
+        );
     }
     let nothing = Text::new(String::new(), section.span);
     ImageReference::new(from.unwrap_or(nothing), Wanted::Anywhere)
@@ -263,7 +275,7 @@ fn mounts(d: &mut Diagnostics, image: &Section<'_>, allowed: &Giterminism) -> Ve
         let Some(section) = Section::open(d, node, &directives::MOUNT) else { continue };
         let source = mount_source(d, &section, allowed);
         let Some(to) = section.filled(d, "to") else {
-            missing(d, section.span, "a mount needs `to`");
+            missing(d, section.span, "a mount needs `to`", "write the path in the image, for example `to: /tmp`");
             continue;
         };
         if absolute(d, &to, "to").is_none() {
@@ -285,7 +297,7 @@ fn mount_source(d: &mut Diagnostics, section: &Section<'_>, allowed: &Giterminis
     let path = section.filled(d, "fromPath");
     if let Some(path) = path.as_ref().filter(|p| !allowed.loose && !allowed.from_paths.matches(&p.value)) {
         let what = format!("`{}` of the host is mounted", path.value);
-        allowed.refuse(d, path.span, what, "config.stapel.mount.allowFromPaths");
+        allowed.refuse(d, path.span, what, "config.stapel.mount.allowFromPaths", Some(&path.value));
     }
     match (from, path) {
         (Some(_), Some(_)) => {
@@ -293,7 +305,12 @@ fn mount_source(d: &mut Diagnostics, section: &Section<'_>, allowed: &Giterminis
             None
         }
         (None, None) => {
-            missing(d, section.span, "a mount needs `from` or `fromPath`");
+            missing(
+                d,
+                section.span,
+                "a mount needs `from` or `fromPath`",
+                "write `from: tmp_dir`, `from: build_dir` or `fromPath: PATH`",
+            );
             None
         }
         (None, Some(path)) => Some(MountSource::Path(path)),
@@ -302,7 +319,7 @@ fn mount_source(d: &mut Diagnostics, section: &Section<'_>, allowed: &Giterminis
             "build_dir" => {
                 if !allowed.build_dir && !allowed.loose {
                     let what = "a directory that outlives the build is mounted";
-                    allowed.refuse(d, from.span, what, "config.stapel.mount.allowBuildDir");
+                    allowed.refuse(d, from.span, what, "config.stapel.mount.allowBuildDir", None);
                 }
                 Some(MountSource::BuildDir)
             }

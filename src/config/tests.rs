@@ -184,6 +184,18 @@ fn dockerfile_images_are_read() {
     assert_eq!(doc("from: x\n"), ["unknown-key"]);
 }
 
+// accept: 45
+#[test]
+fn images_are_staged_as_they_say_else_as_all_are() {
+    let text = "configVersion: 1\nproject: p\nbuild: {staged: true}\n---\nimage: a\ndockerfile: D\nstaged: false\n---\nimage: b\ndockerfile: D\n";
+    let staged = |force: bool| {
+        let config = load_files(&[("werf.yaml", text)], |i| i.force_staged = force).config.unwrap();
+        config.images.iter().map(|i| i.dockerfile().unwrap().staged.value).collect::<Vec<_>>()
+    };
+    assert_eq!(staged(false), [false, true]);
+    assert_eq!(staged(true), [true, true]);
+}
+
 #[test]
 fn arguments_are_printed_as_go_does_and_warned_of() {
     let loaded =
@@ -214,6 +226,7 @@ fn dependencies_are_read_and_checked() {
     assert_eq!(rules_of(&stapel("dependencies: [{image: a}]\n")), ["missing-key"]);
 }
 
+// accept: 46, 47, 48
 #[test]
 fn bases_are_resolved() {
     let config = ok("image: b\nfrom: x:1\n---\nimage: a\nfrom: b\n");
@@ -245,6 +258,7 @@ fn texts_keep_what_is_written() {
     assert_eq!(rules_of(&stapel("platform: [\"linux/arm64,linux/amd64\"]\n")), ["invalid-value"]);
 }
 
+// accept: 51, 53, 54, 55
 #[test]
 fn shell_and_docker_are_read() {
     let config = ok(&stapel("shell: {cacheVersion: v1, install: x, beforeInstall: , setup: [a, b]}\n"));
@@ -283,6 +297,7 @@ fn artifacts_cannot_have_everything() {
     assert_eq!(rules_of("artifact: a\nfrom: x:1\nimageSpec: {author: x}\n"), Vec::<String>::new());
 }
 
+// accept: 32
 #[test]
 fn image_specs_merge_as_in_werf() {
     let text = "configVersion: 1\nproject: p\nbuild:\n  imageSpec:\n    author: G\n    config: {labels: {a: g, b: g}, removeLabels: [x]}\n---\n\
@@ -329,6 +344,7 @@ fn excludes(git: &str) -> Vec<Vec<String>> {
     part.git.iter().map(|g| g.exclude.iter().map(|p| p.value.clone()).collect()).collect()
 }
 
+// accept: 63
 #[test]
 fn overlapping_entries_make_way() {
     assert_eq!(excludes("git: [{to: /app}, {add: /b, to: /app/b}]\n"), [vec!["b"], vec![]]);
@@ -485,6 +501,16 @@ fn the_environment_needs_permission() {
     assert_eq!(with("env \"NAME\" \"x\"", rules, false), None);
     assert_eq!(with("env \"NAME\"", rules, true), value("p"));
     assert_eq!(with("env \"FOO\" \"a\" \"b\"", rules, false), None);
+}
+
+#[test]
+fn project_files_lead_to_the_rest_of_the_repository() {
+    let text = "configVersion: 1\nproject: {{ .Files.Get \"../name\" }}\n# {{ range $p, $t := .Files.Glob \"d\" }}{{ $p }} {{ end }}\n";
+    let files = [("app/werf.yaml", text), ("name", "shop"), ("app/d/x", ""), ("other/y", "")];
+    let loaded = load_files(&files, |i| i.project_dir = "app");
+    assert_eq!(loaded.config.unwrap().meta.project.value, "shop");
+    let text = "configVersion: 1\nproject: {{ .Files.Get \"../../name\" }}\n";
+    assert!(load_files(&[("app/werf.yaml", text), ("name", "shop")], |i| i.project_dir = "app").config.is_none());
 }
 
 #[test]

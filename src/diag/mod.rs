@@ -189,7 +189,8 @@ fn sort_key(diagnostic: &Diagnostic, sources: &Sources) -> (String, u32, u32, &'
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     let scored = candidates.into_iter().map(|c| (distance(&word.to_lowercase(), &c.to_lowercase()), c));
-    scored.filter(|(d, _)| *d <= limit).min_by_key(|(d, c)| (*d, *c)).map(|(_, c)| c)
+    let length = word.chars().count();
+    scored.filter(|(d, _)| *d <= limit && *d < length).min_by_key(|(d, c)| (*d, *c)).map(|(_, c)| c)
 }
 
 /// Edit distance with transposition of neighbours.

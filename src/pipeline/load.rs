@@ -166,16 +166,13 @@ pub fn load_config(
     inputs: &ProjectInputs,
 ) -> Option<(Config, Files)> {
     let files = project_files(diagnostics, &inputs.repository, &inputs.project_dir)?;
-    let disk = match &inputs.disk {
-        Some(disk) => disk.subtree(&inputs.project_dir).ok().flatten(),
-        None => None,
-    };
     let config = config::load(
         diagnostics,
         sources,
         &config::Inputs {
-            files: files.clone(),
-            disk,
+            files: inputs.repository.clone(),
+            project_dir: &inputs.project_dir,
+            disk: inputs.disk.clone(),
             config_path: inputs.config_path.as_deref(),
             templates_dir: &inputs.templates_dir,
             giterminism_path: &inputs.giterminism_path,
@@ -187,10 +184,14 @@ pub fn load_config(
             project_name: inputs.environment.get("WERF_PROJECT_NAME").map(String::as_str),
             project_hint: &inputs.project_hint,
             platforms: inputs.platforms.clone(),
-            force_staged: false,
+            force_staged: is_on(inputs, "WERF_FORCE_STAGED_DOCKERFILE"),
         },
     )?;
     Some((config, files))
+}
+
+fn is_on(inputs: &ProjectInputs, variable: &str) -> bool {
+    inputs.environment.get(variable).is_some_and(|value| matches!(value.as_str(), "1" | "true" | "yes" | "on"))
 }
 
 /// Loads a project; `None` when there is an error in it, which is reported with all others that could be found.

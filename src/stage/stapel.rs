@@ -176,6 +176,8 @@ impl Chain<'_> {
         }
         if let Some(ansible) = &self.stapel.ansible {
             versions.extend(ansible.cache_version.iter().map(|v| ("ansible.cacheVersion".to_owned(), v)));
+            let own = ansible.stage_cache_versions.get(&user);
+            versions.extend(own.map(|v| (format!("ansible.{}CacheVersion", user.key()), v)));
             for task in ansible.tasks.get(&user).into_iter().flatten() {
                 let text = task.task.to_string();
                 let step = Step::Run(command_step(format!("ansible {text}"), vec![text]));

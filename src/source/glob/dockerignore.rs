@@ -161,6 +161,7 @@ mod tests {
         DockerIgnore::parse(patterns).unwrap().ignores(path)
     }
 
+    // accept: 83
     #[test]
     fn patterns_ignore_as_docker_does_today() {
         for (patterns, path, expected) in [

@@ -185,6 +185,7 @@ mod tests {
         PathMatcher::new([pattern], []).unwrap()
     }
 
+    // accept: 82
     #[test]
     fn patterns_take_what_is_below() {
         for (patterns, taken, refused) in [
