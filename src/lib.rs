@@ -17,9 +17,9 @@ pub mod chart;
 pub mod stage;
 pub mod observed;
 // thought: pure functions over the model
+pub mod analysis;
 pub mod signature;
 pub mod plan;
-pub mod analysis;
 // deeds: act on the world, only through traits
 pub mod ports;
 pub mod exec;

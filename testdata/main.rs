@@ -17,6 +17,7 @@ mod directives;
 mod functions;
 mod jsonnet;
 mod kill;
+mod manifests;
 mod mutations;
 mod projects;
 mod quickstart;

@@ -96,5 +96,24 @@ rules! {
     BASE_NOT_IN_STORE, "base-not-in-store", Error, "a base image is not in the stage store";
     REPOSITORY_UNREADABLE, "repository-unreadable", Error, "an object of the repository cannot be read";
     INSTRUCTION_ARGUMENT, "instruction-argument", Error, "an argument of a Dockerfile instruction is not valid";
+    // analysis
+    API_NOT_SERVED, "api-not-served", Error, "a manifest has an API version that the version of Kubernetes does not serve";
+    API_DEPRECATED, "api-deprecated", Warning, "a manifest has an API version that is deprecated";
+    MANIFEST_UNKNOWN_KIND, "manifest-unknown-kind", Error, "a manifest has a kind that its API group does not have";
+    MANIFEST_UNKNOWN_FIELD, "manifest-unknown-field", Error, "a manifest has a field that its kind does not have";
+    MANIFEST_WRONG_TYPE, "manifest-wrong-type", Error, "a value of a manifest has a type that its field does not take";
+    MANIFEST_MISSING_FIELD, "manifest-missing-field", Error, "a manifest lacks a field that its kind needs";
+    MANIFEST_INVALID_VALUE, "manifest-invalid-value", Error, "a value of a manifest has a form that its field does not take";
+    MANIFEST_CONFLICT, "manifest-conflict", Error, "fields of a manifest exclude each other";
+    MANIFEST_SELECTOR, "manifest-selector", Error, "the selector of a workload does not match the labels of its pods";
+    MANIFEST_TWIN, "manifest-twin", Error, "a list of a manifest names the same thing twice";
+    MANIFEST_REFERENCE, "manifest-reference", Note, "a manifest needs a resource that is not part of the release";
+    SERVICE_WITHOUT_PODS, "service-without-pods", Warning, "a Service selects no pods of its release";
+    HOST_ACCESS, "host-access", Warning, "a pod has access to its host";
+    BROAD_RIGHTS, "broad-rights", Warning, "a role grants more than it names";
+    FLOATING_IMAGE, "floating-image", Warning, "a container has an image whose content may change";
+    NO_RESOURCES, "no-resources", Note, "containers have neither requests nor limits of resources";
+    NO_READINESS_PROBE, "no-readiness-probe", Note, "a container has a liveness probe and no readiness probe";
+    UNUSED_IMAGE, "unused-image", Note, "no manifest uses an image of werf.yaml";
     // plan
 }

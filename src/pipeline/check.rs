@@ -3,25 +3,96 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::analysis::images::{ImageFact, report_unknown, report_unused};
+use crate::analysis::kubernetes::{Extent, Release, check_release};
 use crate::chart::strvals::SetKind;
 use crate::chart::tree::TreeMap;
-use crate::chart::{self, Capabilities, LoadOptions, RenderOptions, ValuesInput};
-use crate::diag::{Diagnostics, Severity};
+use crate::chart::{self, Capabilities, LoadOptions, RenderOptions, Rendered, ValuesInput};
+use crate::diag::{Diagnostics, Severity, rules};
 use crate::eval::Host;
 use crate::source::{Files, Sources};
 
-use super::load::{ProjectInputs, load};
-use super::render::{RenderChoice, render};
+use super::load::{Project, ProjectInputs, load};
+use super::render::{ProjectRender, RenderChoice, render};
 
 /// Loads, signs and renders a project and reports every fault that can be found.
 ///
 /// Returns how many of the findings come from loading and rendering: with an error among them nothing can be planned.
 pub fn check(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectInputs, host: &dyn Host) -> usize {
-    if let Some(project) = load(diagnostics, sources, inputs) {
-        let choice = RenderChoice { track: true, lint: true, ..RenderChoice::default() };
-        render(diagnostics, sources, &project, inputs, host, choice);
+    let Some(project) = load(diagnostics, sources, inputs) else { return diagnostics.as_slice().len() };
+    let choice = RenderChoice { track: true, lint: true, ..RenderChoice::default() };
+    let made = render(diagnostics, sources, &project, inputs, host, choice);
+    let needed = diagnostics.as_slice().len();
+    if let Some(made) = made {
+        check_render(diagnostics, sources, &project, inputs, &made);
     }
-    diagnostics.as_slice().len()
+    needed
+}
+
+/// Reports what is wrong or risky in what the chart of a project renders to.
+fn check_render(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    project: &Project,
+    inputs: &ProjectInputs,
+    made: &ProjectRender,
+) {
+    check_release(diagnostics, sources, &release(inputs, &made.rendered), Extent::All);
+    let tag = |name: &str| project.images.iter().find(|i| i.name == name).map(|i| i.signature.to_string());
+    let named = project.config.images.iter().filter(|i| i.is_final && !i.name.value.is_empty());
+    let facts: Vec<ImageFact<'_>> = named
+        .filter_map(|i| {
+            let name = i.name.value.as_str();
+            Some(ImageFact { name, tag: tag(name)?, span: Some(i.name.span) })
+        })
+        .collect();
+    let manifests = || made.rendered.manifests.iter().chain(&made.rendered.hooks);
+    report_unused(diagnostics, &facts, manifests());
+    report_unknown(diagnostics, sources, &facts, manifests(), &made.rendered.values_read);
+}
+
+/// Reports what the API server would refuse in a rendering; it is made again with places when there is any.
+pub(super) fn report_refused(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    (project, inputs, host): (&Project, &ProjectInputs, &dyn Host),
+    choice: RenderChoice,
+    made: &ProjectRender,
+) {
+    let mut found = Diagnostics::new();
+    check_release(&mut found, sources, &release(inputs, &made.rendered), Extent::Errors);
+    if found.has_errors() && !choice.track {
+        let choice = RenderChoice { track: true, ..choice };
+        if let Some(made) = render(&mut Diagnostics::new(), sources, project, inputs, host, choice) {
+            found = Diagnostics::new();
+            check_release(&mut found, sources, &release(inputs, &made.rendered), Extent::Errors);
+        }
+    }
+    // what the server cannot read at all stops a plan; of the rest the server itself has the last word
+    let certain = [
+        rules::MANIFEST_WRONG_TYPE.name,
+        rules::MANIFEST_MISSING_FIELD.name,
+        rules::MANIFEST_UNKNOWN_KIND.name,
+        rules::MANIFEST_SELECTOR.name,
+    ];
+    for diagnostic in found.as_slice() {
+        let mut diagnostic = diagnostic.clone();
+        if !certain.contains(&diagnostic.rule.name) {
+            diagnostic.severity = Severity::Warning;
+        }
+        diagnostics.push(diagnostic);
+    }
+}
+
+/// Returns a rendering as the checks of manifests take it.
+fn release<'a>(inputs: &ProjectInputs, rendered: &'a Rendered) -> Release<'a> {
+    Release {
+        manifests: &rendered.manifests,
+        hooks: &rendered.hooks,
+        crds: &rendered.crds,
+        kube_version: inputs.kube_version.clone().unwrap_or_else(|| Capabilities::default().kube_version),
+        version_is_given: inputs.kube_version.is_some(),
+    }
 }
 
 /// A chart without a project.
@@ -80,6 +151,7 @@ pub fn check_chart(
             host,
             now: inputs.now,
             track: true,
+            include_crds: true,
             ..RenderOptions::default()
         };
         let rendered = composed.map(|mut composed| {
@@ -100,6 +172,16 @@ pub fn check_chart(
         renderings.extend(rendered);
     }
     let needed = diagnostics.as_slice().len();
+    for (_, rendered) in &renderings {
+        let release = Release {
+            manifests: &rendered.manifests,
+            hooks: &rendered.hooks,
+            crds: &rendered.crds,
+            version_is_given: inputs.capabilities.kube_version != Capabilities::default().kube_version,
+            kube_version: inputs.capabilities.kube_version.clone(),
+        };
+        check_release(diagnostics, sources, &release, Extent::All);
+    }
     chart::check_values(diagnostics, sources, &renderings);
     needed
 }

@@ -18,6 +18,7 @@ use crate::ports::{StageStore, Target};
 use crate::source::{ObjectId, Objects, Place, Sources};
 use crate::syntax::yaml;
 
+use super::check::report_refused;
 use super::load::{Project, ProjectInputs};
 use super::render::{ProjectRender, RenderChoice, render};
 
@@ -107,6 +108,9 @@ pub(super) fn plan_with(
         let before = read_record(&fact);
         let choice = RenderChoice { is_upgrade: before.is_some(), track: false, lint: false };
         let rendered = render(diagnostics, sources, project, inputs, request.host, choice);
+        if let Some(made) = &rendered {
+            report_refused(diagnostics, sources, (project, inputs, request.host), choice, made);
+        }
         if diagnostics.has_errors() {
             return Err(PlanError::Diagnostics);
         }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::analysis::hazards::field_hazard;
+
 use super::model::{FieldChange, FieldOp, ResourceAction, ResourcePlan, Restart, Risk, RiskLevel};
 
 /// Field prefixes that the API server does not change in place, by kind. Source: Kubernetes API validation.
@@ -93,20 +95,11 @@ fn holds_data(kind: &str) -> bool {
 fn field_risk(kind: &str, field: &FieldChange, action: ResourceAction) -> Option<(&'static str, RiskLevel, String)> {
     let path = field.path.as_str();
     let last = path.rsplit('.').next().unwrap_or(path);
-    let is_true = field.after == Value::Bool(true);
+    if let Some(hazard) = field_hazard(kind, path, &field.after) {
+        let level = if hazard.grave { RiskLevel::Danger } else { RiskLevel::Warning };
+        return Some(("privilege", level, hazard.message));
+    }
     match (kind, last) {
-        (_, "privileged") if is_true => {
-            Some(("privilege", RiskLevel::Warning, "the container has all privileges of the host".into()))
-        }
-        (_, "hostNetwork" | "hostPID" | "hostIPC") if is_true => {
-            Some(("privilege", RiskLevel::Warning, format!("pods share the host's namespace ({last})")))
-        }
-        (_, "path") if path.contains("hostPath") => {
-            Some(("privilege", RiskLevel::Warning, format!("a directory of the host is mounted: {}", field.after)))
-        }
-        ("ClusterRoleBinding", "name") if path == "roleRef.name" && field.after == "cluster-admin" => {
-            Some(("privilege", RiskLevel::Danger, "all rights in the cluster are granted".into()))
-        }
         ("Service", "type") if field.after == "LoadBalancer" || field.after == "NodePort" => {
             Some(("exposure", RiskLevel::Info, format!("reachable from outside the cluster ({})", field.after)))
         }

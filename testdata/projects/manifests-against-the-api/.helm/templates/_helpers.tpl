@@ -1,0 +1,4 @@
+{{- define "labels" }}
+app: web
+version: {{ .Values.port }}
+{{- end }}
