@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use stagewright::chart::strvals::SetKind;
 use stagewright::chart::{
-    Capabilities, LoadOptions, PrintOptions, Release, RenderOptions, Rendered, ValuesInput, compose, load, render,
+    Capabilities, Helm, LoadOptions, PrintOptions, Release, RenderOptions, Rendered, ValuesInput, compose, load, render,
 };
 use stagewright::diag::{Diagnostics, Severity};
 use stagewright::source::{Files, MemoryObjects, Mode, Sources};
@@ -33,6 +33,8 @@ struct Case {
     include_crds: bool,
     no_hooks: bool,
     skip_tests: bool,
+    /// 4 for Helm 4.
+    helm: Option<u8>,
 }
 
 fn root() -> PathBuf {
@@ -61,7 +63,9 @@ fn folder(path: &Path) -> Files {
 fn render_case(chart: &str, case: &Case, track: bool) -> Result<Rendered, Vec<String>> {
     let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
     let files = folder(&root().join(chart).join("chart"));
-    let rendered = load(&mut diagnostics, &sources, &files, "", &LoadOptions::default()).and_then(|loaded| {
+    let helm = if case.helm == Some(4) { Helm::V4 } else { Helm::V3 };
+    let options = LoadOptions { helm, ..LoadOptions::default() };
+    let rendered = load(&mut diagnostics, &sources, &files, "", &options).and_then(|loaded| {
         let file = |name: &String| (name.clone(), std::fs::read(root().join(chart).join(name)).unwrap().into());
         let input = ValuesInput {
             files: case.values.iter().map(file).collect(),
@@ -71,6 +75,7 @@ fn render_case(chart: &str, case: &Case, track: bool) -> Result<Rendered, Vec<St
         let values = compose(&mut diagnostics, &sources, &loaded, &input)?;
         let mut options =
             RenderOptions { lenient: true, include_crds: case.include_crds, track, ..RenderOptions::default() };
+        options.capabilities = Capabilities::of(helm);
         let default = Release::default();
         options.release = Release {
             name: case.release.clone().unwrap_or(default.name),
@@ -78,7 +83,7 @@ fn render_case(chart: &str, case: &Case, track: bool) -> Result<Rendered, Vec<St
             ..Release::default()
         };
         if let Some(version) = &case.kube_version {
-            options.capabilities = Capabilities::default().with_kube_version(version).unwrap();
+            options.capabilities = Capabilities::of(helm).with_kube_version(version).unwrap();
         }
         options.capabilities.api_versions.extend(case.api_versions.iter().cloned());
         Some(render(&mut diagnostics, &sources, &values, &options))

@@ -1,6 +1,9 @@
 //! Decides which subcharts are on: versions, aliases, tags, conditions and imported values.
 //!
 //! Source: Helm 3.20. What is declared comes first in Chart.yaml's words, what is not declared is always on.
+//!
+//! The one idea: copies of a chart (aliases make them) share the charts below it, and each chart knows one parent,
+//! which names its templates. So the tree is a graph here ([`Forest`]) and becomes a tree again at the end.
 
 use std::sync::Arc;
 
@@ -9,6 +12,7 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::Span;
 
 use super::constraint::{Constraint, parse_version};
+use super::helm::Helm;
 use super::load::Chart;
 use super::metadata::{Dependency, ImportValues};
 use super::tree::{Data, Tree, TreeMap};
@@ -19,15 +23,135 @@ const MAX_CHARTS: usize = 2_000;
 
 /// Returns the chart with the subcharts that are on; faults go to `diagnostics`.
 pub(super) fn resolve(diagnostics: &mut Diagnostics, chart: &Chart, user: &TreeMap) -> Option<Chart> {
-    let mut chart = chart.clone();
-    if !check_present(diagnostics, &chart) {
+    if !check_present(diagnostics, chart) {
         return None;
     }
-    let mut charts = 0;
-    let switched =
-        switch(diagnostics, &mut chart, user, "", &mut charts).and_then(|()| import_values(diagnostics, &mut chart));
-    switched.map_err(|error| diagnostics.push(*error)).ok()?;
-    Some(chart)
+    let mut forest = Forest { nodes: Vec::new(), declared: Vec::new(), visits: 0 };
+    let root = forest.add(chart.clone(), None);
+    let resolved = switch(diagnostics, &mut forest, root, user, "")
+        .and_then(|()| import_values(diagnostics, &mut forest, root))
+        .and_then(|()| forest.tree(root));
+    resolved.map_err(|error| diagnostics.push(*error)).ok()
+}
+
+/// The charts of a tree while its dependencies are decided.
+struct Forest {
+    nodes: Vec<Node>,
+    declared: Vec<Declared>,
+    /// How many charts were decided.
+    visits: usize,
+}
+
+/// What a Chart.yaml declares: once for all charts that share it.
+struct Declared {
+    dependencies: Vec<Dependency>,
+    /// Whether values were imported; Helm does it for the first chart only.
+    imported: bool,
+}
+
+#[derive(Clone)]
+struct Node {
+    /// The chart without its subcharts and dependencies.
+    chart: Chart,
+    /// Its index in [`Forest::declared`].
+    declared: usize,
+    /// Its subcharts; those of copies are the same.
+    below: Vec<usize>,
+    /// The chart that took it last.
+    parent: Option<usize>,
+}
+
+impl Forest {
+    fn add(&mut self, mut chart: Chart, parent: Option<usize>) -> usize {
+        let id = self.nodes.len();
+        let subcharts = std::mem::take(&mut chart.subcharts);
+        let dependencies = std::mem::take(&mut chart.metadata.dependencies);
+        let declared = self.declare(dependencies);
+        self.nodes.push(Node { chart, declared, below: Vec::new(), parent });
+        let below = subcharts.into_iter().map(|sub| self.add(sub, Some(id))).collect();
+        self.node_mut(id).below = below;
+        id
+    }
+
+    fn declare(&mut self, dependencies: Vec<Dependency>) -> usize {
+        self.declared.push(Declared { dependencies, imported: false });
+        self.declared.len() - 1
+    }
+
+    fn declared(&mut self, id: usize) -> &mut Declared {
+        let declared = self.node(id).declared;
+        self.declared.get_mut(declared).expect("nodes hold indexes of declarations")
+    }
+
+    fn node(&self, id: usize) -> &Node {
+        self.nodes.get(id).expect("ids are indexes of nodes")
+    }
+
+    fn node_mut(&mut self, id: usize) -> &mut Node {
+        self.nodes.get_mut(id).expect("ids are indexes of nodes")
+    }
+
+    fn chart(&self, id: usize) -> &Chart {
+        &self.node(id).chart
+    }
+
+    /// Copies a chart and what it declares. Helm 4 copies the subcharts too, but neither what they declare nor
+    /// what is below them.
+    fn copy(&mut self, id: usize) -> Result<usize, Box<Diagnostic>> {
+        if self.nodes.len() > MAX_CHARTS * 8 {
+            return Err(too_many(self.chart(id)));
+        }
+        let dependencies = self.declared(id).dependencies.clone();
+        let declared = self.declare(dependencies);
+        let copy = self.nodes.len();
+        let mut node = Node { declared, ..self.node(id).clone() };
+        if node.chart.helm == Helm::V4 {
+            let below = node.below.iter().map(|sub| Node { parent: Some(copy), ..self.node(*sub).clone() });
+            let below: Vec<Node> = below.collect();
+            node.below = (copy + 1..=copy + below.len()).collect();
+            self.nodes.push(node);
+            self.nodes.extend(below);
+        } else {
+            self.nodes.push(node);
+        }
+        Ok(copy)
+    }
+
+    fn set_below(&mut self, id: usize, below: Vec<usize>) {
+        for sub in &below {
+            self.node_mut(*sub).parent = Some(id);
+        }
+        self.node_mut(id).below = below;
+    }
+
+    /// Returns how templates of a chart are named.
+    fn path(&self, id: usize) -> String {
+        let Node { chart, parent, .. } = self.node(id);
+        match parent {
+            Some(parent) => format!("{}/charts/{}", self.path(*parent), chart.name()),
+            None => chart.name().to_owned(),
+        }
+    }
+
+    /// Returns the tree of charts below and with a chart.
+    fn tree(&self, id: usize) -> Result<Chart, Box<Diagnostic>> {
+        let mut left = MAX_CHARTS;
+        self.tree_of(id, &mut left).ok_or_else(|| too_many(self.chart(id)))
+    }
+
+    fn tree_of(&self, id: usize, left: &mut usize) -> Option<Chart> {
+        *left = left.checked_sub(1)?;
+        let below = self.node(id).below.iter().map(|sub| self.tree_of(*sub, left)).collect::<Option<Vec<Chart>>>()?;
+        let mut chart = Chart { subcharts: below, path: self.path(id), ..self.chart(id).clone() };
+        let declared = self.declared.get(self.node(id).declared);
+        chart.metadata.dependencies = declared.map(|d| d.dependencies.clone()).unwrap_or_default();
+        Some(chart)
+    }
+}
+
+fn too_many(chart: &Chart) -> Box<Diagnostic> {
+    let message = format!("aliases make more than {MAX_CHARTS} charts");
+    Box::new(at(&CHART_DEPENDENCY, chart.metadata.span, &chart.place, message))
 }
 
 /// Checks that every declared dependency of the root chart is there. Source: `helm template`, before rendering.
@@ -65,51 +189,52 @@ fn is_meant(dependency: &Dependency, chart: &Chart) -> bool {
 
 fn switch(
     diagnostics: &mut Diagnostics,
-    chart: &mut Chart,
+    forest: &mut Forest,
+    id: usize,
     values: &TreeMap,
     path: &str,
-    charts: &mut usize,
 ) -> Result<(), Box<Diagnostic>> {
-    *charts += 1;
-    if *charts > MAX_CHARTS {
-        let message = format!("aliases make more than {MAX_CHARTS} charts");
-        return Err(Box::new(at(&CHART_DEPENDENCY, chart.metadata.span, &chart.place, message)));
+    forest.visits += 1;
+    if forest.visits > MAX_CHARTS {
+        return Err(too_many(forest.chart(id)));
     }
-    if chart.metadata.dependencies.is_empty() {
+    let mut declared = forest.declared(id).dependencies.clone();
+    if declared.is_empty() {
         return Ok(());
     }
-    let loaded = std::mem::take(&mut chart.subcharts);
-    let undeclared = |sub: &&Chart| !chart.metadata.dependencies.iter().any(|d| is_meant(d, sub));
-    let mut subcharts: Vec<Chart> = loaded.iter().filter(undeclared).cloned().collect();
-    for dependency in &mut chart.metadata.dependencies {
-        if let Some(meant) = loaded.iter().find(|sub| is_meant(dependency, sub)) {
-            let mut copy = meant.clone();
+    let loaded = forest.node(id).below.clone();
+    let undeclared = |sub: &&usize| !declared.iter().any(|d| is_meant(d, forest.chart(**sub)));
+    let mut below: Vec<usize> = loaded.iter().filter(undeclared).copied().collect();
+    for dependency in &mut declared {
+        if let Some(meant) = loaded.iter().find(|sub| is_meant(dependency, forest.chart(**sub))) {
+            let copy = forest.copy(*meant)?;
             if !dependency.alias.is_empty() {
-                copy.metadata.name.clone_from(&dependency.alias);
+                forest.node_mut(copy).chart.metadata.name.clone_from(&dependency.alias);
             }
-            subcharts.push(copy);
+            below.push(copy);
         }
         if !dependency.alias.is_empty() {
             dependency.name.clone_from(&dependency.alias);
         }
         dependency.enabled = true;
     }
-    chart.subcharts = subcharts;
+    forest.set_below(id, below.clone());
     let mut all = values.clone();
-    coalesce(&mut Warnings::Off, chart, &mut all, false)?;
-    let place = chart.place.clone();
-    for dependency in &mut chart.metadata.dependencies {
+    coalesce(&mut Warnings::Off, &forest.tree(id)?, &mut all, false)?;
+    let place = forest.chart(id).place.clone();
+    for dependency in &mut declared {
         by_tags(diagnostics, dependency, &all, &place);
         by_condition(diagnostics, dependency, &all, path, &place);
     }
-    let declared = std::mem::take(&mut chart.metadata.dependencies);
     let off: Vec<String> = declared.iter().filter(|d| !d.enabled).map(|d| d.name.clone()).collect();
-    chart.metadata.dependencies = declared.into_iter().filter(|d| !off.contains(&d.name)).collect();
-    chart.subcharts.retain(|sub| !off.contains(&sub.metadata.name));
-    for sub in &mut chart.subcharts {
-        let below = format!("{path}{}.", sub.metadata.name);
-        switch(diagnostics, sub, &all, &below, charts)?;
+    declared.retain(|d| !off.contains(&d.name));
+    forest.declared(id).dependencies = declared;
+    below.retain(|sub| !off.iter().any(|name| name == forest.chart(*sub).name()));
+    for sub in &below {
+        let path = format!("{path}{}.", forest.chart(*sub).name());
+        switch(diagnostics, forest, *sub, &all, &path)?;
     }
+    forest.set_below(id, below);
     Ok(())
 }
 
@@ -162,17 +287,20 @@ fn table_at<'v>(values: &'v TreeMap, path: &str) -> Option<&'v TreeMap> {
 }
 
 /// Makes the defaults of every chart hold those of its subcharts and what it imports from them.
-fn import_values(diagnostics: &mut Diagnostics, chart: &mut Chart) -> Result<(), Box<Diagnostic>> {
-    for sub in &mut chart.subcharts {
-        import_values(diagnostics, sub)?;
+fn import_values(diagnostics: &mut Diagnostics, forest: &mut Forest, id: usize) -> Result<(), Box<Diagnostic>> {
+    for sub in forest.node(id).below.clone() {
+        import_values(diagnostics, forest, sub)?;
     }
-    if chart.metadata.dependencies.is_empty() {
+    if forest.declared(id).dependencies.is_empty() {
         return Ok(());
     }
     let mut defaults = TreeMap::new();
-    coalesce(&mut Warnings::Off, chart, &mut defaults, true)?;
+    coalesce(&mut Warnings::Off, &forest.tree(id)?, &mut defaults, true)?;
     let mut imported = TreeMap::new();
-    for dependency in &mut chart.metadata.dependencies {
+    let place = forest.chart(id).place.clone();
+    let declared = forest.declared(id);
+    let first = !std::mem::replace(&mut declared.imported, true);
+    for dependency in declared.dependencies.iter_mut().filter(|_| first) {
         for import in &mut dependency.import_values {
             let (child, parent) = match import {
                 ImportValues::Export(name) => (format!("exports.{name}"), ".".to_owned()),
@@ -180,7 +308,7 @@ fn import_values(diagnostics: &mut Diagnostics, chart: &mut Chart) -> Result<(),
             };
             let Some(table) = table_at(&defaults, &format!("{}.{child}", dependency.name)) else {
                 let message = format!("`{}` has no table `{child}` to import", dependency.name);
-                diagnostics.push(at(&CHART_DEPENDENCY_SWITCH, dependency.span, &chart.place, message));
+                diagnostics.push(at(&CHART_DEPENDENCY_SWITCH, dependency.span, &place, message));
                 continue;
             };
             let table = at_path(&parent, table.clone());
@@ -189,6 +317,7 @@ fn import_values(diagnostics: &mut Diagnostics, chart: &mut Chart) -> Result<(),
         }
     }
     lay_over(&mut Warnings::Off, &mut defaults, &imported, "", true);
+    let chart = &mut forest.node_mut(id).chart;
     chart.values = Tree { data: Data::Map(defaults), span: chart.values.span, key: None };
     Ok(())
 }

@@ -51,6 +51,8 @@ pub struct Chart {
     pub subcharts: Vec<Chart>,
     /// The folder or archive, as diagnostics show it.
     pub place: String,
+    /// How names of templates begin (`web/charts/db`); empty until dependencies are decided.
+    pub path: String,
     /// The Helm that it is loaded and rendered as.
     pub helm: Helm,
 }
@@ -270,6 +272,7 @@ impl Loader<'_> {
             files: parts.files.into(),
             subcharts,
             place: place.to_owned(),
+            path: String::new(),
             helm: self.helm,
         })
     }

@@ -6,7 +6,7 @@
 //! The one idea: everything that crosses the rendering thread is plain data; values of the engine live and die
 //! inside it. Source: Helm 3.20, `helm template`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,8 +130,9 @@ pub fn render(
 ) -> Rendered {
     let chart = &values.chart;
     check_chart(diagnostics, chart, &options.capabilities);
-    let mut jobs = Vec::new();
-    collect(chart, chart.name(), &mut Vec::new(), &mut jobs);
+    let mut jobs = BTreeMap::new();
+    collect(chart, &mut Vec::new(), &mut jobs);
+    let mut jobs: Vec<Job> = jobs.into_values().collect();
     // deeper files first, then by name, last first: so the definitions of the root chart win
     jobs.sort_by(|a, b| (b.name.matches('/').count(), &b.name).cmp(&(a.name.matches('/').count(), &a.name)));
     let functions = match chart.helm {
@@ -173,7 +174,7 @@ pub fn render(
     }
     let mut crds = Vec::new();
     if options.include_crds {
-        collect_crds(chart, chart.name(), &mut crds);
+        collect_crds(chart, &mut crds);
     }
     Rendered { manifests, hooks, notes, crds, jsonnet_read: read, values_read }
 }
@@ -347,27 +348,30 @@ struct Job {
     path: Vec<String>,
 }
 
-fn collect(chart: &Chart, full: &str, path: &mut Vec<String>, jobs: &mut Vec<Job>) {
+/// Collects the templates of a tree; where charts share a path, those of the last one. Source: Helm, its map of them.
+fn collect(chart: &Chart, path: &mut Vec<String>, jobs: &mut BTreeMap<String, Job>) {
     for template in chart.templates.iter() {
         let base = template.name.rsplit('/').next().unwrap_or(&template.name);
         if let (Some(file), true) = (template.source, !chart.metadata.is_library() || base.starts_with('_')) {
-            let name = format!("{full}/{}", template.name);
-            jobs.push(Job { name, base_path: format!("{full}/templates"), file, path: path.clone() });
+            let name = format!("{}/{}", chart.path, template.name);
+            let base_path = format!("{}/templates", chart.path);
+            jobs.insert(name.clone(), Job { name, base_path, file, path: path.clone() });
         }
     }
     for subchart in &chart.subcharts {
         path.push(subchart.name().to_owned());
-        collect(subchart, &format!("{full}/charts/{}", subchart.name()), path, jobs);
+        collect(subchart, path, jobs);
         path.pop();
     }
 }
 
-fn collect_crds(chart: &Chart, full: &str, crds: &mut Vec<(String, String)>) {
+fn collect_crds(chart: &Chart, crds: &mut Vec<(String, String)>) {
     for file in chart.crds() {
-        crds.push((format!("{full}/{}", file.name), String::from_utf8_lossy(&file.bytes).into_owned()));
+        let text = String::from_utf8_lossy(&file.bytes).into_owned();
+        crds.push((format!("{}/{}", chart.path, file.name), text));
     }
     for subchart in &chart.subcharts {
-        collect_crds(subchart, &format!("{full}/charts/{}", subchart.name()), crds);
+        collect_crds(subchart, crds);
     }
 }
 
