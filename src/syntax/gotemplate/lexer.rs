@@ -201,10 +201,10 @@ impl<'t> Lexer<'t> {
             self.next();
         }
         self.emit(kind);
-        let close = self.rest().find(self.delims.right);
+        // The end is looked for up to the next action only: many faults in one text take no longer than the text is.
         let open = self.rest().find(self.delims.left);
-        match (close, open) {
-            (Some(close), Some(open)) if open < close => self.pos += open,
+        let part = self.rest().get(..open.unwrap_or(self.rest().len())).unwrap_or("");
+        match (part.find(self.delims.right), open) {
             (Some(close), _) => self.pos += close + self.delims.right.len(),
             (None, Some(open)) => self.pos += open,
             (None, None) => self.pos = self.text.len(),
