@@ -69,7 +69,8 @@ impl<'a> Customs<'a> {
             return Vec::new();
         };
         let version = manifest.api_version.rsplit('/').next().unwrap_or_default();
-        let versions = definition.pointer("/spec/versions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let versions = definition.pointer("/spec/versions").and_then(Value::as_array);
+        let versions = versions.map(Vec::as_slice).unwrap_or_default();
         let is_named = |v: &&Value| v.get("name").and_then(Value::as_str) == Some(version);
         let root = Path::ROOT;
         let Some(found) = versions.iter().find(is_named) else {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Release;
 use super::api::Api;
 use super::place::{Finding, Path};
-use super::rules::{items, pod_of, with_path};
+use super::rules::{items, items_of, pod_of, with_path};
 use crate::chart::Manifest;
 use crate::diag::rules::{MANIFEST_REFERENCE, SERVICE_WITHOUT_PODS};
 use crate::diag::{Severity, did_you_mean};
@@ -55,7 +55,7 @@ pub fn check(api: &Api, release: &Release<'_>, found: &mut [(&Manifest, Vec<Find
                 let spec = path.key("spec");
                 let pod = pod.get("spec").unwrap_or(&Value::Null);
                 let mut needs = Needs { known: &known, namespace, found: findings };
-                needs.of_pod(pod, &spec, manifest);
+                needs.of_pod(pod, &spec);
             });
         }
     }
@@ -102,7 +102,7 @@ struct Needs<'a, 'k> {
 }
 
 impl Needs<'_, '_> {
-    fn of_pod(&mut self, pod: &Value, path: &Path<'_>, manifest: &Manifest) {
+    fn of_pod(&mut self, pod: &Value, path: &Path<'_>) {
         let account = pod.get("serviceAccountName").or_else(|| pod.get("serviceAccount"));
         if account.and_then(Value::as_str) != Some("default") {
             self.need("ServiceAccount", account, None, &path.key("serviceAccountName"));
@@ -133,16 +133,14 @@ impl Needs<'_, '_> {
         for list in ["initContainers", "containers"] {
             let all = path.key(list);
             for (index, container) in items(pod, list) {
-                let container = Value::Object(container.clone());
-                self.of_container(&container, &all.index(index));
+                self.of_container(container, &all.index(index));
             }
         }
-        let _ = manifest;
     }
 
-    fn of_container(&mut self, container: &Value, path: &Path<'_>) {
+    fn of_container(&mut self, container: &Map<String, Value>, path: &Path<'_>) {
         let env = path.key("env");
-        for (index, variable) in items(container, "env") {
+        for (index, variable) in items_of(container.get("env")) {
             let at = env.index(index);
             let source = variable.get("valueFrom").unwrap_or(&Value::Null);
             for (key, kind) in [("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")] {
@@ -152,7 +150,7 @@ impl Needs<'_, '_> {
             }
         }
         let env = path.key("envFrom");
-        for (index, source) in items(container, "envFrom") {
+        for (index, source) in items_of(container.get("envFrom")) {
             let at = env.index(index);
             for (key, kind) in [("configMapRef", "ConfigMap"), ("secretRef", "Secret")] {
                 let Some(value) = source.get(key) else { continue };

@@ -42,7 +42,12 @@ pub fn with_path(keys: &[&str], path: &Path<'_>, then: &mut dyn FnMut(&Path<'_>)
 
 /// Returns the items of a list, with their indices.
 pub fn items<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = (usize, &'v Map<String, Value>)> {
-    let list = value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    items_of(value.get(key))
+}
+
+/// Returns the mappings of a list that may be missing, with their indices.
+pub fn items_of(list: Option<&Value>) -> impl Iterator<Item = (usize, &Map<String, Value>)> {
+    let list = list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     list.iter().enumerate().filter_map(|(i, item)| Some((i, item.as_object()?)))
 }
 
@@ -317,8 +322,7 @@ struct Container<'a> {
 
 impl Container<'_> {
     fn list(&self, key: &str) -> impl Iterator<Item = (usize, &Map<String, Value>)> {
-        let list = self.fields.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        list.iter().enumerate().filter_map(|(i, item)| Some((i, item.as_object()?)))
+        items_of(self.fields.get(key))
     }
 
     fn check(&self, found: &mut Vec<Finding>) {
