@@ -16,7 +16,7 @@ use stagewright::source::{MemoryObjects, Sources};
 const FEW: u64 = 3_000;
 
 /// A case that takes longer hangs: the slowest take a second or two without optimization.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Texts with every directive of the language.
 const SEEDS: &[&str] = &[META, DOCKERFILE, STAPEL, TEMPLATE, OLD];
@@ -343,7 +343,7 @@ fn mutate(text: &mut String, random: &mut Random, number: u64) {
             lines.swap(at, other);
         }
         3 => lines[at].insert_str(0, random.pick(&["  ", " ", "\t", "- ", "    "])),
-        4 => lines[at] = lines[at].trim_start().to_owned(),
+        4 => lines[at] = lines[at].trim_start().into(),
         5 | 6 => {
             let head = lines[at].split(':').next().unwrap_or("").to_owned();
             lines[at] = format!("{head}: {}", random.pick(VALUES));

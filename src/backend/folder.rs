@@ -3,8 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the disk is read")]
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ const MAX_DEPTH: usize = 64;
 
 /// Lists a folder, links followed, `.git` left out; it stands at `mount` in the result, which may be empty.
 ///
-/// Files are read when they are asked for. The ids of the result count its objects and say nothing of their content.
+/// Files are read when they are asked for, and none is marked as executable. The ids of the result count its objects and say nothing of their content.
 ///
 /// # Errors
 /// A folder cannot be listed, or folders nest too deep.
@@ -62,15 +61,18 @@ impl Folder {
             // A name that is not Unicode cannot be named by any chart or configuration.
             let Ok(name) = entry.file_name().into_string() else { continue };
             let place = entry.path();
-            let meta = fs::metadata(&place).map_err(|e| named(&place, e))?;
-            if meta.is_dir() && name != ".git" {
+            // The listing tells the kind; only a link is followed, by another question to the system.
+            let mut kind = entry.file_type().map_err(|e| named(&place, e))?;
+            if kind.is_symlink() {
+                kind = fs::metadata(&place).map_err(|e| named(&place, e))?.file_type();
+            }
+            if kind.is_dir() && name != ".git" {
                 let id = self.list(&place, depth + 1)?;
                 if self.trees.get(number(id)).is_some_and(|tree| !tree.entries().is_empty()) {
                     entries.push(TreeEntry { name: name.into(), mode: Mode::Directory, id });
                 }
-            } else if meta.is_file() {
-                let mode = if meta.permissions().mode() & 0o100 == 0 { Mode::File } else { Mode::Executable };
-                entries.push(TreeEntry { name: name.into(), mode, id: numbered(self.blobs.len()) });
+            } else if kind.is_file() {
+                entries.push(TreeEntry { name: name.into(), mode: Mode::File, id: numbered(self.blobs.len()) });
                 self.blobs.push(place);
             }
         }
@@ -87,7 +89,15 @@ impl Objects for Folder {
     fn blob(&self, id: ObjectId) -> Result<Arc<[u8]>, FilesError> {
         let path = self.blobs.get(number(id)).map_or(Path::new(""), PathBuf::as_path);
         let failed = |e: io::Error| FilesError::Object { id, cause: format!("{}: {e}", path.display()) };
-        fs::read(path).map(Arc::from).map_err(failed)
+        // One read of the length that the system tells, without another to find the end.
+        let read = || {
+            let mut file = fs::File::open(path)?;
+            let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+            let mut bytes = vec![0; length];
+            file.read_exact(&mut bytes)?;
+            Ok(Arc::from(bytes))
+        };
+        read().map_err(failed)
     }
 }
 

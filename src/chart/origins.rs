@@ -158,9 +158,10 @@ mod tests {
                 for value in token.find_iter(text) {
                     tokens += 1;
                     let places = origin.values.iter().filter_map(|v| v.span).map(values_line);
-                    match places.into_iter().any(|line| line.contains(value.as_str())) {
-                        true => found += 1,
-                        false => wrong.push(text.to_owned()),
+                    if places.into_iter().any(|line| line.contains(value.as_str())) {
+                        found += 1;
+                    } else {
+                        wrong.push(text.to_owned());
                     }
                 }
             }

@@ -149,6 +149,10 @@ pub fn render(
         return Rendered::default();
     }
     let (mut files, values_read) = render_files(diagnostics, sources, &set, &jobs, values, options);
+    if options.text_only {
+        // A run that only prints ends soon: the system takes the programs back faster than we do, piece by piece.
+        std::mem::forget(set);
+    }
     let notes = take_notes(&mut files, chart, options.sub_notes);
     let mut read = Vec::new();
     if let Some(folder) = &options.jsonnet {

@@ -62,12 +62,11 @@ pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) 
     }
     let repository = Arc::new(Repository::discover(&dir).map_err(told)?);
     let head = repository.head().map_err(told)?;
-    let disk = match project.dev || project.loose_giterminism {
-        true => Some(repository.dev_files(&head).map_err(told)?),
-        false => {
-            let paths = compared_paths(&repository.files(&head), &repository.relative(&dir).map_err(told)?, &project);
-            Some(repository.dev_files_at(&head, &paths).map_err(told)?)
-        }
+    let disk = if project.dev || project.loose_giterminism {
+        Some(repository.dev_files(&head).map_err(told)?)
+    } else {
+        let paths = compared_paths(&repository.files(&head), &repository.relative(&dir).map_err(told)?, &project);
+        Some(repository.dev_files_at(&head, &paths).map_err(told)?)
     };
     let files = match &disk {
         Some(disk) if project.dev => disk.clone(),

@@ -224,7 +224,7 @@ fn loops_of(sources: &Sources, file: FileId) -> Vec<(Span, Span)> {
         match token.kind {
             TokenKind::Keyword(Keyword::Range) if first => open.push(Some((token.start, token.end))),
             TokenKind::Keyword(Keyword::If | Keyword::With | Keyword::Define | Keyword::Block) if first => {
-                open.push(None)
+                open.push(None);
             }
             TokenKind::RightDelim => {
                 // The head of a loop ends with its action.

@@ -216,7 +216,10 @@ pub fn functions() -> Arc<FunctionSet> {
 
 /// What a template asked for and did not get: the rule of it, and what to do.
 #[derive(Clone, Default)]
-struct Refusals(Arc<Mutex<Option<(&'static Rule, Vec<String>)>>>);
+struct Refusals(Arc<Mutex<Option<Refusal>>>);
+
+/// The rule, and what to do.
+type Refusal = (&'static Rule, Vec<String>);
 
 impl Refusals {
     fn note(&self, rule: &'static Rule, hints: Vec<String>) {

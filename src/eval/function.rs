@@ -6,9 +6,10 @@
 //! The one idea: a function is a line of a static table. The engine checks the arguments against the
 //! parameters as Go does, so a function reads them with [`Args`] and need not check again.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::error::RenderError;
 use super::value::{Dict, List, Str, Value};
@@ -157,7 +158,7 @@ const SINCE_HELM_4: &[&str] = &[
 #[derive(Clone, Debug, Default)]
 pub struct FunctionSet {
     list: Vec<&'static Function>,
-    names: BTreeMap<&'static str, u16>,
+    names: FxHashMap<&'static str, u16>,
 }
 
 impl FunctionSet {
@@ -213,7 +214,9 @@ impl FunctionSet {
 
     /// Returns all functions by name.
     pub fn iter(&self) -> impl Iterator<Item = &'static Function> {
-        self.names.values().filter_map(|index| self.get(*index))
+        let mut names: Vec<(&str, u16)> = self.names.iter().map(|(name, index)| (*name, *index)).collect();
+        names.sort_unstable();
+        names.into_iter().filter_map(|(_, index)| self.get(index))
     }
 }
 

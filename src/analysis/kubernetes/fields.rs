@@ -146,14 +146,12 @@ impl<'a> Walk<'a> {
         }
         let (sort, inner) = split(type_text);
         match sort {
-            Sort::List => match value {
-                Value::Array(items) => {
-                    for (index, item) in items.iter().enumerate() {
-                        self.value(owner, inner, item, &path.index(index), depth + 1);
-                    }
+            Sort::List => {
+                let Some(items) = value.as_array() else { return self.wrong_type("a list", value, path) };
+                for (index, item) in items.iter().enumerate() {
+                    self.value(owner, inner, item, &path.index(index), depth + 1);
                 }
-                _ => self.wrong_type("a list", value, path),
-            },
+            }
             Sort::Map => {
                 let Some(object) = self.object(value, path) else { return };
                 for (key, value) in object {
@@ -171,14 +169,13 @@ impl<'a> Walk<'a> {
 
     fn scalar(&mut self, sort: u8, value: &Value, path: &Path<'_>) {
         let expected = match sort {
-            b's' | b't' => (!value.is_string()).then_some("a string"),
+            b's' | b't' | b'd' | b'y' => (!value.is_string()).then_some("a string"),
             b'b' => (!value.is_boolean()).then_some("a boolean"),
             b'n' => (!value.is_number()).then_some("a number"),
             b'i' | b'I' => (!is_integer(value)).then_some("an integer"),
             b'o' => (!value.is_object()).then_some("a mapping"),
             b'x' => (!is_integer(value) && !value.is_string()).then_some("an integer or a string"),
             b'q' => (!value.is_number() && !value.is_string()).then_some("a quantity"),
-            b'd' | b'y' => (!value.is_string()).then_some("a string"),
             _ => None,
         };
         if let Some(expected) = expected {
@@ -228,9 +225,9 @@ impl<'a> Walk<'a> {
     /// Looks at the keys and values of maps that have a form.
     fn keys(&mut self, owner: &str, object: &Map<String, Value>, path: &Path<'_>) {
         let labels = match (owner, path.last_key()) {
-            ("meta/v1.ObjectMeta", Some("labels")) => true,
-            ("meta/v1.LabelSelector", Some("matchLabels")) => true,
-            ("core/v1.PodSpec", Some("nodeSelector")) => true,
+            ("meta/v1.ObjectMeta", Some("labels"))
+            | ("meta/v1.LabelSelector", Some("matchLabels"))
+            | ("core/v1.PodSpec", Some("nodeSelector")) => true,
             ("meta/v1.ObjectMeta", Some("annotations")) => false,
             ("core/v1.ConfigMap" | "core/v1.Secret", Some("data" | "binaryData" | "stringData")) => {
                 for key in object.keys().filter(|key| !forms::is_config_key(key)) {

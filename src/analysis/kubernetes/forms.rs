@@ -47,7 +47,7 @@ pub fn is_port_name(text: &str) -> bool {
     fits && text.bytes().any(|b| b.is_ascii_lowercase()) && !text.contains("--")
 }
 
-/// The key of a ConfigMap or Secret.
+/// The key of a `ConfigMap` or `Secret`.
 pub fn is_config_key(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     !text.is_empty() && text.len() <= 253 && text.bytes().all(inner) && text != "." && !text.starts_with("..")
@@ -182,7 +182,7 @@ pub mod wanted {
     pub const LABEL_KEY: &str = "`[PREFIX/]NAME`: PREFIX a DNS subdomain, NAME like the value of a label and not empty";
     /// A port name.
     pub const PORT_NAME: &str = "at most 15 lowercase letters, digits and single `-`, with a letter among them";
-    /// A ConfigMap key.
+    /// A key of a `ConfigMap`.
     pub const CONFIG_KEY: &str = "letters, digits, `-`, `_` and `.`";
     /// A quantity.
     pub const QUANTITY: &str = "a number with a suffix such as `m`, `k`, `M`, `Ki`, `Mi` or `Gi`";

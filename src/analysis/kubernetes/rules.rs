@@ -260,10 +260,11 @@ impl Twins {
     }
 
     fn note(&mut self, name: String, path: &Path<'_>, severity: Severity, found: &mut Vec<Finding>) {
-        let count = self.seen.entry(name.clone()).or_default();
+        let shown = format!("`{name}`");
+        let count = self.seen.entry(name).or_default();
         *count += 1;
         if *count == 2 {
-            let message = format!("the {} `{name}` is given twice", self.what);
+            let message = format!("the {} {shown} is given twice", self.what);
             found.push(Finding::new(&MANIFEST_TWIN, path, message).severity(severity));
         }
     }
@@ -422,8 +423,7 @@ impl Container<'_> {
         let Some(probe) = self.fields.get(name).and_then(Value::as_object) else { return };
         let at = self.path.key(name);
         let is_handler = |key: &&str| probe.get(*key).is_some_and(|v| !v.is_null());
-        let handlers: Vec<&str> =
-            ["exec", "httpGet", "tcpSocket", "grpc"].iter().copied().filter(|h| is_handler(&h)).collect();
+        let handlers: Vec<&str> = ["exec", "httpGet", "tcpSocket", "grpc"].iter().copied().filter(is_handler).collect();
         match handlers.as_slice() {
             [] => {
                 let message = format!("`{at}` does not say what it asks: `exec`, `httpGet`, `tcpSocket` or `grpc`");
