@@ -166,6 +166,9 @@ def cause(error):
     """The last words of an error of Helm, and its innermost place."""
     error = error.strip()
     words = error
+    if re.search(r"\n    \S", error):
+        # Helm 4 tells the calls a line each.
+        words = error = re.sub(r"^error calling \w+:\s*", "", error.rsplit("\n    ", 1)[-1])
     if "values don't meet the specifications" in error:
         if "failing loading" in error:
             return "the schema cannot be used"
@@ -246,6 +249,9 @@ class Checker:
             essence = squeeze(cause(reason))
             known = essence.strip() and essence.strip()[:200] in squeeze(complaint)
             return ("both refuse" if known else "both refuse, other words"), "HELM: %s\nOURS: %s" % (reason, complaint)
+        if helm is None and re.search(r"failing loading \"https?://", reason):
+            # A part of a schema that Helm fetches and we never do.
+            return "Helm needs the network", reason
         if helm is None:
             return "only Helm refuses", reason
         if ours is None:

@@ -1,16 +1,20 @@
 //! values.schema.json: checks the values of every chart of a tree, JSON Schema draft 4 to 2020-12.
 //!
-//! Source: Helm 3.20; the words of a fault are those that Helm prints. References reach other files of the chart
-//! and nothing else. What werf adds to the values is not the author's and is not checked.
+//! Source: Helm 3.20; the words of a fault are those that Helm prints. References reach other files of the chart.
+//! The network is never asked: what a reference to it says allows everything, and a warning tells so. What werf adds
+//! to the values is not the author's and is not checked.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::error::Error;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use boon::{Compiler, ErrorKind, InstanceToken, Schemas, UrlLoader, ValidationError};
 use serde_json::Value as Json;
 
 use crate::diag::rules::{VALUES_INVALID, VALUES_SCHEMA};
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::source::Span;
 
 use super::load::{Chart, ChartFile};
@@ -18,6 +22,8 @@ use super::tree::{Tree, TreeMap};
 
 /// The address that a schema has for its references.
 const ADDRESS: &str = "file:///values.schema.json";
+/// How many parts a pointer into a document of the network may have.
+const MAX_POINTER: usize = 64;
 
 /// Checks the values of a chart and of its subcharts; keys of `service` are left out.
 pub(super) fn check(diagnostics: &mut Diagnostics, chart: &Chart, values: &TreeMap, service: &TreeMap) {
@@ -44,7 +50,9 @@ fn check_chart(diagnostics: &mut Diagnostics, chart: &Chart, file: &ChartFile, v
         }
     };
     let mut compiler = Compiler::new();
-    compiler.use_loader(Box::new(ChartFiles(chart.files.clone())));
+    let remote = Rc::new(RefCell::new(BTreeSet::new()));
+    let loader = ChartFiles { files: chart.files.clone(), stand_in: stand_in(&schema), remote: remote.clone() };
+    compiler.use_loader(Box::new(loader));
     let mut schemas = Schemas::new();
     let unusable = |error: boon::CompileError| at_schema(format!("the schema cannot be used: {error:#}"));
     if let Err(error) = compiler.add_resource(ADDRESS, schema) {
@@ -58,6 +66,14 @@ fn check_chart(diagnostics: &mut Diagnostics, chart: &Chart, file: &ChartFile, v
             return;
         }
     };
+    if let Some(first) = remote.borrow().first() {
+        let more = remote.borrow().len() - 1;
+        let others = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let message = format!("`{first}`{others} is not fetched: what it says of the values is not checked");
+        let mut diagnostic = at_schema(message).hint("copy the schema into the chart, and refer to that file");
+        diagnostic.severity = Severity::Warning;
+        diagnostics.push(diagnostic);
+    }
     let instance = without_service(values, service);
     if let Err(error) = schemas.validate(&instance, index) {
         let mut faults = Faults { diagnostics, chart, values };
@@ -66,13 +82,52 @@ fn check_chart(diagnostics: &mut Diagnostics, chart: &Chart, file: &ChartFile, v
 }
 
 /// Serves references to files of the chart; there is no network and no disk.
-struct ChartFiles(Arc<[ChartFile]>);
+struct ChartFiles {
+    files: Arc<[ChartFile]>,
+    /// Stands for every document of the network.
+    stand_in: Json,
+    /// The addresses in the network that were asked for.
+    remote: Rc<RefCell<BTreeSet<String>>>,
+}
 
 impl UrlLoader for ChartFiles {
     fn load(&self, url: &str) -> Result<Json, Box<dyn Error>> {
+        if url.starts_with("https://") || url.starts_with("http://") {
+            self.remote.borrow_mut().insert(url.to_owned());
+            return Ok(self.stand_in.clone());
+        }
         let name = url.strip_prefix("file:///").ok_or("only files of the chart can be referred to")?;
-        let file = self.0.iter().find(|f| f.name == name).ok_or("the chart has no such file")?;
+        let file = self.files.iter().find(|f| f.name == name).ok_or("the chart has no such file")?;
         Ok(serde_json::from_slice(&file.bytes)?)
+    }
+}
+
+/// Makes a schema that allows everything, with a part at every place that a reference of `schema` names.
+fn stand_in(schema: &Json) -> Json {
+    let mut parts = Json::Object(serde_json::Map::new());
+    let mut left = vec![schema];
+    while let Some(next) = left.pop() {
+        match next {
+            Json::Array(items) => left.extend(items),
+            Json::Object(map) => {
+                left.extend(map.values());
+                let fragment = map.get("$ref").and_then(Json::as_str).and_then(|reference| reference.split_once("#/"));
+                if let Some((_, pointer)) = fragment {
+                    add_part(&mut parts, pointer);
+                }
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+        }
+    }
+    parts
+}
+
+fn add_part(parts: &mut Json, pointer: &str) {
+    let mut at = parts;
+    for token in pointer.split('/').take(MAX_POINTER) {
+        let name = token.replace("%24", "$").replace("~1", "/").replace("~0", "~");
+        let Some(map) = at.as_object_mut() else { return };
+        at = map.entry(name).or_insert_with(|| Json::Object(serde_json::Map::new()));
     }
 }
 
@@ -269,10 +324,23 @@ mod tests {
     fn references_stay_in_the_chart() {
         let schema = r#"{"properties":{"a":{"$ref":"other.json"}}}"#;
         assert_eq!(faults(schema, &json!({"a": 1})), ["at '/a': got number, want boolean"]);
-        let outside = faults(r#"{"$ref":"https://example.com/x.json"}"#, &json!({}));
-        assert!(outside[0].contains("only files of the chart"), "{outside:?}");
+        let other = faults(r#"{"$ref":"ftp://example.com/x.json"}"#, &json!({}));
+        assert!(other[0].contains("only files of the chart"), "{other:?}");
         let disk = faults(r#"{"$ref":"file:///etc/passwd"}"#, &json!({}));
         assert!(disk[0].contains("the chart has no such file"), "{disk:?}");
         assert!(faults("{", &json!({}))[0].starts_with("the schema is not JSON"));
+    }
+
+    #[test]
+    fn what_the_network_would_say_allows_everything_with_a_warning() {
+        let schema = r##"{"properties":{"a":{"$ref":"https://example.com/x.json"},"b":{"type":"string"},
+            "c":{"items":{"$ref":"https://example.com/y.json#/definitions/a~1b/properties/k"}},
+            "d":{"$ref":"#/definitions/d"}},"definitions":{"d":{"$ref":"https://example.com/y.json#/$defs/d"}}}"##;
+        let told = "`https://example.com/x.json` and 1 more is not fetched: what it says of the values is not \
+                    checkedcopy the schema into the chart, and refer to that file";
+        assert_eq!(faults(schema, &json!({"a": 1, "b": "x", "c": [1], "d": {}})), [told]);
+        assert_eq!(faults(schema, &json!({"b": 1})), [told, "at '/b': got number, want string"]);
+        let known = r#"{"$ref":"http://json-schema.org/draft-07/schema#"}"#;
+        assert_eq!(faults(known, &json!({"type": 1})).len(), 1);
     }
 }

@@ -373,8 +373,9 @@ impl<'a> Composer<'a> {
         frame.height = frame.height.max(built.height + 1);
         let fault = match &mut frame.parts {
             Parts::Sequence(items) => {
+                let fault = no_json(&built.node, keys);
                 items.push(built.node);
-                None
+                fault
             }
             Parts::Mapping { mapping, key } => match key.take() {
                 None => {
@@ -385,8 +386,9 @@ impl<'a> Composer<'a> {
                 Some(key) if key.merge => merge(mapping, &built.node, &mut self.duplicates).err(),
                 Some(key) => match key_name(&key.node, &built.node, keys) {
                     Ok(name) => {
+                        let fault = no_json(&built.node, keys);
                         put(mapping, Entry { name, key: key.node, value: built.node }, &mut self.duplicates);
-                        None
+                        fault
                     }
                     Err(fault) => fault,
                 },
@@ -542,6 +544,20 @@ fn merge(into: &mut Mapping, value: &Node, duplicates: &mut Vec<Duplicate>) -> R
     Ok(())
 }
 
+/// Refuses numbers that JSON does not have, where Helm makes JSON of what it reads.
+fn no_json(node: &Node, keys: Keys) -> Option<Fault> {
+    let Data::Float(number) = &node.data else { return None };
+    if number.is_finite() || keys == Keys::Literal {
+        return None;
+    }
+    let name = match (number.is_nan(), *number > 0.0) {
+        (true, _) => "NaN",
+        (false, true) => "+Inf",
+        (false, false) => "-Inf",
+    };
+    Some((Later::Json, format!("json: unsupported value: {name}"), node.span))
+}
+
 /// Refuses a list or a mapping as key.
 fn collection_key(key: &Node) -> Option<Fault> {
     let collection = matches!(key.data, Data::Sequence(_) | Data::Mapping(_));
@@ -640,7 +656,6 @@ mod tests {
         let decoding = "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal";
         match read(text) {
             Err(error) => convert(error.message),
-            Ok(node) if holds_infinity(&node) => convert("json: unsupported value: +Inf".to_owned()),
             Ok(node) => match &node.data {
                 Data::Null => serde_json::json!({}),
                 Data::Mapping(_) => floats(node.to_plain()),
@@ -653,15 +668,6 @@ mod tests {
                     failed(format!("{decoding} number into Go value of type map[string]interface {{}}"))
                 }
             },
-        }
-    }
-
-    fn holds_infinity(node: &Node) -> bool {
-        match &node.data {
-            Data::Float(value) => value.is_infinite(),
-            Data::Sequence(items) => items.iter().any(holds_infinity),
-            Data::Mapping(mapping) => mapping.iter().any(|e| holds_infinity(&e.value)),
-            Data::Null | Data::Bool(_) | Data::Int(_) | Data::Uint(_) | Data::String(_) => false,
         }
     }
 
@@ -680,6 +686,16 @@ mod tests {
             let case: Plain = serde_json::from_str(line).unwrap();
             assert_eq!(helm(case["yaml"].as_str().unwrap()), floats(case["json"].clone()), "{}", case["yaml"]);
         }
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_refused() {
+        let told = |text: &str| read(text).map(|_| ()).map_err(|error| error.message);
+        for (text, name) in [("a: .inf", "+Inf"), ("- b: [-.Inf]", "-Inf"), ("a: {b: .NaN}", "NaN")] {
+            assert_eq!(told(text), Err(format!("json: unsupported value: {name}")));
+        }
+        assert_eq!(told(".inf: x\na: '.inf'\nb: 1e999x"), Ok(()));
+        assert!(decode("a: .inf", FILE, 0, Options::WERF).is_ok());
     }
 
     #[test]
