@@ -82,7 +82,7 @@ impl Fetching {
             rules.extend(own);
         }
         let source = NetworkCharts::new(&access, rules, credential_files(args, env, cwd));
-        let cache: Box<dyn ArchiveCache> = match cache_dir(env) {
+        let cache: Box<dyn ArchiveCache> = match cache_dir(env, "charts") {
             Some(dir) => Box::new(ArchiveFolder::new(dir)),
             None => Box::new(MemoryArchives::default()),
         };
@@ -192,9 +192,9 @@ fn credential_files(args: &FetchArgs, env: &BTreeMap<String, String>, cwd: &Path
     helm.into_iter().chain(docker.map(|dir| dir.join("config.json"))).collect()
 }
 
-/// The folder of the cache. Source: XDG base directories, where a relative path counts as not set.
-fn cache_dir(env: &BTreeMap<String, String>) -> Option<PathBuf> {
+/// The folder of a cache. Source: XDG base directories, where a relative path counts as not set.
+pub fn cache_dir(env: &BTreeMap<String, String>, what: &str) -> Option<PathBuf> {
     let xdg = env.get("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
     let home = || env.get("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(home).join(".cache"));
-    Some(xdg.or_else(home)?.join("stagewright/charts"))
+    Some(xdg.or_else(home)?.join("stagewright").join(what))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args::{BuildArgs, ChartArgs, DeployArgs, GlobalArgs, JsonnetArgs, ProjectArgs, ValuesArgs};
+use super::charts::cache_dir;
 use super::error::CliError;
 use super::host::ProcessHost;
 use super::streams::Invocation;
@@ -105,7 +106,7 @@ fn compared_paths(files: &Files, project_dir: &str, project: &ProjectArgs) -> Ve
     if any || linked_below || paths.iter().any(linked) || !matches!(files.entry(&giterminism), Ok(None)) {
         return Vec::new();
     }
-    paths.extend([templates, giterminism]);
+    paths.extend([templates, giterminism, inside(config::INCLUDES_FILE), inside(config::INCLUDES_LOCK)]);
     if paths.iter().any(String::is_empty) {
         return Vec::new();
     }
@@ -159,6 +160,8 @@ fn inputs(
         kube_version: kube_version(chart.kube_version)?,
         api_versions: chart.api_versions,
         jsonnet: jsonnet_inputs(options.jsonnet, invocation)?,
+        remotes: Arc::new(git::RemoteRepositories::new(dir, cache_dir(&invocation.env, "git"), &invocation.env)),
+        allow_includes_update: project.allow_includes_update,
         repository: files,
         project_dir,
     })

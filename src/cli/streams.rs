@@ -84,7 +84,12 @@ impl Streams {
     /// # Errors
     /// Nobody reads it, or it cannot be written.
     pub fn print(&mut self, text: &str) -> Result<(), CliError> {
-        self.out.write_all(text.as_bytes())?;
+        self.print_bytes(text.as_bytes())
+    }
+
+    /// Prints data that need not be text.
+    pub fn print_bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.out.write_all(bytes)?;
         self.out.flush()?;
         Ok(())
     }

@@ -179,7 +179,7 @@ fn remote(d: &mut Diagnostics, section: &Section<'_>, allowed: &Giterminism) -> 
     Some(RemoteGit { url, name, reference, basic_auth: basic_auth(d, section) })
 }
 
-fn basic_auth(d: &mut Diagnostics, mapping: &Section<'_>) -> Option<BasicAuth> {
+pub(super) fn basic_auth(d: &mut Diagnostics, mapping: &Section<'_>) -> Option<BasicAuth> {
     let section = mapping.section(d, "basicAuth", &directives::BASIC_AUTH)?;
     let password = section.section(d, "password", &directives::PASSWORD).and_then(|p| {
         let given: Vec<&str> = ["env", "src", "value"].into_iter().filter(|k| p.node(k).is_some()).collect();

@@ -9,7 +9,7 @@ use crate::syntax::yaml::{self, Node};
 
 use super::giterminism::Setting;
 use super::project_files::{ProjectFiles, ReadFault};
-use super::{Config, Giterminism, documents, render, resolve};
+use super::{Config, Giterminism, Included, documents, render, resolve};
 
 /// The names of the file, in the order in which they are looked for.
 const NAMES: [&str; 2] = ["werf.yaml", "werf.yml"];
@@ -58,6 +58,8 @@ pub struct Inputs<'a> {
     pub platforms: Vec<String>,
     /// Whether every Dockerfile image is staged.
     pub force_staged: bool,
+    /// Files of other repositories, which are read where the project has none of its own.
+    pub included: Included,
 }
 
 impl<'a> Inputs<'a> {
@@ -79,6 +81,7 @@ impl<'a> Inputs<'a> {
             project_hint: "",
             platforms: Vec::new(),
             force_staged: false,
+            included: Included::default(),
         }
     }
 }
@@ -93,13 +96,16 @@ pub fn load(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>) -> Opti
 }
 
 fn load_into(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>) -> Option<Config> {
-    let files = ProjectFiles {
+    let mut files = ProjectFiles {
         committed: inputs.files.clone(),
         disk: inputs.disk.clone(),
         loose: inputs.loose,
         project_dir: inputs.project_dir.to_owned(),
+        included: None,
     };
     let giterminism = giterminism(d, sources, inputs, &files);
+    // The rules themselves are never included.
+    files.included = Some(inputs.included.clone()).filter(|included| !included.is_empty());
     let (path, main) = main_file(d, sources, inputs, &files, &giterminism)?;
     let rendered = render::render(d, sources, inputs, &files, &giterminism, main)?;
     let mut faults = Diagnostics::new();
@@ -119,7 +125,12 @@ fn load_into(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>) -> Opt
     config
 }
 
-fn giterminism(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>, files: &ProjectFiles) -> Giterminism {
+pub(super) fn giterminism(
+    d: &mut Diagnostics,
+    sources: &Sources,
+    inputs: &Inputs<'_>,
+    files: &ProjectFiles,
+) -> Giterminism {
     let path = inputs.giterminism_path;
     let none = Giterminism::strict(path, inputs.loose);
     if let Err(ReadFault::NotFound { .. }) = files.read(path, &|_| false) {
@@ -147,8 +158,12 @@ fn main_file(
         d.push(found.hint("name a file of the repository, relative to the project directory"));
         return None;
     }
-    let there = |name: &&str| !matches!(files.read(name, &allowed), Err(ReadFault::NotFound { .. }));
-    let Some(path) = names.iter().copied().find(there) else {
+    let own = ProjectFiles { included: None, ..files.clone() };
+    let find = |files: &ProjectFiles| {
+        let there = |name: &&str| !matches!(files.read(name, &allowed), Err(ReadFault::NotFound { .. }));
+        names.iter().copied().find(there)
+    };
+    let Some(path) = find(&own).or_else(|| find(files)) else {
         let message = format!("there is no `{}` in the project", names.join("` and no `"));
         d.push(Diagnostic::in_file(&rules::CONFIG_NOT_FOUND, names.first().copied().unwrap_or(""), message));
         return None;

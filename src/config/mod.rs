@@ -24,6 +24,8 @@ mod image;
 mod image_graph;
 mod image_spec;
 mod import;
+mod included;
+mod includes;
 mod meta;
 pub mod slug;
 pub mod directives;
@@ -54,6 +56,11 @@ pub use image::{
 pub use image_graph::{Edge, EdgeKind, ImageGraph};
 pub use image_spec::{Healthcheck, ImageSpec};
 pub use import::Import;
+pub use included::{Included, IncludedFile};
+pub use includes::{
+    INCLUDES_FILE, INCLUDES_LOCK, Include, allows_includes_update, read_includes, read_includes_lock,
+    write_includes_lock,
+};
 pub use load::{Commit, Inputs, load};
 pub use meta::{
     BuildDefaults, Cleanup, Deploy, GitWorktree, KeepLimit, KeepOperator, KeepPolicy, KeepReferences, Meta,
@@ -74,6 +81,8 @@ pub struct Config {
     pub meta: Meta,
     /// The images: those of Dockerfiles first, then Stapel images and artifacts, each in the order of the file.
     pub images: Vec<Image>,
+    /// Files of other repositories that the project reads as if they were its own.
+    pub included: Included,
     /// Which image needs which.
     pub graph: ImageGraph,
     /// What the commit may be left for.

@@ -9,8 +9,8 @@ use crate::diag::{Rule, rules};
 use crate::source::glob::PathMatcher;
 use crate::source::{Entry, Files, FilesError, Mode, ObjectId, PathFilter, Verdict, normalize_path};
 
-use super::Giterminism;
 use super::giterminism::Setting;
+use super::{Giterminism, Included};
 
 /// The files of the project: paths are relative to its directory, and may lead out of it, but not of the repository.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub(super) struct ProjectFiles {
     pub loose: bool,
     /// The project directory, relative to the repository.
     pub project_dir: String,
+    /// Files of other repositories, which are read where there are none of the project.
+    pub included: Option<Included>,
 }
 
 /// Why a file is not read.
@@ -104,8 +106,18 @@ impl ProjectFiles {
     }
 
     /// Reads a file; `allowed` says whether a rule lets a path come from the disk. Of a link that comes from there, all
-    /// that it leads to must be allowed.
+    /// that it leads to must be allowed. Where the project has no such file, an included one is read.
     pub fn read(&self, path: &str, allowed: &dyn Fn(&str) -> bool) -> Result<Arc<[u8]>, ReadFault> {
+        let own = self.read_own(path, allowed);
+        let (Err(ReadFault::NotFound { .. }), Some(included)) = (&own, &self.included) else { return own };
+        let place = self.place(path).map(|place| self.of_project(&place));
+        match place.and_then(|path| included.get(&path)) {
+            Some(file) => Ok(file.read()?),
+            None => own,
+        }
+    }
+
+    fn read_own(&self, path: &str, allowed: &dyn Fn(&str) -> bool) -> Result<Arc<[u8]>, ReadFault> {
         let not_found = || ReadFault::NotFound { path: path.to_owned() };
         let place = self.place(path).ok_or_else(not_found)?;
         let path = self.of_project(&place);
@@ -125,7 +137,7 @@ impl ProjectFiles {
         }
     }
 
-    /// Returns what is at a path, links followed; a changed file or a directory with changes is not there.
+    /// Returns what the project itself has at a path, links followed; a changed file or a directory with changes is not there.
     pub fn entry(&self, path: &str) -> Result<Option<Entry>, ReadFault> {
         let Some(path) = self.place(path) else { return Ok(None) };
         if let Some(disk) = self.disk.as_ref().filter(|_| self.loose) {
@@ -164,6 +176,8 @@ impl ProjectFiles {
                 found.insert(base.to_owned());
             }
         }
+        let included = self.included.iter().flat_map(|included| included.glob(base, matcher));
+        found.extend(included.map(str::to_owned));
         Ok(found.into_iter().collect())
     }
 }

@@ -86,7 +86,10 @@ fn add_templates(
 ) {
     let directory = inputs.templates_dir;
     let Ok(all) = PathMatcher::new(["**/*.tmpl"], []) else { return };
-    let paths = match files.glob(directory, &all) {
+    // Included templates come first, so that those of the project win.
+    add_included(d, sources, set, inputs);
+    let own = ProjectFiles { included: None, ..files.clone() };
+    let paths = match own.glob(directory, &all) {
         Ok(paths) => paths,
         Err(fault) => {
             let found = Diagnostic::in_file(&rules::FILE_NOT_FOUND, directory, fault.to_string());
@@ -100,11 +103,33 @@ fn add_templates(
         }
     };
     for path in &paths {
-        let Some(file) = super::load::read_text(d, sources, files, path, giterminism, Setting::Templates) else {
+        let Some(file) = super::load::read_text(d, sources, &own, path, giterminism, Setting::Templates) else {
             continue;
         };
         let name = path.strip_prefix(directory).unwrap_or(path).trim_start_matches('/');
         set.parse(d, sources, name, file);
+        check_functions(d, sources, file);
+    }
+}
+
+/// Adds included templates. They are named by their whole path, and one is whatever begins with the name of the
+/// directory, with any extension. Source: werf 2.x.
+fn add_included(d: &mut Diagnostics, sources: &Sources, set: &mut TemplateSet, inputs: &Inputs<'_>) {
+    for (path, included) in inputs.included.iter().filter(|(path, _)| path.starts_with(inputs.templates_dir)) {
+        let content = match included.read() {
+            Ok(content) => content,
+            Err(fault) => {
+                d.push(Diagnostic::in_file(&rules::FILE_NOT_FOUND, included.shown.as_str(), fault.to_string()));
+                continue;
+            }
+        };
+        let Ok(text) = std::str::from_utf8(&content) else {
+            let message = "the file is not UTF-8 text";
+            d.push(Diagnostic::in_file(&rules::INVALID_VALUE, included.shown.as_str(), message));
+            continue;
+        };
+        let file = sources.add(included.shown.as_str(), text);
+        set.parse(d, sources, path, file);
         check_functions(d, sources, file);
     }
 }

@@ -43,7 +43,9 @@ pub(super) fn config(
     resolve(d, &mut images, &by_name);
     let graph = graph(d, &images)?;
     check_platforms(d, &images, &graph);
-    Some(Config { path: path.to_owned(), rendered, meta, images, graph, giterminism, documents, by_name })
+    let included = inputs.included.clone();
+    let path = path.to_owned();
+    Some(Config { path, rendered, meta, images, included, graph, giterminism, documents, by_name })
 }
 
 fn meta(d: &mut Diagnostics, path: &str, documents: &[(Kind, Node)], inputs: &Inputs<'_>) -> Option<Meta> {

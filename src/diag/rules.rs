@@ -55,6 +55,9 @@ rules! {
     UNQUOTED_VALUE, "unquoted-value", Warning, "a value without quotes is not what it looks like";
     NO_SUCH_IMAGE, "no-such-image", Error, "a pattern on the command line selects no image";
     DEPLOY_NAME, "deploy-name", Error, "the release name or namespace is not valid";
+    INCLUDE_LOCK, "include-lock", Error, "werf-includes.lock is missing or does not fit werf-includes.yaml";
+    INCLUDE_EMPTY, "include-empty", Error, "an include matches no file of its repository";
+    REMOTE_REPOSITORY, "remote-repository", Error, "another git repository cannot be read";
     // chart
     CHART_METADATA, "chart-metadata", Error, "a Chart.yaml is missing or wrong";
     CHART_UNKNOWN_KEY, "chart-unknown-key", Warning, "a Chart.yaml has a key that Helm does not know";

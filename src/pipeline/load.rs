@@ -1,16 +1,19 @@
 //! Loading a project: werf.yaml, its images signed, the names of its release.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chart::strvals::SetKind;
-use crate::config::{self, Config, DeployNames, Explicit, deploy_names};
+use crate::config::{self, Config, DeployNames, Explicit, Included, deploy_names};
 use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::digest::Sha224Digest;
 use crate::eval::jsonnet::External;
+use crate::ports::{GitRemotes, MemoryRemotes};
 use crate::signature::SignedImage;
-use crate::source::{Files, Sources};
+use crate::source::{Files, FilesError, Sources};
 
+use super::includes::open_includes;
 use super::sign::{SignInputs, sign_images};
 
 /// What a project is read from, and how.
@@ -62,6 +65,10 @@ pub struct ProjectInputs {
     pub api_versions: Vec<String>,
     /// What Jsonnet files are told beside `stagewright`.
     pub jsonnet: JsonnetInputs,
+    /// Other repositories.
+    pub remotes: Arc<dyn GitRemotes>,
+    /// `--allow-includes-update`: the lock of the includes is not followed.
+    pub allow_includes_update: bool,
 }
 
 impl ProjectInputs {
@@ -96,6 +103,8 @@ impl ProjectInputs {
             kube_version: None,
             api_versions: Vec::new(),
             jsonnet: JsonnetInputs::default(),
+            remotes: Arc::new(MemoryRemotes::default()),
+            allow_includes_update: false,
         }
     }
 }
@@ -125,7 +134,7 @@ pub struct ValuesFile {
 pub struct Project {
     /// The checked werf.yaml.
     pub config: Config,
-    /// The project's files.
+    /// The project's files, and those of its includes.
     pub files: Files,
     /// All images in build order, signed.
     pub images: Vec<SignedImage>,
@@ -159,35 +168,61 @@ pub fn project_files(diagnostics: &mut Diagnostics, repository: &Files, project_
     None
 }
 
-/// Reads and checks werf.yaml alone; `None` when there is an error in it, which is reported.
+/// Reads and checks werf.yaml alone; `None` when there is an error in it, which is reported. The files are those of the
+/// project and, below them, those of its includes.
 pub fn load_config(
     diagnostics: &mut Diagnostics,
     sources: &Sources,
     inputs: &ProjectInputs,
 ) -> Option<(Config, Files)> {
     let files = project_files(diagnostics, &inputs.repository, &inputs.project_dir)?;
-    let config = config::load(
-        diagnostics,
-        sources,
-        &config::Inputs {
-            files: inputs.repository.clone(),
-            project_dir: &inputs.project_dir,
-            disk: inputs.disk.clone(),
-            config_path: inputs.config_path.as_deref(),
-            templates_dir: &inputs.templates_dir,
-            giterminism_path: &inputs.giterminism_path,
-            loose: inputs.loose,
-            env_name: inputs.env.as_deref().unwrap_or(""),
-            commit: &inputs.commit,
-            environment: &inputs.environment,
-            now: inputs.now,
-            project_name: inputs.environment.get("WERF_PROJECT_NAME").map(String::as_str),
-            project_hint: &inputs.project_hint,
-            platforms: inputs.platforms.clone(),
-            force_staged: is_on(inputs, "WERF_FORCE_STAGED_DOCKERFILE"),
-        },
-    )?;
+    let mut config_inputs = config_inputs(inputs);
+    config_inputs.included = open_includes(diagnostics, sources, inputs, &config_inputs)?;
+    let lay = |included: &Included| Ok::<_, FilesError>((included.names(&files)?, included.below(&files)?));
+    let (names, files) = match lay(&config_inputs.included) {
+        Ok(found) => found,
+        Err(error) => {
+            let path = config::INCLUDES_FILE;
+            diagnostics.push(Diagnostic::in_file(&rules::REPOSITORY_UNREADABLE, path, error.to_string()));
+            return None;
+        }
+    };
+    sources.show_as(names);
+    let config = config::load(diagnostics, sources, &config_inputs)?;
     Some((config, files))
+}
+
+/// Returns the project's own files, and those of its includes. `None` when there is a fault, which is reported.
+pub fn load_includes(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    inputs: &ProjectInputs,
+) -> Option<(Files, Included)> {
+    let files = project_files(diagnostics, &inputs.repository, &inputs.project_dir)?;
+    let included = open_includes(diagnostics, sources, inputs, &config_inputs(inputs))?;
+    Some((files, included))
+}
+
+/// Returns what werf.yaml is read from, still without includes.
+fn config_inputs(inputs: &ProjectInputs) -> config::Inputs<'_> {
+    config::Inputs {
+        files: inputs.repository.clone(),
+        project_dir: &inputs.project_dir,
+        disk: inputs.disk.clone(),
+        config_path: inputs.config_path.as_deref(),
+        templates_dir: &inputs.templates_dir,
+        giterminism_path: &inputs.giterminism_path,
+        loose: inputs.loose,
+        env_name: inputs.env.as_deref().unwrap_or(""),
+        commit: &inputs.commit,
+        environment: &inputs.environment,
+        now: inputs.now,
+        project_name: inputs.environment.get("WERF_PROJECT_NAME").map(String::as_str),
+        project_hint: &inputs.project_hint,
+        platforms: inputs.platforms.clone(),
+        force_staged: is_on(inputs, "WERF_FORCE_STAGED_DOCKERFILE"),
+        included: Included::default(),
+    }
 }
 
 fn is_on(inputs: &ProjectInputs, variable: &str) -> bool {

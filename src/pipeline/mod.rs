@@ -7,6 +7,7 @@ mod check;
 mod dependencies;
 mod dependency_list;
 mod graph;
+mod includes;
 mod load;
 mod plan;
 mod render;
@@ -20,7 +21,8 @@ pub use dependencies::{
 };
 pub use dependency_list::{DependencyList, dependency_table, list_dependencies, list_dependencies_of_archive};
 pub use graph::{GraphEdge, GraphNode, NodeKind, ProjectGraph, config_graph, graph};
-pub use load::{JsonnetInputs, Project, ProjectInputs, ValuesFile, load, load_config, project_files};
+pub use includes::update_includes;
+pub use load::{JsonnetInputs, Project, ProjectInputs, ValuesFile, load, load_config, load_includes, project_files};
 pub use plan::{PlanError, PlanRequest, forbid_unbuildable, plan};
 pub use render::{ProjectRender, RenderChoice, chart_dir, render, service_values};
 pub use sign::{SignInputs, sign_images};

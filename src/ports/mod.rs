@@ -8,6 +8,7 @@ mod blobs;
 mod builder;
 mod charts;
 mod clock;
+mod git_remotes;
 mod lock;
 mod memory;
 mod memory_target;
@@ -19,6 +20,9 @@ pub use blobs::{BlobDigest, BlobError, BlobStore, CheckedReader, Descriptor};
 pub use builder::{BuildContext, BuildError, Builder, BuiltImage};
 pub use charts::{ArchiveCache, ChartRelease, ChartSource, FetchError, MemoryArchives, MemoryCharts, Wanted};
 pub use clock::{Clock, FixedClock};
+pub use git_remotes::{
+    GitRemotes, MemoryRemotes, RemoteError, RemoteLogin, RemotePassword, RemoteReference, RemoteRepository, shown_url,
+};
 pub use lock::{Lock, LockError, LockGuard, MemoryLock};
 pub use memory::MemoryStore;
 pub use memory_target::MemoryTarget;

@@ -13,5 +13,7 @@ mod objects;
 mod text;
 
 pub use filter::{FilterError, PathFilter, Verdict, filter_tree};
-pub use objects::{Entry, Files, FilesError, MemoryObjects, Mode, ObjectId, Objects, Tree, TreeEntry, normalize_path};
+pub use objects::{
+    Entry, Files, FilesError, JoinedObjects, MemoryObjects, Mode, ObjectId, Objects, Tree, TreeEntry, normalize_path,
+};
 pub use text::{FileId, Place, Position, SourceFile, Sources, Span, Spanned};

@@ -397,7 +397,22 @@ impl MemoryObjects {
         root: Option<ObjectId>,
         changes: &BTreeMap<String, Option<(Mode, Vec<u8>)>>,
     ) -> Result<ObjectId, FilesError> {
-        let list: Vec<Change<'_>> = changes.iter().map(|(p, c)| (p.as_str(), c.as_ref())).collect();
+        let stored =
+            |(mode, content): &(Mode, Vec<u8>)| Entry { mode: *mode, id: self.insert_blob(content.as_slice()) };
+        let entries = changes.iter().map(|(path, change)| (path.clone(), change.as_ref().map(stored))).collect();
+        self.with_entries(root, &entries)
+    }
+
+    /// As [`MemoryObjects::with_changes`], of objects that are stored already, here or below.
+    ///
+    /// # Errors
+    /// The object store failed.
+    pub fn with_entries(
+        &self,
+        root: Option<ObjectId>,
+        changes: &BTreeMap<String, Option<Entry>>,
+    ) -> Result<ObjectId, FilesError> {
+        let list: Vec<Change<'_>> = changes.iter().map(|(p, c)| (p.as_str(), *c)).collect();
         let changed = self.changed_tree(root, &list)?;
         Ok(changed.unwrap_or_else(|| self.insert_tree(Vec::new())))
     }
@@ -414,9 +429,8 @@ impl MemoryObjects {
                 (None, None) => {
                     entries.remove(*path);
                 }
-                (None, Some((mode, content))) => {
-                    let id = self.insert_blob(content.as_slice());
-                    entries.insert((*path).into(), TreeEntry { name: (*path).into(), mode: *mode, id });
+                (None, Some(Entry { mode, id })) => {
+                    entries.insert((*path).into(), TreeEntry { name: (*path).into(), mode: *mode, id: *id });
                 }
             }
         }
@@ -446,7 +460,47 @@ impl MemoryObjects {
     }
 }
 
-type Change<'a> = (&'a str, Option<&'a (Mode, Vec<u8>)>);
+type Change<'a> = (&'a str, Option<Entry>);
+
+/// Several object stores as one: an object is taken from the first that has it.
+pub struct JoinedObjects(Vec<Arc<dyn Objects>>);
+
+impl JoinedObjects {
+    /// Joins stores; there must be one at least.
+    pub fn new(first: Arc<dyn Objects>, others: impl IntoIterator<Item = Arc<dyn Objects>>) -> Self {
+        Self(std::iter::once(first).chain(others).collect())
+    }
+
+    fn first<T>(
+        &self,
+        id: ObjectId,
+        get: impl Fn(&dyn Objects) -> Result<Arc<T>, FilesError>,
+    ) -> Result<Arc<T>, FilesError>
+    where
+        T: ?Sized,
+    {
+        let mut failed = None;
+        for store in &self.0 {
+            match get(store.as_ref()) {
+                Ok(found) => return Ok(found),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| FilesError::Object { id, cause: "no such object".into() }))
+    }
+}
+
+impl Objects for JoinedObjects {
+    fn tree(&self, id: ObjectId) -> Result<Arc<Tree>, FilesError> {
+        self.first(id, |store| store.tree(id))
+    }
+
+    fn blob(&self, id: ObjectId) -> Result<Arc<[u8]>, FilesError> {
+        self.first(id, |store| store.blob(id))
+    }
+}
 
 impl Objects for MemoryObjects {
     fn tree(&self, id: ObjectId) -> Result<Arc<Tree>, FilesError> {

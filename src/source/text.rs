@@ -1,5 +1,6 @@
 //! Texts with positions: every diagnostic names bytes of a text that is registered here.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// Names one registered text of a [`Sources`].
@@ -162,6 +163,7 @@ impl SourceFile {
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     files: Arc<RwLock<Vec<Arc<SourceFile>>>>,
+    names: Arc<RwLock<BTreeMap<String, String>>>,
 }
 
 impl Sources {
@@ -172,10 +174,17 @@ impl Sources {
 
     /// Registers a text under the path that diagnostics shall show.
     pub fn add(&self, path: impl Into<String>, text: impl Into<Arc<str>>) -> FileId {
+        let path = path.into();
+        let shown = self.names.read().unwrap_or_else(PoisonError::into_inner).get(&path).cloned();
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         let id = FileId(u32::try_from(files.len()).unwrap_or(u32::MAX));
-        files.push(Arc::new(SourceFile { path: path.into(), text: text.into(), lines: OnceLock::new() }));
+        files.push(Arc::new(SourceFile { path: shown.unwrap_or(path), text: text.into(), lines: OnceLock::new() }));
         id
+    }
+
+    /// Says how texts of these paths, which are registered from now on, are shown: files of another repository.
+    pub fn show_as(&self, names: BTreeMap<String, String>) {
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
     /// Returns a registered text.

@@ -12,7 +12,9 @@ use crate::config::{Config, Dependency, DependencyKind, Image, ImageIndex, Image
 use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::digest::Sha224Digest;
 use crate::source::glob::DockerIgnore;
-use crate::source::{Entry, Files, MemoryObjects, Mode, ObjectId, Objects, Place, Sources, Span, normalize_path};
+use crate::source::{
+    Entry, Files, FilesError, MemoryObjects, Mode, ObjectId, Objects, Place, Sources, Span, normalize_path,
+};
 use crate::syntax::dockerfile as syntax;
 
 /// An image that is used, after it was signed.
@@ -251,7 +253,7 @@ fn read_dockerfile(
     docker: &crate::config::DockerfileImage,
 ) -> Option<syntax::Dockerfile> {
     let path = &docker.dockerfile;
-    let Some((text, shown)) = read_text(diagnostics, context, &path.value, docker) else {
+    let Some((text, shown)) = read_text(diagnostics, inputs, context, &path.value, docker) else {
         let message = format!("the Dockerfile `{}` is not in the commit", path.value);
         let d = Diagnostic::at(&rules::FILE_NOT_FOUND, path.span, message);
         diagnostics.push(d.label("looked for in the build context").hint("commit it, or use `--dev`"));
@@ -273,7 +275,7 @@ fn read_ignore(
 ) -> Option<Vec<String>> {
     let own = format!("{}.dockerignore", docker.dockerfile.value);
     for name in [own.as_str(), ".dockerignore"] {
-        let Some((text, shown)) = read_text(diagnostics, context, name, docker) else { continue };
+        let Some((text, shown)) = read_text(diagnostics, inputs, context, name, docker) else { continue };
         let lines = DockerIgnore::lines(&text);
         if let Err(error) = DockerIgnore::new(lines.iter().map(String::as_str)) {
             let file = inputs.sources.add(shown, text.as_str());
@@ -287,24 +289,30 @@ fn read_ignore(
     Some(Vec::new())
 }
 
+/// Reads a file of the context, or the included one where the project has none.
 fn read_text(
     diagnostics: &mut Diagnostics,
+    inputs: &ImageInputs<'_>,
     context: &Files,
     name: &str,
     docker: &crate::config::DockerfileImage,
 ) -> Option<(String, String)> {
-    let bytes = match context.read(name) {
+    let dir = &docker.context.value;
+    let shown = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
+    let shown = normalize_path(&shown).unwrap_or(shown);
+    let read = match (context.read(name), inputs.config.included.get(&shown)) {
+        (Err(FilesError::NotFound { .. }), Some(included)) => included.read(),
+        (Err(FilesError::NotFound { .. }), None) => return None,
+        (read, _) => read,
+    };
+    let bytes = match read {
         Ok(bytes) => bytes,
-        Err(crate::source::FilesError::NotFound { .. }) => return None,
         Err(error) => {
             let span = docker.dockerfile.span;
             diagnostics.push(Diagnostic::at(&rules::REPOSITORY_UNREADABLE, span, error.to_string()));
             return None;
         }
     };
-    let dir = &docker.context.value;
-    let shown = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
-    let shown = normalize_path(&shown).unwrap_or(shown);
     Some((String::from_utf8_lossy(&bytes).into_owned(), shown))
 }
 

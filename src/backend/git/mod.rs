@@ -1,12 +1,14 @@
 //! git: commits and their trees through the object database; the work tree only where it is asked for.
 //!
-//! What lives here: [`Repository`] and the [`Objects`] over it, work tree status, the overlay of `--dev`. What
+//! What lives here: [`Repository`] and the [`Objects`] over it, work tree status, the overlay of `--dev`, other
+//! repositories ([`RemoteRepositories`]). What
 //! does not: deciding which files may come from where (`config`).
 //!
 //! The one idea: libgit2 handles are not shared between threads, trees are. Handles come from a pool, and every
 //! tree is parsed once a run.
 #![expect(clippy::disallowed_methods, reason = "this is where the repository and the work tree are read")]
 
+mod remote;
 mod worktree;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use rustc_hash::FxHashMap;
 
 use crate::source::{Files, FilesError, Mode, ObjectId, Objects, Tree, TreeEntry};
 
+pub use remote::RemoteRepositories;
 pub use worktree::{WorktreeChange, WorktreeState};
 
 /// Why the repository could not be read.
@@ -110,6 +113,13 @@ impl Repository {
         };
         let root = root.canonicalize().map_err(|source| GitError::Io { path: root, source })?;
         Ok(Self { git_dir, root, pool: Mutex::new(vec![found]), trees: RwLock::default() })
+    }
+
+    /// Opens a repository of which only objects are read: in exactly this folder, bare or not.
+    fn open_at(dir: &Path) -> Result<Self, git2::Error> {
+        let found = git2::Repository::open(dir)?;
+        let git_dir = found.path().to_owned();
+        Ok(Self { root: git_dir.clone(), git_dir, pool: Mutex::new(vec![found]), trees: RwLock::default() })
     }
 
     /// Returns the work tree's root.

@@ -3,6 +3,7 @@
 mod chart;
 mod fetch;
 mod global;
+mod includes;
 mod jsonnet;
 mod output;
 mod project;
@@ -16,6 +17,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub use chart::{ChartArgs, OriginsArgs, PrintArgs};
 pub use fetch::{ChartCommand, DependencyArgs, DependencyCommand, DependencyListArgs, FetchArgs};
 pub use global::{ColorMode, GlobalArgs};
+pub use includes::{IncludesCommand, IncludesGetArgs, IncludesListArgs, IncludesUpdateArgs};
 pub use jsonnet::JsonnetArgs;
 pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RunFormat};
 pub use project::{BuildArgs, DeployArgs, ProjectArgs};
@@ -57,6 +59,9 @@ pub enum Command {
     /// Shows the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Fixes, lists and prints files of other repositories that the project includes.
+    #[command(subcommand)]
+    Includes(IncludesCommand),
     /// Tells what a diagnostic's rule means.
     Explain(ExplainArgs),
     /// Builds and stores the images.

@@ -24,6 +24,9 @@ pub struct ProjectArgs {
     /// Relaxes the rule that everything comes from the commit.
     #[arg(long)]
     pub loose_giterminism: bool,
+    /// Takes what the branches of includes are now, not what their lock says; needs a rule of giterminism.
+    #[arg(long, hide_short_help = true)]
+    pub allow_includes_update: bool,
 }
 
 /// Where images are stored and who builds them.

@@ -7,6 +7,7 @@ mod completion;
 mod config;
 mod explain;
 mod graph;
+mod includes;
 mod lint;
 mod make_plan;
 mod plan;
@@ -34,6 +35,7 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Chart(command) => chart::run(&command, invocation),
         Command::Graph(args) => graph::run(global, &args, invocation),
         Command::Config(command) => config::run(global, &command, invocation),
+        Command::Includes(command) => includes::run(global, &command, invocation),
         Command::Explain(args) => explain::run(&args, invocation),
         Command::Build(args) => build::run(global, &args, invocation),
         Command::Completion(args) => completion::run(&args, invocation),
