@@ -187,9 +187,12 @@ fn sort_key(diagnostic: &Diagnostic, sources: &Sources) -> (String, u32, u32, &'
 
 /// Returns the candidate nearest to a misspelt word, or `None` when none is near.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
-    let scored = candidates.into_iter().map(|c| (distance(&word.to_lowercase(), &c.to_lowercase()), c));
     let length = word.chars().count();
+    let limit = (length / 3).max(1);
+    let lower = word.to_lowercase();
+    // Words of too different lengths cannot be near.
+    let fitting = candidates.into_iter().filter(|c| c.chars().count().abs_diff(length) <= limit);
+    let scored = fitting.map(|c| (distance(&lower, &c.to_lowercase()), c));
     scored.filter(|(d, _)| *d <= limit && *d < length).min_by_key(|(d, c)| (*d, *c)).map(|(_, c)| c)
 }
 

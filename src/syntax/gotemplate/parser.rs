@@ -61,6 +61,7 @@ pub fn parse_text(diagnostics: &mut Diagnostics, file: FileId, source: &Arc<str>
         nesting: 0,
         action_start: 0,
         defines: Vec::new(),
+        faults: 0,
     };
     let body = parser.top();
     let defines = parser.defines;
@@ -80,7 +81,12 @@ struct Parser<'p> {
     /// Where the current action opens.
     action_start: u32,
     defines: Vec<Define>,
+    /// How many were found.
+    faults: usize,
 }
+
+/// How many faults of one text are told: what follows the first hundred is seldom another cause.
+const MAX_FAULTS: usize = 100;
 
 /// A fault inside an action; the action is to be skipped.
 struct Fault {
@@ -150,6 +156,10 @@ impl<'p> Parser<'p> {
     }
 
     fn report(&mut self, fault: Fault) {
+        self.faults += 1;
+        if self.faults > MAX_FAULTS {
+            return;
+        }
         let mut diagnostic = Diagnostic::at(&rules::TEMPLATE_SYNTAX, fault.span, fault.message);
         if let Some(hint) = fault.hint {
             diagnostic = diagnostic.hint(hint);
@@ -714,7 +724,9 @@ impl<'p> Parser<'p> {
 
     fn no_function(&self, token: Token) -> Fault {
         let name = self.text(token);
-        let hint = did_you_mean(name, self.functions.names()).map(|near| format!("did you mean `{near}`?"));
+        // Looking for near names is dear, and beyond the limit nobody reads it.
+        let names = if self.faults < MAX_FAULTS { self.functions.names() } else { Vec::new() };
+        let hint = did_you_mean(name, names).map(|near| format!("did you mean `{near}`?"));
         Fault { span: self.span(token), message: format!("function {name:?} not defined"), hint }
     }
 
