@@ -67,8 +67,8 @@ fn peak_memory(dir: &std::path::Path) -> String {
 fn main() {
     println!("times in ms, best of {RUNS}; memory in MB");
     println!(
-        "{:>7} {:>7} {:>10} | {:>8} {:>8} {:>8} {:>8} | {:>9} {:>9} {:>7}",
-        "images", "files", "resources", "parse", "sign", "render", "plan", "process", "ls-tree", "memory"
+        "{:>7} {:>7} {:>10} | {:>8} {:>8} {:>8} {:>8} | {:>9} {:>9} {:>7} {:>8}",
+        "images", "files", "resources", "parse", "sign", "render", "plan", "process", "ls-tree", "memory", "lint"
     );
     for (images, files) in [(10, 100), (100, 100), (1000, 50)] {
         let dir = tempfile::tempdir().unwrap();
@@ -108,13 +108,14 @@ fn main() {
             assert!(plan.operations.is_empty(), "the second plan is empty");
         });
         let process = best(|| assert!(stagewright(dir.path(), &["plan"])));
+        let linting = best(|| assert!(stagewright(dir.path(), &["lint"])));
         let listing = best(|| {
             let mut git = Command::new("git");
             git.args(["ls-tree", "-r", "HEAD"]).current_dir(dir.path()).stdout(Stdio::null());
             assert!(git.status().unwrap().success());
         });
         println!(
-            "{images:>7} {:>7} {resources:>10} | {:>8} {:>8} {:>8} {:>8} | {:>9} {:>9} {:>7}",
+            "{images:>7} {:>7} {resources:>10} | {:>8} {:>8} {:>8} {:>8} | {:>9} {:>9} {:>7} {:>8}",
             images * files,
             ms(parse),
             ms(load.saturating_sub(parse)),
@@ -122,7 +123,8 @@ fn main() {
             ms(planning.saturating_sub(rendering)),
             ms(process),
             ms(listing),
-            peak_memory(dir.path())
+            peak_memory(dir.path()),
+            ms(linting)
         );
     }
 }

@@ -28,6 +28,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs a command line and returns the exit code.
 pub fn run(mut invocation: Invocation) -> u8 {
+    #[cfg(target_os = "linux")]
+    if invocation.args.get(1).is_some_and(|word| word == "template") {
+        // Before the first page is touched; the command itself says why.
+        let _ = rustix::thread::disable_transparent_huge_pages(true);
+    }
     if !invocation.env.contains_key("RUST_BACKTRACE") {
         // The bug report below says it all; who wants more asks for it.
         std::panic::set_hook(Box::new(|_| {}));
