@@ -234,6 +234,27 @@ class Asker:
         return {"error": "the carrier did not run"}
 
 
+# What tells the time of the question where a date is none.
+CLOCK = re.compile(r"\b(?:date|date_in_zone|dateInZone|htmlDate|htmlDateInZone|dateModify|date_modify)\b")
+
+
+def equal(case, theirs, mine):
+    """Whether both answers are the same, but for what no two renderings share or what we bound on purpose."""
+    helm, ours = comparable(theirs), comparable(mine)
+    if helm == ours or "0xc0" in helm:
+        return True
+    bounded = "too much memory" in ours or "larger than 256 MiB" in ours
+    if bounded and (helm == "E the engine died" or len(helm) > 100_000_000):
+        return True
+    if "Error:toml: " in ours or '"Error":"toml: ' in ours:
+        helm, ours = (re.sub(r"toml: line .*", "toml", text, flags=re.S) for text in (helm, ours))
+    if "error calling decryptAES: " in ours:
+        helm, ours = (re.sub(r"(error calling decryptAES: ).*", r"\1", text) for text in (helm, ours))
+    if CLOCK.search(case["t"]):
+        helm, ours = (re.sub(r"\d", "0", text) for text in (helm, ours))
+    return helm == ours
+
+
 def comparable(answer):
     """`fail` names the outermost template, which is another one for Helm here."""
     if "error" in answer:
@@ -285,7 +306,7 @@ def main():
     groups, refused = collections.defaultdict(list), 0
     for case, theirs, mine in zip(cases, answers, found):
         refused += "error" in theirs
-        if comparable(theirs) != comparable(mine):
+        if not equal(case, theirs, mine):
             name = re.match(r"\{\{-? (?:\$x := |if |with |range \$k, \$v := )?(\w+)", case["t"])
             groups[name.group(1) if name else "?"].append((case, theirs, mine))
     for name, list_ in sorted(groups.items(), key=lambda pair: -len(pair[1])):

@@ -477,7 +477,8 @@ fn float(out: &mut Vec<u8>, spec: &Spec, verb: char, arg: &Value, f: f64) {
                 number.extend_from_slice(format!("{magnitude:.*}", precision.unwrap_or(6)).as_bytes());
             }
             ('e' | 'E', precision) => exponential(&mut number, magnitude, precision.unwrap_or(6)),
-            ('x' | 'X' | 'b', _) => hex_float(&mut number, magnitude),
+            ('x' | 'X', _) => hex_float(&mut number, magnitude),
+            ('b', _) => binary_float(&mut number, magnitude),
             _ => return bad_verb(out, spec, verb, arg),
         }
     }
@@ -553,6 +554,14 @@ fn general(out: &mut Vec<u8>, f: f64, precision: usize) {
 }
 
 /// Writes as `%x`: hexadecimal mantissa, binary exponent.
+/// Writes a mantissa and an exponent of two, both as decimal numbers.
+fn binary_float(out: &mut Vec<u8>, f: f64) {
+    let bits = f.to_bits();
+    let (raw, fraction) = ((bits >> 52) as i64 & 0x7ff, bits & 0x000f_ffff_ffff_ffff);
+    let mantissa = if raw == 0 { fraction } else { fraction | 1 << 52 };
+    out.extend_from_slice(format!("{mantissa}p{:+}", raw.max(1) - 1075).as_bytes());
+}
+
 fn hex_float(out: &mut Vec<u8>, f: f64) {
     let bits = f.to_bits();
     let (raw, fraction) = ((bits >> 52) & 0x7ff, bits & 0x000f_ffff_ffff_ffff);

@@ -424,12 +424,27 @@ fn within(value: u32, range: std::ops::RangeInclusive<u32>, what: &'static str) 
     if range.contains(&value) { Ok(value) } else { Err(Misread::Range(what)) }
 }
 
+/// Quotes a text for a message. Source: package `time`, which writes all but plain ASCII as bytes.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=b'\x7f' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    out.push('"');
+    out
+}
+
 impl Parser {
     fn run(mut self, layout: &str, text: &str, zone: &Zone) -> Result<Time, String> {
         let failed = |rest: &str, chunk: &str| {
-            format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {chunk:?}")
+            let [text, layout, rest, chunk] = [text, layout, rest, chunk].map(quoted);
+            format!("parsing time {text} as {layout}: cannot parse {rest} as {chunk}")
         };
-        let out_of_range = |what: &str| format!("parsing time {text:?}: {what} out of range");
+        let out_of_range = |what: &str| format!("parsing time {}: {what} out of range", quoted(text));
         let (mut value, mut rest) = (text, layout);
         loop {
             let (before, found, after) = match next_chunk(rest) {
@@ -449,7 +464,7 @@ impl Parser {
             rest = after;
         }
         if !value.is_empty() {
-            return Err(format!("parsing time {text:?}: extra text: {value:?}"));
+            return Err(format!("parsing time {}: extra text: {}", quoted(text), quoted(value)));
         }
         self.finish(zone).map_err(out_of_range)
     }

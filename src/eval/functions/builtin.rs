@@ -118,22 +118,27 @@ fn equal(a: &Value, b: &Value) -> Result<bool, FuncError> {
         (Value::Bool(a), Value::Bool(b)) => a == b,
         (Value::Float(a), Value::Float(b)) => a == b,
         (Value::Str(a), Value::Str(b)) => a == b,
-        (Value::Object(x), Value::Object(y)) => {
-            if x.type_name() != y.type_name() {
-                return Err(incompatible(a, b));
-            }
-            x.equal(y)
-        }
+        (Value::Object(x), Value::Object(y)) if x.type_name() == y.type_name() => match x.kind() {
+            "ptr" => x.address() == y.address(),
+            _ => x.equal(y),
+        },
         _ if x == Basic::Integer => wide(a) == wide(b),
         _ if x == Basic::Nil => true,
         _ => {
-            if a.type_name() != b.type_name() {
-                return Err(incompatible(a, b));
+            let shown = |format: &[u8], value: &Value| {
+                let mut shown = Vec::new();
+                sprintf(&mut shown, format, std::slice::from_ref(value));
+                String::from_utf8_lossy(&shown).into_owned()
+            };
+            if a.kind_name() != b.kind_name() {
+                let (x, y) = (a.type_name(), b.type_name());
+                let (a, b) = (shown(b"%s", a), shown(b"%v", b));
+                return Err(FuncError::new(format!("non-comparable types {a}: {x}, {y}: {b}")));
             }
-            let mut shown = Vec::new();
-            sprintf(&mut shown, b"%s", std::slice::from_ref(b));
-            let shown = String::from_utf8_lossy(&shown).into_owned();
-            return Err(FuncError::new(format!("non-comparable type {shown}: {}", a.type_name())));
+            if matches!(b, Value::Object(_)) {
+                return Ok(false);
+            }
+            return Err(FuncError::new(format!("non-comparable type {}: {}", shown(b"%s", b), b.type_name())));
         }
     })
 }
@@ -235,8 +240,13 @@ fn index_one(ctx: &mut Ctx<'_>, value: &Value, key: &Value, nil_key: bool) -> An
         | Value::Uint64(_)
         | Value::Byte(_)
         | Value::Float(_)
-        | Value::Object(_) => Err(FuncError::new(format!("can't index item of type {}", value.type_name()))),
+        | Value::Object(_) => Err(FuncError::new(format!("can't index item of type {}", pointed(value)))),
     }
+}
+
+/// Returns the name of a type, or of what it points to.
+fn pointed(value: &Value) -> String {
+    value.type_name().trim_start_matches('*').to_owned()
 }
 
 fn map_key(key: &Value, _nil_key: bool) -> Result<&[u8], FuncError> {
@@ -272,7 +282,7 @@ fn len(ctx: &mut Ctx<'_>, args: &[Value]) -> Answer {
         Value::Dict(dict) => dict.len(),
         Value::Object(object) => match object.len() {
             Some(count) => count,
-            None => return Err(FuncError::new(format!("len of type {}", object.type_name()))),
+            None => return Err(FuncError::new(format!("len of type {}", pointed(args.any(0))))),
         },
         other @ (Value::Bool(_)
         | Value::Int(_)
