@@ -44,7 +44,7 @@ pub(super) fn open_includes(
     let mut failed = false;
     for (include, commit) in includes.iter().zip(commits) {
         let reference = remote_reference(&include.reference);
-        let files = login.of(d, &include).map(|repository| inputs.remotes.files(&repository, &reference, &commit));
+        let files = login.of(d, include).map(|repository| inputs.remotes.files(&repository, &reference, &commit));
         match files {
             Some(Ok(files)) => opened.push((include.clone(), files)),
             Some(Err(error)) => {
@@ -163,14 +163,15 @@ pub fn repository(
             let password = match auth.password.as_ref()? {
                 PasswordSource::Value(text) => RemotePassword::Text(text.value.clone()),
                 PasswordSource::File(path) => RemotePassword::File(path.value.clone()),
-                PasswordSource::Env(name) => match environment.get(&name.value) {
-                    Some(value) => RemotePassword::Text(value.clone()),
-                    None => {
+                PasswordSource::Env(name) => {
+                    if let Some(value) = environment.get(&name.value) {
+                        RemotePassword::Text(value.clone())
+                    } else {
                         let message = format!("the variable `{}` is not set", name.value);
                         d.push(Diagnostic::at(&rules::REMOTE_REPOSITORY, name.span, message));
                         return None;
                     }
-                },
+                }
             };
             let username = auth.username.as_ref().map(|name| name.value.clone()).unwrap_or_default();
             Some(RemoteLogin { username, password })
@@ -231,7 +232,14 @@ mod tests {
         let (sources, mut d) = (Sources::new(), Diagnostics::new());
         let loaded = super::super::load(&mut d, &sources, inputs);
         if let Some(project) = loaded {
-            super::super::render(&mut d, &sources, &project, inputs, &crate::eval::NoHost, Default::default());
+            super::super::render(
+                &mut d,
+                &sources,
+                &project,
+                inputs,
+                &crate::eval::NoHost,
+                crate::pipeline::RenderChoice::default(),
+            );
         }
         let found = d.into_sorted(&sources).into_iter().map(|x| {
             let place = x.primary.as_ref().map(|l| sources.locate(l.span).0);
@@ -248,7 +256,9 @@ mod tests {
         assert_eq!(project.name(), "included");
         assert_eq!(project.images.first().unwrap().name, "web");
         let host = crate::eval::NoHost;
-        let render = super::super::render(&mut d, &sources, &project, &inputs, &host, Default::default()).unwrap();
+        let render =
+            super::super::render(&mut d, &sources, &project, &inputs, &host, crate::pipeline::RenderChoice::default())
+                .unwrap();
         let names: Vec<&str> = render.rendered.manifests.iter().map(|m| m.name.as_str()).collect();
         assert_eq!(names, ["from-a", "both-from-b"], "the later include wins");
         assert!(project.config.included.get("skipped/x").is_none() && project.config.included.get("files/x").is_none());

@@ -93,7 +93,8 @@ fn includes_are_locked_listed_and_rendered() {
 fn a_fault_in_an_included_chart_names_the_include_and_a_dead_server_its_address() {
     let (sandbox, url) = project();
     common(&sandbox, &[("helm/templates/map.yaml", "a: {{ .Values.from | nosuch }}\n")]);
-    sandbox.run(&["includes", "update"]);
+    sandbox.commit("the configuration");
+    assert_eq!(sandbox.run(&["includes", "update"]).code, 0);
     sandbox.commit("first");
     let rendered = sandbox.run(&["render"]);
     assert!(rendered.err.contains(&format!("{url}@main:helm/templates/map.yaml:1:")), "{rendered:?}");
