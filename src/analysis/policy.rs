@@ -78,7 +78,7 @@ impl Policy {
     fn ignores(&mut self, d: &mut Diagnostics, node: &Node) {
         let bad = |span| {
             Diagnostic::at(&WRONG_TYPE, span, "an entry of `ignore` takes a `path`, and a `rule` if only one is meant")
-                .hint("write for example `- {path: \"charts/vendor/**\", rule: unread-value}`")
+                .hint("write for example `- {path: \"charts/vendor/**\", rule: value-not-read}`")
         };
         let Some(list) = node.as_sequence() else { return d.push(bad(node.span)) };
         for item in list {
@@ -86,7 +86,13 @@ impl Policy {
                 d.push(bad(item.span));
                 continue;
             };
-            let rule = item.get("rule").and_then(|rule| Some((rule.as_str()?.to_owned(), rule.span)));
+            let others = item.as_mapping().into_iter().flatten().filter(|e| !["path", "rule"].contains(&&*e.name));
+            for entry in others {
+                let found =
+                    Diagnostic::at(&UNKNOWN_KEY, entry.key.span, format!("`ignore` has no key `{}`", entry.name));
+                d.push(found.hint("there are `path` and `rule`"));
+            }
+            let rule = item.get("rule").map(|rule| (rule.scalar_text().unwrap_or("").to_owned(), rule.span));
             if let Some(unknown) = rule.as_ref().and_then(|(name, span)| unknown_rule(name, *span)) {
                 d.push(unknown);
                 continue;

@@ -107,7 +107,7 @@ pub fn load(
     path: &str,
     options: &LoadOptions,
 ) -> Option<Chart> {
-    let mut loader = Loader { diagnostics, sources, helm: options.helm };
+    let mut loader = Loader { diagnostics, sources, helm: options.helm, unpacked: Unpacked::default() };
     let raw = loader.folder(files, path)?;
     let mut chart = loader.chart(raw, path, Some(options), 0)?;
     if let Some(version) = &options.app_version {
@@ -129,7 +129,7 @@ pub fn load_archive_for(
     bytes: &[u8],
     helm: Helm,
 ) -> Option<Chart> {
-    let mut loader = Loader { diagnostics, sources, helm };
+    let mut loader = Loader { diagnostics, sources, helm, unpacked: Unpacked::default() };
     let raw = loader.archive(name, bytes)?;
     loader.chart(raw, name, None, 0)
 }
@@ -149,7 +149,19 @@ pub(super) struct Loader<'a> {
     pub(super) diagnostics: &'a mut Diagnostics,
     pub(super) sources: &'a Sources,
     pub(super) helm: Helm,
+    /// What all archives held so far, those within archives too.
+    pub(super) unpacked: Unpacked,
 }
+
+/// What was unpacked: a small archive may hold archives that hold archives.
+#[derive(Default)]
+pub(super) struct Unpacked {
+    archives: usize,
+    bytes: u64,
+}
+
+/// How many archives a chart may hold.
+const MAX_ARCHIVES: usize = 2_000;
 
 impl Loader<'_> {
     fn fault(&mut self, path: &str, message: impl Into<String>) {
@@ -192,7 +204,7 @@ impl Loader<'_> {
             if item.mode == Mode::Symlink {
                 let full = join(walk.root, &name);
                 let Some((_, entry)) = walk.files.resolve(&full)? else {
-                    self.fault(&full, "the symbolic link leads to nothing");
+                    self.fault(&full, "the symbolic link leads to nothing, or out of the chart");
                     continue;
                 };
                 target = entry;
@@ -217,7 +229,21 @@ impl Loader<'_> {
 
     /// Lists the files of an archive; its top folder is taken off.
     fn archive(&mut self, place: &str, bytes: &[u8]) -> Option<Raw> {
-        match unpack(bytes) {
+        self.unpacked.archives += 1;
+        if self.unpacked.archives > MAX_ARCHIVES || self.unpacked.bytes > MAX_ARCHIVE {
+            if self.unpacked.archives <= MAX_ARCHIVES + 1 {
+                let message =
+                    format!("the archives within hold more than {MAX_ARCHIVES} archives or {MAX_ARCHIVE} bytes");
+                self.diagnostics.push(Diagnostic::in_file(&CHART_ARCHIVE, place, message));
+                self.unpacked.archives = MAX_ARCHIVES + 1;
+            }
+            return None;
+        }
+        let unpacked = unpack(bytes);
+        if let Ok(files) = &unpacked {
+            self.unpacked.bytes += files.values().map(|content| content.len() as u64).sum::<u64>();
+        }
+        match unpacked {
             Ok(files) if files.is_empty() => {
                 self.diagnostics.push(Diagnostic::in_file(&CHART_ARCHIVE, place, "the archive has no files"));
                 None
@@ -623,6 +649,32 @@ mod tests {
             builder.append(&header, text.as_bytes()).unwrap();
         }
         builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn archives_within_archives_have_one_limit() {
+        let meta = |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
+        let gz = |entries: &[(String, Vec<u8>)]| {
+            let encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            let mut builder = tar::Builder::new(encoder);
+            for (path, bytes) in entries {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(bytes.len() as u64);
+                header.set_mode(0o644);
+                builder.append_data(&mut header, path, bytes.as_slice()).unwrap();
+            }
+            builder.into_inner().unwrap().finish().unwrap()
+        };
+        let mut inner = gz(&[("l/Chart.yaml".to_owned(), meta("l").into_bytes())]);
+        for _ in 0..12 {
+            let copies = ["x", "y", "z"].map(|n| (format!("l/charts/{n}.tgz"), inner.clone()));
+            let own = ("l/Chart.yaml".to_owned(), meta("l").into_bytes());
+            inner = gz(&[&[own][..], &copies[..]].concat());
+        }
+        let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
+        load_archive(&mut diagnostics, &sources, "c.tgz", &inner);
+        let told = diagnostics.as_slice().iter().any(|d| d.message.contains("the archives within hold more than"));
+        assert!(told, "{} findings", diagnostics.as_slice().len());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::diag::Diagnostics;
 use crate::source::{Files, Sources};
 
 use super::helm::Helm;
-use super::load::Loader;
+use super::load::{Loader, Unpacked};
 
 /// Packs the chart in the folder `path` of `files` under the name that its Chart.yaml gives.
 ///
@@ -19,7 +19,7 @@ pub fn pack(
     path: &str,
     name: &str,
 ) -> Option<Vec<u8>> {
-    let raw = Loader { diagnostics, sources, helm: Helm::V3 }.folder(files, path)?;
+    let raw = Loader { diagnostics, sources, helm: Helm::V3, unpacked: Unpacked::default() }.folder(files, path)?;
     let zipped = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::default());
     let mut archive = tar::Builder::new(zipped);
     for (file, bytes) in &raw {

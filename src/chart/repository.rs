@@ -96,7 +96,13 @@ pub fn shown(address: &str) -> String {
             url.set_query(None);
             url.to_string().trim_end_matches('/').to_owned()
         }
-        Ok(_) | Err(_) => address.to_owned(),
+        // No address; what may be a login is left out all the same.
+        Ok(_) | Err(_) => match address.split_once("://") {
+            Some((scheme, rest)) if rest.split('/').next().is_some_and(|host| host.contains('@')) => {
+                format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or(""))
+            }
+            Some(_) | None => address.to_owned(),
+        },
     }
 }
 

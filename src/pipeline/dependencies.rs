@@ -167,7 +167,7 @@ fn oci_version(source: &dyn ChartSource, repository: &str, range: &str) -> Resul
     }
     let versions = versions_of_tags(&source.tags(repository)?);
     let name = repository.rsplit('/').next().unwrap_or(repository);
-    let place = format!("oci://{repository}");
+    let place = shown(&format!("oci://{repository}"));
     let none = || FetchError::Unusable { place, fault: no_version(name, range, &versions) };
     choose(range, &versions).map(|v| v.version.clone()).ok_or_else(none)
 }
@@ -411,7 +411,7 @@ impl<'a> Run<'a> {
                 match oci_version(self.inputs.source, &repository, &d.version) {
                     Ok(version) => self.fetch_oci(requirement, &version)?.then_some(version),
                     Err(FetchError::Unusable { fault, .. }) => {
-                        self.fault(requirement, format!("{}: {fault}", d.repository), None);
+                        self.fault(requirement, format!("{}: {fault}", shown(&d.repository)), None);
                         None
                     }
                     Err(error) => return Err(failed(requirement, error)),
@@ -508,7 +508,7 @@ impl<'a> Run<'a> {
         if self.found.archives.contains_key(&file_name(&d.name, version)) {
             return Ok(true);
         }
-        (self.inputs.tell)(&format!("Fetching {} {version} from oci://{base}", d.name));
+        (self.inputs.tell)(&format!("Fetching {} {version} from {}", d.name, shown(&d.repository)));
         let fetched = self.inputs.source.pull(&format!("{base}/{}", d.name), &version.replace('+', "_"));
         let archive = fetched.map_err(|error| failed(requirement, error))?;
         Ok(self.take(requirement, version, archive))

@@ -63,7 +63,12 @@ fn nothing(charts: &str) -> DependencyList {
 }
 
 fn row(dependency: &Dependency, status: &str) -> [String; 4] {
-    [dependency.name.clone(), dependency.version.clone(), dependency.repository.clone(), status.to_owned()]
+    [
+        dependency.name.clone(),
+        dependency.version.clone(),
+        crate::chart::repository::shown(&dependency.repository),
+        status.to_owned(),
+    ]
 }
 
 /// What lies in `charts/`: file name, and name and version of the chart in it where there is one.

@@ -36,8 +36,23 @@ fn what_can_be_mended_safely_is_mended_in_the_work_tree() {
     let read = |path: &str| std::fs::read_to_string(sandbox.project().join(path)).unwrap();
     assert_eq!(read("Dockerfile"), "FROM scratch\nCOPY a \\\n  /a\n");
     assert!(read("werf.yaml").ends_with("args: {LEVEL: '010'}\n"), "{}", read("werf.yaml"));
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(sandbox.project().join("Dockerfile")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o644, "a mended file keeps its mode");
     sandbox.commit("mended");
     assert_eq!(sandbox.run(&["lint"]).err, "no findings\n");
+}
+
+#[test]
+fn a_wrong_entry_of_the_settings_switches_nothing_off() {
+    let sandbox = project("FROM scratch\nCOPY a \\\n\n  /a\n", "");
+    sandbox
+        .write("stagewright-lint.yaml", "ignore:\n- {path: \"**\", rule: 5}\n- {path: \"x\", rul: y}\n")
+        .commit("settings");
+    let ran = sandbox.run(&["lint"]);
+    assert!(ran.out.contains("there is no rule `5`") && ran.out.contains("`ignore` has no key `rul`"), "{}", ran.out);
+    assert!(ran.out.contains("blank-continuation"), "{}", ran.out);
 }
 
 #[test]

@@ -86,3 +86,13 @@ fn lookup_answers_from_files_when_told() {
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("found/b.yml:1: a resource for `lookup` needs"), "{}", ran.err);
 }
+
+#[test]
+fn a_link_out_of_a_chart_is_refused() {
+    let sandbox = chart();
+    sandbox.write("secret.txt", "hunter2\n");
+    std::os::unix::fs::symlink("../../secret.txt", sandbox.project().join("web/templates/p.yaml")).unwrap();
+    let ran = sandbox.run(&["template", "web"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.contains("leads to nothing, or out of the chart") && !ran.err.contains("hunter2"), "{}", ran.err);
+}

@@ -20,6 +20,9 @@ pub fn write_chart_files(
     outdated: &[String],
 ) -> io::Result<()> {
     let charts = chart.join("charts");
+    if fs::symlink_metadata(&charts).is_ok_and(|meta| meta.is_symlink()) {
+        return Err(io::Error::other("`charts` is a symbolic link: what is fetched would be written elsewhere"));
+    }
     let mut ready = Vec::new();
     if !archives.is_empty() {
         fs::create_dir_all(&charts)?;

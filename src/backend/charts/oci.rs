@@ -53,6 +53,12 @@ pub fn client(access: &Access, place: &str) -> Result<Client, FetchError> {
 /// Reads `HOST/PATH/NAME` with a tag or a digest.
 pub fn reference(repository: &str, tag: &str) -> Result<Reference, FetchError> {
     let (host, path) = repository.split_once('/').unwrap_or((repository, ""));
+    if host.contains('@') {
+        // What stands before it is not repeated: it may be a password.
+        let fault = "an address of a registry holds no user and no password: use --username and --password".to_owned();
+        let place = format!("oci://{}", repository.rsplit('@').next().unwrap_or(""));
+        return Err(FetchError::Unusable { place, fault });
+    }
     if host.is_empty() || path.is_empty() {
         let fault = "write oci://HOST/PATH/NAME".to_owned();
         return Err(FetchError::Unusable { place: format!("oci://{repository}"), fault });

@@ -62,6 +62,9 @@ fn is_chart(folder: &Path) -> bool {
 
 /// Checks a chart without a project, with its defaults and its examples.
 fn lint_chart(global: &GlobalArgs, args: &LintArgs, path: &str, invocation: &mut Invocation) -> Result<u8, CliError> {
+    if args.fix {
+        return Err(CliError::user("--fix mends the files of a project; a chart alone is not mended"));
+    }
     let cwd = invocation.cwd.join(global.dir.as_deref().unwrap_or(""));
     let place = cwd.join(path);
     let mount = mount(path, &place, &cwd);
@@ -79,11 +82,17 @@ fn lint_chart(global: &GlobalArgs, args: &LintArgs, path: &str, invocation: &mut
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let needed = check_chart(&mut diagnostics, &sources, &inputs, &host);
-    let mut policy = Policy::default();
+    let mut unread = Diagnostics::new();
+    let mut policy = match files.subtree(&mount) {
+        Ok(Some(chart)) => Policy::read(&mut unread, &sources, &chart),
+        Ok(None) | Err(_) => Policy::default(),
+    };
     for setting in &args.rule {
         policy.set(setting).map_err(|why| CliError::user(format!("--rule {setting}: {why}")))?;
     }
-    let list = policy.apply(&diagnostics, needed, &sources).into_sorted(&sources);
+    let mut kept = policy.apply(&diagnostics, needed, &sources);
+    kept.extend(unread);
+    let list = kept.into_sorted(&sources);
     tell(&list, args, invocation, &sources)
 }
 
@@ -114,12 +123,14 @@ fn mend(
 ) -> Result<(), CliError> {
     for (path, before, after) in fixed(list, sources) {
         let file = found.dir.join(&path);
-        let as_read = std::fs::read_to_string(&file).is_ok_and(|text| text == before);
+        let meta = std::fs::symlink_metadata(&file).ok().filter(std::fs::Metadata::is_file);
+        let as_read = meta.is_some() && std::fs::read_to_string(&file).is_ok_and(|text| text == before);
         if !as_read {
             invocation.streams.inform(&format!("{path} is left alone: it differs from what was read, try --dev"));
             continue;
         }
         write_atomically(&file, after.as_bytes())
+            .and_then(|()| meta.map_or(Ok(()), |meta| std::fs::set_permissions(&file, meta.permissions())))
             .map_err(|e| CliError::environment(format!("write the mended {path}"), e))?;
         let is_of = |d: &Diagnostic| d.fix.as_ref().is_some_and(|fix| sources.get(fix.span.file).path() == path);
         let count = list.iter().filter(|d| is_of(d)).count();

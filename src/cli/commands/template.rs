@@ -126,6 +126,9 @@ fn name_and_chart(args: &TemplateArgs) -> Result<(String, &str), CliError> {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         part.bytes().all(|b| inner(b) || b == b'-') && part.bytes().next().is_some_and(inner) && !part.ends_with('-')
     };
+    if chart.is_empty() {
+        return Err(CliError::user("the name of the chart is empty"));
+    }
     if name.len() > MAX_NAME || !name.split('.').all(word) {
         return Err(CliError::user(format!("`{name}` is not a release name"))
             .hint("it has lower-case letters, digits, `-` and `.`, and at most 53 characters"));
