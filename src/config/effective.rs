@@ -69,7 +69,13 @@ fn section(
                 if let Some((value, span)) = inherited(config, document, above, key) {
                     push(value, span);
                 } else if !key.default.is_empty() && key.instead.is_empty() {
-                    push(key.default.to_owned(), None);
+                    let artifact = above.is_empty() && node.is_some_and(|n| n.get("artifact").is_some());
+                    let default = match key.name {
+                        "final" if artifact => "false",
+                        "disableGitAfterPatch" if artifact => "true",
+                        _ => key.default,
+                    };
+                    push(default.to_owned(), None);
                 }
             }
         }

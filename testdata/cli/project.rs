@@ -242,11 +242,11 @@ fn the_graph_is_drawn() {
 fn every_setting_in_force_tells_where_it_comes_from() {
     let sandbox = Sandbox::new();
     let werf = "configVersion: 1\nproject: p\nbuild:\n  cacheVersion: v7\ndeploy:\n  namespace: '[[ project ]]-x'\n---\n\
-                {{ range $n := list \"a\" \"b\" }}\nimage: {{ $n }}\ndockerfile: Dockerfile\n---\n{{ end }}\n";
+                {{ range $n := list \"a\" \"b\" }}\nimage: {{ $n }}\ndockerfile: Dockerfile\n---\n{{ end }}\nartifact: old\nfrom: scratch\n";
     sandbox.write("werf.yaml", werf).write("Dockerfile", "FROM scratch\n").commit("files");
     let env = [("WERF_SET_1", "a=b"), ("WERF_ENV", "dev"), ("STAGEWRIGHT_RELEASE", "r")];
     let ran = sandbox.run_with(&["config", "explain", "--set", "c=d", "-o", "json"], &env);
-    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(ran.code, 0, "{}", ran.err);
     let lines: Vec<serde_json::Value> = serde_json::from_str(&ran.out).unwrap();
     let of = |section: &str, key: &str| -> Vec<(String, String)> {
         let fits = lines.iter().filter(|l| l["section"] == section && l["key"] == key);
@@ -257,6 +257,7 @@ fn every_setting_in_force_tells_where_it_comes_from() {
     assert_eq!(of("werf.yaml", "cleanup.keepImagesBuiltWithinLastNHours"), one("2", "default"));
     assert_eq!(of("image b", "cacheVersion"), one("v7", "werf.yaml:4"));
     assert_eq!(of("image b", "dockerfile"), one("Dockerfile", "werf.yaml:10"));
+    assert_eq!((of("image old", "final"), of("image b", "final")), (one("false", "default"), one("true", "default")));
     assert_eq!(of("release", "name"), one("r", "--release"));
     assert_eq!(of("release", "namespace"), one("p-x", "werf.yaml:6"));
     assert_eq!(of("options", "--env"), one("dev", "WERF_ENV"));
