@@ -21,7 +21,7 @@ test: tools check ## Everything: check, all tests, the demo. Installs what the t
 	$(CARGO) test --locked
 	scripts/demo.sh --quiet
 
-tools: ## Installs the tools that the tests compare with: skopeo, umoci, docker-registry.
+tools: ## Installs what the tests use: skopeo, umoci, docker-registry, Docker Engine, busybox, Ansible.
 	@scripts/test-tools.sh
 
 bless: ## Writes goldens and generated lists anew; review the difference as text.

@@ -23,4 +23,5 @@ mod projects;
 mod quickstart;
 mod readme;
 mod rules;
+mod services;
 mod signatures;

@@ -1,10 +1,10 @@
 //! `chart dependency`, and charts that `template` fetches: from a repository over HTTP and from a real registry.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use super::chart_server::{Answer, ChartServer, packed};
 use super::{Ran, Sandbox};
+use crate::services::Registry;
 
 /// A chart `shop` with the dependencies that are written here.
 fn shop(dependencies: &str) -> Sandbox {
@@ -328,77 +328,20 @@ fn a_post_renderer_gets_the_manifests_without_hooks() {
     assert!(told("/bin/true").contains("caused by: it produced empty output"));
 }
 
-/// A real registry on a free port; ends with the test.
-struct Registry {
-    process: Child,
-    address: String,
-    _dir: tempfile::TempDir,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Registry {
-    /// `None` (and a note) when it is not installed, which is a failure where `CI=true`.
-    fn start(password: Option<&str>) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        let data = dir.path().join("data");
-        let mut config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {address:?}}}\n",
-            data.display()
-        );
-        if let Some(password) = password {
-            let users = dir.path().join("users");
-            std::fs::write(&users, format!("me:{}\n", bcrypt::hash(password, 4).unwrap().replace("$2b$", "$2y$")))
-                .unwrap();
-            config += &format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", users.display());
-        }
-        std::fs::write(dir.path().join("config.yml"), config).unwrap();
-        let started = Command::new("docker-registry")
-            .arg("serve")
-            .arg(dir.path().join("config.yml"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let process = match started {
-            Ok(process) => process,
-            Err(e) => {
-                assert!(std::env::var("CI").as_deref() != Ok("true"), "docker-registry is needed: {e}");
-                println!("skipped: docker-registry is not installed");
-                return None;
-            }
-        };
-        let registry = Self { process, address, _dir: dir };
-        for _ in 0..600 {
-            if std::net::TcpStream::connect(&registry.address).is_ok() {
-                return Some(registry);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        panic!("the registry does not answer");
-    }
-
-    /// Pushes a chart as `helm push` does.
-    fn push(&self, repository: &str, tag: &str, archive: Vec<u8>, config_type: &str, password: Option<&str>) {
-        use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() };
-        let client = oci_client::Client::new(client);
-        let reference = oci_client::Reference::with_tag(self.address.clone(), repository.to_owned(), tag.to_owned());
-        let auth = password.map_or(oci_client::secrets::RegistryAuth::Anonymous, |password| {
-            oci_client::secrets::RegistryAuth::Basic("me".to_owned(), password.to_owned())
-        });
-        let layer = ImageLayer::new(archive, "application/vnd.cncf.helm.chart.content.v1.tar+gzip".to_owned(), None);
-        let config = Config::new(b"{}".to_vec(), config_type.to_owned(), None);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(client.push(&reference, &[layer], config, &auth, None)).unwrap();
-    }
+/// Pushes a chart as `helm push` does.
+fn push(registry: &Registry, repository: &str, tag: &str, archive: Vec<u8>, config_type: &str, password: Option<&str>) {
+    use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() };
+    let client = oci_client::Client::new(client);
+    let reference = oci_client::Reference::with_tag(registry.address.clone(), repository.to_owned(), tag.to_owned());
+    let auth = password.map_or(oci_client::secrets::RegistryAuth::Anonymous, |password| {
+        oci_client::secrets::RegistryAuth::Basic("me".to_owned(), password.to_owned())
+    });
+    let layer = ImageLayer::new(archive, "application/vnd.cncf.helm.chart.content.v1.tar+gzip".to_owned(), None);
+    let config = Config::new(b"{}".to_vec(), config_type.to_owned(), None);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(client.push(&reference, &[layer], config, &auth, None)).unwrap();
 }
 
 const CHART: &str = "application/vnd.cncf.helm.config.v1+json";
@@ -407,10 +350,17 @@ const CHART: &str = "application/vnd.cncf.helm.config.v1+json";
 fn charts_come_from_a_real_registry() {
     let Some(registry) = Registry::start(None) else { return };
     for version in ["1.0.0", "1.2.0", "1.9.0-rc.1", "2.0.0_b1"] {
-        registry.push("charts/redis", version, packed("redis", &version.replace('_', "+")), CHART, None);
+        push(&registry, "charts/redis", version, packed("redis", &version.replace('_', "+")), CHART, None);
     }
-    registry.push("charts/image", "1.0.0", packed("image", "1.0.0"), "application/vnd.oci.image.config.v1+json", None);
-    registry.push("charts/web", "1.0.0", packed("redis", "1.0.0"), CHART, None);
+    push(
+        &registry,
+        "charts/image",
+        "1.0.0",
+        packed("image", "1.0.0"),
+        "application/vnd.oci.image.config.v1+json",
+        None,
+    );
+    push(&registry, "charts/web", "1.0.0", packed("redis", "1.0.0"), CHART, None);
     let base = format!("oci://{}/charts", registry.address);
     let sandbox = shop(&format!("- name: redis\n  version: ^1\n  repository: {base}\n"));
     let run = |args: &[&str]| sandbox.run(&[&["template", "x"][..], args, &["--plain-http"]].concat());
@@ -445,8 +395,8 @@ fn charts_come_from_a_real_registry() {
 
 #[test]
 fn a_registry_that_wants_a_user_takes_the_one_that_logged_in() {
-    let Some(registry) = Registry::start(Some("s3cret")) else { return };
-    registry.push("charts/redis", "1.0.0", packed("redis", "1.0.0"), CHART, Some("s3cret"));
+    let Some(registry) = Registry::start(Some(("me", "s3cret"))) else { return };
+    push(&registry, "charts/redis", "1.0.0", packed("redis", "1.0.0"), CHART, Some("s3cret"));
     let sandbox = Sandbox::new();
     let redis = format!("oci://{}/charts/redis", registry.address);
     let args = ["template", "x", &redis, "--version", "1.0.0", "--plain-http"];

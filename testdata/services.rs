@@ -1,0 +1,327 @@
+//! Real services for tests: a registry and a Docker Engine, started at the first use, once a process.
+//!
+//! What lives here: starting and stopping them. What does not: what is tested on them.
+//!
+//! The one idea: each service is the child of a shell that reads a pipe whose other end this process holds. However
+//! this process ends, the pipe closes, and the shell stops the service and removes its folder.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long a service may take until it answers.
+const START: Duration = Duration::from_secs(60);
+
+/// Starts `"$@"`, and ends it when nobody holds the pipe any more; `$0` is the folder that goes with it.
+const WATCH: &str = r#"
+exec 3<&0 </dev/null
+"$@" 3<&- &
+service=$!
+cat <&3 >/dev/null &
+reader=$!
+(while kill -0 $service; do sleep 0.2; done 2>/dev/null; kill $reader) 3<&- 2>/dev/null &
+wait $reader
+kill $service 2>/dev/null
+for _ in $(seq 100); do kill -0 $service 2>/dev/null || break; sleep 0.1; done
+kill -9 $service 2>/dev/null
+wait
+grep -o " $0/[^ ]*" /proc/self/mounts 2>/dev/null | sort -r | while read -r place; do umount -l "$place"; done
+rm -rf "$0"
+"#;
+
+/// A service, its folder, and the pipe that keeps it alive.
+struct Service {
+    watcher: Child,
+    pipe: Option<ChildStdin>,
+    dir: PathBuf,
+}
+
+impl Service {
+    fn new_dir() -> PathBuf {
+        tempfile::Builder::new().prefix("stagewright-").tempdir().unwrap().keep()
+    }
+
+    fn start(dir: &Path, program: &str, args: &[String]) -> Self {
+        let log = std::fs::File::create(dir.join("log")).unwrap();
+        let mut watcher = Command::new("sh")
+            .args(["-c", WATCH])
+            .arg(dir)
+            .arg(program)
+            .args(args)
+            .env("PATH", path())
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            // An interrupt from the keyboard is for us; the pipe tells the shell.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let pipe = watcher.stdin.take();
+        Self { watcher, pipe, dir: dir.to_owned() }
+    }
+
+    /// Waits until the service answers; `false` when it ended before.
+    fn wait_for(&mut self, answers: impl Fn() -> bool) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < START {
+            if answers() {
+                return true;
+            }
+            if self.watcher.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        false
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.pipe = None;
+        let _ = self.watcher.wait();
+    }
+}
+
+/// Daemons may lie where the path of a user does not look.
+fn path() -> String {
+    format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&path()).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+/// Notes what is skipped and why; where `CI=true` that is a failure.
+pub fn skip<T>(why: &str) -> Option<T> {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}; see scripts/test-tools.sh");
+    println!("skipped: {why}");
+    None
+}
+
+/// A registry on a free port of 127.0.0.1.
+pub struct Registry {
+    _service: Service,
+    /// `127.0.0.1:PORT`
+    pub address: String,
+    /// The user and the password it asks for.
+    pub login: Option<(&'static str, &'static str)>,
+}
+
+impl Registry {
+    /// Returns the registry that tests of this process share: each uses repositories of its own.
+    /// `None` (and a note) when it is not installed, which is a failure where `CI=true`.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Registry>> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(None)).as_ref()
+    }
+
+    /// Returns the shared registry that asks for a user.
+    pub fn with_login() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Registry>> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(Some(("me", "s3cret")))).as_ref()
+    }
+
+    /// Starts a registry of one's own, which stops when it is dropped.
+    pub fn start(login: Option<(&'static str, &'static str)>) -> Option<Self> {
+        if find("docker-registry").is_none() {
+            return skip("docker-registry is not installed");
+        }
+        let mut log = String::new();
+        // Somebody else may take the port between our look and its start.
+        for _ in 0..5 {
+            let dir = Service::new_dir();
+            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+            let mut config = format!(
+                "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: {address:?}}}\n",
+                dir.join("data").display()
+            );
+            if let Some((user, password)) = login {
+                let hash = bcrypt::hash(password, 4).unwrap().replace("$2b$", "$2y$");
+                std::fs::write(dir.join("users"), format!("{user}:{hash}\n")).unwrap();
+                config += &format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", dir.join("users").display());
+            }
+            let file = dir.join("config.yml");
+            std::fs::write(&file, config).unwrap();
+            let mut service =
+                Service::start(&dir, "docker-registry", &["serve".to_owned(), file.display().to_string()]);
+            if service.wait_for(|| std::net::TcpStream::connect(&address).is_ok()) {
+                return Some(Self { _service: service, address, login });
+            }
+            log = service.log();
+        }
+        panic!("the registry does not answer: {log}")
+    }
+
+    /// Where it keeps its blobs and links.
+    pub fn data(&self) -> PathBuf {
+        self._service.dir.join("data/docker/registry/v2")
+    }
+
+    /// What `docker login` would have written, for `config.json`.
+    pub fn docker_config(&self) -> String {
+        use base64::Engine as _;
+        let auths = self.login.map(|(user, password)| {
+            let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+            format!("{:?}: {{\"auth\": {auth:?}}}", self.address)
+        });
+        format!("{{\"auths\": {{{}}}}}", auths.unwrap_or_default())
+    }
+}
+
+/// A Docker Engine with data, socket and containers of its own.
+pub struct Docker {
+    service: Service,
+}
+
+/// The image that is there from the start: a static busybox with links for all its applets.
+pub const BUSYBOX: &str = "stagewright-test/busybox:1";
+
+impl Docker {
+    /// Returns the engine that tests of this process share: each uses names of its own.
+    /// `None` (and a note) when it cannot be had, which is a failure where `CI=true`.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Docker>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref()
+    }
+
+    fn start() -> Option<Self> {
+        for program in ["dockerd", "docker", "busybox"] {
+            if find(program).is_none() {
+                return skip(&format!("{program} is not installed"));
+            }
+        }
+        if rustix::process::geteuid().as_raw() != 0 {
+            return skip("a Docker Engine of our own needs root");
+        }
+        let mut log = String::new();
+        for driver in ["overlay2", "vfs"] {
+            let dir = Service::new_dir();
+            let place = |name: &str| dir.join(name).display().to_string();
+            let args = [
+                ("--data-root", place("data")),
+                ("--exec-root", place("exec")),
+                ("--pidfile", place("pid")),
+                ("--host", format!("unix://{}", place("sock"))),
+                ("--storage-driver", driver.to_owned()),
+                ("--bridge", "none".to_owned()),
+                ("--iptables", "false".to_owned()),
+                ("--ip6tables", "false".to_owned()),
+                // Settings of the machine do not count.
+                ("--config-file", place("daemon.json")),
+            ];
+            std::fs::write(dir.join("daemon.json"), "{}").unwrap();
+            let args: Vec<String> = args.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let docker = Self { service: Service::start(&dir, "dockerd", &args) };
+            let mut docker = docker;
+            let host = docker.host();
+            let answers = || docker_command(&host, &["version"]).output().is_ok_and(|ran| ran.status.success());
+            if docker.service.wait_for(answers) {
+                docker.import_busybox();
+                return Some(docker);
+            }
+            log = docker.service.log();
+        }
+        let last = log.lines().last().unwrap_or_default();
+        skip(&format!("dockerd does not start here: {last}"))
+    }
+
+    /// `unix://…`, for `DOCKER_HOST`.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.service.dir.join("sock").display())
+    }
+
+    /// Returns the command line client, speaking to this engine.
+    pub fn command(&self, args: &[&str]) -> Command {
+        docker_command(&self.host(), args)
+    }
+
+    /// Runs the client and returns what it printed; it must succeed.
+    pub fn run(&self, args: &[&str]) -> String {
+        let ran = self.command(args).output().unwrap();
+        assert!(ran.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap().trim_end().to_owned()
+    }
+
+    fn import_busybox(&self) {
+        let busybox = find("busybox").unwrap();
+        let applets = Command::new(&busybox).arg("--list").output().unwrap().stdout;
+        let archive = self.service.dir.join("busybox.tar");
+        let mut tar = tar::Builder::new(std::fs::File::create(&archive).unwrap());
+        let header = |kind: tar::EntryType, mode: u32, size: u64| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(mode);
+            header.set_size(size);
+            header
+        };
+        for (name, mode) in [("bin/", 0o755), ("etc/", 0o755), ("root/", 0o700), ("tmp/", 0o1777), ("var/", 0o755)] {
+            tar.append_data(&mut header(tar::EntryType::Directory, mode, 0), name, &[][..]).unwrap();
+        }
+        for (name, text) in [
+            ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+            ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+        ] {
+            tar.append_data(&mut header(tar::EntryType::Regular, 0o644, text.len() as u64), name, text.as_bytes())
+                .unwrap();
+        }
+        let program = std::fs::read(&busybox).unwrap();
+        tar.append_data(
+            &mut header(tar::EntryType::Regular, 0o755, program.len() as u64),
+            "bin/busybox",
+            program.as_slice(),
+        )
+        .unwrap();
+        for applet in String::from_utf8(applets).unwrap().lines().filter(|name| *name != "busybox") {
+            tar.append_link(&mut header(tar::EntryType::Symlink, 0o777, 0), format!("bin/{applet}"), "busybox")
+                .unwrap();
+        }
+        tar.into_inner().unwrap();
+        let change = ["import", "--change", "CMD [\"sh\"]", "--change", "ENV PATH=/bin"];
+        self.run(&[&change[..], &[archive.to_str().unwrap(), BUSYBOX]].concat());
+    }
+}
+
+fn docker_command(host: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("docker");
+    command.args(args).env("PATH", path()).env("DOCKER_HOST", host).env("DOCKER_CONFIG", "/nonexistent");
+    command.env_remove("DOCKER_CONTEXT").stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn a_docker_engine_builds_and_runs() {
+    let Some(docker) = Docker::shared() else { return };
+    let out = docker.run(&["run", "--rm", "--network=none", BUSYBOX, "sh", "-c", "echo $((6 * 7)); id -u"]);
+    assert_eq!(out, "42\n0");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("Dockerfile"), format!("FROM {BUSYBOX}\nRUN echo built >/etc/built\n")).unwrap();
+    let build = ["build", "--network=none", "-t", "stagewright-test/built:1", dir.path().to_str().unwrap()];
+    docker.run(&build);
+    assert_eq!(
+        docker.run(&["run", "--rm", "--network=none", "stagewright-test/built:1", "cat", "/etc/built"]),
+        "built"
+    );
+}
+
+#[test]
+fn a_registry_asks_for_its_user() {
+    let (Some(open), Some(closed)) = (Registry::shared(), Registry::with_login()) else { return };
+    let status = |address: &str| {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "GET /v2/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!((status(&open.address), status(&closed.address)), ("200".to_owned(), "401".to_owned()));
+    assert!(open.data().parent().is_some() && closed.docker_config().contains("bWU6czNjcmV0"));
+}
