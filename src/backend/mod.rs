@@ -17,5 +17,5 @@ mod runtime;
 pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_files};
 pub use file_lock::FileLock;
 pub use folder::read_folder;
-pub use native::NativeBuilder;
+pub use native::{NativeBuilder, run_inside};
 pub use oci_layout::OciLayout;

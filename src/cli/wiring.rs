@@ -1,8 +1,10 @@
 //! The ports of a run, made from URIs. Only this file knows which back ends there are.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::args::{BuildArgs, DeployArgs};
+use super::charts::cache_dir;
 use super::error::CliError;
 use super::project::now;
 use crate::backend::manifest_folder::ManifestFolder;
@@ -62,14 +64,17 @@ pub struct BackEnds {
 }
 
 /// Makes the back ends. Nothing is written yet.
-pub fn wire(names: &Names, project: &Path) -> Result<BackEnds, CliError> {
+pub fn wire(names: &Names, project: &Path, env: &BTreeMap<String, String>) -> Result<BackEnds, CliError> {
     check_builder(&names.builder)?;
     let store = repo_dir(&names.repo, project)?;
     let target = names.target.as_deref().map(|uri| target_dir(uri, project)).transpose()?;
+    let runner = cache_dir(env, "native").zip(std::env::current_exe().ok()).filter(|_| cfg!(target_os = "linux"));
+    let runs_commands = runner.is_some();
+    let builder = runner.map(|(cache, program)| NativeBuilder::running(program, cache));
     Ok(BackEnds {
         store: Box::new(OciLayout::new(&store)),
-        builder: Box::new(NativeBuilder::default()),
-        runs_commands: false,
+        builder: Box::new(builder.unwrap_or_default()),
+        runs_commands,
         target: target.clone().map(|dir| Box::new(ManifestFolder::new(dir)) as Box<dyn Target>),
         lock: Box::new(FileLock::new(store.join(".stagewright/locks"))),
         folders: target.into_iter().chain([store]).collect(),

@@ -16,6 +16,7 @@ use crate::plan::{
 };
 use crate::ports::{StageStore, Target};
 use crate::source::{ObjectId, Objects, Place, Sources};
+use crate::stage::Stage;
 use crate::syntax::yaml;
 
 use super::check::report_refused;
@@ -190,20 +191,29 @@ fn report_commands(
     request: &PlanRequest<'_>,
     section: &ImageSection,
 ) {
+    for (image, what, place) in unbuildable(request.project, section, |stage| stage.not_yet.first()) {
+        let message = format!("image `{image}` needs something that no builder does yet");
+        let d = place_diagnostic(sources, &rules::NEEDS_COMMANDS, &place, message);
+        diagnostics.push(d.label(what).hint("the plan is right, apply refuses it"));
+    }
     if request.runs_commands {
         return;
     }
-    for (image, what, place) in unbuildable(request.project, section) {
+    for (image, what, place) in unbuildable(request.project, section, |stage| stage.commands.first()) {
         let message = format!("image `{image}` needs a builder that runs commands");
         let d = place_diagnostic(sources, &rules::NEEDS_COMMANDS, &place, message);
-        let d =
-            d.label(format!("{what}: the {} builder only copies files and sets the configuration", request.builder));
-        diagnostics.push(d.hint("builders that run commands do not work yet; the plan is right, apply refuses it"));
+        let d = d.label(format!("{what}: here, the {} builder cannot run commands", request.builder));
+        diagnostics
+            .push(d.hint("commands need Linux, and a folder for the unpacked layers: set HOME or XDG_CACHE_HOME"));
     }
 }
 
-/// Returns the images of a plan that need commands to be run: name, what and where.
-fn unbuildable(project: &Project, section: &ImageSection) -> Vec<(String, String, Place)> {
+/// Returns the images of a plan that need something: name, what and where.
+fn unbuildable<'a>(
+    project: &'a Project,
+    section: &ImageSection,
+    need: impl Fn(&'a Stage) -> Option<&'a (String, Place)>,
+) -> Vec<(String, String, Place)> {
     let mut found = Vec::new();
     let built: BTreeSet<(&str, &str)> = section
         .operations
@@ -218,7 +228,7 @@ fn unbuildable(project: &Project, section: &ImageSection) -> Vec<(String, String
         .collect();
     for image in &project.images {
         for (stage, _) in image.stages.iter().filter(|(s, _)| built.contains(&(image.name.as_str(), s.name.as_str()))) {
-            if let Some((what, place)) = stage.commands.first() {
+            if let Some((what, place)) = need(stage) {
                 found.push((image.name.clone(), what.clone(), place.clone()));
                 break;
             }

@@ -327,5 +327,6 @@ pub fn empty_stage(name: &str, platform: &Platform) -> Stage {
         argument_places: BTreeMap::new(),
         prefixes: BTreeMap::<ObjectId, String>::new(),
         commands: Vec::new(),
+        not_yet: Vec::new(),
     }
 }

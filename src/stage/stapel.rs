@@ -127,7 +127,7 @@ impl Chain<'_> {
             }
         }
         if let Some(stage) = self.push("gitArchive", steps) {
-            stage.commands = remote;
+            stage.not_yet = remote;
         }
     }
 
@@ -191,9 +191,12 @@ impl Chain<'_> {
         if let Some((Step::Run(run), _)) = steps.first_mut() {
             run.inputs = inputs;
         }
+        let told = || -> Vec<(String, Place)> {
+            steps.iter().filter_map(|(_, p)| p.clone()).map(|p| (format!("`{}`", user.key()), p)).collect()
+        };
         let image = self.inputs;
-        let commands: Vec<(String, Place)> =
-            steps.iter().filter_map(|(_, p)| p.clone()).map(|p| (format!("`{}`", user.key()), p)).collect();
+        let (commands, not_yet): (Vec<_>, Vec<_>) =
+            if self.stapel.ansible.is_some() { (Vec::new(), told()) } else { (told(), Vec::new()) };
         let versions: Vec<(String, String, Place)> =
             versions.into_iter().map(|(k, v)| (k, v.value.clone(), image.place(v.span))).collect();
         if steps.is_empty() {
@@ -207,6 +210,7 @@ impl Chain<'_> {
         }
         if let Some(stage) = self.push(user.key(), steps) {
             stage.commands = commands;
+            stage.not_yet = not_yet;
             stage.cache_versions = versions;
         }
     }
@@ -382,7 +386,7 @@ fn command_span(command: &CommandValue, section: Span) -> Span {
 }
 
 fn command_step(created_by: String, command: Vec<String>) -> RunStep {
-    RunStep { created_by, command, shell: true, environment: BTreeMap::new(), inputs: Vec::new() }
+    RunStep { as_root: true, ..RunStep::new(created_by, command, true) }
 }
 
 fn owner(user: Option<&Text>, group: Option<&Text>) -> Owner {

@@ -77,7 +77,7 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
     let dir = directory(global, invocation)?;
     let keys = KeyPlaces { env: &invocation.env, project: &dir };
     let plan = open_plan(&invocation.cwd.join(path), keys)?;
-    let back_ends = wire(&Names::of_plan(&plan.inputs), &dir)?;
+    let back_ends = wire(&Names::of_plan(&plan.inputs), &dir, &invocation.env)?;
     let objects = objects(&plan, &dir)?;
     let run = Run { project: &dir, objects: &objects, back_ends: &back_ends, args: &args.run, resume: args.resume };
     run_plan::run(&plan, &run, invocation)

@@ -43,7 +43,7 @@ pub fn make_plan(
     let found = find(global, options, invocation)?;
     let build = options.build.cloned().unwrap_or_default();
     let names = Names::of_options(&build, options.deploy.filter(|_| wish.deploy));
-    let back_ends = wire(&names, &found.dir)?;
+    let back_ends = wire(&names, &found.dir, &invocation.env)?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, wish);
