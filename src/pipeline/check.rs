@@ -133,7 +133,7 @@ pub fn check_chart(
     let is_example = |name: &str| name.starts_with("ci/") && name.ends_with("-values.yaml");
     let examples = chart.files.iter().filter(|f| is_example(&f.name)).map(|f| {
         let name = if inputs.path.is_empty() { f.name.clone() } else { format!("{}/{}", inputs.path, f.name) };
-        vec![(name, f.bytes.clone())]
+        f.content.shared().map(|bytes| vec![(name, bytes)]).unwrap_or_default()
     });
     let is_bare = inputs.values_files.is_empty() && inputs.sets.is_empty();
     let mut renderings = Vec::new();
