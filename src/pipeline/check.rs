@@ -19,6 +19,7 @@ use super::render::{ProjectRender, RenderChoice, render};
 ///
 /// Returns how many of the findings come from loading and rendering: with an error among them nothing can be planned.
 pub fn check(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectInputs, host: &dyn Host) -> usize {
+    let inputs = &ProjectInputs { checks_only: true, ..inputs.clone() };
     let Some(project) = load(diagnostics, sources, inputs) else { return diagnostics.as_slice().len() };
     let choice = RenderChoice { track: true, lint: true, ..RenderChoice::default() };
     let made = render(diagnostics, sources, &project, inputs, host, choice);

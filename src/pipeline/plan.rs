@@ -11,16 +11,17 @@ use crate::exec::{WorkError, observe};
 use crate::observed::{Asking, Observed, Question, ReleaseFact};
 use crate::plan::{
     ChartChanges, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, Reason, ReleaseContext,
-    ReleaseRecord, ReleaseSection, ResourceAction, Work, assemble, chart_changes, missing_bases, plan_images,
-    plan_release, read_record,
+    ReleaseRecord, ReleaseSection, ResourceAction, TakenRepository, Work, assemble, chart_changes, missing_bases,
+    plan_images, plan_release, read_record,
 };
-use crate::ports::{StageStore, Target};
+use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{ObjectId, Objects, Place, Sources};
 use crate::stage::Stage;
 use crate::syntax::yaml;
 
 use super::check::report_refused;
 use super::load::{Project, ProjectInputs};
+use super::remotes::OpenedRemote;
 use super::render::{ProjectRender, RenderChoice, render};
 
 /// What a plan is made for.
@@ -144,10 +145,19 @@ pub(super) fn plan_with(
             target: target.map(|(_, name)| name.to_owned()),
             tree: inputs.repository.root().to_string(),
             dev: inputs.dev,
+            repositories: project.remotes.iter().map(taken).collect(),
         },
         section,
         resources,
     ))
+}
+
+fn taken(remote: &OpenedRemote) -> TakenRepository {
+    let reference = match &remote.reference {
+        RemoteReference::Head | RemoteReference::Commit(_) => None,
+        RemoteReference::Branch(name) | RemoteReference::Tag(name) => Some(name.clone()),
+    };
+    TakenRepository { url: shown_url(&remote.url), reference, commit: remote.commit.clone() }
 }
 
 fn image_context<'a>(
@@ -155,7 +165,7 @@ fn image_context<'a>(
     wanted: &'a BTreeSet<String>,
     previous: &'a BTreeMap<String, String>,
 ) -> ImageContext<'a> {
-    let objects: &dyn Objects = &**request.inputs.repository.objects();
+    let objects: &dyn Objects = &*request.project.objects;
     ImageContext {
         commit: &request.inputs.commit.hash,
         objects,

@@ -21,5 +21,5 @@ pub use build::{
     show_base_env,
 };
 pub use filter::{Filter, TakeError, take};
-pub use image::{ImageInputs, UsedImage, image_stages};
+pub use image::{ImageInputs, RemoteTree, UsedImage, image_stages};
 pub use model::{ImageStages, Stage};

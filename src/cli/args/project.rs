@@ -42,6 +42,9 @@ pub struct BuildArgs {
     /// A further tag for every image; may be repeated.
     #[arg(long, value_name = "TAG")]
     pub add_custom_tag: Vec<String>,
+    /// Names the images by this tag instead of their signatures; needs the rule `cli.allowCustomTags`.
+    #[arg(long, value_name = "TAG")]
+    pub use_custom_tag: Option<String>,
     /// Platform of the images that name none.
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,

@@ -1,5 +1,7 @@
 //! Making a plan; what `plan`, `apply`, `build` and `why` have in common.
 
+use std::sync::Arc;
+
 use super::super::args::GlobalArgs;
 use super::super::error::CliError;
 use super::super::project::{Found, Options, find};
@@ -8,7 +10,7 @@ use super::super::wiring::{BackEnds, Names, wire};
 use crate::diag::Diagnostics;
 use crate::pipeline::{self, PlanError, PlanRequest, forbid_unbuildable, load};
 use crate::plan::Plan;
-use crate::source::Sources;
+use crate::source::{Objects, Sources};
 
 /// What is planned.
 #[derive(Clone, Copy)]
@@ -29,6 +31,8 @@ pub struct Made {
     pub plan: Plan,
     /// The project.
     pub found: Found,
+    /// The objects that it builds from.
+    pub objects: Arc<dyn Objects>,
     /// The back ends.
     pub back_ends: BackEnds,
 }
@@ -52,7 +56,8 @@ pub fn make_plan(
     if forbidden {
         return Err(CliError::Config);
     }
-    Ok(Made { plan: plan?, found, back_ends })
+    let (plan, objects) = plan?;
+    Ok(Made { plan, found, objects, back_ends })
 }
 
 fn planned(
@@ -62,7 +67,7 @@ fn planned(
     back_ends: &BackEnds,
     names: &Names,
     wish: Wish<'_>,
-) -> Result<Plan, CliError> {
+) -> Result<(Plan, Arc<dyn Objects>), CliError> {
     let project = load(diagnostics, sources, &found.inputs).ok_or(CliError::Config)?;
     let request = PlanRequest {
         project: &project,
@@ -79,7 +84,8 @@ fn planned(
         None => pipeline::plan(diagnostics, sources, &request),
         Some(rev) => pipeline::plan_since(diagnostics, sources, &request, &found.at(rev)?),
     };
-    plan.map_err(|error| match error {
+    let objects = project.objects.clone();
+    plan.map(|plan| (plan, objects)).map_err(|error| match error {
         PlanError::Diagnostics => CliError::Config,
         PlanError::Observe(source) => CliError::environment("look at the stage store and the target", source),
     })
