@@ -119,12 +119,12 @@ mod tests {
 
     #[test]
     fn a_file_that_no_template_asks_for_is_not_read() {
-        assert_eq!(faults_of("kind: A"), [""; 0]);
+        assert_eq!(faults_of("# nothing"), [""; 0]);
     }
 
     #[test]
     fn a_file_that_cannot_be_read_is_reported_when_a_template_asks_for_it() {
-        assert_eq!(faults_of("kind: {{ .Files.Get \"note.txt\" }}"), ["c/note.txt: it is gone"]);
+        assert_eq!(faults_of("# {{ .Files.Get \"note.txt\" }}"), ["c/note.txt: it is gone"]);
     }
 
     #[test]
