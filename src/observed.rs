@@ -77,6 +77,11 @@ impl<'a> Asking<'a> {
         self.look(self.observed.images.get(tag), || Question::Image(tag.to_owned()))?.as_ref()
     }
 
+    /// Says that no image stands under a tag; `false` also while it is not known.
+    pub fn image_is_absent(&mut self, tag: &str) -> bool {
+        self.look(self.observed.images.get(tag), || Question::Image(tag.to_owned())).is_some_and(Option::is_none)
+    }
+
     /// Returns the stored builds of a stage, oldest first; none also while it is not known.
     pub fn stages(&mut self, digest: Sha224Digest) -> &'a [StoredFact] {
         self.look(self.observed.stages.get(&digest), || Question::Stages(digest)).map_or(&[], Vec::as_slice)

@@ -5,10 +5,14 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the disk is written")]
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::ports::BlobDigest;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -66,6 +70,43 @@ impl Drop for TempFile {
     }
 }
 
+/// Counts and hashes what passes through.
+pub struct HashingWriter<W> {
+    out: W,
+    hash: Sha256,
+    size: u64,
+}
+
+impl<W: Write> HashingWriter<W> {
+    /// Passes everything on to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, hash: Sha256::new(), size: 0 }
+    }
+
+    /// Returns how much has passed. Unit: bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns the digest and the size of what has passed. Unit: bytes.
+    pub fn finish(self) -> (BlobDigest, u64) {
+        (BlobDigest::from_sha256(self.hash.finalize().into()), self.size)
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hash.update(bytes.get(..count).unwrap_or_default());
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// Removes the files of `dir` that no living process holds.
 pub fn remove_leftovers(dir: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
@@ -113,7 +154,6 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
 
     #[test]
     fn files_of_living_writers_stay_and_others_go() {

@@ -4,6 +4,7 @@
 //! rooms above have decided, and knows nouns and ports only.
 
 mod charts;
+mod credentials;
 mod disk;
 mod folder;
 mod file_lock;
@@ -12,10 +13,15 @@ pub mod manifest_folder;
 mod native;
 mod oci_layout;
 #[cfg(feature = "registry")]
+mod registry;
+#[cfg(feature = "registry")]
 mod runtime;
 
 pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_files};
+pub use credentials::CredentialSource;
 pub use file_lock::FileLock;
 pub use folder::read_folder;
-pub use native::{NativeBuilder, run_inside};
+pub use native::NativeBuilder;
 pub use oci_layout::OciLayout;
+#[cfg(feature = "registry")]
+pub use registry::{RegistryOptions, RegistryStore, Repository, Retry};

@@ -20,9 +20,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 
-use super::disk::{self, TempFile};
+use super::disk::{self, HashingWriter, TempFile};
 use crate::digest::Sha224Digest;
 use crate::ports::oci::{
     ANNOTATION_REF_NAME, ANNOTATION_TITLE, Index, IndexEntry, MEDIA_INDEX, MEDIA_MANIFEST, Manifest, best_for_platform,
@@ -299,13 +298,7 @@ impl OciLayout {
 
     fn image(&self, tag: &str, entry: &LayoutEntry) -> Result<Option<StoredImage>, StoreError> {
         let manifest = entry.entry.digest.clone();
-        let name = entry.name.as_deref().map(str::to_owned);
-        Ok(self.annotations(&manifest)?.map(|annotations| StoredImage {
-            tag: tag.to_owned(),
-            name,
-            manifest,
-            annotations,
-        }))
+        Ok(self.annotations(&manifest)?.map(|annotations| StoredImage { tag: tag.to_owned(), manifest, annotations }))
     }
 
     fn stages_in(&self, index: &LayoutIndex, digest: &Sha224Digest) -> Vec<StoredStage> {
@@ -503,9 +496,9 @@ impl BlobStore for OciLayout {
         self.prepare().map_err(|e| failed(io::Error::other(e)))?;
         let temp = TempFile::create(&self.own_dir().join("tmp")).map_err(failed)?;
         let (digest, size) = {
-            let mut out = HashingWriter { out: BufWriter::new(&temp.file), hash: Sha256::new(), size: 0 };
+            let mut out = HashingWriter::new(BufWriter::new(&temp.file));
             content(&mut out).and_then(|()| out.flush()).map_err(failed)?;
-            (BlobDigest::from_sha256(out.hash.finalize().into()), out.size)
+            out.finish()
         };
         let path = self.blob_path(&digest);
         if fs::metadata(&path).is_ok_and(|m| m.len() == size) {
@@ -513,26 +506,6 @@ impl BlobStore for OciLayout {
         }
         temp.rename(&path).map_err(failed)?;
         Ok((digest, size))
-    }
-}
-
-/// Counts and hashes what passes through.
-struct HashingWriter<W> {
-    out: W,
-    hash: Sha256,
-    size: u64,
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.out.write(bytes)?;
-        self.hash.update(bytes.get(..count).unwrap_or_default());
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }
 
@@ -567,7 +540,7 @@ impl StageStore for OciLayout {
         }
         let manifest = self.manifest_for(&candidates, platform, reference)?;
         let annotations = self.annotations(&manifest)?.ok_or_else(|| BlobError::Absent(manifest.clone()))?;
-        Ok(Some(StoredImage { tag: reference.to_owned(), name: None, manifest, annotations }))
+        Ok(Some(StoredImage { tag: reference.to_owned(), manifest, annotations }))
     }
 
     fn publish(

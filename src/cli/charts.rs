@@ -8,7 +8,9 @@ use url::Url;
 use super::args::FetchArgs;
 use super::error::CliError;
 use super::streams::Invocation;
-use crate::backend::{Access, AccessRule, ArchiveFolder, NetworkCharts, read_folder, write_chart_files};
+use crate::backend::{
+    Access, AccessRule, ArchiveFolder, CredentialSource, NetworkCharts, read_folder, write_chart_files,
+};
 use crate::chart::repository::{NamedRepository, read_named};
 use crate::diag::Diagnostics;
 use crate::pipeline::{DependencyError, DependencyFiles, DependencyInputs, build_dependencies, update_dependencies};
@@ -81,7 +83,7 @@ impl Fetching {
             }
             rules.extend(own);
         }
-        let source = NetworkCharts::new(&access, rules, credential_files(args, env, cwd));
+        let source = NetworkCharts::new(&access, rules, credential_sources(args, env, cwd));
         let cache: Box<dyn ArchiveCache> = match cache_dir(env, "charts") {
             Some(dir) => Box::new(ArchiveFolder::new(dir)),
             None => Box::new(MemoryArchives::default()),
@@ -184,12 +186,20 @@ fn repositories(
     }
 }
 
-fn credential_files(args: &FetchArgs, env: &BTreeMap<String, String>, cwd: &Path) -> Vec<PathBuf> {
+fn credential_sources(args: &FetchArgs, env: &BTreeMap<String, String>, cwd: &Path) -> Vec<CredentialSource> {
     let named = args.registry_config.as_ref().or_else(|| env.get("HELM_REGISTRY_CONFIG")).map(|name| cwd.join(name));
     let helm = named.or_else(|| helm_config(env).map(|dir| dir.join("registry/config.json")));
-    let docker = env.get("DOCKER_CONFIG").map(PathBuf::from);
-    let docker = docker.or_else(|| env.get("HOME").map(|home| Path::new(home).join(".docker")));
-    helm.into_iter().chain(docker.map(|dir| dir.join("config.json"))).collect()
+    helm.into_iter().map(CredentialSource::File).chain(docker_credentials(env)).collect()
+}
+
+/// Where `docker login` has written, and what CI systems give instead. Source: Docker; GitLab's runner.
+pub fn docker_credentials(env: &BTreeMap<String, String>) -> Vec<CredentialSource> {
+    let set = |name: &str| env.get(name).filter(|value| !value.is_empty());
+    let text = set("DOCKER_AUTH_CONFIG").cloned();
+    let text = text.map(|text| CredentialSource::Text { variable: "DOCKER_AUTH_CONFIG", text });
+    let dir = set("DOCKER_CONFIG").map(PathBuf::from);
+    let dir = dir.or_else(|| set("HOME").map(|home| Path::new(home).join(".docker")));
+    text.into_iter().chain(dir.map(|dir| CredentialSource::File(dir.join("config.json")))).collect()
 }
 
 /// The folder of a cache. Source: XDG base directories, where a relative path counts as not set.

@@ -11,6 +11,7 @@ use super::error::CliError;
 use super::host::ProcessHost;
 use super::streams::Invocation;
 use super::values::{read_file, sets, value_file};
+use super::wiring::repo_address;
 use crate::backend::git::{self, GitError, Repository};
 use crate::chart::Capabilities;
 use crate::config;
@@ -73,9 +74,7 @@ pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) 
         Some(disk) if project.dev => disk.clone(),
         Some(_) | None => repository.files(&head),
     };
-    let gaps = repository.gaps(&head, project.dev || project.loose_giterminism).map_err(told)?;
-    let mut inputs = inputs(&dir, &repository, &head, files, disk.filter(|_| !project.dev), options, invocation)?;
-    inputs.gaps = gaps;
+    let inputs = inputs(&dir, &repository, &head, files, disk.filter(|_| !project.dev), options, invocation)?;
     let looked_up = options.chart.map(|chart| chart.lookup_resources.as_slice()).unwrap_or_default();
     let host = ProcessHost::new(looked_up, &invocation.cwd)?;
     Ok(Found { dir, repository, inputs, host })
@@ -141,7 +140,6 @@ fn inputs(
     let reader = ValuesReader { dir, files: &files, project_dir: &project_dir, project: &project, invocation };
     let values_files = values.values.iter().map(|name| reader.read(name)).collect::<Result<_, _>>()?;
     Ok(ProjectInputs {
-        gaps: Vec::new(),
         disk,
         dev: project.dev,
         commit: shown_commit(head),
@@ -154,7 +152,7 @@ fn inputs(
         now: now(),
         project_hint: project_hint(repository),
         platforms: options.build.and_then(|b| b.platform.clone()).into_iter().collect(),
-        repo_address: None,
+        repo_address: repo_address(options.build.and_then(|build| build.repo.as_deref())),
         release: deploy.release,
         namespace: deploy.namespace,
         values_files,
@@ -164,8 +162,6 @@ fn inputs(
         api_versions: chart.api_versions,
         jsonnet: jsonnet_inputs(options.jsonnet, invocation)?,
         remotes: Arc::new(git::RemoteRepositories::new(dir, cache_dir(&invocation.env, "git"), &invocation.env)),
-        checks_only: false,
-        custom_tag: options.build.and_then(|b| b.use_custom_tag.clone()),
         allow_includes_update: project.allow_includes_update,
         repository: files,
         project_dir,

@@ -1,14 +1,14 @@
 //! The ports of a run, made from URIs. Only this file knows which back ends there are.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::{BuildArgs, DeployArgs};
-use super::charts::cache_dir;
+use super::args::{BuildArgs, DeployArgs, GlobalArgs, RegistryArgs};
+use super::charts::{cache_dir, docker_credentials};
 use super::error::CliError;
 use super::project::now;
+use super::streams::Invocation;
 use crate::backend::manifest_folder::ManifestFolder;
-use crate::backend::{FileLock, NativeBuilder, OciLayout};
+use crate::backend::{CredentialSource, FileLock, NativeBuilder, OciLayout};
 use crate::plan::Inputs;
 use crate::ports::{Builder, Clock, Lock, StageStore, Target};
 
@@ -63,22 +63,75 @@ pub struct BackEnds {
     pub folders: Vec<PathBuf>,
 }
 
+/// How registries are reached from this machine.
+pub struct Reach {
+    /// What the options say.
+    pub args: RegistryArgs,
+    /// Where logins are found.
+    pub credentials: Vec<CredentialSource>,
+    /// The folder of cached blobs.
+    pub cache: Option<PathBuf>,
+    /// Whether each request is told.
+    pub debug: bool,
+}
+
+impl Reach {
+    /// Reads options and environment.
+    pub fn new(args: &RegistryArgs, global: &GlobalArgs, invocation: &Invocation) -> Self {
+        Self {
+            args: args.clone(),
+            credentials: docker_credentials(&invocation.env),
+            cache: cache_dir(&invocation.env, "blobs"),
+            debug: global.log_debug,
+        }
+    }
+}
+
 /// Makes the back ends. Nothing is written yet.
-pub fn wire(names: &Names, project: &Path, env: &BTreeMap<String, String>) -> Result<BackEnds, CliError> {
+pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, CliError> {
     check_builder(&names.builder)?;
-    let store = repo_dir(&names.repo, project)?;
+    let (store, dir): (Box<dyn StageStore>, _) = match read_repo(&names.repo, project)? {
+        Repo::Folder(dir) => (Box::new(OciLayout::new(&dir)), dir),
+        Repo::Registry(address) => (registry(&names.repo, &address, reach)?, project.join(".stagewright")),
+    };
     let target = names.target.as_deref().map(|uri| target_dir(uri, project)).transpose()?;
-    let runner = cache_dir(env, "native").zip(std::env::current_exe().ok()).filter(|_| cfg!(target_os = "linux"));
-    let runs_commands = runner.is_some();
-    let builder = runner.map(|(cache, program)| NativeBuilder::running(program, cache));
     Ok(BackEnds {
-        store: Box::new(OciLayout::new(&store)),
-        builder: Box::new(builder.unwrap_or_default()),
-        runs_commands,
+        store,
+        builder: Box::new(NativeBuilder::default()),
+        runs_commands: false,
         target: target.clone().map(|dir| Box::new(ManifestFolder::new(dir)) as Box<dyn Target>),
-        lock: Box::new(FileLock::new(store.join(".stagewright/locks"))),
-        folders: target.into_iter().chain([store]).collect(),
+        lock: Box::new(FileLock::new(dir.join(".stagewright/locks"))),
+        folders: target.into_iter().chain([dir]).collect(),
     })
+}
+
+#[cfg(feature = "registry")]
+fn registry(uri: &str, address: &str, reach: &Reach) -> Result<Box<dyn StageStore>, CliError> {
+    use crate::backend::{RegistryOptions, RegistryStore, Repository, Retry};
+    let wrong =
+        |why| CliError::user(format!("--repo {uri}: {why}")).hint("or use an OCI image layout on disk: --repo oci:DIR");
+    let repository = Repository::parse(address).map_err(wrong)?;
+    let tell = |text: &str| {
+        use std::io::Write as _;
+        // What cannot be told is not told.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    };
+    let options = RegistryOptions {
+        insecure: reach.args.insecure_registry,
+        skip_tls_verify: reach.args.skip_tls_verify_registry,
+        mirrors: reach.args.container_registry_mirror.clone(),
+        credentials: reach.credentials.clone(),
+        retry: Retry::default(),
+        tell: if reach.debug { Some(std::sync::Arc::new(tell)) } else { None },
+    };
+    let made = RegistryStore::new(repository, options, reach.cache.clone());
+    Ok(Box::new(made.map_err(|e| CliError::environment("make a temporary folder for blobs", e))?))
+}
+
+#[cfg(not(feature = "registry"))]
+fn registry(uri: &str, _: &str, _: &Reach) -> Result<Box<dyn StageStore>, CliError> {
+    Err(CliError::user(format!("--repo {uri}: this build has no network: it was made without the feature `registry`"))
+        .hint("use an OCI image layout on disk: --repo oci:DIR"))
 }
 
 /// The clock of the operating system.
@@ -90,17 +143,30 @@ impl Clock for SystemClock {
     }
 }
 
-/// Reads `--repo`: the folder of an OCI layout.
-pub fn repo_dir(uri: &str, project: &Path) -> Result<PathBuf, CliError> {
-    let not_yet = |what: &str| {
-        CliError::user(format!("--repo {uri}: {what} cannot be used as a stage store yet"))
-            .hint("what works now is an OCI image layout on disk: --repo oci:DIR")
-    };
+/// A stage store by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repo {
+    /// The folder of an OCI layout.
+    Folder(PathBuf),
+    /// A repository in a registry.
+    Registry(String),
+}
+
+/// Reads `--repo`.
+pub fn read_repo(uri: &str, project: &Path) -> Result<Repo, CliError> {
     match uri.split_once(':') {
-        Some(("oci", dir)) => folder("--repo", uri, dir, project),
-        Some(("docker", _)) => Err(not_yet("the local Docker engine")),
-        Some(_) | None => Err(not_yet("a registry")),
+        Some(("oci", dir)) => folder("--repo", uri, dir, project).map(Repo::Folder),
+        Some(("docker", _)) => {
+            let what = format!("--repo {uri}: the local Docker engine cannot be used as a stage store yet");
+            Err(CliError::user(what).hint("what works now: --repo HOST[:PORT]/PATH, or --repo oci:DIR"))
+        }
+        Some(_) | None => Ok(Repo::Registry(uri.to_owned())),
     }
+}
+
+/// Returns what stands before `:TAG` in the references of images, where the stage store says so.
+pub fn repo_address(repo: Option<&str>) -> Option<String> {
+    repo.filter(|uri| !uri.starts_with("oci:") && !uri.starts_with("docker:")).map(str::to_owned)
 }
 
 /// Reads `--target`: the folder that manifests are written to.
@@ -142,18 +208,21 @@ mod tests {
     #[test]
     fn a_folder_is_relative_to_the_project() {
         let project = Path::new("/shop");
-        assert_eq!(repo_dir(DEFAULT_REPO, project).unwrap(), Path::new("/shop/.stagewright/store"));
+        let default = Repo::Folder("/shop/.stagewright/store".into());
+        assert_eq!(read_repo(DEFAULT_REPO, project).unwrap(), default);
+        assert_eq!(repo_address(Some(DEFAULT_REPO)), None);
+        assert_eq!(repo_address(Some("r.example:5000/shop")).as_deref(), Some("r.example:5000/shop"));
         assert_eq!(target_dir("dir:/gitops", project).unwrap(), Path::new("/gitops"));
     }
 
     #[test]
     fn what_does_not_work_yet_says_what_does() {
         let project = Path::new("/shop");
-        for uri in ["registry.example:5000/shop", "registry.example/shop", "docker:shop", "oci:"] {
-            assert!(repo_dir(uri, project).is_err(), "{uri}");
+        for uri in ["docker:shop", "oci:"] {
+            assert!(read_repo(uri, project).is_err(), "{uri}");
         }
-        let told = repo_dir("registry.example/shop", project).unwrap_err().text(false);
-        assert!(told.contains("a registry cannot be used") && told.contains("oci:DIR"), "{told}");
+        let told = read_repo("docker:shop", project).unwrap_err().text(false);
+        assert!(told.contains("cannot be used") && told.contains("oci:DIR"), "{told}");
         assert!(target_dir("cluster", project).unwrap_err().text(false).contains("dir:PATH"));
         assert!(check_builder("docker").unwrap_err().text(false).contains("native"));
         assert!(check_builder("native").is_ok());

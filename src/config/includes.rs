@@ -80,7 +80,6 @@ fn files(inputs: &Inputs<'_>) -> ProjectFiles {
         loose: inputs.loose,
         project_dir: inputs.project_dir.to_owned(),
         included: None,
-        gaps: inputs.gaps.into(),
     }
 }
 

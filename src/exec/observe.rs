@@ -2,7 +2,7 @@
 
 use super::work::WorkError;
 use crate::observed::{Observed, Question, StoredFact};
-use crate::ports::{StageStore, StoredImage, Target};
+use crate::ports::{StageStore, StoredImage, StoredStage, Target};
 
 /// Answers questions and adds the answers to what is known. Nothing is written.
 ///
@@ -16,19 +16,12 @@ pub fn observe(
 ) -> Result<(), WorkError> {
     let mut tags = Vec::new();
     let mut names = Vec::new();
+    let mut digests = Vec::new();
     for question in questions {
         match question {
             Question::Image(tag) => tags.push(tag),
             Question::Newest(name) => names.push(name),
-            Question::Stages(digest) => {
-                let fact = |stage: crate::ports::StoredStage| StoredFact {
-                    tag: stage.id.to_string(),
-                    manifest: stage.manifest.to_string(),
-                    annotations: stage.annotations,
-                };
-                let found = store.stages(&digest)?.into_iter().map(fact).collect();
-                observed.stages.insert(digest, found);
-            }
+            Question::Stages(digest) => digests.push(digest),
             Question::External(reference, platform) => {
                 let found = store.external(&reference, &platform)?.map(image_fact);
                 observed.external.insert((reference, platform), found);
@@ -40,11 +33,17 @@ pub fn observe(
             }
         }
     }
+    let stages = store.stages_of(&digests)?.into_iter().map(|found| found.into_iter().map(stage_fact).collect());
+    observed.stages.extend(digests.into_iter().zip(stages));
     let images = store.images(&tags)?.into_iter().map(|i| i.map(image_fact));
     observed.images.extend(tags.into_iter().zip(images));
     let newest = store.newest(&names)?.into_iter().map(|i| i.map(image_fact));
     observed.newest.extend(names.into_iter().zip(newest));
     Ok(())
+}
+
+fn stage_fact(stage: StoredStage) -> StoredFact {
+    StoredFact { tag: stage.id.to_string(), manifest: stage.manifest.to_string(), annotations: stage.annotations }
 }
 
 fn image_fact(image: StoredImage) -> StoredFact {

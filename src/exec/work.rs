@@ -9,6 +9,9 @@ use crate::digest::Sha224Digest;
 use crate::plan::{Operation, Work};
 use crate::ports::{BlobDigest, BuildContext, BuildError, Published, StoreError, TargetError, TargetSession};
 
+/// How often a tag is put when older builds of the stage keep appearing.
+const MOST_TAGS: usize = 5;
+
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
@@ -99,7 +102,7 @@ impl<'a> Workshop<'a> {
             self.remember(digest, stored.manifest);
             return Ok(Done::Already);
         }
-        let context = BuildContext::new(self.ports.objects, self.ports.store);
+        let context = BuildContext { objects: self.ports.objects, store: self.ports.store };
         let built = self.ports.builder.build(request, &context)?;
         match self.ports.store.publish(&id, &built, annotations, self.ports.clock.now_ms())? {
             Published::Stored(stored) => {
@@ -115,11 +118,19 @@ impl<'a> Workshop<'a> {
 
     fn tag(&self, image: &str, tag: &str, stage: &str) -> Result<Done, WorkError> {
         let ours = self.stages.lock().unwrap_or_else(PoisonError::into_inner).get(stage).cloned();
-        let manifest = match ours {
+        let mut manifest = match ours {
             Some(manifest) => manifest,
             None => self.stored(stage)?,
         };
-        self.ports.store.tag(tag, image, &manifest)?;
+        for _ in 0..MOST_TAGS {
+            self.ports.store.tag(tag, image, &manifest)?;
+            // An older build may have been stored meanwhile: everybody who tags looks again, so that the last one is right.
+            let oldest = self.stored(stage)?;
+            if oldest == manifest {
+                break;
+            }
+            manifest = oldest;
+        }
         Ok(Done::Now)
     }
 

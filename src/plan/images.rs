@@ -53,7 +53,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
         let stored = asking.image(&tag);
         let previous = previous_build(image, context, asking);
         let previous_tag = previous.map(|p| p.tag.clone()).filter(|p| *p != tag);
-        let builds = stored.is_none() && needed.contains(&image.name);
+        let builds = needed.contains(&image.name) && asking.image_is_absent(&tag);
         let mut why = Vec::new();
         if let Some(previous) = previous.filter(|p| p.tag != tag) {
             why = differences(previous, image, &reasons, context.objects);
@@ -87,7 +87,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
 fn needed_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &mut Asking<'_>) -> BTreeSet<String> {
     let mut needed = context.wanted.clone();
     for image in images.iter().rev() {
-        if needed.contains(&image.name) && asking.image(&image.signature.to_string()).is_none() {
+        if needed.contains(&image.name) && asking.image_is_absent(&image.signature.to_string()) {
             needed.extend(image.uses.iter().map(|(name, _)| name.clone()));
         }
     }
@@ -103,8 +103,9 @@ fn previous_build<'a>(
     let tag = image.signature.to_string();
     match context.previous.get(&image.name) {
         Some(previous) => asking.image(previous),
-        None if asking.image(&tag).is_some() => asking.image(&tag),
-        None => asking.newest(&image.name),
+        // What is newest is asked for only where it is needed: stores may have to search for it.
+        None if asking.image_is_absent(&tag) => asking.newest(&image.name),
+        None => asking.image(&tag),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::stage::Platform;
 struct State {
     blobs: BTreeMap<BlobDigest, Arc<[u8]>>,
     stages: BTreeMap<StageId, BlobDigest>,
-    images: BTreeMap<String, (String, BlobDigest)>,
+    images: BTreeMap<String, BlobDigest>,
     /// The tag that was put last, by image name.
     newest: BTreeMap<String, String>,
 }
@@ -32,9 +32,9 @@ impl MemoryStore {
     }
 
     fn image(&self, tag: &str) -> Result<Option<StoredImage>, StoreError> {
-        let Some((name, manifest)) = self.with(|s| s.images.get(tag).cloned()) else { return Ok(None) };
+        let Some(manifest) = self.with(|s| s.images.get(tag).cloned()) else { return Ok(None) };
         let annotations = read_manifest(self, &manifest)?.annotations;
-        Ok(Some(StoredImage { tag: tag.to_owned(), name: Some(name), manifest, annotations }))
+        Ok(Some(StoredImage { tag: tag.to_owned(), manifest, annotations }))
     }
 }
 
@@ -121,12 +121,7 @@ impl StageStore for MemoryStore {
     fn tag(&self, tag: &str, name: &str, manifest: &BlobDigest) -> Result<(), StoreError> {
         read_manifest(self, manifest)?;
         self.with(|s| {
-            let names = match s.images.get(tag).filter(|(_, old)| old == manifest) {
-                Some((names, _)) if names.split(',').any(|n| n == name) => return,
-                Some((names, _)) => format!("{names},{name}"),
-                None => name.to_owned(),
-            };
-            s.images.insert(tag.to_owned(), (names, manifest.clone()));
+            s.images.insert(tag.to_owned(), manifest.clone());
             s.newest.insert(name.to_owned(), tag.to_owned());
         });
         Ok(())

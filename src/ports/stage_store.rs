@@ -64,8 +64,6 @@ pub struct StoredStage {
 pub struct StoredImage {
     /// The tag.
     pub tag: String,
-    /// The image names that were recorded with it, separated by commas.
-    pub name: Option<String>,
     /// Its manifest.
     pub manifest: BlobDigest,
     /// The annotations of its manifest.
@@ -114,6 +112,14 @@ pub trait StageStore: BlobStore {
     /// The store failed. A candidate whose manifest is missing or broken is left out, not an error.
     fn stages(&self, digest: &Sha224Digest) -> Result<Vec<StoredStage>, StoreError>;
 
+    /// Returns the stored builds of several stages, each oldest first; in fewer round trips where the store can.
+    ///
+    /// # Errors
+    /// As [`StageStore::stages`].
+    fn stages_of(&self, digests: &[Sha224Digest]) -> Result<Vec<Vec<StoredStage>>, StoreError> {
+        digests.iter().map(|digest| self.stages(digest)).collect()
+    }
+
     /// Returns the image under each tag, `None` where there is none; one round trip where the store can.
     ///
     /// # Errors
@@ -146,8 +152,8 @@ pub trait StageStore: BlobStore {
         created_ms: u64,
     ) -> Result<Published, StoreError>;
 
-    /// Puts a tag on a stored manifest. On another manifest it is moved; on the same one only the name is added,
-    /// for images of equal content have one tag.
+    /// Puts a tag on a stored manifest, as the newest image of a name; on another manifest it is moved. Images of equal
+    /// content have one tag.
     ///
     /// # Errors
     /// The manifest is absent, or the store failed; it is then as it was before.

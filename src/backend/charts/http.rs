@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Identity, StatusCode};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, StatusCode};
 use url::Url;
 
 use super::Access;
@@ -23,11 +23,15 @@ pub const READ_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Makes the client for one way of access. Archives must come as they are, even where a server calls them packed.
 pub fn client(access: &Access, wanted: Wanted) -> Result<Client, Box<dyn Error + Send + Sync>> {
+    Ok(builder(access)?.read_timeout(READ_TIMEOUT).gzip(wanted == Wanted::Index).build()?)
+}
+
+/// Begins a client for one way of access; it takes bodies as they come.
+pub fn builder(access: &Access) -> Result<ClientBuilder, Box<dyn Error + Send + Sync>> {
     let mut builder = Client::builder()
         .user_agent(concat!("stagewright/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .gzip(wanted == Wanted::Index);
+        .gzip(false);
     if let Some(file) = &access.ca_file {
         builder = builder.tls_certs_merge(Certificate::from_pem_bundle(&read(file)?)?);
     }
@@ -40,7 +44,7 @@ pub fn client(access: &Access, wanted: Wanted) -> Result<Client, Box<dyn Error +
     if access.insecure_skip_tls_verify {
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
-    Ok(builder.build()?)
+    Ok(builder)
 }
 
 /// Reads a file of certificates or keys.

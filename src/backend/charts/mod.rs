@@ -4,7 +4,7 @@ mod access;
 mod cache;
 mod folder;
 #[cfg(feature = "registry")]
-mod http;
+pub(super) mod http;
 #[cfg(feature = "registry")]
 mod network;
 #[cfg(feature = "registry")]

@@ -1,13 +1,13 @@
 //! Charts over the network: one port over HTTP repositories and OCI registries.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Mutex;
 
 use url::Url;
 
 use super::access::access_for;
 use super::{Access, AccessRule, http, oci};
+use crate::backend::credentials::CredentialSource;
 use crate::backend::runtime;
 use crate::ports::{ChartSource, FetchError, Wanted};
 
@@ -15,17 +15,17 @@ use crate::ports::{ChartSource, FetchError, Wanted};
 pub struct NetworkCharts {
     default: Access,
     rules: Vec<AccessRule>,
-    credential_files: Vec<PathBuf>,
+    credentials: Vec<CredentialSource>,
     /// A client for each way of access and each thing wanted: making one reads the certificates of the system.
     clients: Mutex<BTreeMap<(usize, bool), reqwest::Client>>,
 }
 
 impl NetworkCharts {
     /// Says how servers are reached: `rules` for the servers they name, `default` without its secrets for all others.
-    /// The files are those of `docker login`, the first that knows a registry counts.
-    pub fn new(default: &Access, rules: Vec<AccessRule>, credential_files: Vec<PathBuf>) -> Self {
+    /// Of the sources of credentials the first that knows a registry counts.
+    pub fn new(default: &Access, rules: Vec<AccessRule>, credentials: Vec<CredentialSource>) -> Self {
         runtime::prepare();
-        Self { default: default.anonymous(), rules, credential_files, clients: Mutex::default() }
+        Self { default: default.anonymous(), rules, credentials, clients: Mutex::default() }
     }
 
     fn access(&self, address: &Url) -> (usize, &Access) {
@@ -72,7 +72,7 @@ impl ChartSource for NetworkCharts {
         let access = self.registry_access(repository);
         let reference = oci::reference(repository, "latest")?;
         let client = oci::client(&access, &format!("oci://{repository}"))?;
-        let auth = oci::auth(&access, &reference, &self.credential_files)?;
+        let auth = oci::auth(&access, &reference, &self.credentials)?;
         runtime::block_on(oci::tags(&client, &auth, &reference))
     }
 
@@ -80,7 +80,7 @@ impl ChartSource for NetworkCharts {
         let access = self.registry_access(repository);
         let reference = oci::reference(repository, tag)?;
         let client = oci::client(&access, &format!("oci://{repository}"))?;
-        let auth = oci::auth(&access, &reference, &self.credential_files)?;
+        let auth = oci::auth(&access, &reference, &self.credentials)?;
         runtime::block_on(oci::pull(&client, &auth, &reference))
     }
 }

@@ -1,8 +1,7 @@
 //! What stands for the network in a build without the feature `registry`.
 
-use std::path::PathBuf;
-
 use super::{Access, AccessRule};
+use crate::backend::CredentialSource;
 use crate::ports::{ChartSource, FetchError, Wanted};
 
 /// Charts from nowhere.
@@ -11,7 +10,7 @@ pub struct NetworkCharts;
 
 impl NetworkCharts {
     /// Takes what the real one takes.
-    pub fn new(_: &Access, _: Vec<AccessRule>, _: Vec<PathBuf>) -> Self {
+    pub fn new(_: &Access, _: Vec<AccessRule>, _: Vec<CredentialSource>) -> Self {
         Self
     }
 }

@@ -1,12 +1,7 @@
 //! Charts in OCI registries.
 
-#![expect(clippy::disallowed_methods, reason = "files of credentials are read here")]
-
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::PathBuf;
 
-use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use futures_util::StreamExt as _;
 use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
@@ -16,6 +11,7 @@ use oci_client::{Client, Reference};
 
 use super::Access;
 use super::http::{CONNECT_TIMEOUT, MAX_ARCHIVE, READ_TIMEOUT, read};
+use crate::backend::credentials::{self, CredentialSource, Login};
 use crate::ports::{BlobDigest, FetchError};
 
 /// The configuration of a chart in a registry. Source: Helm.
@@ -72,41 +68,19 @@ pub fn reference(repository: &str, tag: &str) -> Result<Reference, FetchError> {
 }
 
 /// Returns what the registry is told of us: user and password, else what the files of `docker login` say.
-pub fn auth(access: &Access, reference: &Reference, files: &[PathBuf]) -> Result<RegistryAuth, FetchError> {
+pub fn auth(access: &Access, reference: &Reference, sources: &[CredentialSource]) -> Result<RegistryAuth, FetchError> {
     if !access.username.is_empty() || !access.password.is_empty() {
         return Ok(RegistryAuth::Basic(access.username.clone(), access.password.clone()));
     }
-    let host = match reference.resolve_registry() {
-        "index.docker.io" => "https://index.docker.io/v1/",
-        host => host,
-    };
-    for path in files {
-        let Ok(file) = File::open(path) else { continue };
-        // What a helper program printed may be a secret, so it is not told.
-        let refused = |why: &str| FetchError::Denied {
-            place: host.to_owned(),
-            reason: format!("{} has credentials for it, but {why}", path.display()),
-        };
-        match get_credential_from_reader(file, host) {
-            Ok(DockerCredential::UsernamePassword(user, password)) => return Ok(RegistryAuth::Basic(user, password)),
-            Ok(DockerCredential::IdentityToken(_)) => return Err(refused("identity tokens cannot be used yet")),
-            // A store that does not know the host says so as a failure: then it is asked without credentials.
-            Err(
-                CredentialRetrievalError::NoCredentialConfigured
-                | CredentialRetrievalError::ConfigNotFound
-                | CredentialRetrievalError::ConfigReadError
-                | CredentialRetrievalError::HelperFailure { .. }
-                | CredentialRetrievalError::HelperCommunicationError,
-            ) => {}
-            Err(CredentialRetrievalError::MalformedHelperResponse) => {
-                return Err(refused("the helper's answer is malformed"));
-            }
-            Err(
-                CredentialRetrievalError::CredentialDecodingError | CredentialRetrievalError::CredentialMismatchError,
-            ) => return Err(refused("they cannot be read")),
+    let host = reference.resolve_registry();
+    let refused = |reason| FetchError::Denied { place: host.to_owned(), reason };
+    match credentials::find(host, sources).map_err(refused)? {
+        Login::Anonymous => Ok(RegistryAuth::Anonymous),
+        Login::Basic { user, password } => Ok(RegistryAuth::Basic(user, password)),
+        Login::IdentityToken(_) => {
+            Err(refused("there are credentials for it, but identity tokens cannot be used for charts yet".to_owned()))
         }
     }
-    Ok(RegistryAuth::Anonymous)
 }
 
 /// Lists all tags of a repository.

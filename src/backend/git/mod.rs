@@ -9,7 +9,6 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the repository and the work tree are read")]
 
 mod remote;
-mod submodules;
 mod worktree;
 
 use std::path::{Path, PathBuf};
@@ -18,8 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rustc_hash::FxHashMap;
 
 use crate::source::{Files, FilesError, Mode, ObjectId, Objects, Tree, TreeEntry};
-
-use submodules::{Which, lfs_content};
 
 pub use remote::RemoteRepositories;
 pub use worktree::{WorktreeChange, WorktreeState};
@@ -174,12 +171,10 @@ impl Repository {
         })
     }
 
-    /// Returns the files of a commit, with those of submodules that are checked out.
+    /// Returns the files of a commit.
     pub fn files(self: &Arc<Self>, commit: &Commit) -> Files {
         let objects: Arc<dyn Objects> = self.clone();
-        let files = Files::new(objects, commit.tree);
-        // What cannot be laid in is told by `gaps`.
-        self.with_submodules(files.clone(), Which::Recorded).unwrap_or(files)
+        Files::new(objects, commit.tree)
     }
 
     /// Returns the URL of the remote `origin`, if there is one.
@@ -241,10 +236,7 @@ impl Objects for Repository {
 
     fn blob(&self, id: ObjectId) -> Result<Arc<[u8]>, FilesError> {
         let wrap = |e: git2::Error| FilesError::Object { id, cause: e.message().to_owned() };
-        self.with(|repo| {
-            let blob = repo.find_blob(oid(id)?).map_err(wrap)?;
-            Ok(lfs_content(repo, blob.content()).map_or_else(|| Arc::from(blob.content()), Arc::from))
-        })
+        self.with(|repo| Ok(Arc::from(repo.find_blob(oid(id)?).map_err(wrap)?.content())))
     }
 }
 

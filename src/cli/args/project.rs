@@ -33,21 +33,34 @@ pub struct ProjectArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Image options")]
 pub struct BuildArgs {
-    /// The stage store: `oci:DIR`; `oci:.stagewright/store` by default.
+    /// The stage store: `HOST[:PORT]/PATH` in a registry, or `oci:DIR`; `oci:.stagewright/store` by default.
     #[arg(long, value_name = "URI")]
     pub repo: Option<String>,
+    #[command(flatten)]
+    pub registry: RegistryArgs,
     /// The builder: `native`.
     #[arg(long, value_name = "NAME")]
     pub builder: Option<String>,
     /// A further tag for every image; may be repeated.
     #[arg(long, value_name = "TAG")]
     pub add_custom_tag: Vec<String>,
-    /// Names the images by this tag instead of their signatures; needs the rule `cli.allowCustomTags`.
-    #[arg(long, value_name = "TAG")]
-    pub use_custom_tag: Option<String>,
     /// Platform of the images that name none.
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
+}
+
+/// How registries are reached.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RegistryArgs {
+    /// Speaks without TLS to registries that have none, and trusts any certificate.
+    #[arg(long, hide_short_help = true)]
+    pub insecure_registry: bool,
+    /// Trusts any certificate of a registry.
+    #[arg(long, hide_short_help = true)]
+    pub skip_tls_verify_registry: bool,
+    /// A registry that is asked for images of docker.io first; may be repeated.
+    #[arg(long, value_name = "HOST", hide_short_help = true)]
+    pub container_registry_mirror: Vec<String>,
 }
 
 /// Where resources go.

@@ -1,16 +1,14 @@
 //! Making a plan; what `plan`, `apply`, `build` and `why` have in common.
 
-use std::sync::Arc;
-
 use super::super::args::GlobalArgs;
 use super::super::error::CliError;
 use super::super::project::{Found, Options, find};
 use super::super::streams::Invocation;
-use super::super::wiring::{BackEnds, Names, wire};
+use super::super::wiring::{BackEnds, Names, Reach, wire};
 use crate::diag::Diagnostics;
 use crate::pipeline::{self, PlanError, PlanRequest, forbid_unbuildable, load};
 use crate::plan::Plan;
-use crate::source::{Objects, Sources};
+use crate::source::Sources;
 
 /// What is planned.
 #[derive(Clone, Copy)]
@@ -31,8 +29,6 @@ pub struct Made {
     pub plan: Plan,
     /// The project.
     pub found: Found,
-    /// The objects that it builds from.
-    pub objects: Arc<dyn Objects>,
     /// The back ends.
     pub back_ends: BackEnds,
 }
@@ -47,7 +43,7 @@ pub fn make_plan(
     let found = find(global, options, invocation)?;
     let build = options.build.cloned().unwrap_or_default();
     let names = Names::of_options(&build, options.deploy.filter(|_| wish.deploy));
-    let back_ends = wire(&names, &found.dir, &invocation.env)?;
+    let back_ends = wire(&names, &found.dir, &Reach::new(&build.registry, global, invocation))?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, wish);
@@ -56,8 +52,7 @@ pub fn make_plan(
     if forbidden {
         return Err(CliError::Config);
     }
-    let (plan, objects) = plan?;
-    Ok(Made { plan, found, objects, back_ends })
+    Ok(Made { plan: plan?, found, back_ends })
 }
 
 fn planned(
@@ -67,7 +62,7 @@ fn planned(
     back_ends: &BackEnds,
     names: &Names,
     wish: Wish<'_>,
-) -> Result<(Plan, Arc<dyn Objects>), CliError> {
+) -> Result<Plan, CliError> {
     let project = load(diagnostics, sources, &found.inputs).ok_or(CliError::Config)?;
     let request = PlanRequest {
         project: &project,
@@ -84,8 +79,7 @@ fn planned(
         None => pipeline::plan(diagnostics, sources, &request),
         Some(rev) => pipeline::plan_since(diagnostics, sources, &request, &found.at(rev)?),
     };
-    let objects = project.objects.clone();
-    plan.map(|plan| (plan, objects)).map_err(|error| match error {
+    plan.map_err(|error| match error {
         PlanError::Diagnostics => CliError::Config,
         PlanError::Observe(source) => CliError::environment("look at the stage store and the target", source),
     })
