@@ -10,7 +10,6 @@
 
 mod accept;
 mod arrows;
-mod builds;
 mod charts;
 mod cli;
 mod contracts;

@@ -10,6 +10,8 @@ mod chart_server;
 #[cfg(feature = "registry")]
 mod dependencies;
 mod project;
+#[cfg(feature = "registry")]
+mod registry;
 mod saved_plan;
 mod template;
 

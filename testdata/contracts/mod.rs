@@ -4,4 +4,8 @@ mod kills;
 mod lock;
 mod native_builder;
 pub mod oci_tools;
+#[cfg(feature = "registry")]
+pub mod proxy;
+#[cfg(feature = "registry")]
+pub mod registry_store;
 mod stage_store;
