@@ -14,6 +14,7 @@ mod charts;
 mod cli;
 mod contracts;
 mod directives;
+mod edits;
 mod functions;
 mod jsonnet;
 mod kill;

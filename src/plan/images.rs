@@ -288,7 +288,14 @@ pub fn differences(
     }
     let after = Record::new(image.stages.iter().flat_map(|(_, signed)| &signed.ingredients));
     let mut found: Vec<Reason> = Vec::new();
-    for difference in compare(&before, &after) {
+    let differences = without_consequences(compare(&before, &after));
+    let instructions = differences.iter().filter(|d| kind(d) == IngredientKind::Instruction);
+    let edited: Vec<Place> =
+        instructions.flat_map(|d| [&d.before, &d.after]).filter_map(|i| i.clone()?.place).collect();
+    for difference in differences {
+        if is_of_an_edited_instruction(&difference, &edited) {
+            continue;
+        }
         for reason in explain(&difference, reasons, objects) {
             if !found.contains(&reason) {
                 found.push(reason);
@@ -296,6 +303,65 @@ pub fn differences(
         }
     }
     found
+}
+
+/// Says whether files came or went with the instruction that takes them: that is the reason then.
+fn is_of_an_edited_instruction(difference: &Difference, edited: &[Place]) -> bool {
+    let alone = match (&difference.before, &difference.after) {
+        (Some(one), None) | (None, Some(one)) => Some(one),
+        (Some(_), Some(_)) | (None, None) => None,
+    };
+    let place = alone.filter(|one| one.kind == IngredientKind::Content).and_then(|one| one.place.as_ref());
+    place.is_some_and(|place| edited.contains(place))
+}
+
+/// Leaves out the instructions that differ only because a variable that they show or see differs.
+fn without_consequences(differences: Vec<Difference>) -> Vec<Difference> {
+    let (mut kept, rest): (Vec<_>, Vec<_>) = differences.into_iter().partition(|d| kind(d) == IngredientKind::Argument);
+    let mut changes: Vec<(String, String)> = kept.iter().filter_map(argument_change).collect();
+    for difference in rest {
+        if !follows(&difference, &changes) {
+            changes.extend(variable_change(&difference));
+            kept.push(difference);
+        }
+    }
+    kept
+}
+
+fn kind(difference: &Difference) -> IngredientKind {
+    let one = difference.after.as_ref().or(difference.before.as_ref());
+    one.map_or(IngredientKind::Instruction, |ingredient| ingredient.kind)
+}
+
+/// The values of an argument before and now.
+fn argument_change(difference: &Difference) -> Option<(String, String)> {
+    Some((difference.before.as_ref()?.value.clone(), difference.after.as_ref()?.value.clone()))
+}
+
+/// The values before and now of a variable that an instruction sets.
+fn variable_change(difference: &Difference) -> Option<(String, String)> {
+    let (before, after) = argument_change(difference)?;
+    let read =
+        |text: &str| Some(text.strip_prefix("ENV ")?.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()))?);
+    let ((name, before), (same, after)) = (read(&before)?, read(&after)?);
+    (name == same).then_some((before, after))
+}
+
+/// Says whether a difference vanishes when the changes of variables are made in the older text.
+fn follows(difference: &Difference, changes: &[(String, String)]) -> bool {
+    let (Some(before), Some(after)) = (&difference.before, &difference.after) else { return false };
+    if changes.is_empty() || !matches!(after.kind, IngredientKind::Instruction | IngredientKind::Base) {
+        return false;
+    }
+    if before.value == after.value {
+        // The command is as it was, what it sees is not. A text that was cut may hide another change.
+        return !after.value.ends_with('…');
+    }
+    let replaced = |text: &str, from: &dyn Fn(&(String, String)) -> (String, String)| {
+        changes.iter().map(from).filter(|(old, _)| !old.is_empty()).fold(text.to_owned(), |t, (o, n)| t.replace(&o, &n))
+    };
+    replaced(&before.value, &|(old, new)| (old.clone(), new.clone())) == after.value
+        || replaced(&after.value, &|(old, new)| (new.clone(), old.clone())) == before.value
 }
 
 fn explain(difference: &Difference, reasons: &BTreeMap<String, Vec<Reason>>, objects: &dyn Objects) -> Vec<Reason> {
@@ -328,8 +394,12 @@ fn explain(difference: &Difference, reasons: &BTreeMap<String, Vec<Reason>>, obj
 /// Names the files; falls back to the object ids where the older files are not in the repository any more.
 fn content_reasons(before: Option<&Ingredient>, after: Option<&Ingredient>, objects: &dyn Objects) -> Vec<Reason> {
     let (Some(before), Some(after)) = (before, after) else {
-        // The instruction that brought the files in came or went: that is the reason.
-        return Vec::new();
+        // A pattern takes a file more, or one less.
+        let change = if after.is_some() { FileChange::Added } else { FileChange::Removed };
+        let origin = after.or(before).and_then(|one| one.origin.as_ref());
+        let path =
+            origin.map(|o| if o.prefix.is_empty() { o.path.clone() } else { format!("{}/{}", o.prefix, o.path) });
+        return path.map(|path| Reason::File { place: Place::file(path), change }).into_iter().collect();
     };
     let place = after.place.clone().unwrap_or_else(|| Place::file(after.key.clone()));
     let fallback =

@@ -85,7 +85,7 @@ pub struct BuildPart {
     pub name: String,
     /// What the steps start from.
     pub base: Base,
-    /// The build arguments that it declares, resolved.
+    /// The build arguments that it declares, and those that name its base, resolved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub arguments: BTreeMap<String, String>,
     /// The steps in order.

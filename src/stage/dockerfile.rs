@@ -116,6 +116,16 @@ impl Part {
     }
 }
 
+/// Says whether `$NAME` or `${NAME…` stands in a text.
+fn names_variable(text: &str, name: &str) -> bool {
+    text.match_indices('$').any(|(at, _)| {
+        let after = text.get(at + 1..).unwrap_or_default();
+        let after = after.strip_prefix('{').unwrap_or(after);
+        let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        after.strip_prefix(name).is_some_and(|rest| !rest.starts_with(goes_on))
+    })
+}
+
 impl Converter<'_> {
     fn stage(&mut self, input: &syntax::StageInput, globals: &Scope) {
         let Some(stage) = self.inputs.dockerfile.stages.get(input.index) else { return };
@@ -127,6 +137,9 @@ impl Converter<'_> {
             let uses: Vec<&syntax::Use> = input.uses.iter().filter(|u| u.instruction == position).collect();
             self.instruction(&mut part, instruction, &uses, globals, &place);
         }
+        if matches!(base, Base::Image(ImageRef::External { .. })) {
+            self.arguments_of_base(&mut part.arguments, &stage.from.base.text, globals);
+        }
         self.index.insert(input.index, self.parts.len());
         self.parts.push(BuildPart {
             name: stage.name().map_or_else(|| input.index.to_string(), str::to_owned),
@@ -136,6 +149,20 @@ impl Converter<'_> {
         });
         self.scopes.push(part.scope);
         self.places.push(part.places);
+    }
+
+    /// Adds the arguments before the first FROM that the base of somebody else is named with.
+    fn arguments_of_base(&mut self, arguments: &mut BTreeMap<String, String>, base: &str, globals: &Scope) {
+        for instruction in &self.inputs.dockerfile.globals {
+            let Kind::Arg(declared) = &instruction.kind else { continue };
+            for name in declared.iter().map(|arg| &arg.name.text) {
+                if let (true, Some(value)) = (names_variable(base, name), globals.get(name)) {
+                    arguments.entry(name.clone()).or_insert_with(|| value.to_owned());
+                    let place = || self.inputs.sources.place(instruction.span);
+                    self.argument_places.entry(name.clone()).or_insert_with(place);
+                }
+            }
+        }
     }
 
     fn base(&self, base: &syntax::Base) -> (Base, PartScope) {
