@@ -190,7 +190,7 @@ fn what_is_missing_is_said_with_what_to_do() {
     assert_eq!((ran.code, ran.err.contains("git init")), (1, true), "{}", ran.err);
     let sandbox = shop();
     for (args, told) in [
-        (&["plan", "--repo", "registry.example/shop"][..], "oci:DIR"),
+        (&["plan", "--repo", "docker:shop"][..], "oci:DIR"),
         (&["plan", "--target", "cluster"], "dir:PATH"),
         (&["plan", "--builder", "docker"], "--builder native"),
         (&["plan", "--dir", "nowhere"], "there is no such directory"),

@@ -114,6 +114,9 @@ impl Tokens {
     }
 }
 
+/// Notes a request: method, address, status, beginning.
+pub type Note<'a> = dyn Fn(&str, &Url, Option<u16>, Instant) + Send + Sync + 'a;
+
 /// A token server, and what it is told of us.
 pub struct TokenServer<'a> {
     /// The client.
@@ -127,7 +130,7 @@ pub struct TokenServer<'a> {
     /// Who we are.
     pub login: &'a Login,
     /// Notes a request.
-    pub tell: &'a (dyn Fn(&str, &Url, Option<u16>, Instant) + Send + Sync),
+    pub tell: &'a Note<'a>,
 }
 
 impl TokenServer<'_> {

@@ -40,7 +40,7 @@ impl BlobStore for RegistryStore {
         let mut blob = self.cache.begin().map_err(failed)?;
         content(&mut blob).map_err(failed)?;
         let ended = self.cache.end(blob, None).map_err(failed)?;
-        ended.map_err(|digest| BlobError::Absent(digest))
+        ended.map_err(BlobError::Absent)
     }
 }
 

@@ -50,8 +50,11 @@ impl RegistryError {
         self.source.is_none()
     }
 
-    /// Tells how often it was tried.
+    /// Tells how often it was tried. It is not tried again, by nobody.
     pub fn after(mut self, attempts: u32) -> Self {
+        if matches!(self.kind, Kind::Passing(_) | Kind::Unreachable) {
+            self.kind = Kind::Lasting;
+        }
         if attempts > 1 {
             self.what += &format!(" (tried {attempts} times)");
         }

@@ -30,6 +30,9 @@ const MAX_ERROR: usize = 16 << 10;
 /// The least that an upload must move in a second, else it is given up. Unit: bytes.
 const SLOWEST_UPLOAD: u64 = 16 << 10;
 
+/// Is told something.
+pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// How registries are reached; the same for all of a run.
 #[derive(Clone, Default)]
 pub struct RegistryOptions {
@@ -44,7 +47,7 @@ pub struct RegistryOptions {
     /// How often things are tried.
     pub retry: Retry,
     /// Is told each request.
-    pub tell: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    pub tell: Option<Tell>,
 }
 
 /// What a request is allowed to do.
@@ -250,6 +253,10 @@ impl Session {
                 }
                 Login::Anonymous | Login::IdentityToken(_) => return Ok(None),
             },
+            Challenge::Bearer { realm, .. } if api.base.scheme() == "https" && realm.scheme() != "https" => {
+                let what = format!("{} wants us to log in at {realm}, without TLS", self.host);
+                return Err(RegistryError::new(Kind::Lasting, what));
+            }
             Challenge::Bearer { realm, service } => {
                 let server = TokenServer {
                     client: &api.client,

@@ -90,8 +90,12 @@ pub async fn has(session: &Session, path: &str, digest: &BlobDigest) -> Result<b
 pub async fn mount(session: &Session, path: &str, digest: &BlobDigest, from: &str) -> Result<bool, RegistryError> {
     let rest = format!("blobs/uploads/?mount={digest}&from={from}");
     let hoped = &[StatusCode::CREATED, StatusCode::ACCEPTED];
-    let call =
-        Call { from: Some(from), body: empty(), hoped, ..call(Method::POST, Target::Below(&rest), path, Right::Push) };
+    let call = Call {
+        from: Some(from),
+        body: Some(empty()),
+        hoped,
+        ..call(Method::POST, Target::Below(&rest), path, Right::Push)
+    };
     let mut attempts = session.attempts();
     loop {
         match session.once(&call).await {
@@ -118,7 +122,7 @@ pub async fn send(session: &Session, path: &str, upload: Upload<'_>) -> Result<(
             Ok(()) => return Ok(()),
             // A session that the registry has forgotten is begun again.
             Err(e) if e.kind() == Kind::NotFound => {
-                attempts.again(RegistryError::new(Kind::Passing(None), e.to_string())).await?
+                attempts.again(RegistryError::new(Kind::Passing(None), e.to_string())).await?;
             }
             Err(e) => attempts.again(e).await?,
         }
@@ -160,7 +164,8 @@ async fn send_large(session: &Session, path: &str, upload: Upload<'_>) -> Result
 /// Begins an upload and returns where it goes.
 async fn begin(session: &Session, path: &str) -> Result<Url, RegistryError> {
     let hoped = &[StatusCode::ACCEPTED];
-    let begin = Call { body: empty(), hoped, ..call(Method::POST, Target::Below("blobs/uploads/"), path, Right::Push) };
+    let begin =
+        Call { body: Some(empty()), hoped, ..call(Method::POST, Target::Below("blobs/uploads/"), path, Right::Push) };
     location(session, &session.once(&begin).await?)
 }
 
@@ -168,7 +173,7 @@ async fn begin(session: &Session, path: &str) -> Result<Url, RegistryError> {
 async fn end(session: &Session, path: &str, upload: Upload<'_>, mut at: Url, offset: u64) -> Result<(), RegistryError> {
     at.query_pairs_mut().append_pair("digest", &upload.digest.to_string());
     let body = Piece::File { path: upload.file.to_owned(), offset, len: upload.size - offset };
-    let body = if body.len() == 0 { empty() } else { Some(body) };
+    let body = if body.len() == 0 { Some(empty()) } else { Some(body) };
     let headers = vec![("Content-Type", "application/octet-stream".to_owned())];
     let hoped = &[StatusCode::CREATED, StatusCode::NO_CONTENT, StatusCode::OK];
     let end = Call { headers, body, hoped, ..call(Method::PUT, Target::Url(at), path, Right::Push) };
@@ -212,8 +217,8 @@ fn location(session: &Session, response: &Response) -> Result<Url, RegistryError
     Ok(url)
 }
 
-fn empty() -> Option<Piece> {
-    Some(Piece::Bytes(Vec::new()))
+fn empty() -> Piece {
+    Piece::Bytes(Vec::new())
 }
 
 fn call<'a>(method: Method, to: Target<'a>, path: &'a str, right: Right) -> Call<'a> {
