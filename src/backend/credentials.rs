@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "files of credentials are read here")]
 #![cfg_attr(not(feature = "registry"), expect(dead_code, reason = "nobody logs in without the network"))]
 
+#[cfg(feature = "registry")]
 use std::fs::File;
 use std::path::PathBuf;
 

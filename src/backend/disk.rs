@@ -84,6 +84,7 @@ impl<W: Write> HashingWriter<W> {
     }
 
     /// Returns how much has passed. Unit: bytes.
+    #[cfg(feature = "registry")]
     pub fn size(&self) -> u64 {
         self.size
     }

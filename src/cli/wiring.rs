@@ -64,6 +64,7 @@ pub struct BackEnds {
 }
 
 /// How registries are reached from this machine.
+#[cfg_attr(not(feature = "registry"), expect(dead_code, reason = "there is no network"))]
 pub struct Reach {
     /// What the options say.
     pub args: RegistryArgs,
