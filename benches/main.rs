@@ -101,6 +101,7 @@ fn main() {
                 store: (&store, "oci"),
                 target: Some((&target, "dir")),
                 builder: "native",
+                custom_tags: &std::collections::BTreeMap::new(),
                 runs_commands: false,
                 host: &NoHost,
             };

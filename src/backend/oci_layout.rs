@@ -570,7 +570,7 @@ impl StageStore for OciLayout {
         })
     }
 
-    fn tag(&self, tag: &str, name: &str, manifest: &BlobDigest) -> Result<(), StoreError> {
+    fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
         let path = self.blob_path(manifest);
         let size = match fs::metadata(&path) {
             Ok(metadata) => metadata.len(),
@@ -579,13 +579,14 @@ impl StageStore for OciLayout {
         };
         self.update(|_, index| {
             let same = index.by_tag(tag).filter(|e| e.entry.digest == *manifest);
-            let names = match same.and_then(|e| e.name.as_deref()) {
-                Some(names) if names.split(',').any(|n| n == name) => return Ok(((), false)),
+            let names = match (same.map(|e| e.name.as_deref()), name) {
+                (Some(_), None) => return Ok(((), false)),
+                (Some(Some(names)), Some(name)) if names.split(',').any(|n| n == name) => return Ok(((), false)),
                 // Two entries with one tag would be ambiguous for other tools.
-                Some(names) => format!("{names},{name}"),
-                None => name.to_owned(),
+                (Some(Some(names)), Some(name)) => Some(format!("{names},{name}")),
+                (Some(None) | None, name) => name.map(str::to_owned),
             };
-            index.put(LayoutEntry::new(tag, Some(&names), manifest.clone(), size));
+            index.put(LayoutEntry::new(tag, names.as_deref(), manifest.clone(), size));
             Ok(((), true))
         })
     }

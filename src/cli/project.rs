@@ -59,9 +59,6 @@ pub fn directory(global: &GlobalArgs, invocation: &Invocation) -> Result<PathBuf
 pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) -> Result<Found, CliError> {
     let dir = directory(global, invocation)?;
     let project = options.project.cloned().unwrap_or_default();
-    if options.build.is_some_and(|build| !build.add_custom_tag.is_empty()) {
-        return Err(CliError::user("--add-custom-tag does not work yet"));
-    }
     let repository = Arc::new(Repository::discover(&dir).map_err(told)?);
     let head = repository.head().map_err(told)?;
     let disk = if project.dev || project.loose_giterminism {

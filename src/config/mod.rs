@@ -14,6 +14,7 @@ use crate::source::FileId;
 use crate::syntax::yaml::Node;
 
 mod ansible;
+mod custom_tags;
 mod decode;
 mod docker_section;
 mod documents;
@@ -43,6 +44,7 @@ mod stapel_image;
 #[cfg(test)]
 mod tests;
 
+pub use custom_tags::{Tagged, custom_tags, git_pattern};
 pub use deploy_names::{DeployNames, Explicit, deploy_names};
 pub use docker_section::{CommandValue, DockerSection};
 pub use dockerfile_image::{ArgValue, DockerfileImage};

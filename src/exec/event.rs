@@ -38,6 +38,9 @@ impl Subject {
         let (verb, name) = match &operation.work {
             Work::BuildStage { image, stage, .. } if image.is_empty() => (Verb::Build, stage.clone()),
             Work::BuildStage { image, stage, .. } => (Verb::Build, format!("{image}/{stage}")),
+            Work::TagImage { image, tag, custom: true, .. } if !image.is_empty() => {
+                (Verb::Tag, format!("{image} as {tag}"))
+            }
             Work::TagImage { image, tag, .. } if image.is_empty() => (Verb::Tag, tag.clone()),
             Work::TagImage { image, .. } => (Verb::Tag, image.clone()),
             Work::WriteResource { address, .. } => (Verb::Write, address.clone()),

@@ -146,7 +146,7 @@ fn record(needs: &[&str], revision: u64) -> Operation {
 #[test]
 fn a_stage_is_built_published_and_tagged() {
     let twins = Twins::new(ScriptedBuilder::default());
-    let tag = Work::TagImage { image: "web".into(), tag: "t1".into(), stage_digest: digest("web") };
+    let tag = Work::TagImage { image: "web".into(), tag: "t1".into(), stage_digest: digest("web"), custom: false };
     let plan = plan(vec![build("web", &[]), operation("tag", &["web"], Vec::new(), tag)]);
     let (outcome, events) = twins.run(&plan, 4, OnFailure::Continue);
     assert!(outcome.is_success(), "{outcome:?}");

@@ -79,7 +79,9 @@ impl<'a> Workshop<'a> {
         }
         match &operation.work {
             Work::BuildStage { digest, .. } => self.build(digest, &operation.work),
-            Work::TagImage { image, tag, stage_digest } => self.tag(image, tag, stage_digest),
+            Work::TagImage { image, tag, stage_digest, custom } => {
+                self.tag((!custom).then_some(image.as_str()), tag, stage_digest)
+            }
             Work::WriteResource { address, path, manifest, sealed } => {
                 let content = manifest.as_ref().or(sealed.reveal());
                 let content = content.ok_or_else(|| WorkError::Sealed(address.clone()))?;
@@ -116,7 +118,7 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    fn tag(&self, image: &str, tag: &str, stage: &str) -> Result<Done, WorkError> {
+    fn tag(&self, image: Option<&str>, tag: &str, stage: &str) -> Result<Done, WorkError> {
         let ours = self.stages.lock().unwrap_or_else(PoisonError::into_inner).get(stage).cloned();
         let mut manifest = match ours {
             Some(manifest) => manifest,

@@ -38,6 +38,8 @@ pub struct PlanRequest<'a> {
     pub target: Option<(&'a dyn Target, &'a str)>,
     /// The builder's name.
     pub builder: &'a str,
+    /// The tags of the user's choice, by image name.
+    pub custom_tags: &'a BTreeMap<String, Vec<String>>,
     /// Whether the builder runs commands.
     pub runs_commands: bool,
     /// What templates may ask of the world.
@@ -160,6 +162,7 @@ fn image_context<'a>(
         objects,
         previous,
         wanted,
+        custom_tags: request.custom_tags,
         repo_address: &request.project.repo_address,
     }
 }
@@ -277,7 +280,7 @@ fn plan_resources(
         let file = crate::source::FileId(u32::MAX);
         yaml::decode(text, file, 0, yaml::Options::HELM).ok().map(|node| node.to_plain())
     };
-    let tags = section.operations.iter().filter(|o| matches!(o.work, Work::TagImage { .. }));
+    let tags = section.operations.iter().filter(|o| matches!(o.work, Work::TagImage { custom: false, .. }));
     let after = tags.map(|o| o.id.clone()).collect();
     let context = ReleaseContext { record, fact, images: &section.images, changes: &changes, parse: &parse, after };
     plan_release(&manifests, &context)

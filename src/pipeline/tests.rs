@@ -103,6 +103,7 @@ impl World {
                 store: (store, "memory"),
                 target: Some((target, "memory")),
                 builder: "noting",
+                custom_tags: &std::collections::BTreeMap::new(),
                 runs_commands: false,
                 host: &NoHost,
             };

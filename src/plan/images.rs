@@ -27,6 +27,8 @@ pub struct ImageContext<'a> {
     pub previous: &'a BTreeMap<String, String>,
     /// The images that are wanted; what they need is added.
     pub wanted: &'a BTreeSet<String>,
+    /// The tags of the user's choice, by image name.
+    pub custom_tags: &'a BTreeMap<String, Vec<String>>,
     /// What stands before `:TAG` in the reference that templates see.
     pub repo_address: &'a str,
 }
@@ -61,6 +63,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
         if builds {
             plan_stages(image, context, asking, &mut built, &mut section);
         }
+        let custom_tags = plan_custom_tags(image, stored, builds, context, asking, &mut section);
         if why.is_empty() {
             why.push(match (stored, builds) {
                 (Some(_), _) => Reason::InStore { tag: tag.clone() },
@@ -73,6 +76,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
             name: image.name.clone(),
             action: if builds { ImageAction::Build } else { ImageAction::Reuse },
             previous_tag,
+            custom_tags,
             reference: format!("{}:{tag}", context.repo_address),
             tag,
             is_final: image.is_final,
@@ -187,9 +191,45 @@ fn plan_stages(
         work: Work::TagImage {
             image: image.name.clone(),
             tag: image.signature.to_string(),
-            stage_digest: image.stages.last().map(|(_, s)| s.digest.to_string()).unwrap_or_default(),
+            stage_digest: last_stage(image),
+            custom: false,
         },
     });
+}
+
+/// Plans the tags of the user's choice that do not stand on the image yet, and returns them.
+fn plan_custom_tags(
+    image: &SignedImage,
+    stored: Option<&StoredFact>,
+    builds: bool,
+    context: &ImageContext<'_>,
+    asking: &mut Asking<'_>,
+    section: &mut ImageSection,
+) -> Vec<String> {
+    let wanted = context.custom_tags.get(&image.name).filter(|_| context.wanted.contains(&image.name));
+    let stands = |tag: &String, asking: &mut Asking<'_>| {
+        asking.image(tag).is_some_and(|at| stored.is_some_and(|stored| stored.manifest == at.manifest))
+    };
+    let missing: Vec<String> = wanted.into_iter().flatten().filter(|tag| !stands(tag, asking)).cloned().collect();
+    for tag in &missing {
+        let guards = if builds { Vec::new() } else { stored.map(present).into_iter().collect() };
+        section.operations.push(Operation {
+            id: format!("{}:{tag}", tag_id(&image.name)),
+            needs: builds.then(|| tag_id(&image.name)).into_iter().collect(),
+            guards,
+            work: Work::TagImage {
+                image: image.name.clone(),
+                tag: tag.clone(),
+                stage_digest: last_stage(image),
+                custom: true,
+            },
+        });
+    }
+    missing
+}
+
+fn last_stage(image: &SignedImage) -> String {
+    image.stages.last().map(|(_, signed)| signed.digest.to_string()).unwrap_or_default()
 }
 
 fn present(fact: &StoredFact) -> Guard {

@@ -40,7 +40,7 @@ pub struct Plan {
 impl Plan {
     /// Says whether apply would change anything but the release record.
     pub fn has_changes(&self) -> bool {
-        self.images.iter().any(|i| i.action == ImageAction::Build)
+        self.images.iter().any(|i| i.action == ImageAction::Build || !i.custom_tags.is_empty())
             || self.resources.iter().any(|r| r.action != ResourceAction::Noop)
             || !self.cleanup.is_empty()
     }
@@ -194,6 +194,9 @@ pub struct ImagePlan {
     /// The tag of the last applied release, or of the newest stored image of that name, where it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_tag: Option<String>,
+    /// The tags of the user's choice that are put on it, or moved to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub custom_tags: Vec<String>,
     /// The reference that templates see.
     pub reference: String,
     /// Whether templates see it.

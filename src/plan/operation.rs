@@ -43,14 +43,17 @@ pub enum Work {
         /// What is recorded with it.
         annotations: BTreeMap<String, String>,
     },
-    /// Puts the content-based tag on the last stage of an image.
+    /// Puts a tag on the last stage of an image.
     TagImage {
         /// The image.
         image: String,
-        /// Its signature.
+        /// Its signature, or a tag of the user's choice.
         tag: String,
         /// The digest of its last stage.
         stage_digest: String,
+        /// Whether the tag is of the user's choice.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        custom: bool,
     },
     /// Writes a resource to the target.
     WriteResource {

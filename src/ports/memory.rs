@@ -118,11 +118,13 @@ impl StageStore for MemoryStore {
         Ok(Published::Stored(StoredStage { id, manifest, annotations: annotations.clone() }))
     }
 
-    fn tag(&self, tag: &str, name: &str, manifest: &BlobDigest) -> Result<(), StoreError> {
+    fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
         read_manifest(self, manifest)?;
         self.with(|s| {
             s.images.insert(tag.to_owned(), manifest.clone());
-            s.newest.insert(name.to_owned(), tag.to_owned());
+            if let Some(name) = name {
+                s.newest.insert(name.to_owned(), tag.to_owned());
+            }
         });
         Ok(())
     }

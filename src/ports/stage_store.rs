@@ -154,10 +154,11 @@ pub trait StageStore: BlobStore {
 
     /// Puts a tag on a stored manifest, as the newest image of a name; on another manifest it is moved. Images of equal
     /// content have one tag.
+    /// A tag of the user's choice has no name: what is newest under a name is found by content-based tags alone.
     ///
     /// # Errors
     /// The manifest is absent, or the store failed; it is then as it was before.
-    fn tag(&self, tag: &str, name: &str, manifest: &BlobDigest) -> Result<(), StoreError>;
+    fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError>;
 
     /// Returns the manifest of an image or stage; of several stored builds of a stage, the oldest.
     ///

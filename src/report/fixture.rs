@@ -51,7 +51,17 @@ fn image(
 ) -> ImagePlan {
     let reference = format!("registry.example/shop:{tag}");
     let place = at("werf.yaml", 4, 9);
-    ImagePlan { name: name.into(), action, tag, previous_tag, reference, is_final: true, place, reasons }
+    ImagePlan {
+        name: name.into(),
+        action,
+        tag,
+        previous_tag,
+        custom_tags: Vec::new(),
+        reference,
+        is_final: true,
+        place,
+        reasons,
+    }
 }
 
 fn source_changed() -> Vec<Reason> {

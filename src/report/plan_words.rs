@@ -107,7 +107,10 @@ impl View {
         let shown = |r: &&ResourcePlan| all || r.action != ResourceAction::Noop;
         let mut resources: Vec<&ResourcePlan> = plan.resources.iter().filter(shown).collect();
         resources.sort_by_key(|r| rank(r.action));
-        let images = plan.images.iter().filter(|i| all || i.action == ImageAction::Build || i.previous_tag.is_some());
+        let images = plan
+            .images
+            .iter()
+            .filter(|i| all || i.action == ImageAction::Build || i.previous_tag.is_some() || !i.custom_tags.is_empty());
         Self {
             project: plan.project.clone(),
             verdict: verdict(plan),
@@ -151,6 +154,10 @@ fn verdict(plan: &Plan) -> String {
     let mut parts = Vec::new();
     if s.images_build > 0 {
         parts.push(format!("{} to build", count(s.images_build, "image")));
+    }
+    let tags: usize = plan.images.iter().map(|i| i.custom_tags.len()).sum();
+    if tags > 0 {
+        parts.push(format!("{} to put", count(tags, "further tag")));
     }
     let resources = s.create + s.update + s.replace + s.delete;
     if resources > 0 {
@@ -208,6 +215,8 @@ fn image(image: &ImagePlan) -> ImageView {
         Some(old) if *old != image.tag => format!("{} -> {new}", shorten(old)),
         Some(_) | None => new,
     };
+    let also = image.custom_tags.iter().map(|tag| format!(", also {}", printable(tag))).collect::<String>();
+    let tags = tags + &also;
     ImageView {
         build: image.action == ImageAction::Build,
         name: if image.name.is_empty() { "(nameless)".into() } else { printable(&image.name) },

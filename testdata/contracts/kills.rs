@@ -46,7 +46,7 @@ fn publish(store: &OciLayout, number: u64) {
     let stage = match store.publish(&digest, &built, &BTreeMap::new(), 1).unwrap() {
         stagewright::ports::Published::Stored(stage) | stagewright::ports::Published::Existing(stage) => stage,
     };
-    store.tag(&format!("tag-{number}"), "web", &stage.manifest).unwrap();
+    store.tag(&format!("tag-{number}"), Some("web"), &stage.manifest).unwrap();
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn umoci_unpacks_what_was_built() {
     let digest = Sha224Digest::of_bytes(b"stage");
     let published = store.publish(&digest, &built, &BTreeMap::new(), 1).unwrap();
     let Published::Stored(stage) = published else { panic!("the stage is new") };
-    store.tag("v1", "web", &stage.manifest).unwrap();
+    store.tag("v1", Some("web"), &stage.manifest).unwrap();
     run("umoci", &["unpack", "--keep-dirlinks", "--image", "store:v1", "third"]);
     let root = path.join("third/rootfs");
     assert_eq!(fs::metadata(root.join("tmp")).unwrap().permissions().mode() & 0o7777, 0o1777);

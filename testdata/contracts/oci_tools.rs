@@ -33,7 +33,7 @@ fn skopeo_inspects_stages_and_images() {
     let notes = BTreeMap::from([("note".to_owned(), "x".to_owned())]);
     let published = store.publish(&digest, &image(&store, "layer"), &notes, 5).unwrap();
     let Published::Stored(stage) = published else { panic!("the store was empty") };
-    store.tag("v1", "web", &stage.manifest).unwrap();
+    store.tag("v1", Some("web"), &stage.manifest).unwrap();
     for tag in ["v1".to_owned(), stage.id.to_string()] {
         let Some(output) = tool("skopeo", &["inspect", &format!("oci:store:{tag}")], dir.path()) else { return };
         let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -69,7 +69,7 @@ fn round_trip(proxy: &Proxy, path: &str, content: &str) {
     let writer = through(proxy, path);
     let built = image(&writer, content);
     let stage = stage_of(writer.publish(&digest, &built, &notes("n"), 7).unwrap());
-    writer.tag("t", "web", &stage.manifest).unwrap();
+    writer.tag("t", Some("web"), &stage.manifest).unwrap();
     let reader = through(proxy, path);
     let found = reader.images(&["t".into(), "absent".into()]).unwrap();
     assert_eq!(found[0].as_ref().unwrap().manifest, stage.manifest);
@@ -175,7 +175,7 @@ fn corrupted_bytes_are_never_used() {
     let digest = Sha224Digest::of_bytes(b"stage");
     let built = image(&good, "a layer that will be damaged");
     let stage = stage_of(good.publish(&digest, &built, &notes("1"), 1).unwrap());
-    good.tag("t", "web", &stage.manifest).unwrap();
+    good.tag("t", Some("web"), &stage.manifest).unwrap();
     let layer = &built.layers[0].digest;
     let proxy = Proxy::start(&registry.address, |asked, _| {
         if asked.method == "GET" && asked.path.contains("sha256:") { Deed::Corrupt } else { Deed::Pass }
@@ -238,7 +238,7 @@ fn tokens_are_fetched_once_and_again_when_they_have_expired() {
     let digest = Sha224Digest::of_bytes(b"stage");
     let built = image(&store, "layer");
     let stage = stage_of(store.publish(&digest, &built, &notes("1"), 1).unwrap());
-    store.tag("t", "web", &stage.manifest).unwrap();
+    store.tag("t", Some("web"), &stage.manifest).unwrap();
     assert!(proxy.asked().iter().filter(|a| a.path.starts_with("/token")).count() > 2);
     let text = words(&with_login(&proxy, "shop", "wr0ng").images(&["t".into()]).unwrap_err());
     assert!(text.contains("docker login") && !text.contains("wr0ng"), "{text}");
@@ -330,7 +330,7 @@ fn a_base_beside_our_repository_is_mounted_and_its_platform_chosen() {
     let index =
         serde_json::json!({"schemaVersion": 2, "mediaType": MEDIA_INDEX, "manifests": [arm.1, amd.1]}).to_string();
     let (index, _) = bases.put(&mut |out| out.write_all(index.as_bytes())).unwrap();
-    bases.tag("3.18", "alpine", &index).unwrap();
+    bases.tag("3.18", Some("alpine"), &index).unwrap();
     let proxy = Proxy::start(&registry.address, |_, _| Deed::Pass);
     let mirrors = vec![format!("{}/{folder}", proxy.address)];
     let options = RegistryOptions { mirrors, retry: RETRY, ..RegistryOptions::default() };
@@ -387,7 +387,7 @@ fn of_twenty_writers_one_wins_for_all() {
                 // As a run does: it tags, looks again, and puts it right.
                 let mut manifest = stage.manifest;
                 loop {
-                    store.tag("content", "web", &manifest).unwrap();
+                    store.tag("content", Some("web"), &manifest).unwrap();
                     let oldest = store.stages(&digest).unwrap()[0].manifest.clone();
                     if oldest == manifest {
                         return;
@@ -426,6 +426,6 @@ fn a_stage_whose_manifest_is_gone_does_not_count() {
         panic!("the first is gone")
     };
     assert_eq!(second.id, StageId { digest, created_ms: 8 });
-    let absent = again.tag("t", "web", &BlobDigest::of(b"nothing"));
+    let absent = again.tag("t", Some("web"), &BlobDigest::of(b"nothing"));
     assert!(absent.is_err());
 }

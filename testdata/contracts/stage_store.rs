@@ -116,7 +116,7 @@ impl StageStore for Borrowed<'_> {
         self.0.publish(digest, built, annotations, created_ms)
     }
 
-    fn tag(&self, tag: &str, name: &str, manifest: &BlobDigest) -> Result<(), StoreError> {
+    fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
         self.0.tag(tag, name, manifest)
     }
 }
@@ -189,8 +189,8 @@ fn a_tag_names_a_manifest_and_can_move() {
             }
         };
         let (one, two) = (publish("1"), publish("2"));
-        store.tag("t", "web", &one).unwrap();
-        store.tag("t", "other", &one).unwrap();
+        store.tag("t", Some("web"), &one).unwrap();
+        store.tag("t", Some("other"), &one).unwrap();
         let found = store.images(&["no".into(), "t".into()]).unwrap();
         let image = found[1].clone().unwrap();
         assert_eq!(found[0], None);
@@ -200,9 +200,9 @@ fn a_tag_names_a_manifest_and_can_move() {
             newest.iter().map(|i| i.as_ref().map(|i| i.tag.as_str())).collect::<Vec<_>>(),
             [Some("t"), Some("t"), None]
         );
-        store.tag("t", "web", &two).unwrap();
+        store.tag("t", Some("web"), &two).unwrap();
         assert_eq!(store.images(&["t".into()]).unwrap()[0].as_ref().unwrap().manifest, two);
-        let absent = store.tag("t", "web", &BlobDigest::of(b"nothing"));
+        let absent = store.tag("t", Some("web"), &BlobDigest::of(b"nothing"));
         assert!(matches!(absent, Err(StoreError::Blob(BlobError::Absent(_)))), "{absent:?}");
         assert_eq!(store.images(&["t".into()]).unwrap()[0].as_ref().unwrap().manifest, two);
     });
@@ -216,10 +216,10 @@ fn images_are_resolved_by_what_names_them() {
         store.publish(&digest, &image(store, "1"), &notes("1"), 2).unwrap();
         let manifest = store.stages(&digest).unwrap()[0].manifest.clone();
         let signature = Sha224Digest::of_bytes(b"image");
-        store.tag(&signature.to_string(), "web", &manifest).unwrap();
+        store.tag(&signature.to_string(), Some("web"), &manifest).unwrap();
         let (bases, tag) = (case.bases)("alpine");
         bases.publish(&digest, &image(&*bases, "1"), &notes("1"), 2).unwrap();
-        bases.tag(&format!("{tag}3.18"), "alpine", &manifest).unwrap();
+        bases.tag(&format!("{tag}3.18"), Some("alpine"), &manifest).unwrap();
         let resolve = |image: ImageRef| store.resolve(&image, &Platform::linux_amd64()).unwrap();
         let external = |reference: &str| resolve(ImageRef::External { reference: case.reference(reference) });
         assert_eq!(resolve(ImageRef::Stage { digest }), Some(manifest.clone()));
@@ -274,7 +274,7 @@ fn a_second_process_sees_what_the_first_wrote_and_foreign_entries_stay() {
         text.replace("\"manifests\":[", &format!("\"annotations\":{{\"k\":\"v\"}},\"manifests\":[{foreign},")),
     )
     .unwrap();
-    two.tag("t", "web", &manifest).unwrap();
+    two.tag("t", Some("web"), &manifest).unwrap();
     let text = fs::read_to_string(&index).unwrap();
     assert!(text.contains(foreign) && text.contains(r#""annotations":{"k":"v"}"#), "{text}");
     assert_eq!(one.images(&["t".into()]).unwrap()[0].as_ref().unwrap().manifest, manifest);
@@ -287,7 +287,7 @@ fn corruption_is_told_with_the_file() {
     let digest = Sha224Digest::of_bytes(b"stage");
     store.publish(&digest, &image(&store, "1"), &notes("1"), 2).unwrap();
     let manifest = store.stages(&digest).unwrap()[0].manifest.clone();
-    store.tag("t", "web", &manifest).unwrap();
+    store.tag("t", Some("web"), &manifest).unwrap();
     let file = dir.path().join("blobs/sha256").join(manifest.hex());
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, String::from_utf8(bytes.clone()).unwrap().replace("note", "nose")).unwrap();
@@ -301,7 +301,7 @@ fn corruption_is_told_with_the_file() {
     fs::write(dir.path().join("index.json"), "{").unwrap();
     let error = store.images(&["t".into()]).unwrap_err().to_string();
     assert!(error.contains("index.json") && error.contains("restore"), "{error}");
-    assert!(store.tag("u", "web", &manifest).is_err());
+    assert!(store.tag("u", Some("web"), &manifest).is_err());
 }
 
 #[test]

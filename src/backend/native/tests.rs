@@ -98,7 +98,7 @@ impl World {
         let built = BuiltImage { config, layers: descriptors };
         let manifest = crate::ports::oci::Manifest::of(&built, &BTreeMap::new()).to_bytes();
         let (manifest, _) = self.store.put(&mut |out| out.write_all(&manifest)).unwrap();
-        self.store.tag(reference, reference, &manifest).unwrap();
+        self.store.tag(reference, Some(reference), &manifest).unwrap();
         Base::Image(external(reference))
     }
 }

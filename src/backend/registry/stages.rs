@@ -114,7 +114,7 @@ impl StageStore for RegistryStore {
         })
     }
 
-    fn tag(&self, tag: &str, name: &str, manifest: &BlobDigest) -> Result<(), StoreError> {
+    fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
         if !is_tag(tag) {
             let why = "a tag has up to 128 letters, digits, `_`, `.` and `-`".to_owned();
             return Err(StoreError::Invalid { what: format!("tag `{tag}`"), why });
@@ -125,7 +125,10 @@ impl StageStore for RegistryStore {
         runtime::block_on(async {
             let media_type = document.media_type.as_deref().unwrap_or(MEDIA_MANIFEST);
             self.move_tag(tag, media_type, &bytes).await?;
-            self.remember_newest(name, tag).await
+            match name {
+                Some(name) => self.remember_newest(name, tag).await,
+                None => Ok(()),
+            }
         })
     }
 }

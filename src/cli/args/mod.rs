@@ -20,7 +20,7 @@ pub use global::{ColorMode, GlobalArgs};
 pub use includes::{IncludesCommand, IncludesGetArgs, IncludesListArgs, IncludesUpdateArgs};
 pub use jsonnet::JsonnetArgs;
 pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RunFormat};
-pub use project::{BuildArgs, DeployArgs, ProjectArgs, RegistryArgs};
+pub use project::{BuildArgs, DeployArgs, ProjectArgs, RegistryArgs, TagArgs};
 pub use run::RunArgs;
 pub use values::ValuesArgs;
 

@@ -41,12 +41,28 @@ pub struct BuildArgs {
     /// The builder: `native`.
     #[arg(long, value_name = "NAME")]
     pub builder: Option<String>,
-    /// A further tag for every image; may be repeated.
-    #[arg(long, value_name = "TAG")]
-    pub add_custom_tag: Vec<String>,
+    #[command(flatten)]
+    pub tags: TagArgs,
     /// Platform of the images that name none.
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
+}
+
+/// Which tags images get besides their content-based one.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TagArgs {
+    /// A further tag for every image, with `%image_slug%` where there are several; may be repeated.
+    #[arg(long, visible_alias = "tag-custom", value_name = "TAG")]
+    pub add_custom_tag: Vec<String>,
+    /// A further tag `IMAGE-BRANCH`.
+    #[arg(long, value_name = "BRANCH", hide_short_help = true)]
+    pub tag_git_branch: Option<String>,
+    /// A further tag `IMAGE-TAG`.
+    #[arg(long, value_name = "TAG", hide_short_help = true)]
+    pub tag_git_tag: Option<String>,
+    /// A further tag `IMAGE-COMMIT`.
+    #[arg(long, value_name = "COMMIT", hide_short_help = true)]
+    pub tag_git_commit: Option<String>,
 }
 
 /// How registries are reached.

@@ -1,12 +1,15 @@
 //! Making a plan; what `plan`, `apply`, `build` and `why` have in common.
 
-use super::super::args::GlobalArgs;
+use std::collections::BTreeMap;
+
+use super::super::args::{GlobalArgs, TagArgs};
 use super::super::error::CliError;
 use super::super::project::{Found, Options, find};
 use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, Names, Reach, wire};
+use crate::config::{self, Tagged, git_pattern};
 use crate::diag::Diagnostics;
-use crate::pipeline::{self, PlanError, PlanRequest, forbid_unbuildable, load};
+use crate::pipeline::{self, PlanError, PlanRequest, Project, forbid_unbuildable, load};
 use crate::plan::Plan;
 use crate::source::Sources;
 
@@ -46,7 +49,7 @@ pub fn make_plan(
     let back_ends = wire(&names, &found.dir, &Reach::new(&build.registry, global, invocation))?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
-    let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, wish);
+    let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, &build.tags, wish);
     let (diagnostics, forbidden) = if wish.applies { forbid_unbuildable(&diagnostics) } else { (diagnostics, false) };
     invocation.streams.tell_diagnostics(diagnostics, &sources);
     if forbidden {
@@ -61,9 +64,11 @@ fn planned(
     found: &Found,
     back_ends: &BackEnds,
     names: &Names,
+    tags: &TagArgs,
     wish: Wish<'_>,
 ) -> Result<Plan, CliError> {
     let project = load(diagnostics, sources, &found.inputs).ok_or(CliError::Config)?;
+    let custom_tags = custom_tags(&project, tags)?;
     let request = PlanRequest {
         project: &project,
         inputs: &found.inputs,
@@ -72,6 +77,7 @@ fn planned(
         store: (back_ends.store.as_ref(), &names.repo),
         target: back_ends.target.as_deref().zip(names.target.as_deref()),
         builder: &names.builder,
+        custom_tags: &custom_tags,
         runs_commands: back_ends.runs_commands,
         host: &found.host,
     };
@@ -83,4 +89,16 @@ fn planned(
         PlanError::Diagnostics => CliError::Config,
         PlanError::Observe(source) => CliError::environment("look at the stage store and the target", source),
     })
+}
+
+/// Returns the tags of the user's choice for the final images, by image name.
+fn custom_tags(project: &Project, tags: &TagArgs) -> Result<BTreeMap<String, Vec<String>>, CliError> {
+    let finals = project.images.iter().filter(|image| image.is_final);
+    let images: Vec<Tagged<'_>> =
+        finals.map(|image| Tagged { name: &image.name, signature: image.signature }).collect();
+    let named = images.iter().any(|image| !image.name.is_empty());
+    let git = [&tags.tag_git_branch, &tags.tag_git_tag, &tags.tag_git_commit].into_iter().flatten();
+    let git = git.map(|name| git_pattern(name, named));
+    let patterns: Vec<String> = tags.add_custom_tag.iter().cloned().chain(git).collect();
+    config::custom_tags(&patterns, &images).map_err(|why| CliError::user(format!("--add-custom-tag: {why}")))
 }
