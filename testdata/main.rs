@@ -10,6 +10,7 @@
 
 mod accept;
 mod arrows;
+mod builds;
 mod charts;
 mod cli;
 mod contracts;

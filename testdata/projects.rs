@@ -56,6 +56,15 @@ struct Step {
     /// Files that are changed and committed.
     #[serde(default)]
     edit: BTreeMap<String, String>,
+    /// Files of other repositories, which lie beside the project: the first part of a path is the repository. Committed.
+    #[serde(default)]
+    other: BTreeMap<String, String>,
+    /// Commands of git that are run in the project before anything is edited; `;` ends one.
+    #[serde(default)]
+    git: Option<String>,
+    /// Commands of git that are run in the project after everything was edited.
+    #[serde(default)]
+    git_last: Option<String>,
     /// Files that are removed and committed.
     #[serde(default)]
     remove: Vec<String>,
@@ -129,11 +138,37 @@ fn link(dir: &Path, links: &BTreeMap<String, String>) {
 #[cfg(not(unix))]
 fn link(_: &Path, _: &BTreeMap<String, String>) {}
 
+/// Runs commands of git; `;` ends one. A word `[OTHER]` is where other repositories lie.
+fn git_script(dir: &Path, script: Option<&String>) {
+    let other = dir.parent().unwrap().to_string_lossy().into_owned();
+    for line in script.iter().flat_map(|text| text.split(';')).map(str::trim).filter(|line| !line.is_empty()) {
+        let words: Vec<String> = line.split_whitespace().map(|word| word.replace("[OTHER]", &other)).collect();
+        let allow = ["-c", "protocol.file.allow=always"];
+        git(dir, &allow.into_iter().chain(words.iter().map(String::as_str)).collect::<Vec<_>>());
+    }
+}
+
+/// Writes files of other repositories and commits them: branch `main`, and a tag for each commit: `v1`, `v2`, …
+fn put_other(beside: &Path, files: &BTreeMap<String, String>) {
+    let names: std::collections::BTreeSet<&str> = files.keys().filter_map(|path| path.split('/').next()).collect();
+    put(beside, files);
+    for name in names {
+        let dir = beside.join(name);
+        if !dir.join(".git").exists() {
+            git(&dir, &["init", "-q"]);
+        }
+        git(&dir, &["add", "-A"]);
+        git(&dir, &["commit", "-q", "-m", "other"]);
+        let tag = (1..).map(|n| format!("v{n}")).find(|tag| !dir.join(".git/refs/tags").join(tag).exists()).unwrap();
+        git(&dir, &["tag", &tag]);
+    }
+}
+
 fn put(dir: &Path, files: &BTreeMap<String, String>) {
     for (path, text) in files {
         let path = dir.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        std::fs::write(path, text.replace("[OTHER]", &dir.parent().unwrap().to_string_lossy())).unwrap();
     }
 }
 
@@ -161,6 +196,8 @@ fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn stable(text: &str, dir: &Path) -> String {
     let canonical = dir.canonicalize().unwrap();
     let text = text.replace(&*canonical.to_string_lossy(), "[DIR]").replace(&*dir.to_string_lossy(), "[DIR]");
+    let beside = dir.parent().map(|parent| parent.to_string_lossy().into_owned()).unwrap_or_default();
+    let text = text.replace(&format!("{beside}/"), "[OTHER]/");
     let seconds = regex::Regex::new(r"\b\d+(\.\d+)?(ms|s)\b").unwrap();
     let stage = regex::Regex::new(r"\b([0-9a-f]{12,56})-\d{13}\b").unwrap();
     let text = seconds.replace_all(&text, "[TIME]");
@@ -195,6 +232,8 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
     let mut all = String::new();
     for (index, step) in case.step.iter().enumerate() {
         let number = index + 1;
+        put_other(temp.path(), &step.other);
+        git_script(&dir, step.git.as_ref());
         put(&dir, &step.edit);
         let images = step.images.as_ref().map(|text| format!("configVersion: 1\nproject: p\n---\n{text}"));
         let werf = step.werf.clone().or(images);
@@ -217,6 +256,7 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
         for path in &step.lose {
             std::fs::remove_file(dir.join(path)).unwrap();
         }
+        git_script(&dir, step.git_last.as_ref());
         let args = step.args.as_ref().unwrap_or(&case.args);
         let before = snapshot(&dir);
         let output = Command::new(env!("CARGO_BIN_EXE_stagewright"))

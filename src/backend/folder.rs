@@ -136,9 +136,9 @@ impl Objects for Folder {
                 return Err(io::Error::other(format!("the file is larger than {MAX_FILE} bytes")));
             }
             let length = usize::try_from(length).map_err(io::Error::other)?;
-            let mut bytes = vec![0; length];
-            file.read_exact(&mut bytes)?;
-            Ok(Arc::from(bytes))
+            let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+            file.read_exact(Arc::get_mut(&mut bytes).expect("nobody else knows it yet"))?;
+            Ok(bytes)
         };
         read().map_err(failed)
     }

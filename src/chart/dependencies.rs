@@ -349,7 +349,7 @@ mod tests {
         ]);
         let chart = load(&mut diagnostics, &sources, &files, "p", &LoadOptions::default()).unwrap();
         let node = yaml::decode(user, crate::source::FileId(0), 0, yaml::Options::HELM).unwrap();
-        let user = node.as_mapping().map(Tree::map_of).unwrap_or_default();
+        let user = Tree::from_node(node).into_map().unwrap_or_default();
         let chart = resolve(&mut diagnostics, &chart, &user);
         let names = chart.iter().flat_map(|c| &c.subcharts).map(|c| c.metadata.name.clone()).collect();
         (names, diagnostics.as_slice().iter().map(|d| d.message.clone()).collect())

@@ -16,13 +16,14 @@ use crate::source::glob::HelmIgnore;
 use crate::source::{Entry, FileId, Files, FilesError, Mode, ObjectId, Sources, Span};
 use crate::syntax::yaml::{self, Node};
 
+use super::content::Content;
 use super::helm::Helm;
 use super::metadata::Metadata;
 use super::tree::{Tree, TreeMap};
 use super::values::merge;
 
-/// The largest file of a chart. Unit: bytes. Source: Helm's default.
-const MAX_FILE: u64 = 5 << 20;
+/// The largest file of a chart that is read. Unit: bytes. Source: Helm's default.
+pub(super) const MAX_FILE: u64 = 5 << 20;
 /// The largest sum of the files of an archive. Unit: bytes. Source: Helm's default.
 const MAX_ARCHIVE: u64 = 100 << 20;
 /// How many files a chart may have.
@@ -63,7 +64,7 @@ pub struct ChartFile {
     /// The name, from the chart's folder.
     pub name: String,
     /// The content.
-    pub bytes: Arc<[u8]>,
+    pub content: Content,
     /// The registered text, for templates and what else is parsed.
     pub source: Option<FileId>,
 }
@@ -134,7 +135,7 @@ pub fn load_archive_for(
     loader.chart(raw, name, None, 0)
 }
 
-pub(super) type Raw = BTreeMap<String, Arc<[u8]>>;
+pub(super) type Raw = BTreeMap<String, Content>;
 
 /// A walk over a chart's folder.
 struct Walk<'a> {
@@ -217,12 +218,7 @@ impl Loader<'_> {
                 self.walk(walk, target.id, &name)?;
                 continue;
             }
-            let bytes = walk.files.objects().blob(target.id)?;
-            if bytes.len() as u64 > MAX_FILE {
-                self.fault(&join(walk.root, &name), format!("the file is larger than {MAX_FILE} bytes"));
-                continue;
-            }
-            walk.found.insert(name, without_mark(bytes));
+            walk.found.insert(name, Content::of_object(walk.files.objects().clone(), target.id));
         }
         Ok(())
     }
@@ -241,7 +237,7 @@ impl Loader<'_> {
         }
         let unpacked = unpack(bytes);
         if let Ok(files) = &unpacked {
-            self.unpacked.bytes += files.values().map(|content| content.len() as u64).sum::<u64>();
+            self.unpacked.bytes += files.values().map(|content| content.bytes().len() as u64).sum::<u64>();
         }
         match unpacked {
             Ok(files) if files.is_empty() => {
@@ -260,8 +256,8 @@ impl Loader<'_> {
         let mut metadata = Metadata::default();
         let project = options.and_then(|o| o.project_name.as_deref());
         match (raw.get("Chart.yaml"), project) {
-            (Some(bytes), _) => {
-                let node = self.yaml(&join(place, "Chart.yaml"), bytes)?;
+            (Some(content), _) => {
+                let node = self.yaml(&join(place, "Chart.yaml"), content)?;
                 metadata.read(self.diagnostics, &node);
             }
             (None, Some(_)) => {}
@@ -277,8 +273,8 @@ impl Loader<'_> {
         }
         set_if_empty(&mut metadata.api_version, "v1");
         let mut parts = Parts { metadata, ..Parts::default() };
-        for (name, bytes) in raw {
-            self.sort_in(&mut parts, place, name, bytes);
+        for (name, content) in raw {
+            self.sort_in(&mut parts, place, name, content);
         }
         let before = self.diagnostics.as_slice().len();
         parts.metadata.check(self.diagnostics, &join(place, "Chart.yaml"));
@@ -303,41 +299,37 @@ impl Loader<'_> {
         })
     }
 
-    fn sort_in(&mut self, parts: &mut Parts, place: &str, name: String, bytes: Arc<[u8]>) {
+    fn sort_in(&mut self, parts: &mut Parts, place: &str, name: String, content: Content) {
         let shown = join(place, &name);
         let v1 = parts.metadata.api_version == "v1";
         match name.as_str() {
             "Chart.yaml" | "Chart.lock" => {}
-            "values.yaml" => parts.values = self.values(&shown, &bytes).map(Tree::from).unwrap_or_default(),
+            "values.yaml" => parts.values = self.values(&shown, content).map(Tree::from).unwrap_or_default(),
             "values.schema.json" => {
-                let (bytes, text) = shared_text(bytes);
-                let source = Some(self.sources.add(shown, text));
-                parts.schema = Some(ChartFile { name, bytes, source });
+                parts.schema = self.text(shown, name, &content);
             }
             "requirements.yaml" => {
-                if let Some(node) = self.yaml(&shown, &bytes) {
+                if let Some(node) = self.yaml(&shown, &content) {
                     parts.metadata.read(self.diagnostics, &node);
                 }
                 if v1 {
-                    parts.files.push(ChartFile { name, bytes, source: None });
+                    parts.files.push(ChartFile { name, content, source: None });
                 }
             }
             "requirements.lock" => {
                 if v1 {
-                    parts.files.push(ChartFile { name, bytes, source: None });
+                    parts.files.push(ChartFile { name, content, source: None });
                 }
             }
             _ if name.starts_with("templates/") => {
-                let (bytes, text) = shared_text(bytes);
-                let source = Some(self.sources.add(shown, text));
-                parts.templates.push(ChartFile { name, bytes, source });
+                parts.templates.extend(self.text(shown, name, &content));
             }
             _ => match name.strip_prefix("charts/") {
                 Some(below) if !has_extension(below, "prov") => {
                     let top = below.split('/').next().unwrap_or(below).to_owned();
-                    parts.subcharts.entry(top).or_default().insert(below.to_owned(), bytes);
+                    parts.subcharts.entry(top).or_default().insert(below.to_owned(), content);
                 }
-                Some(_) | None => parts.files.push(ChartFile { name, bytes, source: None }),
+                Some(_) | None => parts.files.push(ChartFile { name, content, source: None }),
             },
         }
     }
@@ -351,8 +343,9 @@ impl Loader<'_> {
             self.fault(&shown, format!("subcharts nest deeper than {MAX_NESTING} levels"));
             return None;
         }
-        if let (true, Some(bytes)) = (has_extension(name, "tgz"), files.get(name)) {
-            let raw = self.archive(&shown, bytes)?;
+        if let (true, Some(content)) = (has_extension(name, "tgz"), files.get(name)) {
+            let bytes = self.read(&shown, content)?;
+            let raw = self.archive(&shown, &bytes)?;
             return self.chart(raw, &shown, None, nesting + 1);
         }
         if files.contains_key(name) {
@@ -362,15 +355,30 @@ impl Loader<'_> {
             self.diagnostics.push(diagnostic);
             return None;
         }
-        let inner = |(path, bytes): (String, Arc<[u8]>)| Some((path.split_once('/')?.1.to_owned(), bytes));
+        let inner = |(path, content): (String, Content)| Some((path.split_once('/')?.1.to_owned(), content));
         self.chart(files.into_iter().filter_map(inner).collect(), &shown, None, nesting + 1)
     }
 
-    fn yaml(&mut self, shown: &str, bytes: &[u8]) -> Option<Node> {
-        parse_yaml(self.diagnostics, self.sources, shown, bytes).1
+    /// Reads a file that every rendering needs.
+    pub(super) fn read(&mut self, shown: &str, content: &Content) -> Option<Arc<[u8]>> {
+        content.shared().map_err(|cause| self.fault(shown, cause)).ok()
     }
 
-    fn values(&mut self, shown: &str, bytes: &[u8]) -> Option<TreeMap> {
+    /// Reads and registers a text.
+    fn text(&mut self, shown: String, name: String, content: &Content) -> Option<ChartFile> {
+        let (bytes, text) = shared_text(self.read(&shown, content)?);
+        let source = Some(self.sources.add(shown, text));
+        Some(ChartFile { name, content: bytes.into(), source })
+    }
+
+    fn yaml(&mut self, shown: &str, content: &Content) -> Option<Node> {
+        let bytes = self.read(shown, content)?;
+        parse_yaml(self.diagnostics, self.sources, shown, &bytes).1
+    }
+
+    fn values(&mut self, shown: &str, content: Content) -> Option<TreeMap> {
+        let bytes = self.read(shown, &content)?;
+        drop(content);
         values_of_text(self.diagnostics, self.sources, shown, bytes, self.helm)
     }
 }
@@ -412,10 +420,13 @@ fn parse_documents(
     diagnostics: &mut Diagnostics,
     sources: &Sources,
     shown: &str,
-    bytes: &[u8],
+    bytes: impl AsRef<[u8]>,
     helm: Helm,
 ) -> (FileId, Option<Vec<Node>>) {
-    let text = yaml::text_of_bytes(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned());
+    let read =
+        |bytes: &[u8]| yaml::text_of_bytes(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned());
+    let text = read(bytes.as_ref());
+    drop(bytes);
     let file = sources.add(shown, text);
     let before = diagnostics.as_slice().len();
     let options = if helm == Helm::V3 { yaml::Options::HELM } else { yaml::Options::MANIFESTS };
@@ -429,23 +440,23 @@ pub(super) fn values_of_text(
     diagnostics: &mut Diagnostics,
     sources: &Sources,
     shown: &str,
-    bytes: &[u8],
+    bytes: impl AsRef<[u8]>,
     helm: Helm,
 ) -> Option<TreeMap> {
     let mut values = TreeMap::new();
     for node in parse_documents(diagnostics, sources, shown, bytes, helm).1? {
-        merge(&mut values, values_of_node(diagnostics, &node)?);
+        merge(&mut values, values_of_node(diagnostics, node)?);
     }
     Some(values)
 }
 
-fn values_of_node(diagnostics: &mut Diagnostics, node: &Node) -> Option<TreeMap> {
-    if is_deeper(node, MAX_VALUES_DEPTH) {
+fn values_of_node(diagnostics: &mut Diagnostics, node: Node) -> Option<TreeMap> {
+    if is_deeper(&node, MAX_VALUES_DEPTH) {
         let message = format!("values nest deeper than {MAX_VALUES_DEPTH} levels");
         diagnostics.push(Diagnostic::at(&VALUES_FILE, node.span, message));
         return None;
     }
-    match &node.data {
+    match node.data {
         yaml::Data::Null => Some(TreeMap::new()),
         yaml::Data::Mapping(mapping) => Some(Tree::map_of(mapping)),
         yaml::Data::Bool(_)
@@ -492,11 +503,6 @@ pub fn is_archive(name: &str) -> bool {
     has_extension(name, "tgz")
 }
 
-/// Takes the byte-order mark off.
-fn without_mark(bytes: Arc<[u8]>) -> Arc<[u8]> {
-    bytes.strip_prefix(b"\xEF\xBB\xBF").map(Arc::from).unwrap_or(bytes)
-}
-
 fn unpack(bytes: &[u8]) -> Result<Raw, String> {
     let plain = flate2::read::MultiGzDecoder::new(bytes).take(MAX_ARCHIVE + (16 << 20));
     let mut archive = tar::Archive::new(plain);
@@ -523,7 +529,7 @@ fn unpack(bytes: &[u8]) -> Result<Raw, String> {
         if total > MAX_ARCHIVE || files.len() >= MAX_FILES {
             return Err(format!("the archive holds more than {MAX_ARCHIVE} bytes or {MAX_FILES} files"));
         }
-        files.insert(name, without_mark(content.into()));
+        files.insert(name, content.into());
     }
     Ok(files)
 }

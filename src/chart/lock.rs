@@ -119,7 +119,7 @@ fn raw_fields(node: &Node) -> Vec<(bool, Vec<Value>)> {
     let list = node.get("dependencies").and_then(Node::as_sequence).unwrap_or_default();
     let of = |node: &Node| {
         let imports = node.get("import-values").and_then(Node::as_sequence).unwrap_or_default();
-        let imports = imports.iter().map(|import| Tree::from_node(import).to_json()).collect();
+        let imports = imports.iter().map(|import| Tree::from_node(import.clone()).to_json()).collect();
         (node.get("enabled").and_then(Node::as_bool).unwrap_or(false), imports)
     };
     list.iter().map(of).collect()

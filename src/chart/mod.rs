@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod cases;
 pub mod constraint;
+mod content;
 mod dependencies;
 #[cfg(test)]
 mod fuzz;
@@ -27,6 +28,7 @@ pub mod tree;
 mod tree_map;
 pub mod values;
 
+pub use content::Content;
 pub use helm::Helm;
 pub use jsonnet::JsonnetFolder;
 pub use load::{Chart, ChartFile, LoadOptions, is_archive, load, load_archive, load_archive_for};

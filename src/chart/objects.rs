@@ -501,7 +501,7 @@ impl FilesObject {
         let name_at = |index: usize, files: &[ChartFile]| files.get(index).map(|f| f.name.as_bytes().cmp(name));
         let compare = |(index, files): &(usize, Arc<[ChartFile]>)| name_at(*index, files).unwrap_or(Ordering::Less);
         let (index, files) = self.0.get(self.0.binary_search_by(compare).ok()?)?;
-        files.get(*index).map(|f| &*f.bytes)
+        files.get(*index).map(|f| f.content.bytes())
     }
 
     fn glob(&self, pattern: &[u8]) -> Value {
@@ -515,7 +515,7 @@ impl FilesObject {
 
     fn config(&self, encode: impl Fn(&[u8]) -> Value) -> Value {
         let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
-        let entries = self.iter().map(|f| (Str::from(base(&f.name)), encode(&f.bytes)));
+        let entries = self.iter().map(|f| (Str::from(base(&f.name)), encode(f.content.bytes())));
         let map = Value::Dict(Rc::new(Dict::from_entries(DictKind::Strings, entries)));
         Value::str(yaml_text(&map).unwrap_or_default())
     }
@@ -585,13 +585,13 @@ impl Object for FilesObject {
             }
             out.extend_from_slice(file.name.as_bytes());
             out.push(b':');
-            out.extend_from_slice(&print::text(&Value::Bytes(Str::from(&*file.bytes))));
+            out.extend_from_slice(&print::text(&Value::Bytes(Str::from(file.content.bytes()))));
         }
         out.push(b']');
     }
 
     fn entries(&self) -> Option<Vec<(Value, Value)>> {
-        let entry = |f: &ChartFile| (Value::str(f.name.as_str()), Value::Bytes(Str::from(&*f.bytes)));
+        let entry = |f: &ChartFile| (Value::str(f.name.as_str()), Value::Bytes(Str::from(f.content.bytes())));
         Some(self.iter().map(entry).collect())
     }
 
@@ -600,7 +600,7 @@ impl Object for FilesObject {
     }
 
     fn plain(&self) -> Value {
-        Value::dict(self.iter().map(|f| (Str::from(f.name.as_str()), Value::Bytes(Str::from(&*f.bytes)))))
+        Value::dict(self.iter().map(|f| (Str::from(f.name.as_str()), Value::Bytes(Str::from(f.content.bytes())))))
     }
 }
 

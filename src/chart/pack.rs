@@ -19,16 +19,18 @@ pub fn pack(
     path: &str,
     name: &str,
 ) -> Option<Vec<u8>> {
-    let raw = Loader { diagnostics, sources, helm: Helm::V3, unpacked: Unpacked::default() }.folder(files, path)?;
+    let mut loader = Loader { diagnostics, sources, helm: Helm::V3, unpacked: Unpacked::default() };
+    let raw = loader.folder(files, path)?;
     let zipped = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::default());
     let mut archive = tar::Builder::new(zipped);
-    for (file, bytes) in &raw {
+    for (file, content) in &raw {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Regular);
+        let bytes = loader.read(file, content)?;
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
         header.set_mtime(0);
-        archive.append_data(&mut header, format!("{name}/{file}"), &**bytes).ok()?;
+        archive.append_data(&mut header, format!("{name}/{file}"), &*bytes).ok()?;
     }
     let mut zipped = archive.into_inner().ok()?;
     zipped.flush().ok()?;

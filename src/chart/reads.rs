@@ -190,9 +190,9 @@ fn strings(tree: &Tree, found: &mut Vec<String>, depth: usize) {
 /// The texts of files that may be rendered as templates.
 fn files(chart: &Chart) -> Vec<String> {
     let is_text = |f: &&super::load::ChartFile| {
-        f.bytes.len() < 1 << 20 && !f.name.ends_with(".md") && !f.name.starts_with("crds/")
+        !f.name.ends_with(".md") && !f.name.starts_with("crds/") && f.content.bytes().len() < 1 << 20
     };
-    let texts = chart.files.iter().filter(is_text).filter_map(|f| String::from_utf8(f.bytes.to_vec()).ok());
+    let texts = chart.files.iter().filter(is_text).filter_map(|f| String::from_utf8(f.content.bytes().to_vec()).ok());
     let own = texts.filter(|text| text.contains("{{") && text.contains(".Values"));
     own.chain(chart.subcharts.iter().flat_map(files)).collect()
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::diag::rules::{CHART_KUBE_VERSION, CHART_LIBRARY, TEMPLATE_NOT_FOUND};
+use crate::diag::rules::{CHART_FILES, CHART_KUBE_VERSION, CHART_LIBRARY, TEMPLATE_NOT_FOUND};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::eval::{
     Dict, DictKind, FunctionSet, Host, NoHost, RenderEnv, SetOptions, Str, TemplateSet, Value, ValueIndex,
@@ -142,9 +142,7 @@ pub fn render(
     };
     let mut set = TemplateSet::new(SetOptions { functions, ..SetOptions::helm() });
     let errors = error_count(diagnostics);
-    for job in &jobs {
-        set.parse(diagnostics, sources, &job.name, job.file);
-    }
+    set.parse_all(diagnostics, sources, &jobs.iter().map(|job| (job.name.as_str(), job.file)).collect::<Vec<_>>());
     if error_count(diagnostics) > errors {
         return Rendered::default();
     }
@@ -180,6 +178,7 @@ pub fn render(
     if options.include_crds {
         collect_crds(chart, &mut crds);
     }
+    report_unread(diagnostics, chart);
     Rendered { manifests, hooks, notes, crds, jsonnet_read: read, values_read }
 }
 
@@ -369,9 +368,17 @@ fn collect(chart: &Chart, path: &mut Vec<String>, jobs: &mut BTreeMap<String, Jo
     }
 }
 
+/// Reports the files whose content was asked for and could not be read.
+fn report_unread(diagnostics: &mut Diagnostics, chart: &Chart) {
+    for (file, cause) in chart.files.iter().filter_map(|file| Some((file, file.content.failure()?))) {
+        diagnostics.push(Diagnostic::in_file(&CHART_FILES, format!("{}/{}", chart.place, file.name), cause));
+    }
+    chart.subcharts.iter().for_each(|subchart| report_unread(diagnostics, subchart));
+}
+
 fn collect_crds(chart: &Chart, crds: &mut Vec<(String, String)>) {
     for file in chart.crds() {
-        let text = String::from_utf8_lossy(&file.bytes).into_owned();
+        let text = String::from_utf8_lossy(file.content.bytes()).into_owned();
         crds.push((format!("{}/{}", chart.path, file.name), text));
     }
     for subchart in &chart.subcharts {

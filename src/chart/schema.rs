@@ -42,7 +42,7 @@ fn check_chart(diagnostics: &mut Diagnostics, chart: &Chart, file: &ChartFile, v
         Some(id) => Diagnostic::at(&VALUES_SCHEMA, Span::new(id, 0, 0), message),
         None => Diagnostic::in_file(&VALUES_SCHEMA, &chart.place, message),
     };
-    let schema: Json = match serde_json::from_slice(&file.bytes) {
+    let schema: Json = match serde_json::from_slice(file.content.bytes()) {
         Ok(schema) => schema,
         Err(error) => {
             diagnostics.push(at_schema(format!("the schema is not JSON: {error}")));
@@ -98,7 +98,7 @@ impl UrlLoader for ChartFiles {
         }
         let name = url.strip_prefix("file:///").ok_or("only files of the chart can be referred to")?;
         let file = self.files.iter().find(|f| f.name == name).ok_or("the chart has no such file")?;
-        Ok(serde_json::from_slice(&file.bytes)?)
+        Ok(serde_json::from_slice(file.content.bytes())?)
     }
 }
 

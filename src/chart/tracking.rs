@@ -377,7 +377,7 @@ fn documented(sources: &Sources, chart: &Chart) -> BTreeSet<String> {
             }
         }
     }
-    let schema = chart.schema.as_ref().and_then(|s| serde_json::from_slice(&s.bytes).ok());
+    let schema = chart.schema.as_ref().and_then(|s| serde_json::from_slice(s.content.bytes()).ok());
     schema_names(&schema.unwrap_or_default(), &mut names, 0);
     names
 }

@@ -120,24 +120,24 @@ impl Tree {
     }
 
     /// Converts a YAML node as Helm reads values: every number is a float, every string is shared.
-    pub fn from_node(node: &yaml::Node) -> Self {
-        let data = match &node.data {
+    pub fn from_node(node: yaml::Node) -> Self {
+        let data = match node.data {
             yaml::Data::Null => Data::Null,
-            yaml::Data::Bool(b) => Data::Bool(*b),
-            yaml::Data::Int(n) => Data::Float(*n as f64),
-            yaml::Data::Uint(n) => Data::Float(*n as f64),
-            yaml::Data::Float(n) => Data::Float(*n),
-            yaml::Data::String(text) => Data::String(text.clone()),
-            yaml::Data::Sequence(items) => Data::List(Arc::new(items.iter().map(Self::from_node).collect())),
+            yaml::Data::Bool(b) => Data::Bool(b),
+            yaml::Data::Int(n) => Data::Float(n as f64),
+            yaml::Data::Uint(n) => Data::Float(n as f64),
+            yaml::Data::Float(n) => Data::Float(n),
+            yaml::Data::String(text) => Data::String(text),
+            yaml::Data::Sequence(items) => Data::List(Arc::new(items.iter().cloned().map(Self::from_node).collect())),
             yaml::Data::Mapping(mapping) => Data::Map(Self::map_of(mapping)),
         };
         Self { data, span: Some(node.span), key: None }
     }
 
-    /// Converts the entries of a YAML mapping.
-    pub fn map_of(mapping: &yaml::Mapping) -> TreeMap {
-        let entry = |e: &yaml::Entry| Self { key: Some(e.key.span), ..Self::from_node(&e.value) };
-        mapping.iter().map(|e| (e.name.clone(), entry(e))).collect()
+    /// Converts the entries of a YAML mapping, which are freed on the way unless somebody shares them.
+    pub fn map_of(mapping: Arc<yaml::Mapping>) -> TreeMap {
+        let entry = |e: yaml::Entry| (e.name, Self { key: Some(e.key.span), ..Self::from_node(e.value) });
+        Arc::unwrap_or_clone(mapping).into_iter().map(entry).collect()
     }
 
     /// Converts from JSON, every number a float as Helm has it; every node gets the same place.

@@ -71,7 +71,9 @@ pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) 
         Some(disk) if project.dev => disk.clone(),
         Some(_) | None => repository.files(&head),
     };
-    let inputs = inputs(&dir, &repository, &head, files, disk.filter(|_| !project.dev), options, invocation)?;
+    let gaps = repository.gaps(&head, project.dev || project.loose_giterminism).map_err(told)?;
+    let mut inputs = inputs(&dir, &repository, &head, files, disk.filter(|_| !project.dev), options, invocation)?;
+    inputs.gaps = gaps;
     let looked_up = options.chart.map(|chart| chart.lookup_resources.as_slice()).unwrap_or_default();
     let host = ProcessHost::new(looked_up, &invocation.cwd)?;
     Ok(Found { dir, repository, inputs, host })
@@ -137,6 +139,7 @@ fn inputs(
     let reader = ValuesReader { dir, files: &files, project_dir: &project_dir, project: &project, invocation };
     let values_files = values.values.iter().map(|name| reader.read(name)).collect::<Result<_, _>>()?;
     Ok(ProjectInputs {
+        gaps: Vec::new(),
         disk,
         dev: project.dev,
         commit: shown_commit(head),
@@ -159,6 +162,8 @@ fn inputs(
         api_versions: chart.api_versions,
         jsonnet: jsonnet_inputs(options.jsonnet, invocation)?,
         remotes: Arc::new(git::RemoteRepositories::new(dir, cache_dir(&invocation.env, "git"), &invocation.env)),
+        checks_only: false,
+        custom_tag: options.build.and_then(|b| b.use_custom_tag.clone()),
         allow_includes_update: project.allow_includes_update,
         repository: files,
         project_dir,

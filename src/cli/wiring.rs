@@ -72,6 +72,8 @@ pub struct Reach {
     pub credentials: Vec<CredentialSource>,
     /// The folder of cached blobs.
     pub cache: Option<PathBuf>,
+    /// The folder of what the native builder unpacks.
+    pub native: Option<PathBuf>,
     /// Whether each request is told.
     pub debug: bool,
 }
@@ -83,6 +85,7 @@ impl Reach {
             args: args.clone(),
             credentials: docker_credentials(&invocation.env),
             cache: cache_dir(&invocation.env, "blobs"),
+            native: cache_dir(&invocation.env, "native"),
             debug: global.log_debug,
         }
     }
@@ -96,10 +99,13 @@ pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, Cl
         Repo::Registry(address) => (registry(&names.repo, &address, reach)?, project.join(".stagewright")),
     };
     let target = names.target.as_deref().map(|uri| target_dir(uri, project)).transpose()?;
+    let runner = reach.native.clone().zip(std::env::current_exe().ok()).filter(|_| cfg!(target_os = "linux"));
+    let runs_commands = runner.is_some();
+    let builder = runner.map(|(cache, program)| NativeBuilder::running(program, cache));
     Ok(BackEnds {
         store,
-        builder: Box::new(NativeBuilder::default()),
-        runs_commands: false,
+        builder: Box::new(builder.unwrap_or_default()),
+        runs_commands,
         target: target.clone().map(|dir| Box::new(ManifestFolder::new(dir)) as Box<dyn Target>),
         lock: Box::new(FileLock::new(dir.join(".stagewright/locks"))),
         folders: target.into_iter().chain([dir]).collect(),

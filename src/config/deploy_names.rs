@@ -117,9 +117,15 @@ impl Wanted<'_> {
         explicit: Option<&str>,
     ) -> Option<String> {
         let fault = |d: &mut Diagnostics, message: String| {
-            d.push(match self.template {
+            let found = match self.template {
                 Some(template) if explicit.is_none() => Diagnostic::at(&rules::DEPLOY_NAME, template.span, message),
                 Some(_) | None => Diagnostic::in_file(&rules::DEPLOY_NAME, config.path.clone(), message),
+            };
+            let asks_env = self.template.is_some_and(|t| t.value.contains("env")) && facts.env.is_empty();
+            d.push(if asks_env && explicit.is_none() {
+                found.hint("name the environment: `--env NAME`")
+            } else {
+                found
             });
         };
         if let Some(name) = explicit {

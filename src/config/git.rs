@@ -81,6 +81,19 @@ pub enum PasswordSource {
     Value(Text),
 }
 
+impl RemoteGit {
+    /// Returns what tells commits of other repositories apart: address and reference.
+    pub fn key(&self) -> String {
+        let (kind, text) = match &self.reference {
+            GitReference::Default => ("HEAD", ""),
+            GitReference::Branch(text) => ("branch", text.value.as_str()),
+            GitReference::Tag(text) => ("tag", text.value.as_str()),
+            GitReference::Commit(text) => ("commit", text.value.as_str()),
+        };
+        format!("{}\n{kind} {text}", self.url.value)
+    }
+}
+
 impl GitMapping {
     /// Reads one entry of `git`.
     pub(super) fn decode(d: &mut Diagnostics, node: &Node, allowed: &Giterminism) -> Option<Self> {

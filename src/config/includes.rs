@@ -80,6 +80,7 @@ fn files(inputs: &Inputs<'_>) -> ProjectFiles {
         loose: inputs.loose,
         project_dir: inputs.project_dir.to_owned(),
         included: None,
+        gaps: inputs.gaps.into(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::diag::{Diagnostic, Diagnostics, rules};
-use crate::source::{FileId, Files, Sources, Span};
+use crate::source::{FileId, Files, Gap, Sources, Span};
 use crate::syntax::yaml::{self, Node};
 
 use super::giterminism::Setting;
@@ -32,6 +32,8 @@ pub struct Inputs<'a> {
     pub files: Files,
     /// The project directory, relative to the repository.
     pub project_dir: &'a str,
+    /// What the repository cannot give.
+    pub gaps: &'a [Gap],
     /// The repository on the disk, ignored files aside. `None` leaves out all checks for uncommitted changes.
     pub disk: Option<Files>,
     /// The path of werf.yaml, relative to the project directory; `None` looks for the usual names.
@@ -68,6 +70,7 @@ impl<'a> Inputs<'a> {
         Self {
             files,
             project_dir: "",
+            gaps: &[],
             disk: None,
             config_path: None,
             templates_dir: ".werf",
@@ -102,6 +105,7 @@ fn load_into(d: &mut Diagnostics, sources: &Sources, inputs: &Inputs<'_>) -> Opt
         loose: inputs.loose,
         project_dir: inputs.project_dir.to_owned(),
         included: None,
+        gaps: inputs.gaps.into(),
     };
     let giterminism = giterminism(d, sources, inputs, &files);
     // The rules themselves are never included.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::diag::{Rule, rules};
 use crate::source::glob::PathMatcher;
-use crate::source::{Entry, Files, FilesError, Mode, ObjectId, PathFilter, Verdict, normalize_path};
+use crate::source::{Entry, Files, FilesError, Gap, Mode, ObjectId, PathFilter, Verdict, normalize_path};
 
 use super::giterminism::Setting;
 use super::{Giterminism, Included};
@@ -25,6 +25,8 @@ pub(super) struct ProjectFiles {
     pub project_dir: String,
     /// Files of other repositories, which are read where there are none of the project.
     pub included: Option<Included>,
+    /// What the repository cannot give.
+    pub gaps: Arc<[Gap]>,
 }
 
 /// Why a file is not read.
@@ -47,6 +49,14 @@ pub(super) enum ReadFault {
     Uncommitted {
         /// The file.
         path: String,
+    },
+    /// It is in a submodule that is not as the commit says, or Git LFS keeps its content elsewhere.
+    #[error("the file `{path}` cannot be read: {}", .gap.message())]
+    Gap {
+        /// The file.
+        path: String,
+        /// What is missing.
+        gap: Gap,
     },
     /// A link that may come from the disk leads to a file that may not.
     #[error("the link `{path}` leads to `{target}`, which may not be read from the disk")]
@@ -72,6 +82,8 @@ impl ReadFault {
     pub fn rule(&self) -> &'static Rule {
         match self {
             Self::Untracked { .. } | Self::Uncommitted { .. } | Self::Link { .. } => &rules::UNCOMMITTED_FILE,
+            Self::Gap { gap, .. } if gap.is_submodule() => &rules::SUBMODULE_STATE,
+            Self::Gap { .. } => &rules::LFS_POINTER,
             Self::NotFound { .. } | Self::TooMany { .. } | Self::Files(_) => &rules::FILE_NOT_FOUND,
         }
     }
@@ -82,6 +94,7 @@ impl ReadFault {
             Self::Untracked { path } => ("commit it, or use `--dev`", path),
             Self::Uncommitted { path } => ("commit them, or use `--dev`", path),
             Self::Link { target, .. } => ("commit it, or use `--dev`", target),
+            Self::Gap { gap, .. } => return vec![gap.hint()],
             Self::NotFound { .. } | Self::TooMany { .. } | Self::Files(_) => return Vec::new(),
         };
         let rule = giterminism.disk_rule_to_add(setting, path);
@@ -128,6 +141,9 @@ impl ProjectFiles {
                 return Err(ReadFault::Link { path, target });
             }
             return Ok(disk.read(&place)?);
+        }
+        if let Some(gap) = self.gaps.iter().find(|gap| gap.covers(&place)) {
+            return Err(ReadFault::Gap { path, gap: gap.clone() });
         }
         match self.state(&place)? {
             State::Clean(_) => Ok(self.committed.read(&place)?),

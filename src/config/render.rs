@@ -379,13 +379,13 @@ impl Object for FilesObject {
         METHODS.iter().find(|m| m.name.as_bytes() == name)
     }
 
-    fn call(&self, _: &mut Ctx<'_>, method: &'static Method, args: &[Value]) -> Result<Value, FuncError> {
+    fn call(&self, ctx: &mut Ctx<'_>, method: &'static Method, args: &[Value]) -> Result<Value, FuncError> {
         let path = args.string(0);
         let path = path.lossy();
         let path = path.trim_start_matches('/');
         let entry = || self.files.entry(path).ok().flatten();
         match method.name {
-            "Get" => self.get(path),
+            "Get" => self.get(ctx.env.sources, path),
             "Glob" => self.glob(path),
             "Exists" => Ok(Value::Bool(entry().is_some())),
             _ => Ok(Value::Bool(entry().is_some_and(|e| e.mode == Mode::Directory))),
@@ -398,8 +398,14 @@ impl Object for FilesObject {
 }
 
 impl FilesObject {
-    fn get(&self, path: &str) -> Result<Value, FuncError> {
-        Ok(Value::str(&*self.read(path).map_err(|fault| self.refuse(&[fault]))?))
+    fn get(&self, sources: &Sources, path: &str) -> Result<Value, FuncError> {
+        let content = self.read(path).map_err(|fault| self.refuse(&[fault]))?;
+        if let Ok(text) = std::str::from_utf8(&content)
+            && text.contains("{{")
+        {
+            sources.note_file(path, text);
+        }
+        Ok(Value::str(&*content))
     }
 
     fn read(&self, path: &str) -> Result<Arc<[u8]>, ReadFault> {
@@ -414,7 +420,8 @@ impl FilesObject {
                 hints.push(hint);
             }
         }
-        let refused = faults.iter().map(ReadFault::rule).find(|rule| *rule == &rules::UNCOMMITTED_FILE);
+        let grave = [&rules::UNCOMMITTED_FILE, &rules::SUBMODULE_STATE, &rules::LFS_POINTER];
+        let refused = faults.iter().map(ReadFault::rule).find(|rule| grave.contains(rule));
         if let Some(rule) = refused {
             self.refusals.note(rule, hints);
         }

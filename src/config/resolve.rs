@@ -112,6 +112,10 @@ fn resolve(d: &mut Diagnostics, images: &mut [Image], by_name: &BTreeMap<String,
     let mut outside: BTreeMap<String, Option<&str>> = BTreeMap::new();
     let mut one = |reference: &mut ImageReference| {
         let name = &reference.name.value;
+        if name.is_empty() {
+            // It is reported as missing; the image without a name is not meant.
+            return;
+        }
         match reference.wanted {
             Wanted::Outside => {}
             Wanted::Anywhere | Wanted::AnywhereSelfToo => {

@@ -405,13 +405,22 @@ impl<'r> Ctx<'r> {
         Ok(Str::with_origins(bytes, origins.map(std::rc::Rc::new)))
     }
 
+    /// Returns how a text is shown that a template made: by the file with the call.
+    fn tpl_name(&self) -> String {
+        let place = self.program.as_ref().and_then(|program| program.nodes.get(self.at as usize));
+        let file = place.map(|place| self.env.sources.get(place.span.file));
+        file.map_or_else(|| "tpl".to_owned(), |file| format!("{} (tpl)", file.path().trim_end_matches(" (tpl)")))
+    }
+
     fn parsed(&mut self, text: &Str) -> Result<Arc<[Arc<Program>]>, FuncError> {
         let origin = text.origins().and_then(|o| o.pieces.first()).map_or(OriginId(0), |(_, id)| *id);
         let key = (text.clone(), origin);
         if let Some(programs) = self.texts.get(&key) {
             return Ok(programs.clone());
         }
-        let file = self.env.sources.add("gotpl", text.lossy().as_ref());
+        let content = text.lossy();
+        let name = self.env.sources.file_of(&content).unwrap_or_else(|| self.tpl_name());
+        let file = self.env.sources.add(name, content.as_ref());
         if let Some(track) = &mut self.track {
             track.parsed(file, text);
         }

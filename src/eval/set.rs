@@ -1,7 +1,8 @@
 //! A set of compiled templates that know each other by name.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::error::RenderError;
@@ -65,6 +66,9 @@ impl Functions for FunctionSet {
     }
 }
 
+/// From how much text on parsing gains more from another thread than its start costs. Unit: bytes.
+const WORTH_THREADS: usize = 256 << 10;
+
 /// Compiled templates; shared between threads and rendered any number of times.
 #[derive(Clone, Debug)]
 pub struct TemplateSet {
@@ -87,11 +91,39 @@ impl TemplateSet {
         template
     }
 
+    /// Parses registered texts, many on all cores, and adds them in their order; faults go to `diagnostics`.
+    pub fn parse_all(&mut self, diagnostics: &mut Diagnostics, sources: &Sources, texts: &[(&str, FileId)]) {
+        let options = Options { delims: self.options.delims, functions: &*self.options.functions };
+        let interner = Mutex::new(Arc::make_mut(&mut self.interner));
+        let compile = |(name, file): &(&str, FileId)| {
+            let mut found = Diagnostics::new();
+            let template = parse(&mut found, sources, *file, options);
+            let mut interner = interner.lock().unwrap_or_else(PoisonError::into_inner);
+            (found, lower(&template, &Arc::from(*name), &self.options.functions, &mut interner))
+        };
+        let bytes: usize = texts.iter().map(|(_, file)| sources.get(*file).text().len()).sum();
+        let compiled: Vec<_> = if bytes < WORTH_THREADS {
+            texts.iter().map(compile).collect()
+        } else {
+            texts.par_iter().map(compile).collect()
+        };
+        for (found, programs) in compiled {
+            diagnostics.extend(found);
+            self.insert(programs);
+        }
+    }
+
     /// Adds a parsed text under a name, and its definitions. A template replaces an earlier one of the same name
     /// unless it is blank.
     pub fn add(&mut self, name: &str, template: &Template) {
         let interner = Arc::make_mut(&mut self.interner);
-        for program in lower(template, &Arc::from(name), &self.options.functions, interner) {
+        let programs = lower(template, &Arc::from(name), &self.options.functions, interner);
+        self.insert(programs);
+    }
+
+    fn insert(&mut self, programs: Vec<Program>) {
+        let interner = Arc::make_mut(&mut self.interner);
+        for program in programs {
             let id = interner.template(&program.name);
             if program.blank && self.programs.contains_key(&id) {
                 continue;

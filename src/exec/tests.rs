@@ -162,7 +162,7 @@ fn a_stage_is_built_published_and_tagged() {
 fn a_stage_that_somebody_stored_meanwhile_is_used() {
     let twins = Twins::new(ScriptedBuilder { fails: ["web".into()].into(), ..ScriptedBuilder::default() });
     let built = ScriptedBuilder::default();
-    let context = BuildContext { objects: &twins.objects, store: &twins.store };
+    let context = BuildContext::new(&twins.objects, &twins.store);
     let plan = plan(vec![build("web", &[])]);
     let Work::BuildStage { request, .. } = &plan.operations[0].work else { unreachable!() };
     let image = built.build(request, &context).unwrap();

@@ -104,7 +104,7 @@ impl<'a> Workshop<'a> {
             self.remember(digest, stored.manifest);
             return Ok(Done::Already);
         }
-        let context = BuildContext { objects: self.ports.objects, store: self.ports.store };
+        let context = BuildContext::new(self.ports.objects, self.ports.store);
         let built = self.ports.builder.build(request, &context)?;
         match self.ports.store.publish(&id, &built, annotations, self.ports.clock.now_ms())? {
             Published::Stored(stored) => {

@@ -19,6 +19,7 @@ use super::render::{ProjectRender, RenderChoice, render};
 ///
 /// Returns how many of the findings come from loading and rendering: with an error among them nothing can be planned.
 pub fn check(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectInputs, host: &dyn Host) -> usize {
+    let inputs = &ProjectInputs { checks_only: true, ..inputs.clone() };
     let Some(project) = load(diagnostics, sources, inputs) else { return diagnostics.as_slice().len() };
     let choice = RenderChoice { track: true, lint: true, ..RenderChoice::default() };
     let made = render(diagnostics, sources, &project, inputs, host, choice);
@@ -133,7 +134,7 @@ pub fn check_chart(
     let is_example = |name: &str| name.starts_with("ci/") && name.ends_with("-values.yaml");
     let examples = chart.files.iter().filter(|f| is_example(&f.name)).map(|f| {
         let name = if inputs.path.is_empty() { f.name.clone() } else { format!("{}/{}", inputs.path, f.name) };
-        vec![(name, f.bytes.clone())]
+        f.content.shared().map(|bytes| vec![(name, bytes)]).unwrap_or_default()
     });
     let is_bare = inputs.values_files.is_empty() && inputs.sets.is_empty();
     let mut renderings = Vec::new();

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::load::ProjectInputs;
+use super::remotes::{remote_reference, report_remote, repository};
 use crate::config::{
-    self, BasicAuth, GitReference, Include, Included, PasswordSource, allows_includes_update, read_includes,
-    read_includes_lock, write_includes_lock,
+    self, BasicAuth, GitReference, Include, Included, allows_includes_update, read_includes, read_includes_lock,
+    write_includes_lock,
 };
 use crate::diag::{Diagnostic, Diagnostics, rules};
-use crate::ports::{
-    GitRemotes, RemoteError, RemoteLogin, RemotePassword, RemoteReference, RemoteRepository, shown_url,
-};
+use crate::ports::{GitRemotes, RemoteReference, RemoteRepository, shown_url};
 use crate::source::{Sources, Span};
+
+/// What helps when a commit of the lock is gone.
+const UPDATE: &str = "run `stagewright includes update` if history was rewritten there";
 
 /// Opens the includes of a project. `None` when there is a fault, which is reported.
 pub(super) fn open_includes(
@@ -48,7 +50,7 @@ pub(super) fn open_includes(
         match files {
             Some(Ok(files)) => opened.push((include.clone(), files)),
             Some(Err(error)) => {
-                report(d, &error, include, include.git.span);
+                report_remote(d, &error, include.git.span, UPDATE);
                 failed = true;
             }
             None => failed = true,
@@ -91,21 +93,11 @@ fn resolve(
         let commit = known.entry(key).or_insert_with(|| {
             let repository = login.of(d, include)?;
             let found = remotes.resolve(&repository, &reference);
-            found.map_err(|error| report(d, &error, include, reference_span(include))).ok()
+            found.map_err(|error| report_remote(d, &error, reference_span(include), UPDATE)).ok()
         });
         commits.push(commit.clone());
     }
     commits.into_iter().collect()
-}
-
-/// Returns what a port is asked for.
-pub fn remote_reference(reference: &GitReference) -> RemoteReference {
-    match reference {
-        GitReference::Default => RemoteReference::Head,
-        GitReference::Branch(name) => RemoteReference::Branch(name.value.clone()),
-        GitReference::Tag(name) => RemoteReference::Tag(name.value.clone()),
-        GitReference::Commit(hash) => RemoteReference::Commit(hash.value.clone()),
-    }
 }
 
 fn reference_span(include: &Include) -> Span {
@@ -113,20 +105,6 @@ fn reference_span(include: &Include) -> Span {
         GitReference::Default => include.git.span,
         GitReference::Branch(text) | GitReference::Tag(text) | GitReference::Commit(text) => text.span,
     }
-}
-
-/// Reports a failure; its place is left out where the line would show a password.
-fn report(d: &mut Diagnostics, error: &RemoteError, include: &Include, span: Span) {
-    let has_secret = shown_url(&include.git.value) != include.git.value;
-    let found = if has_secret {
-        Diagnostic::in_file(&rules::REMOTE_REPOSITORY, config::INCLUDES_FILE, error.to_string())
-    } else {
-        Diagnostic::at(&rules::REMOTE_REPOSITORY, span, error.to_string())
-    };
-    d.push(match error {
-        RemoteError::NoCommit { .. } => found.hint("run `stagewright includes update` if history was rewritten there"),
-        RemoteError::NoReference { .. } | RemoteError::Unreachable { .. } | RemoteError::Invalid { .. } => found,
-    });
 }
 
 /// Logins by repository: that of the first entry counts for all of one address. Source: werf 2.x.
@@ -148,36 +126,6 @@ impl<'a> Logins<'a> {
         let auth = self.first.get(include.git.value.as_str()).copied().flatten();
         repository(d, &include.git.value, auth, self.environment)
     }
-}
-
-/// Returns a repository with its login; a variable that is not set is reported.
-pub fn repository(
-    d: &mut Diagnostics,
-    url: &str,
-    auth: Option<&BasicAuth>,
-    environment: &BTreeMap<String, String>,
-) -> Option<RemoteRepository> {
-    let login = match auth {
-        None => None,
-        Some(auth) => {
-            let password = match auth.password.as_ref()? {
-                PasswordSource::Value(text) => RemotePassword::Text(text.value.clone()),
-                PasswordSource::File(path) => RemotePassword::File(path.value.clone()),
-                PasswordSource::Env(name) => {
-                    if let Some(value) = environment.get(&name.value) {
-                        RemotePassword::Text(value.clone())
-                    } else {
-                        let message = format!("the variable `{}` is not set", name.value);
-                        d.push(Diagnostic::at(&rules::REMOTE_REPOSITORY, name.span, message));
-                        return None;
-                    }
-                }
-            };
-            let username = auth.username.as_ref().map(|name| name.value.clone()).unwrap_or_default();
-            Some(RemoteLogin { username, password })
-        }
-    };
-    Some(RemoteRepository { url: url.to_owned(), login })
 }
 
 #[cfg(test)]

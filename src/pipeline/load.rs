@@ -1,19 +1,20 @@
 //! Loading a project: werf.yaml, its images signed, the names of its release.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chart::strvals::SetKind;
 use crate::config::{self, Config, DeployNames, Explicit, Included, deploy_names};
-use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::digest::Sha224Digest;
 use crate::eval::jsonnet::External;
 use crate::ports::{GitRemotes, MemoryRemotes};
 use crate::signature::SignedImage;
-use crate::source::{Files, FilesError, Sources};
+use crate::source::{Files, FilesError, Gap, Objects, Sources};
 
 use super::includes::open_includes;
+use super::remotes::{OpenedRemote, open_remotes};
 use super::sign::{SignInputs, sign_images};
 
 /// What a project is read from, and how.
@@ -23,6 +24,8 @@ pub struct ProjectInputs {
     pub repository: Files,
     /// The files of the repository on the disk, for checks of uncommitted changes; `None` leaves them out.
     pub disk: Option<Files>,
+    /// What the repository cannot give.
+    pub gaps: Vec<Gap>,
     /// Path of the project in the repository; empty for its root.
     pub project_dir: String,
     /// Whether uncommitted files are read.
@@ -67,6 +70,11 @@ pub struct ProjectInputs {
     pub jsonnet: JsonnetInputs,
     /// Other repositories.
     pub remotes: Arc<dyn GitRemotes>,
+    /// Nothing comes of it but findings: images that cannot be made get a signature of their own, and where a name of
+    /// the release needs an environment, that of the project is taken.
+    pub checks_only: bool,
+    /// `--use-custom-tag`.
+    pub custom_tag: Option<String>,
     /// `--allow-includes-update`: the lock of the includes is not followed.
     pub allow_includes_update: bool,
 }
@@ -82,6 +90,7 @@ impl ProjectInputs {
         Self {
             repository,
             disk: None,
+            gaps: Vec::new(),
             project_dir: String::new(),
             dev: false,
             commit,
@@ -104,6 +113,8 @@ impl ProjectInputs {
             api_versions: Vec::new(),
             jsonnet: JsonnetInputs::default(),
             remotes: Arc::new(MemoryRemotes::default()),
+            checks_only: false,
+            custom_tag: None,
             allow_includes_update: false,
         }
     }
@@ -130,7 +141,7 @@ pub struct ValuesFile {
 }
 
 /// A project that was read without an error.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Project {
     /// The checked werf.yaml.
     pub config: Config,
@@ -142,6 +153,10 @@ pub struct Project {
     pub names: DeployNames,
     /// What stands before `:TAG`.
     pub repo_address: String,
+    /// The objects of its repository, and of those that its git mappings name.
+    pub objects: Arc<dyn Objects>,
+    /// The other repositories of its git mappings.
+    pub remotes: Vec<OpenedRemote>,
 }
 
 impl Project {
@@ -208,6 +223,7 @@ fn config_inputs(inputs: &ProjectInputs) -> config::Inputs<'_> {
     config::Inputs {
         files: inputs.repository.clone(),
         project_dir: &inputs.project_dir,
+        gaps: &inputs.gaps,
         disk: inputs.disk.clone(),
         config_path: inputs.config_path.as_deref(),
         templates_dir: &inputs.templates_dir,
@@ -236,20 +252,90 @@ pub fn load(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectIn
     let repo_address =
         inputs.repo_address.clone().unwrap_or_else(|| format!("localhost/{}", config.meta.project.value));
     let reference = |tag: &Sha224Digest| format!("{repo_address}:{tag}");
-    let images = sign_images(
+    let remotes = open_remotes(&mut found, inputs, &config);
+    if let Some(tag) = &inputs.custom_tag {
+        check_custom_tag(&mut found, inputs, &config, tag);
+    }
+    let mut images = sign_images(
         &mut found,
         &SignInputs {
             sources,
             config: &config,
             repository: &inputs.repository,
+            objects: &remotes.objects,
+            remotes: &remotes.trees,
+            gaps: &inputs.gaps,
             project_dir: &inputs.project_dir,
             reference: &reference,
         },
     );
     let explicit = Explicit { release: inputs.release.as_deref(), namespace: inputs.namespace.as_deref() };
-    let names = deploy_names(&mut found, sources, &config, inputs.env.as_deref().unwrap_or(""), explicit);
-    let failed = found.has_errors();
+    let names = names(&mut found, sources, inputs, &config, explicit);
+    let failed = found.has_errors() && !inputs.checks_only;
+    if inputs.checks_only {
+        let mut mild = Diagnostics::new();
+        found.as_slice().iter().for_each(|diagnostic| mild.push(mildly(diagnostic)));
+        found = mild;
+        add_unsigned(&mut images, sources, &config);
+    }
     diagnostics.extend(found);
-    let project = Project { files, images, names: names?, repo_address, config };
+    let (objects, remotes) = (remotes.objects, remotes.opened);
+    let project = Project { files, images, names: names?, repo_address, config, objects, remotes };
     (!failed).then_some(project)
+}
+
+/// Returns the names of the release. Where only findings count, a name that lacks its environment is no obstacle.
+fn names(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    inputs: &ProjectInputs,
+    config: &Config,
+    explicit: Explicit<'_>,
+) -> Option<DeployNames> {
+    let mut found = Diagnostics::new();
+    let names = deploy_names(&mut found, sources, config, inputs.env.as_deref().unwrap_or(""), explicit);
+    let lacks_env = inputs.checks_only && inputs.env.is_none() && names.is_none();
+    for diagnostic in found.as_slice() {
+        let mut diagnostic = diagnostic.clone();
+        if lacks_env && diagnostic.hints.iter().any(|hint| hint.contains("--env")) {
+            diagnostic.severity = Severity::Note;
+        }
+        diagnostics.push(diagnostic);
+    }
+    let name = || config::slug::release(&config.meta.project.value);
+    names.or_else(|| lacks_env.then(|| DeployNames { release: name(), namespace: name() }))
+}
+
+/// Returns a finding as one of a mere check: what only keeps images from being built is a warning.
+fn mildly(diagnostic: &Diagnostic) -> Diagnostic {
+    let mild = diagnostic.rule == &rules::NOT_YET || diagnostic.rule == &rules::REMOTE_REPOSITORY;
+    let severity = if mild { diagnostic.severity.min(Severity::Warning) } else { diagnostic.severity };
+    Diagnostic { severity, ..diagnostic.clone() }
+}
+
+/// Adds what stands for images that could not be signed, so that what uses them can be checked.
+fn add_unsigned(images: &mut Vec<SignedImage>, sources: &Sources, config: &Config) {
+    let known: BTreeSet<String> = images.iter().map(|image| image.name.clone()).collect();
+    for image in config.images.iter().filter(|image| !known.contains(&image.name.value)) {
+        images.push(SignedImage {
+            name: image.name.value.clone(),
+            is_final: image.is_final,
+            place: sources.place(image.name.span),
+            uses: Vec::new(),
+            stages: Vec::new(),
+            signature: Sha224Digest::of_bytes(image.name.value.as_bytes()),
+        });
+    }
+}
+
+fn check_custom_tag(diagnostics: &mut Diagnostics, inputs: &ProjectInputs, config: &Config, tag: &str) {
+    let path = inputs.giterminism_path.as_str();
+    if config.giterminism.loose || config.giterminism.custom_tags {
+        let message = format!("`--use-custom-tag {tag}` does not work yet");
+        diagnostics.push(Diagnostic::in_file(&rules::NOT_YET, path, message).hint("leave it out: tags are signatures"));
+        return;
+    }
+    let message = format!("`--use-custom-tag {tag}` names images by a tag that does not tell their content");
+    let hint = format!("allow it in {path}: `cli: {{allowCustomTags: true}}`");
+    diagnostics.push(Diagnostic::in_file(&rules::NOT_PERMITTED, path, message).hint(hint));
 }

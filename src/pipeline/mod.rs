@@ -10,6 +10,7 @@ mod graph;
 mod includes;
 mod load;
 mod plan;
+mod remotes;
 mod render;
 mod sign;
 mod since;
@@ -24,6 +25,7 @@ pub use graph::{GraphEdge, GraphNode, NodeKind, ProjectGraph, config_graph, grap
 pub use includes::update_includes;
 pub use load::{JsonnetInputs, Project, ProjectInputs, ValuesFile, load, load_config, load_includes, project_files};
 pub use plan::{PlanError, PlanRequest, forbid_unbuildable, plan};
+pub use remotes::OpenedRemote;
 pub use render::{ProjectRender, RenderChoice, chart_dir, render, service_values};
 pub use sign::{SignInputs, sign_images};
 pub use since::plan_since;

@@ -11,15 +11,17 @@ use crate::exec::{WorkError, observe};
 use crate::observed::{Asking, Observed, Question, ReleaseFact};
 use crate::plan::{
     ChartChanges, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, Reason, ReleaseContext,
-    ReleaseRecord, ReleaseSection, ResourceAction, Work, assemble, chart_changes, missing_bases, plan_images,
-    plan_release, read_record,
+    ReleaseRecord, ReleaseSection, ResourceAction, TakenRepository, Work, assemble, chart_changes, missing_bases,
+    plan_images, plan_release, read_record,
 };
-use crate::ports::{StageStore, Target};
+use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{ObjectId, Objects, Place, Sources};
+use crate::stage::Stage;
 use crate::syntax::yaml;
 
 use super::check::report_refused;
 use super::load::{Project, ProjectInputs};
+use super::remotes::OpenedRemote;
 use super::render::{ProjectRender, RenderChoice, render};
 
 /// What a plan is made for.
@@ -145,10 +147,19 @@ pub(super) fn plan_with(
             target: target.map(|(_, name)| name.to_owned()),
             tree: inputs.repository.root().to_string(),
             dev: inputs.dev,
+            repositories: project.remotes.iter().map(taken).collect(),
         },
         section,
         resources,
     ))
+}
+
+fn taken(remote: &OpenedRemote) -> TakenRepository {
+    let reference = match &remote.reference {
+        RemoteReference::Head | RemoteReference::Commit(_) => None,
+        RemoteReference::Branch(name) | RemoteReference::Tag(name) => Some(name.clone()),
+    };
+    TakenRepository { url: shown_url(&remote.url), reference, commit: remote.commit.clone() }
 }
 
 fn image_context<'a>(
@@ -156,7 +167,7 @@ fn image_context<'a>(
     wanted: &'a BTreeSet<String>,
     previous: &'a BTreeMap<String, String>,
 ) -> ImageContext<'a> {
-    let objects: &dyn Objects = &**request.inputs.repository.objects();
+    let objects: &dyn Objects = &*request.project.objects;
     ImageContext {
         commit: &request.inputs.commit.hash,
         objects,
@@ -204,20 +215,29 @@ fn report_commands(
     request: &PlanRequest<'_>,
     section: &ImageSection,
 ) {
+    for (image, what, place) in unbuildable(request.project, section, |stage| stage.not_yet.first()) {
+        let message = format!("image `{image}` needs something that no builder does yet");
+        let d = place_diagnostic(sources, &rules::NEEDS_COMMANDS, &place, message);
+        diagnostics.push(d.label(what).hint("the plan is right, apply refuses it"));
+    }
     if request.runs_commands {
         return;
     }
-    for (image, what, place) in unbuildable(request.project, section) {
+    for (image, what, place) in unbuildable(request.project, section, |stage| stage.commands.first()) {
         let message = format!("image `{image}` needs a builder that runs commands");
         let d = place_diagnostic(sources, &rules::NEEDS_COMMANDS, &place, message);
-        let d =
-            d.label(format!("{what}: the {} builder only copies files and sets the configuration", request.builder));
-        diagnostics.push(d.hint("builders that run commands do not work yet; the plan is right, apply refuses it"));
+        let d = d.label(format!("{what}: here, the {} builder cannot run commands", request.builder));
+        diagnostics
+            .push(d.hint("commands need Linux, and a folder for the unpacked layers: set HOME or XDG_CACHE_HOME"));
     }
 }
 
-/// Returns the images of a plan that need commands to be run: name, what and where.
-fn unbuildable(project: &Project, section: &ImageSection) -> Vec<(String, String, Place)> {
+/// Returns the images of a plan that need something: name, what and where.
+fn unbuildable<'a>(
+    project: &'a Project,
+    section: &ImageSection,
+    need: impl Fn(&'a Stage) -> Option<&'a (String, Place)>,
+) -> Vec<(String, String, Place)> {
     let mut found = Vec::new();
     let built: BTreeSet<(&str, &str)> = section
         .operations
@@ -232,7 +252,7 @@ fn unbuildable(project: &Project, section: &ImageSection) -> Vec<(String, String
         .collect();
     for image in &project.images {
         for (stage, _) in image.stages.iter().filter(|(s, _)| built.contains(&(image.name.as_str(), s.name.as_str()))) {
-            if let Some((what, place)) = stage.commands.first() {
+            if let Some((what, place)) = need(stage) {
                 found.push((image.name.clone(), what.clone(), place.clone()));
                 break;
             }

@@ -175,9 +175,9 @@ pub fn service_values(project: &Project, inputs: &ProjectInputs) -> Value {
     common.insert("name".into(), json!(project.name()));
     common.insert("version".into(), json!(env!("CARGO_PKG_VERSION")));
     common.insert("repo".into(), json!(project.repo_address));
-    if let Some(env) = &inputs.env {
-        common.insert("env".into(), json!(env));
-    }
+    // Empty where none is named, so that templates may compare it. Source: werf 2.x, stubs of `render` and `lint`.
+    let env = inputs.env.as_deref().unwrap_or("");
+    common.insert("env".into(), json!(env));
     common.insert("namespace".into(), json!(project.names.namespace));
     common.insert("commit".into(), json!({ "hash": inputs.commit.hash, "date": date }));
     let mut werf = common.clone();
@@ -197,9 +197,7 @@ pub fn service_values(project: &Project, inputs: &ProjectInputs) -> Value {
         .collect();
     common.insert("images".into(), Value::Object(images));
     let mut global = Map::new();
-    if let Some(env) = &inputs.env {
-        global.insert("env".into(), json!(env));
-    }
+    global.insert("env".into(), json!(env));
     global.insert("werf".into(), Value::Object(common));
     json!({ "werf": werf, "global": global })
 }

@@ -9,8 +9,8 @@ use crate::config::{Config, ImageIndex};
 use crate::diag::Diagnostics;
 use crate::digest::Sha224Digest;
 use crate::signature::{SignedImage, sign_image};
-use crate::source::{Files, MemoryObjects, Sources};
-use crate::stage::{ImageInputs, UsedImage, image_stages};
+use crate::source::{Files, Gap, MemoryObjects, Objects, Sources};
+use crate::stage::{ImageInputs, RemoteTree, UsedImage, image_stages};
 
 /// What images are signed from.
 pub struct SignInputs<'a> {
@@ -20,6 +20,12 @@ pub struct SignInputs<'a> {
     pub config: &'a Config,
     /// The files of the repository.
     pub repository: &'a Files,
+    /// Its objects, and those of other repositories.
+    pub objects: &'a Arc<dyn Objects>,
+    /// The trees of other repositories that git mappings take.
+    pub remotes: &'a BTreeMap<String, RemoteTree>,
+    /// What the repository cannot give.
+    pub gaps: &'a [Gap],
     /// Path of the project in the repository; empty for its root.
     pub project_dir: &'a str,
     /// Makes the reference that others see out of a signature.
@@ -28,7 +34,7 @@ pub struct SignInputs<'a> {
 
 /// Signs all images, in build order; images whose stages cannot be made are reported and left out, with all that use them.
 pub fn sign_images(diagnostics: &mut Diagnostics, inputs: &SignInputs<'_>) -> Vec<SignedImage> {
-    let store = Arc::new(MemoryObjects::over(inputs.repository.objects().clone()));
+    let store = Arc::new(MemoryObjects::over(inputs.objects.clone()));
     let mut used: BTreeMap<String, UsedImage> = BTreeMap::new();
     let mut signed: BTreeMap<ImageIndex, SignedImage> = BTreeMap::new();
     for wave in waves(inputs.config) {
@@ -40,6 +46,8 @@ pub fn sign_images(diagnostics: &mut Diagnostics, inputs: &SignInputs<'_>) -> Ve
                 sources: inputs.sources,
                 config: inputs.config,
                 repository: inputs.repository,
+                remotes: inputs.remotes,
+                gaps: inputs.gaps,
                 project_dir: inputs.project_dir,
                 store: &store,
                 used: &used,

@@ -24,7 +24,7 @@ pub use diff::{diff, is_sensitive};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};
 pub use model::{
     CleanupItem, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, ResourceAction, ResourcePlan,
-    Restart, Risk, RiskLevel, StageAction, StagePlan, Summary,
+    Restart, Risk, RiskLevel, StageAction, StagePlan, Summary, TakenRepository,
 };
 pub use operation::{Guard, Operation, OperationId, Work};
 pub use reason::{FileChange, Reason};

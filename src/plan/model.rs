@@ -89,6 +89,22 @@ pub struct Inputs {
     pub tree: String,
     /// Whether uncommitted files were read.
     pub dev: bool,
+    /// The commits of other repositories that git mappings take.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<TakenRepository>,
+}
+
+/// A commit of another repository that git mappings take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TakenRepository {
+    /// The address, without user and password.
+    pub url: String,
+    /// The branch or tag; absent for a commit and for the default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The commit.
+    pub commit: String,
 }
 
 /// The counts of a plan.

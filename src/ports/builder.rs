@@ -1,5 +1,7 @@
 //! The builder port: makes the image of a build request.
 
+use std::sync::atomic::AtomicBool;
+
 use serde::{Deserialize, Serialize};
 
 use super::blobs::{BlobError, Descriptor};
@@ -22,6 +24,20 @@ pub struct BuildContext<'a> {
     pub objects: &'a std::sync::Arc<dyn Objects>,
     /// Where bases are found and layers go.
     pub store: &'a dyn StageStore,
+    /// Once true, commands are killed and the build fails with [`BuildError::Cancelled`].
+    pub cancelled: &'a AtomicBool,
+    /// Gets what commands print, line by line, from any thread.
+    pub output: &'a (dyn Fn(&str) + Sync),
+}
+
+/// Never set.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl<'a> BuildContext<'a> {
+    /// Returns a context in which nothing is cancelled and nobody listens.
+    pub fn new(objects: &'a std::sync::Arc<dyn Objects>, store: &'a dyn StageStore) -> Self {
+        Self { objects, store, cancelled: &NEVER, output: &|_| {} }
+    }
 }
 
 /// Why a build failed.
@@ -46,6 +62,28 @@ pub enum BuildError {
         /// What is wrong.
         why: String,
     },
+    /// A command failed.
+    #[error("{}", told_command(.step, *.status, .last_lines))]
+    Command {
+        /// The command as written.
+        step: String,
+        /// Its exit status; above 128, 128 and the signal that ended it.
+        status: i32,
+        /// The last lines that it printed.
+        last_lines: Vec<String>,
+    },
+    /// A command was killed because the run was cancelled.
+    #[error("cancelled while `{0}` ran")]
+    Cancelled(String),
+    /// Input or output failed, or the operating system refused.
+    #[error("{attempt}")]
+    Io {
+        /// What was attempted.
+        attempt: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
     /// The repository could not be read.
     #[error("read the repository")]
     Files(#[from] FilesError),
@@ -55,6 +93,17 @@ pub enum BuildError {
     /// The store failed.
     #[error("ask the stage store")]
     Store(#[from] StoreError),
+}
+
+fn told_command(step: &str, status: i32, last_lines: &[String]) -> String {
+    let first = step.lines().next().unwrap_or_default();
+    let dots = if step.lines().count() > 1 { " …" } else { "" };
+    let mut text = format!("`{first}{dots}` failed with exit status {status}");
+    for line in last_lines {
+        text.push_str("\n  │ ");
+        text.push_str(line);
+    }
+    text
 }
 
 /// Builds images. Equal requests give equal bytes, on any machine.

@@ -91,6 +91,7 @@ pub fn shop() -> Plan {
             target: Some("dir:.stagewright/manifests".into()),
             tree: "9f".repeat(20),
             dev: false,
+            repositories: Vec::new(),
         },
         summary: Summary {
             images_build: 2,

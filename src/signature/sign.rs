@@ -1,10 +1,13 @@
 //! Signing: build request to ingredients to digest.
 
+use std::collections::BTreeMap;
+
 use super::ingredient::{Ingredient, IngredientKind, Origin};
 use crate::digest::{Hasher, Sha224Digest};
 use crate::source::Place;
 use crate::stage::{
-    Base, BuildPart, BuildRequest, CopySource, CopyStep, ImageRef, RunStep, Stage, Step, TreeSource, show_base_env,
+    Base, BuildPart, BuildRequest, CopySource, CopyStep, ImageRef, Network, RunStep, Stage, Step, TreeSource,
+    show_base_env,
 };
 
 /// A stage with its ingredients and its digest.
@@ -86,7 +89,13 @@ fn part_ingredients(
         match step {
             Step::Copy(copy) => copy_ingredients(copy, stage, place.as_ref(), list),
             Step::Run(run) => {
-                let bare = RunStep { inputs: Vec::new(), ..run.clone() };
+                // The network and proxies do not change what a command is meant to make.
+                let bare = RunStep {
+                    inputs: Vec::new(),
+                    network: Network::Default,
+                    unsigned_environment: BTreeMap::new(),
+                    ..run.clone()
+                };
                 list.push(Ingredient {
                     detail: json(&bare),
                     ..plain(IngredientKind::Instruction, "instruction", run.created_by.clone(), place.clone())

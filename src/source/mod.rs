@@ -8,11 +8,13 @@
 //! git would give it, so a work tree, a commit and a fixture with equal content have equal ids.
 
 mod filter;
+mod gap;
 pub mod glob;
 mod objects;
 mod text;
 
 pub use filter::{FilterError, PathFilter, Verdict, filter_tree};
+pub use gap::{Gap, GapKind};
 pub use objects::{
     Entry, Files, FilesError, JoinedObjects, MemoryObjects, Mode, ObjectId, Objects, Tree, TreeEntry, normalize_path,
 };

@@ -1,6 +1,7 @@
 //! Texts with positions: every diagnostic names bytes of a text that is registered here.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// Names one registered text of a [`Sources`].
@@ -164,6 +165,14 @@ impl SourceFile {
 pub struct Sources {
     files: Arc<RwLock<Vec<Arc<SourceFile>>>>,
     names: Arc<RwLock<BTreeMap<String, String>>>,
+    texts: Arc<RwLock<BTreeMap<u64, String>>>,
+}
+
+/// Texts are known again by this: it only chooses the name that is shown.
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = rustc_hash::FxHasher::default();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Sources {
@@ -185,6 +194,16 @@ impl Sources {
     /// Says how texts of these paths, which are registered from now on, are shown: files of another repository.
     pub fn show_as(&self, names: BTreeMap<String, String>) {
         *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// Notes that a text is the content of a file, for templates that parse it.
+    pub fn note_file(&self, path: &str, text: &str) {
+        self.texts.write().unwrap_or_else(PoisonError::into_inner).insert(fingerprint(text), path.to_owned());
+    }
+
+    /// Returns the file that a text is the content of, if that was noted.
+    pub fn file_of(&self, text: &str) -> Option<String> {
+        self.texts.read().unwrap_or_else(PoisonError::into_inner).get(&fingerprint(text)).cloned()
     }
 
     /// Returns a registered text.

@@ -240,6 +240,179 @@ pub struct RunStep {
     /// Files of the repository that it sees or that decide when it runs again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<TreeSource>,
+    /// What else it sees while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<RunMount>,
+    /// Its network.
+    #[serde(default, skip_serializing_if = "Network::is_default")]
+    pub network: Network,
+    /// Runs as root in `/`, whatever the image says, and with its default search path.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_root: bool,
+    /// Variables that never decide whether it runs again: addresses of proxies, the commit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unsigned_environment: BTreeMap<String, String>,
+}
+
+/// The network of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// What the builder gives.
+    #[default]
+    Default,
+    /// That of the host.
+    Host,
+    /// None but the loopback.
+    None,
+}
+
+impl Network {
+    /// Says whether nothing was asked for.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    pub fn is_default(&self) -> bool {
+        *self == Self::Default
+    }
+}
+
+/// Something that a command sees while it runs, and that leaves nothing in the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunMount {
+    /// Where it is, absolute or relative to the working directory.
+    pub target: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: MountKind,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum MountKind {
+    /// Files of the repository.
+    Context {
+        /// Index in [`RunStep::inputs`].
+        input: usize,
+        /// Whether the command may change its copy.
+        writable: bool,
+    },
+    /// Files of an earlier part or of an image.
+    Bind {
+        /// Where they are.
+        from: MountFrom,
+        /// The path there.
+        source: String,
+        /// Whether the command may change its copy.
+        writable: bool,
+    },
+    /// A folder that outlives the build on this host.
+    Cache {
+        /// Names it; equal names share it.
+        id: String,
+        /// Who may use it at the same time.
+        sharing: Sharing,
+        /// Where its first content is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<MountFrom>,
+        /// The path there.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        source: String,
+        /// Mode of a new one.
+        mode: u32,
+        /// Owner of a new one.
+        uid: u32,
+        /// Group of a new one.
+        gid: u32,
+        /// Whether the command may change it.
+        writable: bool,
+    },
+    /// A folder in memory.
+    Tmpfs {
+        /// The most that it takes. Unit: bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<u64>,
+    },
+    /// A secret as a file, as a variable, or as both.
+    Secret {
+        /// Names it.
+        id: String,
+        /// Whether there is a file at the target.
+        file: bool,
+        /// The variable.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        variable: Option<String>,
+        /// Whether the command cannot run without it.
+        required: bool,
+        /// Mode of the file.
+        mode: u32,
+        /// Owner of the file.
+        uid: u32,
+        /// Group of the file.
+        gid: u32,
+    },
+    /// The socket of an ssh agent.
+    Ssh {
+        /// Names it.
+        id: String,
+        /// Whether the command cannot run without it.
+        required: bool,
+        /// Mode of the socket.
+        mode: u32,
+        /// Owner of the socket.
+        uid: u32,
+        /// Group of the socket.
+        gid: u32,
+    },
+    /// A script that stands in the Dockerfile.
+    Script {
+        /// What it holds.
+        content: String,
+    },
+    /// A folder of the host.
+    Host {
+        /// Where it is.
+        path: String,
+    },
+}
+
+/// Where mounted files are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MountFrom {
+    /// An earlier part, by index.
+    Part(usize),
+    /// A stored image.
+    Image(ImageRef),
+}
+
+/// Who may use a cache at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// All.
+    #[default]
+    Shared,
+    /// Each gets its own.
+    Private,
+    /// One after the other.
+    Locked,
+}
+
+impl RunStep {
+    /// Returns a command without anything further.
+    pub fn new(created_by: String, command: Vec<String>, shell: bool) -> Self {
+        Self {
+            created_by,
+            command,
+            shell,
+            environment: BTreeMap::new(),
+            inputs: Vec::new(),
+            mounts: Vec::new(),
+            network: Network::Default,
+            as_root: false,
+            unsigned_environment: BTreeMap::new(),
+        }
+    }
 }
 
 /// Wraps the name of a variable of the base image that is not known before the build.

@@ -115,11 +115,24 @@ fn matches(
     Ok(())
 }
 
+/// Returns the submodule that a path leads into.
+fn module_above<'p>(context: &Context<'_>, path: &'p str) -> Option<&'p str> {
+    let objects: Arc<dyn Objects> = context.store.clone();
+    let files = Files::new(objects, context.root);
+    let above = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+    above.into_iter().find(|dir| matches!(files.entry(dir), Ok(Some(entry)) if entry.mode == Mode::Submodule))
+}
+
 fn missing(context: &Context<'_>, pattern: &str, span: Span) -> Diagnostic {
     let message = format!("`{pattern}` is not in the build context");
     let diagnostic = Diagnostic::at(&rules::COPY_SOURCE_NOT_FOUND, span, message);
     let clean = clean_path(&format!("/{pattern}"));
     let clean = clean.trim_start_matches('/');
+    if let Some(module) = module_above(context, clean) {
+        let message = format!("`{pattern}` lies in the submodule `{module}`, which is not checked out");
+        let found = Diagnostic::at(&rules::SUBMODULE_STATE, span, message);
+        return found.hint(format!("run `git submodule update --init {module}`"));
+    }
     let unfiltered = Context { ignore: &[], store: context.store, root: context.root };
     if find(&unfiltered, clean, &[]).is_ok_and(|f| !f.is_empty()) {
         return diagnostic

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::build::{
-    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, Owner,
-    Platform, RunStep, Step, TreeSource, base_env, show_base_env,
+    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountKind,
+    Owner, Platform, RunMount, RunStep, Step, TreeSource, base_env, show_base_env,
 };
 use super::content::{Context, copy_source};
 use super::model::Stage;
@@ -61,6 +61,7 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
         places: Vec::new(),
         argument_places: inputs.argument_places.clone(),
         commands: Vec::new(),
+        not_yet: Vec::new(),
     };
     for stage in &reachable.stages {
         converter.stage(stage, &reachable.globals);
@@ -74,6 +75,7 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
         argument_places: converter.argument_places,
         prefixes: BTreeMap::from([(inputs.context, inputs.prefix.to_owned())]),
         commands: converter.commands,
+        not_yet: converter.not_yet,
     })
 }
 
@@ -95,6 +97,7 @@ struct Converter<'a> {
     places: Vec<Vec<Option<Place>>>,
     argument_places: BTreeMap<String, Place>,
     commands: Vec<(String, Place)>,
+    not_yet: Vec<(String, Place)>,
 }
 
 /// One part while its instructions go by.
@@ -316,21 +319,20 @@ impl Converter<'_> {
     }
 
     fn run(&mut self, part: &mut Part, instruction: &Instruction, run: &syntax::Run, place: &Place) {
-        let (mut command, shell) = match &run.command {
-            Command::Exec(words) => (words.iter().map(|w| w.text.clone()).collect(), false),
-            Command::Shell(text) => (vec![text.text.clone()], true),
+        let mut step = match &run.command {
+            Command::Exec(words) => {
+                RunStep::new(instruction.text.clone(), words.iter().map(|w| w.text.clone()).collect(), false)
+            }
+            Command::Shell(text) => RunStep::new(instruction.text.clone(), vec![text.text.clone()], true),
         };
-        command.extend(instruction.heredocs.iter().map(|h| h.content.clone()));
-        let mut environment = part.arguments.clone();
-        environment.insert("SHELL".into(), part.scope.shell.join(" "));
-        let mut inputs = Vec::new();
+        heredoc_command(&mut step, &instruction.heredocs);
+        step.environment.clone_from(&part.arguments);
         for mount in run.mounts.iter().filter(|m| m.kind == syntax::MountKind::Bind && m.from.is_none()) {
             let source = mount.source.as_ref().map_or_else(|| ".".to_owned(), |s| s.text.clone());
-            inputs.extend(self.context_source(&source, &[], mount.span));
+            step.inputs.extend(self.context_source(&source, &[], mount.span));
         }
         self.commands.push(("RUN".to_owned(), place.clone()));
-        let created_by = instruction.text.clone();
-        part.push(Step::Run(RunStep { created_by, command, shell, environment, inputs }), place);
+        part.push(Step::Run(step), place);
     }
 
     fn context_source(&mut self, pattern: &str, exclude: &[String], span: Span) -> Vec<TreeSource> {
@@ -375,14 +377,8 @@ impl Converter<'_> {
         }
         let created_by = copied_text(instruction, is_add, &flags, copy.from.as_ref(), &shown, &show_base_env(&to));
         if remote {
-            self.commands.push(("ADD of a remote source".to_owned(), place.clone()));
-            let run = RunStep {
-                created_by,
-                command: Vec::new(),
-                shell: false,
-                environment: BTreeMap::new(),
-                inputs: Vec::new(),
-            };
+            self.not_yet.push(("ADD of a remote source".to_owned(), place.clone()));
+            let run = RunStep::new(created_by, Vec::new(), false);
             part.push(Step::Run(run), place);
             return;
         }
@@ -498,6 +494,36 @@ struct CopyFlags {
     exclude: Vec<String>,
     parents: bool,
     link: bool,
+}
+
+/// Puts the heredocs of a RUN where its shell finds them.
+///
+/// Source: BuildKit. A lone heredoc is the script itself, or a program when it begins with `#!`; any other is for the
+/// shell to read.
+fn heredoc_command(step: &mut RunStep, heredocs: &[syntax::Heredoc]) {
+    let (Some(first), Some(line)) = (heredocs.first(), step.command.first().cloned()) else { return };
+    let is_lone = heredocs.len() == 1 && is_heredoc_word(line.trim());
+    if !is_lone {
+        let mut script = line;
+        for heredoc in heredocs {
+            script.push_str(&format!("\n{}{}", heredoc.content, heredoc.name));
+        }
+        step.command = vec![script];
+    } else if first.content.starts_with("#!") {
+        let target = format!("/dev/pipes/{}", first.name);
+        step.command = vec![target.clone()];
+        step.mounts.push(RunMount { target, kind: MountKind::Script { content: first.content.clone() } });
+    } else {
+        step.command = vec![first.content.clone()];
+    }
+}
+
+/// Says whether a word is `<<NAME`, in any of its forms, and nothing else.
+fn is_heredoc_word(word: &str) -> bool {
+    let digits = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    let Some(rest) = digits.strip_prefix("<<") else { return false };
+    let name = rest.strip_prefix('-').unwrap_or(rest);
+    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '|' | '&' | ';'))
 }
 
 fn lookup(scope: &PartScope, name: &str) -> Option<String> {

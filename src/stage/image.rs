@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::build::{CopySource, ImageRef, Platform, Step};
+use super::build::{CopySource, ImageRef, Platform, Step, TreeSource};
 use super::dockerfile::{DockerfileInputs, dockerfile_stage};
+use super::filter::Filter;
 use super::image_spec::image_spec_stage;
 use super::model::{ImageStages, Stage};
 use super::stapel::stapel_stages;
@@ -13,7 +14,8 @@ use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::digest::Sha224Digest;
 use crate::source::glob::DockerIgnore;
 use crate::source::{
-    Entry, Files, FilesError, MemoryObjects, Mode, ObjectId, Objects, Place, Sources, Span, normalize_path,
+    Entry, Files, FilesError, Gap, MemoryObjects, Mode, ObjectId, Objects, PathFilter as _, Place, Sources, Span,
+    Verdict, normalize_path,
 };
 use crate::syntax::dockerfile as syntax;
 
@@ -28,6 +30,15 @@ pub struct UsedImage {
     pub stages: Vec<(String, Sha224Digest)>,
 }
 
+/// The commit of another repository, as files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteTree {
+    /// The repository, shortly.
+    pub name: String,
+    /// The root of the commit's files.
+    pub root: ObjectId,
+}
+
 /// What images are made of.
 pub struct ImageInputs<'a> {
     /// The texts.
@@ -36,6 +47,10 @@ pub struct ImageInputs<'a> {
     pub config: &'a Config,
     /// The files of the repository.
     pub repository: &'a Files,
+    /// Trees of other repositories, by [`crate::config::RemoteGit::key`]; one that could not be read is not among them.
+    pub remotes: &'a BTreeMap<String, RemoteTree>,
+    /// What the repository cannot give.
+    pub gaps: &'a [Gap],
     /// Path of the project in the repository; empty for its root.
     pub project_dir: &'a str,
     /// Overlay in which filtered trees are kept.
@@ -79,7 +94,7 @@ pub fn image_stages(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, ind
     for stage in stages.iter_mut().skip(1) {
         stage.is_first = false;
     }
-    if report_submodules(diagnostics, inputs, image, &stages) {
+    if report_gaps(diagnostics, inputs, image, &stages) {
         return None;
     }
     let edges = inputs.config.graph.edges_of(index);
@@ -99,36 +114,93 @@ pub fn image_stages(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, ind
     })
 }
 
-/// Reports submodules among the files of an image: their content is in another repository.
-fn report_submodules(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, image: &Image, stages: &[Stage]) -> bool {
-    if !matches!(inputs.repository.entry(".gitmodules"), Ok(Some(_))) {
+/// Reports files of an image that the repository cannot give; says whether there are any.
+fn report_gaps(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, image: &Image, stages: &[Stage]) -> bool {
+    let has_modules = !inputs.remotes.is_empty() || matches!(inputs.repository.entry(".gitmodules"), Ok(Some(_)));
+    if inputs.gaps.is_empty() && !has_modules {
         return false;
     }
-    let steps = stages.iter().flat_map(|s| &s.request.parts).flat_map(|p| &p.steps);
-    let sources = steps.filter_map(|step| match step {
-        Step::Copy(copy) => Some(&copy.sources),
-        Step::Run(_) | Step::Config(_) => None,
-    });
-    let mut found = false;
-    for source in sources.flatten() {
-        let CopySource::Tree(tree) = source else { continue };
+    let mut told: Vec<String> = Vec::new();
+    for (tree, prefix, place) in trees(stages) {
+        let is_own = inputs.remotes.values().all(|remote| remote.root != tree.root);
+        let span = place.and_then(|place| inputs.sources.span_of(place)).unwrap_or(image.name.span);
+        let gaps = inputs.gaps.iter().filter(|gap| is_own && takes(tree, prefix, gap));
+        for gap in gaps {
+            if !told.contains(&gap.path) {
+                let rule = if gap.is_submodule() { &rules::SUBMODULE_STATE } else { &rules::LFS_POINTER };
+                let d = Diagnostic::at(rule, span, gap.message()).label("it is among the files of this image");
+                diagnostics.push(d.hint(gap.hint()).hint("or exclude it: `.dockerignore`, `excludePaths`"));
+                told.push(gap.path.clone());
+            }
+        }
+        if !has_modules {
+            continue;
+        }
         let objects: Arc<dyn Objects> = inputs.store.clone();
         let inside = match tree.mode {
             Mode::Directory => Files::new(objects, tree.id).walk("").unwrap_or_default(),
             Mode::File | Mode::Executable | Mode::Symlink => Vec::new(),
-            Mode::Submodule => vec![(tree.path.clone(), Entry { mode: Mode::Submodule, id: tree.id })],
+            Mode::Submodule => vec![(String::new(), Entry { mode: Mode::Submodule, id: tree.id })],
         };
-        for (path, _) in inside.into_iter().filter(|(_, e)| e.mode == Mode::Submodule) {
-            let message = format!("`{path}` is a submodule: its files are in another repository");
-            let d = Diagnostic::at(&rules::NOT_YET, image.name.span, message);
-            diagnostics.push(
-                d.label("it is among the files of this image")
-                    .hint("exclude it (`.dockerignore`, `excludePaths`), or put the files into this repository"),
-            );
-            found = true;
+        for (path, _) in inside.into_iter().filter(|(_, entry)| entry.mode == Mode::Submodule) {
+            let path = joined(&joined(if is_own { prefix } else { "" }, &tree.path), &path);
+            if !told.contains(&path) && !inputs.gaps.iter().any(|gap| is_own && gap.covers(&path)) {
+                let message = format!("`{path}` is a submodule: its files are in another repository");
+                let d = Diagnostic::at(&rules::SUBMODULE_STATE, span, message);
+                let d = d.label("it is among the files of this image");
+                diagnostics.push(if is_own {
+                    d.hint(format!("run `git submodule update --init {path}`"))
+                } else {
+                    d.hint("exclude it with `excludePaths`: submodules of other repositories are not followed")
+                });
+                told.push(path);
+            }
         }
     }
-    found
+    !told.is_empty()
+}
+
+/// Returns what is copied of git: the tree, the path of its root in the repository, and the place of the step.
+fn trees(stages: &[Stage]) -> impl Iterator<Item = (&TreeSource, &str, Option<&Place>)> {
+    stages.iter().flat_map(|stage| {
+        let parts = stage.request.parts.iter().zip(stage.places.iter().map(Some).chain(std::iter::repeat(None)));
+        parts.flat_map(move |(part, places)| {
+            part.steps.iter().enumerate().flat_map(move |(index, step)| {
+                let place = places.and_then(|places| places.get(index + 1)).and_then(Option::as_ref);
+                let sources: &[CopySource] = match step {
+                    Step::Copy(copy) => &copy.sources,
+                    Step::Run(_) | Step::Config(_) => &[],
+                };
+                sources.iter().filter_map(move |source| match source {
+                    CopySource::Tree(tree) => {
+                        Some((tree, stage.prefixes.get(&tree.root).map_or("", String::as_str), place))
+                    }
+                    CopySource::Inline { .. } | CopySource::Part { .. } | CopySource::Image { .. } => None,
+                })
+            })
+        })
+    })
+}
+
+/// Says whether a source takes a path, or something below it.
+fn takes(tree: &TreeSource, prefix: &str, gap: &Gap) -> bool {
+    let below = match gap.path.strip_prefix(prefix) {
+        Some(rest) if prefix.is_empty() => rest,
+        Some(rest) => match rest.strip_prefix('/') {
+            Some(rest) => rest,
+            None => return rest.is_empty(),
+        },
+        None => return gap.covers(prefix),
+    };
+    let inside = tree.path.is_empty() || below == tree.path || below.starts_with(&format!("{}/", tree.path));
+    if !inside {
+        return tree.path.starts_with(&format!("{below}/"));
+    }
+    Filter::new(&tree.filter, &tree.path).is_ok_and(|filter| filter.verdict(below, gap.is_submodule()) != Verdict::None)
+}
+
+fn joined(a: &str, b: &str) -> String {
+    if a.is_empty() || b.is_empty() { format!("{a}{b}") } else { format!("{a}/{b}") }
 }
 
 fn platform(diagnostics: &mut Diagnostics, image: &Image) -> Option<Platform> {
@@ -327,5 +399,6 @@ pub fn empty_stage(name: &str, platform: &Platform) -> Stage {
         argument_places: BTreeMap::new(),
         prefixes: BTreeMap::<ObjectId, String>::new(),
         commands: Vec::new(),
+        not_yet: Vec::new(),
     }
 }

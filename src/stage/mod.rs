@@ -16,9 +16,10 @@ mod model;
 mod stapel;
 
 pub use build::{
-    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, Owner,
-    Platform, RunStep, Step, TreeSource, base_env, resolve_base_env, show_base_env,
+    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountFrom,
+    MountKind, Network, Owner, Platform, RunMount, RunStep, Sharing, Step, TreeSource, base_env, resolve_base_env,
+    show_base_env,
 };
 pub use filter::{Filter, TakeError, take};
-pub use image::{ImageInputs, UsedImage, image_stages};
+pub use image::{ImageInputs, RemoteTree, UsedImage, image_stages};
 pub use model::{ImageStages, Stage};

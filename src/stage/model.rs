@@ -22,8 +22,10 @@ pub struct Stage {
     pub argument_places: BTreeMap<String, Place>,
     /// Path in the repository of each tree that sources are relative to.
     pub prefixes: BTreeMap<ObjectId, String>,
-    /// What a builder that runs no commands and opens no connections cannot do, and where it stands.
+    /// What a builder that runs no commands cannot do, and where it stands.
     pub commands: Vec<(String, Place)>,
+    /// What no builder can do yet, and where it stands.
+    pub not_yet: Vec<(String, Place)>,
 }
 
 /// An image as a chain of stages.

@@ -11,7 +11,7 @@ use super::build::{
 use super::content::report_take;
 use super::dockerfile::{command_words, parse_owner, ports};
 use super::filter::take;
-use super::image::{ImageInputs, dependency_values, empty_stage};
+use super::image::{ImageInputs, RemoteTree, dependency_values, empty_stage};
 use super::model::Stage;
 use crate::config::{CommandValue, DockerSection, GitMapping, Image, Import, Slot, StapelImage, Text, UserStage};
 use crate::diag::{Diagnostic, Diagnostics, rules};
@@ -102,15 +102,8 @@ impl Chain<'_> {
 
     fn git_archive(&mut self, diagnostics: &mut Diagnostics) {
         let mut steps = Vec::new();
-        let mut remote = Vec::new();
         for mapping in &self.stapel.git {
             let place = self.inputs.place(mapping.span);
-            if let Some(git) = &mapping.remote {
-                remote.push((format!("a git mapping of {}", git.name), place.clone()));
-                let created_by = format!("git {} {} -> {}", git.url.value, mapping.add.value, mapping.to.value);
-                steps.push((Step::Run(command_step(created_by, Vec::new())), Some(place)));
-                continue;
-            }
             let paths = |list: &[Text]| list.iter().map(|t| t.value.clone()).collect::<Vec<_>>();
             if let Some(source) = self.tree(diagnostics, mapping, paths(&mapping.include)) {
                 let copy = CopyStep {
@@ -126,14 +119,25 @@ impl Chain<'_> {
                 steps.push((Step::Copy(copy), Some(place)));
             }
         }
+        let trees = self.stapel.git.iter().filter_map(|mapping| self.remote_tree(mapping));
+        let prefixes: Vec<_> = trees.map(|tree| (tree.root, tree.name.clone())).collect();
         if let Some(stage) = self.push("gitArchive", steps) {
-            stage.commands = remote;
+            stage.prefixes.extend(prefixes);
         }
+    }
+
+    /// Returns the tree of another repository that a mapping names, if it could be read.
+    fn remote_tree(&self, mapping: &GitMapping) -> Option<&RemoteTree> {
+        mapping.remote.as_ref().and_then(|git| self.inputs.remotes.get(&git.key()))
     }
 
     /// Finds what a mapping takes of the repository, with these include patterns.
     fn tree(&self, diagnostics: &mut Diagnostics, mapping: &GitMapping, include: Vec<String>) -> Option<TreeSource> {
-        let root = self.inputs.repository.root();
+        let root = match &mapping.remote {
+            None => self.inputs.repository.root(),
+            // What could not be read is reported already.
+            Some(_) => self.remote_tree(mapping)?.root,
+        };
         let path = mapping.add.value.trim_matches('/').to_owned();
         let exclude: Vec<String> = mapping.exclude.iter().map(|t| t.value.clone()).collect();
         let filter = if include.is_empty() && exclude.is_empty() {
@@ -146,10 +150,13 @@ impl Chain<'_> {
             Ok(None) => {
                 let message = format!("the mapping of `{}` matches no committed file", mapping.add.value);
                 let d = Diagnostic::at(&rules::GIT_MAPPING_EMPTY, mapping.add.span, message);
-                diagnostics.push(
-                    d.label("paths start at the root of the repository")
-                        .hint("commit the files, or mend `add`, `includePaths` and `excludePaths`"),
-                );
+                let hint = match &mapping.remote {
+                    None => "commit the files, or mend `add`, `includePaths` and `excludePaths`".to_owned(),
+                    Some(git) => {
+                        format!("the files are those of {}: mend `add`, `includePaths` and `excludePaths`", git.name)
+                    }
+                };
+                diagnostics.push(d.label("paths start at the root of the repository").hint(hint));
                 None
             }
             Err(error) => {
@@ -191,9 +198,12 @@ impl Chain<'_> {
         if let Some((Step::Run(run), _)) = steps.first_mut() {
             run.inputs = inputs;
         }
+        let told = || -> Vec<(String, Place)> {
+            steps.iter().filter_map(|(_, p)| p.clone()).map(|p| (format!("`{}`", user.key()), p)).collect()
+        };
         let image = self.inputs;
-        let commands: Vec<(String, Place)> =
-            steps.iter().filter_map(|(_, p)| p.clone()).map(|p| (format!("`{}`", user.key()), p)).collect();
+        let (commands, not_yet): (Vec<_>, Vec<_>) =
+            if self.stapel.ansible.is_some() { (Vec::new(), told()) } else { (told(), Vec::new()) };
         let versions: Vec<(String, String, Place)> =
             versions.into_iter().map(|(k, v)| (k, v.value.clone(), image.place(v.span))).collect();
         if steps.is_empty() {
@@ -207,13 +217,17 @@ impl Chain<'_> {
         }
         if let Some(stage) = self.push(user.key(), steps) {
             stage.commands = commands;
+            stage.not_yet = not_yet;
             stage.cache_versions = versions;
         }
     }
 
     fn stage_dependencies(&self, diagnostics: &mut Diagnostics, user: UserStage) -> Vec<TreeSource> {
         let mut found = Vec::new();
-        for mapping in self.stapel.git.iter().filter(|m| m.remote.is_none()) {
+        for mapping in &self.stapel.git {
+            if mapping.remote.is_some() && self.remote_tree(mapping).is_none() {
+                continue;
+            }
             let Some(masks) = mapping.stage_dependencies.get(&user).filter(|m| !m.is_empty()) else { continue };
             let mut ignored = Diagnostics::new();
             let include = masks.iter().map(|t| t.value.clone()).collect();
@@ -382,7 +396,7 @@ fn command_span(command: &CommandValue, section: Span) -> Span {
 }
 
 fn command_step(created_by: String, command: Vec<String>) -> RunStep {
-    RunStep { created_by, command, shell: true, environment: BTreeMap::new(), inputs: Vec::new() }
+    RunStep { as_root: true, ..RunStep::new(created_by, command, true) }
 }
 
 fn owner(user: Option<&Text>, group: Option<&Text>) -> Owner {
@@ -396,6 +410,7 @@ fn owner(user: Option<&Text>, group: Option<&Text>) -> Owner {
 }
 
 fn mapping_text(kind: &str, mapping: &GitMapping) -> String {
+    // The address is left out: the same files from elsewhere are the same image.
     let mut text = format!("{kind} {} -> {}", mapping.add.value, mapping.to.value);
     for (key, value) in [("owner", &mapping.owner), ("group", &mapping.group)] {
         if let Some(value) = value {

@@ -66,7 +66,7 @@ fn build(store: &dyn StageStore, files: &Files, base: Base) -> BuiltImage {
     let part = BuildPart { name: "main".into(), base, arguments: BTreeMap::new(), steps };
     let request = BuildRequest { platform: Platform::linux_amd64(), parts: vec![part] };
     let objects: &Arc<dyn Objects> = files.objects();
-    NativeBuilder::default().build(&request, &BuildContext { objects, store }).unwrap()
+    NativeBuilder::default().build(&request, &BuildContext::new(objects, store)).unwrap()
 }
 
 /// Lists a folder: type, mode, owner, path, and content or target.

@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the repository and the work tree are read")]
 
 mod remote;
+mod submodules;
 mod worktree;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rustc_hash::FxHashMap;
 
 use crate::source::{Files, FilesError, Mode, ObjectId, Objects, Tree, TreeEntry};
+
+use submodules::{Which, lfs_content};
 
 pub use remote::RemoteRepositories;
 pub use worktree::{WorktreeChange, WorktreeState};
@@ -171,10 +174,12 @@ impl Repository {
         })
     }
 
-    /// Returns the files of a commit.
+    /// Returns the files of a commit, with those of submodules that are checked out.
     pub fn files(self: &Arc<Self>, commit: &Commit) -> Files {
         let objects: Arc<dyn Objects> = self.clone();
-        Files::new(objects, commit.tree)
+        let files = Files::new(objects, commit.tree);
+        // What cannot be laid in is told by `gaps`.
+        self.with_submodules(files.clone(), Which::Recorded).unwrap_or(files)
     }
 
     /// Returns the URL of the remote `origin`, if there is one.
@@ -236,7 +241,10 @@ impl Objects for Repository {
 
     fn blob(&self, id: ObjectId) -> Result<Arc<[u8]>, FilesError> {
         let wrap = |e: git2::Error| FilesError::Object { id, cause: e.message().to_owned() };
-        self.with(|repo| Ok(Arc::from(repo.find_blob(oid(id)?).map_err(wrap)?.content())))
+        self.with(|repo| {
+            let blob = repo.find_blob(oid(id)?).map_err(wrap)?;
+            Ok(lfs_content(repo, blob.content()).map_or_else(|| Arc::from(blob.content()), Arc::from))
+        })
     }
 }
 

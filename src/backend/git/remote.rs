@@ -44,6 +44,8 @@ pub struct RemoteRepositories {
     configured: usize,
     opens_folders: bool,
     opened: Mutex<BTreeMap<PathBuf, Arc<Repository>>>,
+    /// What was asked already: a branch is one commit for all of a run.
+    resolved: Mutex<BTreeMap<(String, RemoteReference), String>>,
 }
 
 impl fmt::Debug for RemoteRepositories {
@@ -78,6 +80,7 @@ impl RemoteRepositories {
             configured: environment.get("GIT_CONFIG_COUNT").and_then(|n| n.parse().ok()).unwrap_or(0),
             opens_folders: true,
             opened: Mutex::default(),
+            resolved: Mutex::default(),
         }
     }
 
@@ -316,20 +319,13 @@ impl GitRemotes for RemoteRepositories {
         if let RemoteReference::Commit(hash) = reference {
             return Ok(hash.clone());
         }
-        let target = self.target(repository)?;
-        let missing = || RemoteError::NoReference { url: target.shown.clone(), reference: reference.clone() };
-        if let Some(folder) = self.folder(&repository.url) {
-            let found = self.open(&folder, &target.shown)?;
-            return names.iter().find_map(|name| found.commit(name).ok()).map(|c| c.hash).ok_or_else(missing);
+        let key = (repository.url.clone(), reference.clone());
+        if let Some(known) = self.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(known.clone());
         }
-        let name = names.first().ok_or_else(missing)?;
-        let peeled = format!("{name}^{{}}");
-        let listed = self.git(&target, None, &["ls-remote", "--quiet", "--", &target.url, name, &peeled])?;
-        let hash = |wanted: &str| {
-            let mut lines = listed.lines().filter_map(|line| line.split_once('\t'));
-            lines.find(|(_, found)| *found == wanted).map(|(hash, _)| hash.to_owned())
-        };
-        hash(&peeled).or_else(|| hash(name)).filter(|h| ObjectId::from_hex(h).is_some()).ok_or_else(missing)
+        let found = self.ask(repository, reference, &names)?;
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
+        Ok(found)
     }
 
     fn files(
@@ -352,6 +348,31 @@ impl GitRemotes for RemoteRepositories {
             Ok(known) => Ok(found.files(&known)),
             Err(_) => self.fetch(&target, &dir, reference, commit, &found),
         }
+    }
+}
+
+impl RemoteRepositories {
+    /// Asks the repository what a reference is now.
+    fn ask(
+        &self,
+        repository: &RemoteRepository,
+        reference: &RemoteReference,
+        names: &[String],
+    ) -> Result<String, RemoteError> {
+        let target = self.target(repository)?;
+        let missing = || RemoteError::NoReference { url: target.shown.clone(), reference: reference.clone() };
+        if let Some(folder) = self.folder(&repository.url) {
+            let found = self.open(&folder, &target.shown)?;
+            return names.iter().find_map(|name| found.commit(name).ok()).map(|c| c.hash).ok_or_else(missing);
+        }
+        let name = names.first().ok_or_else(missing)?;
+        let peeled = format!("{name}^{{}}");
+        let listed = self.git(&target, None, &["ls-remote", "--quiet", "--", &target.url, name, &peeled])?;
+        let hash = |wanted: &str| {
+            let mut lines = listed.lines().filter_map(|line| line.split_once('\t'));
+            lines.find(|(_, found)| *found == wanted).map(|(hash, _)| hash.to_owned())
+        };
+        hash(&peeled).or_else(|| hash(name)).filter(|h| ObjectId::from_hex(h).is_some()).ok_or_else(missing)
     }
 }
 

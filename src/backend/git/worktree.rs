@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::submodules::Which;
 use super::{Commit, GitError, Repository, git_error};
 use crate::source::{Files, MemoryObjects, Mode, Objects};
 
@@ -53,7 +54,8 @@ impl Repository {
     /// # Errors
     /// libgit2 or the file system failed.
     pub fn dev_files(self: &Arc<Self>, head: &Commit) -> Result<Files, GitError> {
-        self.dev_files_at(head, &[])
+        let files = self.changed_files(head, &[])?;
+        self.with_submodules(files, Which::CheckedOut)
     }
 
     /// As [`Repository::dev_files`], but only files at or below these paths are looked at; the others are those of the
@@ -62,6 +64,11 @@ impl Repository {
     /// # Errors
     /// libgit2 or the file system failed.
     pub fn dev_files_at(self: &Arc<Self>, head: &Commit, paths: &[String]) -> Result<Files, GitError> {
+        let files = self.changed_files(head, paths)?;
+        self.with_submodules(files, Which::Recorded)
+    }
+
+    fn changed_files(self: &Arc<Self>, head: &Commit, paths: &[String]) -> Result<Files, GitError> {
         let mut changes = BTreeMap::new();
         for WorktreeChange { path, state } in self.changes(paths)? {
             let content = match state {

@@ -3,8 +3,12 @@
 //! The one idea: members of archives can only be read in the order of their archive, a layer is written in the order
 //! of its paths. What lies between is kept in memory while it is small, else in a temporary file.
 
+#![expect(clippy::disallowed_methods, reason = "files that commands made are read here")]
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use flate2::{Compression, GzBuilder};
@@ -48,6 +52,10 @@ pub fn read_content(context: &BuildContext<'_>, content: &Content) -> Result<Vec
     match content {
         Content::Blob(id) => Ok(context.objects.blob(*id)?.to_vec()),
         Content::Text(text) => Ok(text.to_vec()),
+        Content::Host(tree, path) => {
+            let place = tree.path(path);
+            std::fs::read(&place).map_err(|e| BlobError::from_io(format!("read {}", place.display()), e).into())
+        }
         Content::Member(archive, number) => {
             let mut bytes = Vec::new();
             each_member(context, archive, &BTreeSet::from([*number]), |_, reader| reader.read_to_end(&mut bytes))?;
@@ -84,20 +92,30 @@ fn write_entries<W: Write>(
     spool: &mut Spool,
     tar: &mut TarWriter<W>,
 ) -> Result<(), BuildError> {
-    let mut first_names: BTreeMap<(&Archive, usize), &str> = BTreeMap::new();
+    let mut first_names: BTreeMap<Identity, &str> = BTreeMap::new();
     let failed = |e: io::Error| BuildError::Blob(BlobError::from_io("write a layer".into(), e));
     for path in &layer.whiteouts {
         tar.whiteout(path).map_err(failed)?;
     }
     for (path, node) in &layer.entries {
+        if let Kind::File { content, linked: true } = &node.kind
+            && let Some(identity) = Identity::of(content)
+        {
+            if let Some(first) = first_names.get(&identity) {
+                tar.link(path, node, first).map_err(failed)?;
+                continue;
+            }
+            first_names.insert(identity, path);
+        }
         match &node.kind {
-            Kind::File { content: Content::Member(archive, number), linked } => {
-                if *linked && let Some(first) = first_names.get(&(&**archive, *number)) {
-                    tar.link(path, node, first).map_err(failed)?;
-                    continue;
-                }
-                first_names.insert((archive, *number), path);
+            Kind::File { content: Content::Member(archive, number), .. } => {
                 spool.write(archive, *number, path, node, tar).map_err(failed)?;
+            }
+            Kind::File { content: Content::Host(tree, inside), .. } => {
+                let place = tree.path(inside);
+                let file = File::open(&place).map_err(failed)?;
+                let size = file.metadata().map_err(failed)?.len();
+                tar.file(path, node, size, &mut file.take(size)).map_err(failed)?;
             }
             Kind::File { content: Content::Blob(id), .. } => {
                 let bytes = context.objects.blob(*id)?;
@@ -114,16 +132,33 @@ fn write_entries<W: Write>(
     Ok(())
 }
 
+/// What makes two linked files the same file.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    Member(Arc<Archive>, usize),
+    Host(PathBuf),
+}
+
+impl Identity {
+    fn of(content: &Content) -> Option<Self> {
+        match content {
+            Content::Member(archive, number) => Some(Self::Member(archive.clone(), *number)),
+            Content::Host(tree, path) => Some(Self::Host(tree.path(path))),
+            Content::Blob(_) | Content::Text(_) => None,
+        }
+    }
+}
+
 /// The layer as others will find it in the store: its bytes are those of the written archive.
 pub fn as_stored(layer: Layer, digest: &BlobDigest) -> Layer {
     let archive = Arc::new(Archive::Layer(digest.clone()));
     let first = layer.whiteouts.len();
-    let mut links: BTreeMap<(Arc<Archive>, usize), usize> = BTreeMap::new();
+    let mut links: BTreeMap<Identity, usize> = BTreeMap::new();
     let stored = |(i, (path, node)): (usize, (Box<str>, Node))| {
         let Kind::File { content, linked } = node.kind else { return (path, node) };
         let mut number = first + i;
-        if linked && let Content::Member(from, old) = content {
-            number = *links.entry((from, old)).or_insert(number);
+        if let Some(identity) = Identity::of(&content).filter(|_| linked) {
+            number = *links.entry(identity).or_insert(number);
         }
         (path, Node { kind: Kind::File { content: Content::Member(archive.clone(), number), linked }, ..node })
     };

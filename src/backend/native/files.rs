@@ -8,8 +8,10 @@
 //! Paths have no leading slash; the root is the empty path.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::scratch::Scratch;
 use crate::ports::BlobDigest;
 use crate::source::ObjectId;
 
@@ -60,7 +62,36 @@ pub enum Content {
     Text(Arc<[u8]>),
     /// A member of an archive, by its number.
     Member(Arc<Archive>, usize),
+    /// A file of a folder on the disk, by its path there. Several names of one file have the same path.
+    Host(Arc<HostTree>, Box<str>),
 }
+
+/// A folder of files on the disk; it lasts as long as somebody refers to it.
+#[derive(Debug)]
+pub struct HostTree {
+    folder: PathBuf,
+    _scratch: Arc<Scratch>,
+}
+
+impl HostTree {
+    /// Names a folder that lasts as long as `scratch`.
+    pub fn new(folder: PathBuf, scratch: Arc<Scratch>) -> Self {
+        Self { folder, _scratch: scratch }
+    }
+
+    /// Returns the place of a file.
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.folder.join(inside)
+    }
+}
+
+impl PartialEq for HostTree {
+    fn eq(&self, other: &Self) -> bool {
+        self.folder == other.folder
+    }
+}
+
+impl Eq for HostTree {}
 
 /// A tar file, plain or compressed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,23 +1,31 @@
-//! The builder `native`: images without a daemon, for everything that runs no command.
+//! The builder `native`: images without a daemon.
 //!
 //! What lives here: from a build request to layers and a configuration. What does not: publishing (the store),
 //! deciding what to build (`plan`).
 //!
 //! The one idea: building is planning first. All steps of all parts are carried out on metadata (`files`, `copy`,
 //! `config`), in order; then the layers of the last part, which know where their bytes are, are written at once and
-//! independently (`content`). Parts that only give files to others are never written.
+//! independently (`content`). Parts that only give files to others are never written. Only where a command runs (`run`)
+//! are layers unpacked.
 
 mod config;
 mod content;
 mod copy;
+mod diff;
 mod files;
 mod owner;
+mod run;
+mod sandbox;
+mod scratch;
 mod tar_read;
 mod tar_write;
+mod unpack;
+mod users;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
@@ -26,16 +34,31 @@ use self::content::{WrittenLayer, as_stored, open_archive, write_layer};
 use self::copy::CopyJob;
 use self::files::{Archive, Draft, Layer, View, clean};
 use self::owner::{OwnerError, Stamp, resolve_owner};
+use self::run::{Roots, Runner};
+use self::scratch::Cache;
 use crate::ports::oci::{ImageConfig, MEDIA_CONFIG, RootFs, oci_layer_media_type, read_image};
 use crate::ports::{BlobDigest, BlobError, BuildContext, BuildError, Builder, BuiltImage, Descriptor, StoreError};
 use crate::source::MemoryObjects;
-use crate::stage::{Base, BuildPart, BuildRequest, ConfigChange, CopySource, ImageRef, Owner, Platform, Step};
+use crate::stage::{
+    Base, BuildPart, BuildRequest, ConfigChange, CopySource, ImageRef, MountFrom, MountKind, Owner, Platform, Step,
+};
 
 const NAME: &str = "native";
 
+/// Runs as the process inside: `words` are those after the name of the program. `None` when they are not for us.
+///
+/// The program has to call this before anything else, and to exit with the status that it returns.
+pub fn run_inside(words: &[String]) -> Option<u8> {
+    let (command, rest) = words.split_first()?;
+    (command == sandbox::inside::COMMAND).then(|| sandbox::inside::run(sandbox::inside::is_first(rest)))
+}
+
 /// Builds images from git objects and stored images.
+///
+/// The default one runs no commands.
 #[derive(Default)]
 pub struct NativeBuilder {
+    runner: Option<Runner>,
     /// Layers whose metadata was read or made, by the digest of the blob.
     layers: Mutex<HashMap<BlobDigest, Arc<Layer>>>,
 }
@@ -63,6 +86,8 @@ struct Build<'a> {
     platform: &'a Platform,
     /// Finished parts, by index; `None` where a part is not needed.
     parts: Vec<Option<Image>>,
+    /// Unpacked layers, once a command needs them.
+    roots: OnceLock<Roots>,
 }
 
 impl Builder for NativeBuilder {
@@ -76,11 +101,20 @@ impl Builder for NativeBuilder {
 
     fn build(&self, request: &BuildRequest, context: &BuildContext<'_>) -> Result<BuiltImage, BuildError> {
         let needed = needed_parts(request)?;
-        for part in request.parts.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(part, _)| part) {
-            refuse_commands(part)?;
+        if self.runner.is_none() {
+            for part in request.parts.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(part, _)| part) {
+                refuse_commands(part)?;
+            }
         }
         let objects = Arc::new(MemoryObjects::over(context.objects.clone()));
-        let mut build = Build { builder: self, context, objects, platform: &request.platform, parts: Vec::new() };
+        let mut build = Build {
+            builder: self,
+            context,
+            objects,
+            platform: &request.platform,
+            parts: Vec::new(),
+            roots: OnceLock::new(),
+        };
         for (part, needed) in request.parts.iter().zip(needed) {
             let made = if needed { Some(build.part(part)?) } else { None };
             build.parts.push(made);
@@ -106,7 +140,7 @@ fn needed_parts(request: &BuildRequest) -> Result<Vec<bool>, BuildError> {
             Step::Run(_) | Step::Config(_) => &[],
         });
         let from = sources.filter_map(|s| if let CopySource::Part { part, .. } = s { Some(*part) } else { None });
-        for used in from.chain(base) {
+        for used in from.chain(base).chain(part.steps.iter().flat_map(mounted_parts)) {
             match needed.get_mut(used) {
                 Some(slot) if used < index => *slot = true,
                 Some(_) | None => {
@@ -119,10 +153,26 @@ fn needed_parts(request: &BuildRequest) -> Result<Vec<bool>, BuildError> {
     Ok(needed)
 }
 
+/// Returns the parts that a command sees.
+fn mounted_parts(step: &Step) -> Vec<usize> {
+    let Step::Run(run) = step else { return Vec::new() };
+    let from = run.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Bind { from, .. } => Some(from),
+        MountKind::Cache { from, .. } => from.as_ref(),
+        MountKind::Context { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Secret { .. }
+        | MountKind::Ssh { .. }
+        | MountKind::Script { .. }
+        | MountKind::Host { .. } => None,
+    });
+    from.filter_map(|from| if let MountFrom::Part(part) = from { Some(*part) } else { None }).collect()
+}
+
 fn refuse_commands(part: &BuildPart) -> Result<(), BuildError> {
     for step in &part.steps {
         if let Step::Run(run) = step {
-            let what = format!("not yet: `{}` needs a builder that runs commands", run.created_by);
+            let what = format!("`{}` needs a builder that runs commands", run.created_by);
             return Err(BuildError::Unsupported { builder: NAME, what });
         }
     }
@@ -152,8 +202,9 @@ impl Build<'_> {
         }
         let mut command_set = false;
         let env = image.config.config.env.clone();
-        for step in &part.steps {
-            match &*config::with_base_env(step, &env) {
+        let mut steps = part.steps.iter().map(|step| config::with_base_env(step, &env)).peekable();
+        while let Some(step) = steps.next() {
+            match &*step {
                 Step::Copy(copy) => {
                     let mut draft = Draft::over(self.view(&image)?);
                     let job = CopyJob {
@@ -173,7 +224,22 @@ impl Build<'_> {
                         image.finish_step(layer, &change.to_string());
                     }
                 }
-                Step::Run(_) => refuse_commands(part)?,
+                Step::Run(run) if run.command.is_empty() => {
+                    return Err(unsupported(&format!("not yet: `{}`", run.created_by)));
+                }
+                Step::Run(run) => {
+                    let mut script = vec![run.clone()];
+                    // Commands of one stage of Stapel are one script.
+                    while run.as_root
+                        && let Some(next) = steps.next_if(|s| matches!(&**s, Step::Run(next) if next.as_root))
+                        && let Step::Run(next) = &*next
+                    {
+                        script.push(next.clone());
+                    }
+                    let layer = self.run(&image, &script.iter().collect::<Vec<_>>())?;
+                    let created_by = script.iter().map(|s| s.created_by.as_str()).collect::<Vec<_>>().join(" && ");
+                    image.finish_run(layer, &created_by);
+                }
             }
         }
         Ok(image)
@@ -290,6 +356,20 @@ impl Build<'_> {
 }
 
 impl NativeBuilder {
+    /// Returns a builder that runs commands: `program` is this program, which is run again inside; layers are
+    /// unpacked below `cache`.
+    pub fn running(program: PathBuf, cache: PathBuf) -> Self {
+        Self { runner: Some(Runner { program, cache: Cache::new(cache) }), ..Self::default() }
+    }
+
+    fn cache(&self) -> Result<&Cache, BuildError> {
+        self.runner.as_ref().map(|r| &r.cache).ok_or_else(|| unsupported("commands are not run"))
+    }
+
+    fn cache_folder(&self) -> PathBuf {
+        self.runner.as_ref().map(|r| r.cache.folder().to_owned()).unwrap_or_default()
+    }
+
     fn remember(&self, digest: &BlobDigest, layer: Arc<Layer>) {
         self.layers.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone(), layer);
     }
@@ -303,5 +383,11 @@ impl Image {
         if !empty {
             self.layers.push(Arc::new(layer));
         }
+    }
+
+    /// Adds the layer of a command, even if it changed nothing. Source: BuildKit.
+    fn finish_run(&mut self, layer: Arc<Layer>, created_by: &str) {
+        self.config.history.push(config::history(created_by, false));
+        self.layers.push(layer);
     }
 }

@@ -66,6 +66,8 @@ pub struct Entry {
     pub number: usize,
     /// Its path, cleaned.
     pub path: String,
+    /// When it was changed. Unit: seconds since the Unix epoch.
+    pub mtime: i64,
     /// What it is: `None` is a regular file. The target of a hard link is a cleaned path.
     kind: Option<Kind>,
     mode: u32,
@@ -91,6 +93,7 @@ struct Extension {
     uid: Option<u64>,
     gid: Option<u64>,
     size: Option<u64>,
+    mtime: Option<i64>,
     xattrs: BTreeMap<String, Vec<u8>>,
 }
 
@@ -155,6 +158,7 @@ impl<R: Read> TarReader<R> {
         Ok(Entry {
             number,
             path: clean(&path),
+            mtime: extension.mtime.unwrap_or_else(|| header.number(136..148).unwrap_or(0).cast_signed()),
             kind,
             mode: header.number(100..108)? as u32 & 0o7777,
             uid: extension.uid.map_or_else(|| header.number(108..116), Ok)?,
@@ -229,6 +233,10 @@ impl Extension {
                 "uid" => self.uid = number(),
                 "gid" => self.gid = number(),
                 "size" => self.size = number(),
+                "mtime" => {
+                    let text = std::str::from_utf8(value).unwrap_or_default();
+                    self.mtime = text.split('.').next().and_then(|whole| whole.parse().ok());
+                }
                 key if key.starts_with("GNU.sparse.") => {
                     return Err(invalid("it holds sparse files, which are not supported yet"));
                 }

@@ -44,7 +44,7 @@ impl World {
     fn build_parts(&self, parts: Vec<BuildPart>) -> Result<BuiltImage, BuildError> {
         let request = BuildRequest { platform: Platform::linux_amd64(), parts };
         let objects: &Arc<dyn Objects> = self.files.objects();
-        self.builder.build(&request, &BuildContext { objects, store: &self.store })
+        self.builder.build(&request, &BuildContext::new(objects, &self.store))
     }
 
     fn view(&self, built: &BuiltImage) -> View {
@@ -58,7 +58,7 @@ impl World {
     /// Lists an image: type, mode, owner, path and content.
     fn list(&self, built: &BuiltImage) -> Vec<String> {
         let view = self.view(built);
-        let context = BuildContext { objects: self.files.objects(), store: &self.store };
+        let context = BuildContext::new(self.files.objects(), &self.store);
         let line = |(path, node): (Box<str>, files::Node)| {
             let (kind, content) = match &node.kind {
                 Kind::Directory => ('d', String::new()),
@@ -574,18 +574,9 @@ fn a_working_directory_is_made_for_the_user_of_the_image() {
 #[test]
 fn what_cannot_be_built_is_told() {
     let world = world(&[("f", Mode::File, "1"), (".wh.x", Mode::File, "")]);
-    let run = Step::Run(RunStep {
-        created_by: "RUN make".into(),
-        command: vec!["make".into()],
-        shell: true,
-        environment: BTreeMap::new(),
-        inputs: Vec::new(),
-    });
+    let run = Step::Run(RunStep::new("RUN make".into(), vec!["make".into()], true));
     let error = |base: Base, steps: Vec<Step>| world.build(base, steps).unwrap_err().to_string();
-    assert_eq!(
-        error(Base::Scratch, vec![run]),
-        "native builder: not yet: `RUN make` needs a builder that runs commands"
-    );
+    assert_eq!(error(Base::Scratch, vec![run]), "native builder: `RUN make` needs a builder that runs commands");
     assert_eq!(error(Base::Image(external("nowhere:1")), Vec::new()), "image `nowhere:1` is not in the store");
     let trigger = world.base("t", r#"{"os":"linux","architecture":"amd64","config":{"OnBuild":["RUN x"]}}"#, &[]);
     assert!(error(trigger, Vec::new()).contains("ONBUILD RUN x"));

@@ -43,6 +43,9 @@ pub struct BuildArgs {
     pub builder: Option<String>,
     #[command(flatten)]
     pub tags: TagArgs,
+    /// Names the images by this tag instead of their signatures; needs the rule `cli.allowCustomTags`.
+    #[arg(long, value_name = "TAG")]
+    pub use_custom_tag: Option<String>,
     /// Platform of the images that name none.
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::args::{ApplyArgs, GlobalArgs, RunArgs, RunFormat};
+use super::super::charts::cache_dir;
 use super::super::error::{CliError, exit_code};
 use super::super::plan_file::{KeyPlaces, open_plan};
 use super::super::project::{Options, directory};
@@ -11,10 +12,11 @@ use super::super::streams::Invocation;
 use super::super::wiring::{Names, Reach, wire};
 use super::make_plan::{Made, Wish, make_plan};
 use super::run_plan::{self, Run};
-use crate::backend::git::Repository;
+use crate::backend::git::{RemoteRepositories, Repository};
 use crate::plan::Plan;
+use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
 use crate::report::plan_text;
-use crate::source::Objects;
+use crate::source::{JoinedObjects, Objects};
 
 pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     if let Some(path) = &args.plan {
@@ -50,13 +52,7 @@ pub fn approved(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invo
         return Ok(exit_code::DONE);
     }
     approve(&made.plan, args, invocation)?;
-    let run = Run {
-        project: &made.found.dir,
-        objects: made.found.inputs.repository.objects(),
-        back_ends: &made.back_ends,
-        args,
-        resume,
-    };
+    let run = Run { project: &made.found.dir, objects: &made.objects, back_ends: &made.back_ends, args, resume };
     run_plan::run(&made.plan, &run, invocation)
 }
 
@@ -79,18 +75,29 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
     let plan = open_plan(&invocation.cwd.join(path), keys)?;
     let reach = Reach::new(&args.build.registry, global, invocation);
     let back_ends = wire(&Names::of_plan(&plan.inputs), &dir, &reach)?;
-    let objects = objects(&plan, &dir)?;
+    let objects = objects(&plan, &dir, invocation)?;
     let run = Run { project: &dir, objects: &objects, back_ends: &back_ends, args: &args.run, resume: args.resume };
     run_plan::run(&plan, &run, invocation)
 }
 
-/// A plan of `--dev` names content of the work tree, which is hashed again; what changed meanwhile is not found.
-fn objects(plan: &Plan, dir: &Path) -> Result<Arc<dyn Objects>, CliError> {
+/// A plan of `--dev` names content of the work tree, which is hashed again; what changed meanwhile is not found. Other
+/// repositories are read at the commits that the plan names.
+fn objects(plan: &Plan, dir: &Path, invocation: &Invocation) -> Result<Arc<dyn Objects>, CliError> {
     let failed = |e| CliError::environment("read the git repository", e);
     let repository = Arc::new(Repository::discover(dir).map_err(failed)?);
-    if !plan.inputs.dev {
-        return Ok(repository);
-    }
     let head = repository.head().map_err(failed)?;
-    Ok(repository.dev_files(&head).map_err(failed)?.objects().clone())
+    let own = if plan.inputs.dev { repository.dev_files(&head).map_err(failed)? } else { repository.files(&head) };
+    let own = own.objects().clone();
+    if plan.inputs.repositories.is_empty() {
+        return Ok(own);
+    }
+    let remotes = RemoteRepositories::new(dir, cache_dir(&invocation.env, "git"), &invocation.env);
+    let mut others = Vec::with_capacity(plan.inputs.repositories.len());
+    for taken in &plan.inputs.repositories {
+        let repository = RemoteRepository { url: taken.url.clone(), login: None };
+        let files = remotes.files(&repository, &RemoteReference::Head, &taken.commit);
+        let files = files.map_err(|e| CliError::environment(format!("read the repository {}", taken.url), e))?;
+        others.push(files.objects().clone());
+    }
+    Ok(Arc::new(JoinedObjects::new(own, others)))
 }

@@ -1,6 +1,7 @@
 //! Making a plan; what `plan`, `apply`, `build` and `why` have in common.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::args::{GlobalArgs, TagArgs};
 use super::super::error::CliError;
@@ -11,7 +12,7 @@ use crate::config::{self, Tagged, git_pattern};
 use crate::diag::Diagnostics;
 use crate::pipeline::{self, PlanError, PlanRequest, Project, forbid_unbuildable, load};
 use crate::plan::Plan;
-use crate::source::Sources;
+use crate::source::{Objects, Sources};
 
 /// What is planned.
 #[derive(Clone, Copy)]
@@ -32,6 +33,8 @@ pub struct Made {
     pub plan: Plan,
     /// The project.
     pub found: Found,
+    /// The objects that it builds from.
+    pub objects: Arc<dyn Objects>,
     /// The back ends.
     pub back_ends: BackEnds,
 }
@@ -55,7 +58,8 @@ pub fn make_plan(
     if forbidden {
         return Err(CliError::Config);
     }
-    Ok(Made { plan: plan?, found, back_ends })
+    let (plan, objects) = plan?;
+    Ok(Made { plan, found, objects, back_ends })
 }
 
 fn planned(
@@ -66,7 +70,7 @@ fn planned(
     names: &Names,
     tags: &TagArgs,
     wish: Wish<'_>,
-) -> Result<Plan, CliError> {
+) -> Result<(Plan, Arc<dyn Objects>), CliError> {
     let project = load(diagnostics, sources, &found.inputs).ok_or(CliError::Config)?;
     let custom_tags = custom_tags(&project, tags)?;
     let request = PlanRequest {
@@ -85,7 +89,8 @@ fn planned(
         None => pipeline::plan(diagnostics, sources, &request),
         Some(rev) => pipeline::plan_since(diagnostics, sources, &request, &found.at(rev)?),
     };
-    plan.map_err(|error| match error {
+    let objects = project.objects.clone();
+    plan.map(|plan| (plan, objects)).map_err(|error| match error {
         PlanError::Diagnostics => CliError::Config,
         PlanError::Observe(source) => CliError::environment("look at the stage store and the target", source),
     })

@@ -100,12 +100,32 @@ fn excerpt<'a>(
     let start = text.get(..first).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
     let end = text.get(last..).and_then(|t| t.find('\n')).map_or(text.len(), |at| last + at);
     let line = file.position(u32::try_from(start).unwrap_or(u32::MAX)).line as usize;
-    let shown = text.get(start..end).unwrap_or("").to_owned();
+    let shown = without_passwords(text.get(start..end).unwrap_or(""));
     let annotations = marks.iter().zip(ranges).map(|((kind, label), range)| {
         let annotation = kind.span(range.start - start..range.end - start);
         if label.text.is_empty() { annotation } else { annotation.label(label.text.as_str()) }
     });
     Snippet::source(shown).line_start(line).path(file.path().to_owned()).annotations(annotations.collect::<Vec<_>>())
+}
+
+/// Writes stars over the passwords of addresses, as many as they have bytes: marks stay where they are.
+fn without_passwords(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        shown.push_str(before);
+        shown.push_str("://");
+        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#'));
+        let (authority, after) = after.split_at_checked(end.unwrap_or(after.len())).unwrap_or((after, ""));
+        match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?, host))) {
+            Some(((user, password), host)) => {
+                shown.push_str(&format!("{user}:{}@{host}", "*".repeat(password.len())));
+            }
+            None => shown.push_str(authority),
+        }
+        rest = after;
+    }
+    shown + rest
 }
 
 /// Brings a range onto character boundaries inside the text, and a long one to its first line.
@@ -127,6 +147,13 @@ mod tests {
     use super::*;
     use crate::diag::rules;
     use crate::source::Span;
+
+    #[test]
+    fn passwords_of_addresses_are_not_shown() {
+        assert_eq!(without_passwords("url: https://u:geheim@h/x"), "url: https://u:******@h/x");
+        assert_eq!(without_passwords("'ssh://git@h/a' https://h:80/a@b"), "'ssh://git@h/a' https://h:80/a@b");
+        assert_eq!(without_passwords("git://a:b@c git://d:é@f?x"), "git://a:*@c git://d:**@f?x");
+    }
 
     #[test]
     fn a_diagnostic_shows_place_excerpt_trace_and_hints() {

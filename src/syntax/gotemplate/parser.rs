@@ -23,7 +23,7 @@ use crate::source::{FileId, Sources, Span};
 pub const MAX_NESTING: usize = 200;
 
 /// Where the parser asks which functions there are.
-pub trait Functions {
+pub trait Functions: Sync {
     /// Returns the index of a function.
     fn index(&self, name: &str) -> Option<u16>;
 

@@ -214,6 +214,10 @@ impl Mapping {
         if self.entries.len() + 1 >= INDEXED {
             self.index.insert(entry.name.clone(), number(self.entries.len()));
         }
+        // Most mappings are small: an entry is large enough to grow by doubling from one.
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.entries.len().max(1));
+        }
         self.entries.push(entry);
         None
     }
@@ -231,6 +235,15 @@ impl Mapping {
     /// Says whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+impl IntoIterator for Mapping {
+    type Item = Entry;
+    type IntoIter = std::vec::IntoIter<Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
     }
 }
 

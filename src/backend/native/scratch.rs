@@ -1,0 +1,184 @@
+//! Folders on the disk: unpacked layers that are kept, and scratch folders that are not.
+//!
+//! The one idea: a scratch folder lives as long as the lock beside it is held. The kernel lets go of the lock when its
+//! process ends in any way, so whoever comes next can tell leftovers from work in progress.
+
+#![expect(clippy::disallowed_methods, reason = "this is where the disk is written")]
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The folder that all the others are in.
+#[derive(Debug)]
+pub struct Cache {
+    folder: PathBuf,
+    swept: Once,
+}
+
+/// A folder for one run, removed with everything in it when dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    /// Its name in the cache.
+    name: String,
+    folder: PathBuf,
+    lock: PathBuf,
+    _held: File,
+}
+
+impl Cache {
+    /// Names the folder; nothing is written yet.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, swept: Once::new() }
+    }
+
+    /// Returns the folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes a scratch folder. The first one sweeps what killed runs left behind.
+    pub fn scratch(&self) -> io::Result<Scratch> {
+        let runs = self.folder.join("runs");
+        fs::create_dir_all(&runs)?;
+        self.swept.call_once(|| sweep(&runs));
+        loop {
+            let id = uuid::Uuid::new_v4().simple().to_string();
+            let id = id.get(..12).unwrap_or(&id).to_owned();
+            let lock = runs.join(format!("{id}.lock"));
+            let held = File::create_new(&lock)?;
+            // Somebody who sweeps may have been faster.
+            if flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() || !lock.exists() {
+                continue;
+            }
+            let folder = runs.join(&id);
+            fs::create_dir(&folder)?;
+            return Ok(Scratch { name: format!("runs/{id}"), folder, lock, _held: held });
+        }
+    }
+
+    /// Returns a kept folder, relative to the cache; `fill` makes it the first time, in a folder of its own.
+    pub fn kept<E>(
+        &self,
+        name: &str,
+        scratch: &Scratch,
+        failed: impl Fn(io::Error) -> E,
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let folder = self.folder.join(name);
+        if folder.exists() {
+            return Ok(());
+        }
+        if let Some(parent) = folder.parent() {
+            fs::create_dir_all(parent).map_err(&failed)?;
+        }
+        let made = scratch.folder.join(name.replace('/', "-"));
+        fs::create_dir(&made).map_err(&failed)?;
+        fill(&made)?;
+        match fs::rename(&made, &folder) {
+            Ok(()) => Ok(()),
+            // Another process made the same.
+            Err(_) if folder.exists() => fs::remove_dir_all(&made).map_err(failed),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+impl Scratch {
+    /// Returns its path.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the name of something in it, relative to the cache.
+    pub fn name(&self, inside: &str) -> String {
+        format!("{}/{inside}", self.name)
+    }
+
+    /// Makes a folder in it and returns its path.
+    pub fn make(&self, inside: &str) -> io::Result<PathBuf> {
+        let path = self.folder.join(inside);
+        fs::create_dir(&path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = remove_tree(&self.folder);
+        let _ = fs::remove_file(&self.lock);
+    }
+}
+
+/// Removes the folders of runs that ended without it.
+fn sweep(runs: &Path) {
+    for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
+        let lock = entry.path();
+        if lock.extension().is_none_or(|e| e != "lock") {
+            continue;
+        }
+        let Ok(file) = File::open(&lock) else { continue };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = remove_tree(&lock.with_extension(""));
+            let _ = fs::remove_file(&lock);
+        }
+    }
+}
+
+/// Removes a folder; directories that forbid it are opened first.
+fn remove_tree(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_directories(folder);
+            fs::remove_dir_all(folder)
+        }
+        other => other,
+    }
+}
+
+fn open_directories(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            open_directories(&entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_are_swept_and_work_in_progress_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::new(home.path().join("cache"));
+        let held = cache.scratch().unwrap();
+        let left = home.path().join("cache/runs/dead");
+        fs::create_dir_all(left.join("upper")).unwrap();
+        fs::write(left.with_extension("lock"), "").unwrap();
+        let next = Cache::new(home.path().join("cache"));
+        let own = next.scratch().unwrap();
+        assert!(!left.exists() && held.folder().exists() && own.folder().exists());
+        let gone = own.folder().to_owned();
+        drop(own);
+        assert!(!gone.exists());
+    }
+
+    #[test]
+    fn what_is_kept_is_made_once_and_whole_or_not_at_all() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::new(home.path().to_owned());
+        let scratch = cache.scratch().unwrap();
+        let failed = cache.kept("layers/a", &scratch, |e| e, |_| Err(io::Error::other("no")));
+        assert!(failed.is_err() && !home.path().join("layers/a").exists());
+        let again = cache.scratch().unwrap();
+        cache.kept("layers/a", &again, |e| e, |dir| fs::write(dir.join("f"), "1")).unwrap();
+        cache.kept("layers/a", &again, |e| e, |_| panic!("it is there")).unwrap();
+        assert!(home.path().join("layers/a/f").exists());
+    }
+}

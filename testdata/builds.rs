@@ -1,0 +1,293 @@
+//! Small projects that run commands, built by the native builder: what the image holds, compared with `expect.txt`.
+//!
+//! Each folder of `testdata/builds/` has a `Dockerfile` (with its context) or a `werf.yaml`. `busybox:test` is a root of
+//! Debian's busybox with users `root` and `app`. `BLESS=1` writes `expect.txt` anew.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use stagewright::backend::{NativeBuilder, OciLayout};
+use stagewright::digest::Sha224Digest;
+use stagewright::ports::{BuildContext, Builder as _, Published, StageStore as _};
+use stagewright::source::{Files, MemoryObjects, Mode, Objects};
+use stagewright::stage::{
+    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Owner, Platform, Step, TreeSource,
+    take,
+};
+
+const BUSYBOX: &str = "/bin/busybox";
+
+/// Says why commands cannot be run here. In CI that is a failure.
+pub fn cannot_run() -> Option<String> {
+    let why = if !Path::new(BUSYBOX).exists() {
+        Some(format!("{BUSYBOX} is missing"))
+    } else if rustix::process::geteuid().as_raw() != 0 {
+        Some("needs root".to_owned())
+    } else {
+        let probe = Command::new("unshare").args(["-mpf", "true"]).status();
+        (!probe.is_ok_and(|s| s.success())).then(|| "namespaces cannot be made".to_owned())
+    };
+    if let Some(why) = &why {
+        assert!(std::env::var_os("CI").is_none(), "{why}: in CI nothing is skipped");
+        println!("skipped: {why}");
+    }
+    why
+}
+
+/// Stores `busybox:test`.
+pub fn store_busybox(store: &OciLayout) {
+    let file = |mode, bytes: &[u8]| Some((mode, bytes.to_vec()));
+    let listed = Command::new(BUSYBOX).arg("--list").output().expect("busybox runs");
+    let mut changes = BTreeMap::from([
+        ("bin/busybox".to_owned(), file(Mode::Executable, &fs::read(BUSYBOX).unwrap())),
+        (
+            "etc/passwd".to_owned(),
+            file(Mode::File, b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"),
+        ),
+        ("etc/group".to_owned(), file(Mode::File, b"root:x:0:\napp:x:1000:\naudio:x:29:app\n")),
+        ("root/.keep".to_owned(), file(Mode::File, b"")),
+        ("usr/share/base/a".to_owned(), file(Mode::File, b"a\n")),
+        ("usr/share/base/b/c".to_owned(), file(Mode::File, b"c\n")),
+    ]);
+    for applet in String::from_utf8(listed.stdout).unwrap().lines().filter(|a| *a != "busybox") {
+        changes.insert(format!("bin/{applet}"), file(Mode::Symlink, b"busybox"));
+    }
+    let objects = MemoryObjects::new();
+    let root = objects.with_changes(None, &changes).unwrap();
+    let files = Files::new(Arc::new(objects), root);
+    let over = Arc::new(MemoryObjects::over(files.objects().clone()));
+    let (mode, id) = take(&over, root, "", &FilterSpec::All).unwrap().unwrap();
+    let tree = TreeSource { root, path: String::new(), filter: FilterSpec::All, id, mode };
+    let copy = |source, to: &str, mode| {
+        Step::Copy(CopyStep {
+            sources: vec![source],
+            to: to.into(),
+            owner: Owner::default(),
+            mode,
+            extract: false,
+            parents: false,
+            link: false,
+            created_by: format!("COPY … {to}"),
+        })
+    };
+    let empty = CopySource::Inline { name: "keep".into(), content: String::new() };
+    let steps = vec![
+        copy(CopySource::Tree(tree), "/", None),
+        copy(empty.clone(), "/tmp/", None),
+        copy(empty, "/home/app/", None),
+        Step::Config(ConfigChange::Cmd(vec!["sh".into()])),
+    ];
+    let part = BuildPart { name: "main".into(), base: Base::Scratch, arguments: BTreeMap::new(), steps };
+    let request = BuildRequest { platform: Platform::linux_amd64(), parts: vec![part] };
+    let objects: &Arc<dyn Objects> = files.objects();
+    let built = NativeBuilder::default().build(&request, &BuildContext::new(objects, store)).unwrap();
+    let digest = Sha224Digest::of_bytes(b"busybox");
+    let published = store.publish(&digest, &built, &BTreeMap::new(), 1).unwrap();
+    let Published::Stored(stage) = published else { panic!("the stage is new") };
+    store.tag("busybox:test", Some("busybox"), &stage.manifest).unwrap();
+}
+
+fn git(dir: &Path, args: &[&str]) {
+    let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"];
+    let mut command = Command::new("git");
+    command.args(identity).args(args).current_dir(dir);
+    for name in ["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"] {
+        command.env(name, "2024-01-02T03:04:05+0000");
+    }
+    assert!(command.status().expect("git is installed").success(), "git {args:?}");
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let meta = source.symlink_metadata().unwrap();
+        if meta.is_dir() {
+            copy_tree(&source, &target);
+        } else if meta.is_symlink() {
+            symlink(fs::read_link(&source).unwrap(), &target).unwrap();
+        } else if entry.file_name() != "expect.txt" {
+            fs::copy(&source, &target).unwrap();
+        }
+    }
+}
+
+/// A project in a repository of its own, with a store that holds `busybox:test`.
+pub struct Built {
+    pub dir: tempfile::TempDir,
+}
+
+impl Built {
+    /// Copies a folder of `testdata/builds`.
+    pub fn of(name: &str) -> Self {
+        let built = Self { dir: tempfile::tempdir().unwrap() };
+        copy_tree(&builds().join(name), &built.path("project"));
+        built.commit();
+        built
+    }
+
+    /// Begins with a Dockerfile.
+    pub fn dockerfile(text: &str) -> Self {
+        let built = Self { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir_all(built.path("project")).unwrap();
+        fs::write(built.path("project/Dockerfile"), text).unwrap();
+        built.commit();
+        built
+    }
+
+    fn commit(&self) {
+        let project = self.path("project");
+        if !project.join("werf.yaml").exists() {
+            let text = "project: builds\nconfigVersion: 1\n---\nimage: app\ndockerfile: Dockerfile\n";
+            fs::write(project.join("werf.yaml"), text).unwrap();
+        }
+        git(&project, &["init", "-q", "-b", "main"]);
+        git(&project, &["add", "-A"]);
+        git(&project, &["commit", "-q", "-m", "one"]);
+        store_busybox(&self.store());
+    }
+
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.dir.path().join(inside)
+    }
+
+    pub fn store(&self) -> OciLayout {
+        OciLayout::new(self.path("store"))
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stagewright"));
+        command.args(args).args(["--repo", &format!("oci:{}", self.path("store").display())]);
+        command.current_dir(self.path("project")).env_clear().env("HOME", self.path("home")).stdin(Stdio::null());
+        command.env("PATH", "/usr/bin:/bin");
+        command
+    }
+
+    pub fn build(&self, args: &[&str]) -> Output {
+        self.command(&[&["build"], args].concat()).output().unwrap()
+    }
+
+    /// Lists what the image has over its base.
+    pub fn list(&self) -> String {
+        let store = self.path("store");
+        let index: serde_json::Value = serde_json::from_slice(&fs::read(store.join("index.json")).unwrap()).unwrap();
+        let read = |digest: &serde_json::Value| {
+            let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+            fs::read(store.join("blobs/sha256").join(hex)).unwrap()
+        };
+        let titled = |title: &str| {
+            let entries = index["manifests"].as_array().unwrap();
+            let entry = entries.iter().rfind(|e| e["annotations"]["org.opencontainers.image.title"] == title);
+            let entry = entry.unwrap_or_else(|| panic!("no image {title} in {index:#}"));
+            let manifest: serde_json::Value = serde_json::from_slice(&read(&entry["digest"])).unwrap();
+            let layers = manifest["layers"].as_array().unwrap().iter().map(|l| read(&l["digest"])).collect::<Vec<_>>();
+            flatten(&layers)
+        };
+        let (base, image) = (titled("busybox"), titled("app"));
+        let mut lines: Vec<String> =
+            image.iter().filter(|(p, l)| base.get(*p) != Some(l)).map(|(p, l)| format!("{p} {l}")).collect();
+        lines.extend(base.keys().filter(|p| !image.contains_key(*p)).map(|p| format!("{p} removed")));
+        lines.sort();
+        lines.join("\n") + "\n"
+    }
+}
+
+/// Lays layers over each other.
+fn flatten(layers: &[Vec<u8>]) -> BTreeMap<String, String> {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for layer in layers {
+        let mut tar = tar::Archive::new(flate2::read::MultiGzDecoder::new(&layer[..]));
+        let mut own: BTreeMap<String, String> = BTreeMap::new();
+        let mut gone = Vec::new();
+        for entry in tar.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().to_str().unwrap().trim_end_matches('/').to_owned();
+            let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            if let Some(name) = name.strip_prefix(".wh.") {
+                gone.push(if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") });
+                continue;
+            }
+            let header = entry.header().clone();
+            assert_eq!(header.mtime().unwrap(), 0, "{path}");
+            let owner = format!("{:o} {}:{}", header.mode().unwrap(), header.uid().unwrap(), header.gid().unwrap());
+            let kind = header.entry_type();
+            let link = || entry.link_name().unwrap().unwrap().to_str().unwrap().to_owned();
+            let what = if kind.is_dir() {
+                format!("d {owner}")
+            } else if kind.is_symlink() {
+                format!("l {owner} -> {}", link())
+            } else if kind.is_hard_link() {
+                format!("h {owner} = {}", link())
+            } else if kind.is_file() {
+                let xattrs = entry.pax_extensions().unwrap().into_iter().flatten().map(|e| e.unwrap());
+                let names: Vec<String> = xattrs
+                    .filter_map(|e| e.key().unwrap().strip_prefix("SCHILY.xattr.").map(|k| format!(" [{k}]")))
+                    .collect();
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).unwrap();
+                let text = String::from_utf8(bytes.clone()).ok().filter(|t| t.len() < 200);
+                let content = text.map_or_else(|| hex::encode(Sha256::digest(&bytes)), |t| format!("{t:?}"));
+                format!("f {owner}{} {content}", names.concat())
+            } else {
+                let number = |n: std::io::Result<Option<u32>>| n.unwrap().unwrap_or(0);
+                let device = (number(header.device_major()), number(header.device_minor()));
+                format!("{kind:?} {owner} {device:?}")
+            };
+            own.insert(path, what);
+        }
+        for path in gone {
+            let below = format!("{path}/");
+            seen.retain(|p, _| *p != path && !p.starts_with(&below));
+        }
+        for (path, what) in own {
+            if !what.starts_with('d') {
+                let below = format!("{path}/");
+                seen.retain(|p, _| !p.starts_with(&below));
+            }
+            seen.insert(path, what);
+        }
+    }
+    seen
+}
+
+fn builds() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/builds")
+}
+
+#[test]
+fn images_hold_what_their_commands_made() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let mut names: Vec<String> =
+        fs::read_dir(builds()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let mut failures = Vec::new();
+    for name in names.iter().filter(|n| n.contains(&only)) {
+        let built = Built::of(name);
+        let told = built.build(&[]);
+        let listed = if told.status.success() {
+            built.list()
+        } else {
+            failures.push(format!("{name}: {}", String::from_utf8_lossy(&told.stderr)));
+            continue;
+        };
+        assert_eq!(fs::read_dir(built.path("home/.cache/stagewright/native/runs")).map_or(0, Iterator::count), 0);
+        let expect = builds().join(name).join("expect.txt");
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&expect, &listed).unwrap();
+        }
+        let expected = fs::read_to_string(&expect).unwrap_or_default();
+        if expected != listed {
+            failures.push(format!("{name}: expected\n{expected}got\n{listed}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
