@@ -3,6 +3,22 @@
 use std::path::Path;
 use std::process::Command;
 
+/// Writes and commits a chart of `templates` files, each with three resources, in place of the one file.
+pub fn spread(dir: &Path, templates: usize) {
+    let folder = dir.join(".helm/templates");
+    std::fs::remove_file(folder.join("services.yaml")).unwrap();
+    for number in 0..templates {
+        let image = format!("{{{{- range $name, $image := pick .Values.werf.image \"s{number}\" }}}}");
+        let text = TEMPLATE.replacen("{{- range $name, $image := .Values.werf.image }}", &image, 1);
+        std::fs::write(folder.join(format!("t{number}.yaml")), text).unwrap();
+    }
+    for args in
+        [&["add", "-A"][..], &["-c", "user.name=b", "-c", "user.email=b@example.org", "commit", "-qm", "templates"]]
+    {
+        assert!(Command::new("git").args(args).current_dir(dir).status().unwrap().success());
+    }
+}
+
 /// Writes and commits a project; returns the number of its resources.
 pub fn generate(dir: &Path, images: usize, files: usize) -> usize {
     let mut config = String::from("project: bench\nconfigVersion: 1\n");

@@ -1,7 +1,7 @@
 //! Reading werf.yaml is total: whatever becomes of a valid configuration, it is read, or a finding says where it is wrong.
 //!
 //! A seed gives every case, so a failure is run again by its number: `MUTATION=123 cargo test --test suite mutations`.
-//! A few thousand cases run by default; `MUTATIONS=100000` runs more.
+//! A few thousand cases run by default; `MUTATIONS=100000` runs more, `MUTATIONS_FROM` others.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -462,7 +462,10 @@ fn mutated_configurations_are_read_or_have_findings_with_places() {
     let number = |name: &str| std::env::var(name).ok().map(|v| v.parse::<u64>().expect("a number"));
     let cases = match number("MUTATION") {
         Some(one) => one..one + 1,
-        None => 0..number("MUTATIONS").unwrap_or(FEW),
+        None => {
+            let first = number("MUTATIONS_FROM").unwrap_or(0);
+            first..first + number("MUTATIONS").unwrap_or(FEW)
+        }
     };
     let (tell, told) = mpsc::channel();
     let worker = std::thread::spawn(move || {

@@ -201,6 +201,8 @@ fn stable(text: &str, dir: &Path) -> String {
     let seconds = regex::Regex::new(r"\b\d+(\.\d+)?(ms|s)\b").unwrap();
     let stage = regex::Regex::new(r"\b([0-9a-f]{12,56})-\d{13}\b").unwrap();
     let text = seconds.replace_all(&text, "[TIME]");
+    let waited = regex::Regex::new(r"after \d+ ms").unwrap();
+    let text = waited.replace_all(&text, "after [TIME]");
     stage.replace_all(&text, "$1-[MS]").into_owned()
 }
 
@@ -258,9 +260,10 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
         }
         git_script(&dir, step.git_last.as_ref());
         let args = step.args.as_ref().unwrap_or(&case.args);
+        let typed = args.iter().map(|word| word.replace("[DIR]", &dir.to_string_lossy()));
         let before = snapshot(&dir);
         let output = Command::new(env!("CARGO_BIN_EXE_stagewright"))
-            .args(args)
+            .args(typed)
             .current_dir(&dir)
             .env_clear()
             .env("HOME", temp.path())
@@ -285,7 +288,7 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
             let _ = writeln!(problems, "step {number}: exit code {code}, expected {:?}\n{shown}", step.exit);
         }
         let writes = matches!(args.first().map(String::as_str), Some("apply" | "build")) && code == 0
-            || args.iter().any(|a| a == "--out");
+            || args.iter().any(|a| a == "--out" || a == "--fix");
         if !writes && snapshot(&dir) != before {
             let _ = writeln!(problems, "step {number} wrote files, though it does not apply or failed");
         }

@@ -58,8 +58,9 @@ pub fn directory(global: &GlobalArgs, invocation: &Invocation) -> Result<PathBuf
 /// Finds the project, at the commit that is checked out or in the work tree.
 pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) -> Result<Found, CliError> {
     let dir = directory(global, invocation)?;
-    let project = options.project.cloned().unwrap_or_default();
+    let mut project = options.project.cloned().unwrap_or_default();
     let repository = Arc::new(Repository::discover(&dir).map_err(told)?);
+    project.config = project.config.map(|path| config_path(&path, &dir, repository.root())).transpose()?;
     let head = repository.head().map_err(told)?;
     let disk = if project.dev || project.loose_giterminism {
         Some(repository.dev_files(&head).map_err(told)?)
@@ -143,7 +144,7 @@ fn inputs(
         disk,
         dev: project.dev,
         commit: shown_commit(head),
-        config_path: project.config,
+        config_path: project.config.map(|path| config_path(&path, dir, repository.root())).transpose()?,
         templates_dir: project.config_templates_dir.unwrap_or_else(|| ".werf".into()),
         giterminism_path: project.giterminism_config.unwrap_or_else(|| "werf-giterminism.yaml".into()),
         loose: project.loose_giterminism,
@@ -190,6 +191,28 @@ fn jsonnet_inputs(args: Option<&JsonnetArgs>, invocation: &Invocation) -> Result
     inputs.arguments.extend(read("--tla-str", &args.tla_str, External::Text)?);
     inputs.arguments.extend(read("--tla-code", &args.tla_code, External::Code)?);
     Ok(inputs)
+}
+
+/// Returns `--config` relative to the project; an absolute path must lie in the repository.
+fn config_path(typed: &str, dir: &Path, root: &Path) -> Result<String, CliError> {
+    if !Path::new(typed).is_absolute() {
+        return Ok(typed.to_owned());
+    }
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (file, dir) = (Path::new(typed), real(dir));
+    // The file itself may be a link, which is followed in the commit.
+    let place = file.parent().map(real).zip(file.file_name()).map(|(parent, name)| parent.join(name));
+    let relative = place.and_then(|place| match place.strip_prefix(&dir) {
+        Ok(inside) => inside.to_str().map(str::to_owned),
+        Err(_) => {
+            let up = "../".repeat(dir.strip_prefix(root).ok()?.components().count());
+            Some(format!("{up}{}", place.strip_prefix(root).ok()?.to_str()?))
+        }
+    });
+    relative.ok_or_else(|| {
+        CliError::user(format!("--config {typed} is not in the repository {}", root.display()))
+            .hint("name a file of the project, or another project with --dir")
+    })
 }
 
 fn kube_version(typed: Option<String>) -> Result<Option<String>, CliError> {

@@ -119,6 +119,11 @@ rules! {
     FLOATING_IMAGE, "floating-image", Warning, "a container has an image whose content may change";
     NO_RESOURCES, "no-resources", Note, "containers have neither requests nor limits of resources";
     NO_READINESS_PROBE, "no-readiness-probe", Note, "a container has a liveness probe and no readiness probe";
-    UNUSED_IMAGE, "unused-image", Note, "no manifest uses an image of werf.yaml";
+    UNUSED_IMAGE, "unused-image", Note, "nothing uses an image of werf.yaml";
+    UNUSED_HELPER, "unused-helper", Note, "nothing includes a named template";
+    UNUSED_STAGE, "unused-stage", Warning, "no image needs a stage of a Dockerfile";
+    SECRET_IN_IMAGE, "secret-in-image", Warning, "a secret would stay in an image";
+    ADD_INSTEAD_OF_COPY, "add-instead-of-copy", Note, "an ADD does what COPY is for";
+    ROOT_USER, "root-user", Note, "an image runs as root";
     // plan
 }

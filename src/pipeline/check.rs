@@ -1,19 +1,23 @@
 //! Checking: everything that can be found without a store or a target; `lint` and the editor call the same.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::images::{ImageFact, report_unknown, report_unused};
 use crate::analysis::kubernetes::{Extent, Release, check_release};
+use crate::analysis::{dockerfile, helpers};
 use crate::chart::strvals::SetKind;
 use crate::chart::tree::TreeMap;
 use crate::chart::{self, Capabilities, LoadOptions, RenderOptions, Rendered, ValuesInput};
-use crate::diag::{Diagnostics, Severity, rules};
+use crate::config::{INCLUDES_FILE, ImageIndex};
+use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
-use crate::source::{Files, Sources};
+use crate::source::{FileId, Files, Sources, normalize_path};
+use crate::syntax::dockerfile::{Build, Target, parse, platform_args};
 
 use super::load::{Project, ProjectInputs, load};
-use super::render::{ProjectRender, RenderChoice, render};
+use super::render::{ProjectRender, RenderChoice, chart_dir, render};
 
 /// Loads, signs and renders a project and reports every fault that can be found.
 ///
@@ -21,13 +25,81 @@ use super::render::{ProjectRender, RenderChoice, render};
 pub fn check(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectInputs, host: &dyn Host) -> usize {
     let inputs = &ProjectInputs { checks_only: true, ..inputs.clone() };
     let Some(project) = load(diagnostics, sources, inputs) else { return diagnostics.as_slice().len() };
+    check_images(diagnostics, sources, &project);
     let choice = RenderChoice { track: true, lint: true, ..RenderChoice::default() };
     let made = render(diagnostics, sources, &project, inputs, host, choice);
     let needed = diagnostics.as_slice().len();
+    let (chart, templates) = (format!("{}/templates/", chart_dir(&project)), format!("{}/", inputs.templates_dir));
+    let shares = shares_templates(inputs);
+    let is_own = |path: &str| path.starts_with(&chart) || (!shares && path.starts_with(&templates));
+    check_helpers(diagnostics, sources, is_own);
     if let Some(made) = made {
         check_render(diagnostics, sources, &project, inputs, &made);
     }
     needed
+}
+
+/// Reports what is wrong or risky in images that are read without a fault.
+fn check_images(diagnostics: &mut Diagnostics, sources: &Sources, project: &Project) {
+    let config = &project.config;
+    let needed: BTreeSet<ImageIndex> = config.graph.edges.iter().map(|edge| edge.needed).collect();
+    let mut builds: BTreeMap<String, Vec<Build>> = BTreeMap::new();
+    for (index, image) in config.images.iter().enumerate() {
+        if !image.is_final && !needed.contains(&ImageIndex(index)) {
+            let message = format!("no image needs the image `{}`, and no manifest can", image.shown_name());
+            let found = Diagnostic::at(&rules::UNUSED_IMAGE, image.name.span, message);
+            diagnostics.push(found.hint("take it out, or take out `final: false`"));
+        }
+        let spec = image.image_spec.iter().flat_map(|spec| &spec.env);
+        let section = image.stapel().and_then(|stapel| stapel.docker.as_ref()).into_iter().flat_map(|d| &d.env);
+        for (name, value) in spec.chain(section) {
+            dockerfile::check_setting(diagnostics, name, &value.value, value.span);
+        }
+        let Some(docker) = image.dockerfile() else { continue };
+        for (name, value) in &docker.args {
+            dockerfile::check_setting(diagnostics, name, &value.value.value, value.value.span);
+        }
+        let platform = image.platforms.first().map_or("linux/amd64", |platform| platform.value.as_str());
+        let mut build = Build {
+            target: docker.target.as_ref().map(|target| Target { text: target.value.clone(), span: None }),
+            args: docker.args.iter().map(|(name, value)| (name.clone(), value.value.value.clone())).collect(),
+            platform: platform_args(platform, platform),
+        };
+        // An image of the project has a signature for a tag.
+        let known = image.dependencies.iter().flat_map(|dependency| &dependency.imports);
+        build.args.extend(known.map(|import| (import.target.value.clone(), "image:signature".to_owned())));
+        let path = normalize_path(&format!("{}/{}", docker.context.value, docker.dockerfile.value)).unwrap_or_default();
+        builds.entry(path).or_default().push(build);
+    }
+    let mut files: BTreeMap<String, FileId> = BTreeMap::new();
+    for (id, file) in sources.all() {
+        files.entry(file.path().to_owned()).or_insert(id);
+    }
+    for (path, builds) in &builds {
+        let Some(id) = files.get(path) else { continue };
+        let text = sources.get(*id).text().clone();
+        // Its faults are reported already.
+        let parsed = parse(&mut Diagnostics::new(), *id, &text);
+        dockerfile::check(diagnostics, &parsed, builds);
+    }
+}
+
+/// Says whether there are other configurations beside werf.yaml, which use the same templates.
+fn shares_templates(inputs: &ProjectInputs) -> bool {
+    let files = inputs.project_files();
+    let names = files.and_then(|files| files.objects().tree(files.root()).ok());
+    let other = |name: &str| {
+        let is_known = ["werf.yaml", "werf.yml", INCLUDES_FILE].contains(&name) || name == inputs.giterminism_path;
+        let is_yaml = name.ends_with(".yaml") || name.ends_with(".yml");
+        name.starts_with("werf") && is_yaml && !is_known
+    };
+    inputs.config_path.is_some() || names.is_some_and(|tree| tree.entries().iter().any(|entry| other(&entry.name)))
+}
+
+/// Reports helpers of own templates that nothing includes.
+fn check_helpers(diagnostics: &mut Diagnostics, sources: &Sources, is_own: impl Fn(&str) -> bool) {
+    let all = sources.all();
+    helpers::report_unused(diagnostics, all.iter().map(|(id, file)| (*id, &**file)), is_own);
 }
 
 /// Reports what is wrong or risky in what the chart of a project renders to.
@@ -173,6 +245,9 @@ pub fn check_chart(
         renderings.extend(rendered);
     }
     let needed = diagnostics.as_slice().len();
+    let templates =
+        if inputs.path.is_empty() { "templates/".to_owned() } else { format!("{}/templates/", inputs.path) };
+    check_helpers(diagnostics, sources, |path| path.starts_with(&templates));
     for (_, rendered) in &renderings {
         let release = Release {
             manifests: &rendered.manifests,

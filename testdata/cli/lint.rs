@@ -32,7 +32,7 @@ fn what_can_be_mended_safely_is_mended_in_the_work_tree() {
     let sandbox = project("FROM scratch\nCOPY a \\\n\n  /a\n", "args: {LEVEL: 010}\n");
     let ran = sandbox.run(&["lint", "--fix"]);
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
-    assert_eq!(ran.err, "mended 1 in werf.yaml\nmended 1 in Dockerfile\nno findings\n");
+    assert_eq!(ran.err, "mended 1 in Dockerfile\nmended 1 in werf.yaml\nno findings\n");
     let read = |path: &str| std::fs::read_to_string(sandbox.project().join(path)).unwrap();
     assert_eq!(read("Dockerfile"), "FROM scratch\nCOPY a \\\n  /a\n");
     assert!(read("werf.yaml").ends_with("args: {LEVEL: '010'}\n"), "{}", read("werf.yaml"));

@@ -6,9 +6,9 @@
 
 use std::fmt;
 
-use crate::chart::{LineOrigin, Manifest, ValueOrigin};
-use crate::diag::{Diagnostic, Rule, Severity, TraceFrame};
-use crate::source::{FileId, Sources, Span};
+use crate::chart::Manifest;
+use crate::diag::{Diagnostic, Rule, Severity};
+use crate::source::{FileId, Sources};
 use crate::syntax::yaml::{self, Node};
 
 /// A step into a value.
@@ -151,20 +151,9 @@ pub fn place(manifest: &Manifest, sources: &Sources, findings: Vec<Finding>) -> 
         if let Some(text) = manifest.text.split('\n').nth(line).map(str::trim).filter(|t| !t.is_empty()) {
             made = made.label(format!("rendered as line {}: {}", line + 1, shortened(text)));
         }
-        made.traced(origin.map(|o| trace(sources, o)).unwrap_or_default())
+        made.traced(origin.map(|origin| origin.trace(sources)).unwrap_or_default())
     };
     findings.into_iter().map(diagnostic).collect()
-}
-
-/// The calls around a line, innermost first, and the values in it.
-fn trace(sources: &Sources, origin: &LineOrigin) -> Vec<TraceFrame> {
-    let call = |span: &Span| {
-        let text = sources.get(span.file).text().get(span.range()).unwrap_or_default().to_owned();
-        TraceFrame { span: *span, text: text.lines().next().unwrap_or_default().trim().to_owned() }
-    };
-    let values = origin.values.iter().filter(|v| !v.varies);
-    let value = |v: &ValueOrigin| Some(TraceFrame { span: v.span?, text: format!("value `{}`", v.path) });
-    origin.calls.iter().map(call).chain(values.filter_map(value)).collect()
 }
 
 fn shortened(line: &str) -> String {

@@ -1,6 +1,8 @@
 //! `lint [PATH…]`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::super::args::{GlobalArgs, LintArgs, LintFormat};
 use super::super::error::{CliError, exit_code};
@@ -15,7 +17,7 @@ use crate::backend::read_folder;
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::pipeline::{ChartInputs, ProjectInputs, check, check_chart};
 use crate::report::diagnostics::{github, gitlab, json, junit, sarif, summary, text};
-use crate::source::{Sources, normalize_path};
+use crate::source::{Files, MemoryObjects, Mode, Sources, normalize_path};
 
 pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     if let [path] = args.paths.as_slice()
@@ -33,11 +35,25 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
     };
     let found = find(global, options, invocation)?;
     let paths = args.paths.iter().map(|p| project_path(p, &found.inputs)).collect::<Result<Vec<_>, _>>()?;
+    let mut round = findings(&found, &found.inputs, args, &paths)?;
+    if args.fix {
+        round = mended(round, &found, args, &paths, invocation)?;
+    }
+    tell(&round.list, args, invocation, &round.sources)
+}
+
+/// What one look at a project found.
+struct Round {
+    sources: Sources,
+    list: Vec<Diagnostic>,
+}
+
+fn findings(found: &Found, inputs: &ProjectInputs, args: &LintArgs, paths: &[String]) -> Result<Round, CliError> {
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
-    let needed = check(&mut diagnostics, &sources, &found.inputs, &found.host);
+    let needed = check(&mut diagnostics, &sources, inputs, &found.host);
     let mut unread = Diagnostics::new();
-    let mut policy = match found.inputs.project_files() {
+    let mut policy = match inputs.project_files() {
         Some(files) => Policy::read(&mut unread, &sources, &files),
         None => Policy::default(),
     };
@@ -47,11 +63,8 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
     let mut kept = policy.apply(&diagnostics, needed, &sources);
     kept.extend(unread);
     let mut list = kept.into_sorted(&sources);
-    list.retain(|d| is_shown(d, &paths, &sources));
-    if args.fix {
-        mend(&mut list, &sources, &found, invocation)?;
-    }
-    tell(&list, args, invocation, &sources)
+    list.retain(|d| is_shown(d, paths, &sources));
+    Ok(Round { sources, list })
 }
 
 /// A folder with a Chart.yaml that is not the chart of a project.
@@ -112,32 +125,74 @@ fn tell(list: &[Diagnostic], args: &LintArgs, invocation: &mut Invocation, sourc
     Ok(if failed { exit_code::ERROR } else { exit_code::DONE })
 }
 
-/// Writes what the fixes of findings make of the files of the work tree; what was mended is no finding any more.
-///
-/// A file that is not in the work tree as it was read is left alone: its findings stay.
-fn mend(
-    list: &mut Vec<Diagnostic>,
-    sources: &Sources,
+/// Fixes of one round may bring others to light, or have stood in their way.
+const MAX_ROUNDS: usize = 10;
+
+/// A file that is mended: as it was read, as it becomes, and how many findings that mends.
+struct Mended {
+    before: String,
+    after: String,
+    count: usize,
+}
+
+/// Mends until nothing is left to mend, and then writes each file once. Returns what is found afterwards.
+fn mended(
+    first: Round,
     found: &Found,
+    args: &LintArgs,
+    paths: &[String],
     invocation: &mut Invocation,
-) -> Result<(), CliError> {
-    for (path, before, after) in fixed(list, sources) {
-        let file = found.dir.join(&path);
-        let meta = std::fs::symlink_metadata(&file).ok().filter(std::fs::Metadata::is_file);
-        let as_read = meta.is_some() && std::fs::read_to_string(&file).is_ok_and(|text| text == before);
-        if !as_read {
-            invocation.streams.inform(&format!("{path} is left alone: it differs from what was read, try --dev"));
-            continue;
+) -> Result<Round, CliError> {
+    let mut round = first;
+    let mut files: BTreeMap<String, Mended> = BTreeMap::new();
+    let mut alone: BTreeSet<String> = BTreeSet::new();
+    let mut inputs = found.inputs.clone();
+    for _ in 0..MAX_ROUNDS {
+        let mut changes = BTreeMap::new();
+        for (path, before, after) in fixed(&round.list, &round.sources) {
+            let file = found.dir.join(&path);
+            let is_file = std::fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_file());
+            let as_read = files.contains_key(&path)
+                || (is_file && std::fs::read_to_string(&file).is_ok_and(|text| text == before));
+            if !as_read || alone.contains(&path) {
+                if alone.insert(path.clone()) {
+                    let why = "it differs from what was read, try --dev";
+                    invocation.streams.inform(&format!("{path} is left alone: {why}"));
+                }
+                continue;
+            }
+            let is_of =
+                |d: &&Diagnostic| d.fix.as_ref().is_some_and(|fix| round.sources.get(fix.span.file).path() == path);
+            let count = round.list.iter().filter(is_of).count();
+            let place = normalize_path(&format!("{}/{path}", inputs.project_dir)).unwrap_or_default();
+            let mode = match inputs.repository.entry(&place) {
+                Ok(Some(entry)) => entry.mode,
+                Ok(None) | Err(_) => Mode::File,
+            };
+            changes.insert(place, Some((mode, after.clone().into_bytes())));
+            let known = files.entry(path).or_insert(Mended { before, after: String::new(), count: 0 });
+            known.after = after;
+            known.count = known.count.max(count);
         }
-        write_atomically(&file, after.as_bytes())
+        if changes.is_empty() {
+            break;
+        }
+        let overlay = MemoryObjects::over(inputs.repository.objects().clone());
+        let root = overlay.with_changes(Some(inputs.repository.root()), &changes);
+        let root = root.map_err(|e| CliError::environment("read the project again", e))?;
+        inputs.repository = Files::new(Arc::new(overlay), root);
+        inputs.disk = None;
+        round = findings(found, &inputs, args, paths)?;
+    }
+    for (path, mended) in files.into_iter().filter(|(_, mended)| mended.before != mended.after) {
+        let file = found.dir.join(&path);
+        let meta = std::fs::metadata(&file).ok();
+        write_atomically(&file, mended.after.as_bytes())
             .and_then(|()| meta.map_or(Ok(()), |meta| std::fs::set_permissions(&file, meta.permissions())))
             .map_err(|e| CliError::environment(format!("write the mended {path}"), e))?;
-        let is_of = |d: &Diagnostic| d.fix.as_ref().is_some_and(|fix| sources.get(fix.span.file).path() == path);
-        let count = list.iter().filter(|d| is_of(d)).count();
-        invocation.streams.inform(&format!("mended {count} in {path}"));
-        list.retain(|d| !is_of(d));
+        invocation.streams.inform(&format!("mended {} in {path}", mended.count));
     }
-    Ok(())
+    Ok(round)
 }
 
 /// Returns a path of the project as findings name it; a path that is not there would hide every finding.
