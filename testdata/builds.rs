@@ -84,7 +84,7 @@ pub fn store_busybox(store: &OciLayout) {
         Step::Config(ConfigChange::Cmd(vec!["sh".into()])),
     ];
     let part = BuildPart { name: "main".into(), base: Base::Scratch, arguments: BTreeMap::new(), steps };
-    let request = BuildRequest { platform: Platform::linux_amd64(), parts: vec![part] };
+    let request = BuildRequest::new(Platform::linux_amd64(), vec![part]);
     let objects: &Arc<dyn Objects> = files.objects();
     let built = NativeBuilder::default().build(&request, &BuildContext::new(objects, store)).unwrap();
     let digest = Sha224Digest::of_bytes(b"busybox");
@@ -192,7 +192,9 @@ impl Built {
         let (base, image) = (titled("busybox"), titled("app"));
         let mut lines: Vec<String> =
             image.iter().filter(|(p, l)| base.get(*p) != Some(l)).map(|(p, l)| format!("{p} {l}")).collect();
-        lines.extend(base.keys().filter(|p| !image.contains_key(*p)).map(|p| format!("{p} removed")));
+        let gone = |p: &str| base.contains_key(p) && !image.contains_key(p);
+        let topmost = |p: &&String| gone(p) && !p.rsplit_once('/').is_some_and(|(parent, _)| gone(parent));
+        lines.extend(base.keys().filter(topmost).map(|p| format!("{p} removed")));
         lines.sort();
         lines.join("\n") + "\n"
     }
@@ -290,4 +292,110 @@ fn images_hold_what_their_commands_made() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn processes_with(word: &str) -> usize {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let named =
+        |path: PathBuf| fs::read(path.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(word));
+    entries.filter(|e| named(e.path())).count()
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let from = std::time::Instant::now();
+    while !holds() {
+        assert!(from.elapsed().as_secs() < 20, "never: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+fn mounts_below(path: &Path) -> usize {
+    let path = path.to_str().unwrap();
+    fs::read_to_string("/proc/self/mounts").unwrap().lines().filter(|l| l.contains(path)).count()
+}
+
+#[test]
+fn a_killed_build_leaves_no_process_and_no_mount_and_the_next_one_works() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let word = format!("31{}", std::process::id());
+    let built = Built::dockerfile(&format!(
+        "FROM busybox:test\nRUN echo 1 > /one; if ! test -e /tmp/now; then sleep {word} & sleep {word}; fi\n"
+    ));
+    for signal in ["-9", "-9", "-INT"] {
+        let mut child = built.command(&["build"]).stderr(Stdio::null()).spawn().unwrap();
+        until("the command runs", || processes_with(&word) >= 2);
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let status = child.wait().unwrap();
+        until("no process is left", || processes_with(&word) == 0);
+        assert_eq!(mounts_below(built.dir.path()), 0);
+        if signal == "-INT" {
+            assert_eq!(status.code(), Some(130));
+        }
+    }
+    let runs = built.path("home/.cache/stagewright/native/runs");
+    fs::write(built.path("project/Dockerfile"), "FROM busybox:test\nRUN echo 1 > /one\n").unwrap();
+    git(&built.path("project"), &["commit", "-qam", "two"]);
+    let told = built.build(&[]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert_eq!(built.list(), "one f 644 0:0 \"1\\n\"\n");
+    assert_eq!(fs::read_dir(runs).unwrap().count(), 0);
+}
+
+#[test]
+fn a_failed_command_is_told_with_its_place_its_status_and_its_last_lines() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let built = Built::dockerfile("FROM busybox:test\n\nRUN echo before; seq 100; echo oh >&2; exit 7\n");
+    let told = built.build(&[]);
+    let text = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert_eq!(told.status.code(), Some(1), "{text}");
+    assert!(text.contains("app/dockerfile │ before\n"), "{text}");
+    let failure = text.split("failed to build").nth(1).unwrap();
+    assert!(failure.contains("RUN echo before; seq 100; echo oh >&2; exit 7 (Dockerfile:3)"), "{text}");
+    assert!(failure.contains("exit status 7") && failure.contains("│ 100\n"), "{text}");
+    assert!(!failure.contains("│ 50\n"), "{text}");
+    let missing = Built::dockerfile("FROM busybox:test\nRUN [\"nothing\"]\n").build(&[]);
+    let text = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(text.contains("start `nothing`: No such file"), "{text}");
+}
+
+#[test]
+fn secrets_are_masked_and_reach_no_file() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let built = Built::of("mount-secret");
+    let dockerfile = "FROM busybox:test\nRUN --mount=type=secret,id=token echo \"it is $(cat /run/secrets/token).\"\n";
+    fs::write(built.path("project/Dockerfile"), dockerfile).unwrap();
+    git(&built.path("project"), &["commit", "-qam", "two"]);
+    let told = built.build(&[]);
+    let text = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.status.success() && text.contains("it is ***."), "{text}");
+    assert!(!text.contains("s3cr3t"), "{text}");
+    for folder in ["store", "home"] {
+        let found = Command::new("grep").args(["-ra", "s3cr3t"]).arg(built.path(folder)).output().unwrap();
+        assert!(!found.status.success(), "{}", String::from_utf8_lossy(&found.stdout));
+    }
+}
+
+#[test]
+fn equal_commands_give_equal_layers() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let text =
+        "FROM busybox:test\nRUN mkdir /d && for i in 3 1 2; do echo $i > /d/$i; done && ln /d/1 /d/0 && rm -r /usr\n";
+    let layers = |built: &Built| {
+        assert!(built.build(&[]).status.success());
+        let mut names: Vec<_> =
+            fs::read_dir(built.path("store/blobs/sha256")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let (one, two) = (Built::dockerfile(text), Built::dockerfile(text));
+    let (one, two) = (layers(&one), layers(&two));
+    assert!(one.iter().filter(|n| two.contains(n)).count() >= one.len() - 2, "{one:?} {two:?}");
 }

@@ -21,7 +21,7 @@ pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_f
 pub use credentials::CredentialSource;
 pub use file_lock::FileLock;
 pub use folder::read_folder;
-pub use native::{NativeBuilder, run_inside};
+pub use native::{HostAccess, NativeBuilder, run_inside};
 pub use oci_layout::OciLayout;
 #[cfg(feature = "registry")]
 pub use registry::{RegistryOptions, RegistryStore, Repository, Retry};

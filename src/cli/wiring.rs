@@ -1,5 +1,6 @@
 //! The ports of a run, made from URIs. Only this file knows which back ends there are.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::args::{BuildArgs, DeployArgs, GlobalArgs, RegistryArgs};
@@ -8,7 +9,7 @@ use super::error::CliError;
 use super::project::now;
 use super::streams::Invocation;
 use crate::backend::manifest_folder::ManifestFolder;
-use crate::backend::{CredentialSource, FileLock, NativeBuilder, OciLayout};
+use crate::backend::{CredentialSource, FileLock, HostAccess, NativeBuilder, OciLayout};
 use crate::plan::Inputs;
 use crate::ports::{Builder, Clock, Lock, StageStore, Target};
 
@@ -76,6 +77,8 @@ pub struct Reach {
     pub native: Option<PathBuf>,
     /// Whether each request is told.
     pub debug: bool,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
 }
 
 impl Reach {
@@ -87,6 +90,7 @@ impl Reach {
             cache: cache_dir(&invocation.env, "blobs"),
             native: cache_dir(&invocation.env, "native"),
             debug: global.log_debug,
+            env: invocation.env.clone(),
         }
     }
 }
@@ -99,9 +103,10 @@ pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, Cl
         Repo::Registry(address) => (registry(&names.repo, &address, reach)?, project.join(".stagewright")),
     };
     let target = names.target.as_deref().map(|uri| target_dir(uri, project)).transpose()?;
-    let runner = reach.native.clone().zip(std::env::current_exe().ok()).filter(|_| cfg!(target_os = "linux"));
+    let runner = reach.native.clone().zip(std::env::current_exe().ok()).filter(|_| may_run_commands());
     let runs_commands = runner.is_some();
-    let builder = runner.map(|(cache, program)| NativeBuilder::running(program, cache));
+    let host = HostAccess { environment: reach.env.clone(), project: project.to_owned() };
+    let builder = runner.map(|(cache, program)| NativeBuilder::running(program, cache, host));
     Ok(BackEnds {
         store,
         builder: Box::new(builder.unwrap_or_default()),
@@ -139,6 +144,11 @@ fn registry(uri: &str, address: &str, reach: &Reach) -> Result<Box<dyn StageStor
 fn registry(uri: &str, _: &str, _: &Reach) -> Result<Box<dyn StageStore>, CliError> {
     Err(CliError::user(format!("--repo {uri}: this build has no network: it was made without the feature `registry`"))
         .hint("use an OCI image layout on disk: --repo oci:DIR"))
+}
+
+/// Says whether this process may make the namespaces of commands.
+fn may_run_commands() -> bool {
+    cfg!(target_os = "linux") && rustix::process::geteuid().is_root()
 }
 
 /// The clock of the operating system.

@@ -92,6 +92,14 @@ pub enum Event {
         /// What was attempted, and the causes behind it.
         causes: Vec<String>,
     },
+    /// A command that it runs printed a line.
+    Output {
+        /// The operation.
+        #[serde(flatten)]
+        subject: Subject,
+        /// The line.
+        line: String,
+    },
     /// It was not begun.
     Skipped {
         /// The operation.

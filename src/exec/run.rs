@@ -12,6 +12,7 @@ use super::event::{Event, Failure, Outcome, Skip, Skipped, Subject, causes};
 use super::work::{Done, WorkError, Workshop};
 use crate::graph::Dag;
 use crate::plan::{Operation, Plan, Work};
+use crate::ports::BuildError;
 
 /// What a failure means for operations that do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +33,9 @@ pub struct Options<'a> {
     pub on_failure: OnFailure,
     /// Accepts what an interrupted run of the same plan left behind.
     pub resume: bool,
-    /// Once true, nothing new is begun.
+    /// Opens a shell in the state that a failed command left.
+    pub introspect: bool,
+    /// Once true, nothing new is begun, and commands that run are killed.
     pub cancelled: &'a AtomicBool,
 }
 
@@ -40,11 +43,16 @@ pub struct Options<'a> {
 ///
 /// No operation begins before all it needs are done; what needs a failed one is skipped. Among operations that may
 /// begin, the first of the plan begins first.
-pub fn run(plan: &Plan, ports: &Ports<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync)) -> Outcome {
+pub fn run<'a>(
+    plan: &'a Plan,
+    ports: &'a Ports<'a>,
+    options: &'a Options<'a>,
+    events: &'a (dyn Fn(Event) + Sync),
+) -> Outcome {
     let walk = Walk {
         operations: &plan.operations,
         users: users(&plan.operations),
-        workshop: Workshop::new(*ports, options.resume),
+        workshop: Workshop::new(*ports, options, events),
         ports,
         options,
         events,
@@ -179,18 +187,27 @@ impl Walk<'_> {
     fn settle(&self, index: usize, operation: &Operation, from: u64, result: Result<Done, WorkError>) {
         let subject = Subject::of(operation);
         let event = match &result {
-            Ok(Done::Now) => Event::Done { subject, ms: self.ports.clock.now_ms().saturating_sub(from) },
-            Ok(Done::Already) => Event::Reused(subject),
-            Err(error) => Event::Failed { subject, causes: causes(error) },
+            Ok(Done::Now) => Some(Event::Done { subject, ms: self.ports.clock.now_ms().saturating_sub(from) }),
+            Ok(Done::Already) => Some(Event::Reused(subject)),
+            // It is told at the end, with what was never begun.
+            Err(WorkError::Build(BuildError::Cancelled(_))) => None,
+            Err(error) => Some(Event::Failed { subject, causes: causes(error) }),
         };
         // Told before dependants may begin, so that events come in the order of the deeds.
-        (self.events)(event);
+        if let Some(event) = event {
+            (self.events)(event);
+        }
         let mut guard = self.state();
         let state = &mut *guard;
         state.running -= 1;
         state.building -= usize::from(is_build(operation));
         match result {
             Ok(_) => self.release_users(index, state),
+            Err(WorkError::Build(BuildError::Cancelled(_))) => {
+                if let Some(fate) = state.fates.get_mut(index) {
+                    *fate = Fate::Skipped(Skip::Cancelled);
+                }
+            }
             Err(error) => {
                 let failure = Failure { subject: Subject::of(operation), causes: causes(&error), stale: stale(error) };
                 state.failed = true;

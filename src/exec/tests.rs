@@ -81,7 +81,7 @@ impl Twins {
     fn run(&self, plan: &Plan, parallel: usize, on_failure: OnFailure) -> (Outcome, Vec<Event>) {
         let cancelled = AtomicBool::new(false);
         let events = Mutex::new(Vec::new());
-        let options = Options { parallel, on_failure, resume: false, cancelled: &cancelled };
+        let options = Options { parallel, on_failure, resume: false, introspect: false, cancelled: &cancelled };
         let outcome = run(plan, &self.ports(), &options, &|e| events.lock().unwrap().push(e));
         (outcome, events.into_inner().unwrap())
     }
@@ -119,7 +119,7 @@ fn build(name: &str, needs: &[&str]) -> Operation {
         image: name.into(),
         stage: "dockerfile".into(),
         digest: digest(name),
-        request: BuildRequest { platform: Platform::linux_amd64(), parts: vec![part] },
+        request: BuildRequest::new(Platform::linux_amd64(), vec![part]),
         annotations: BTreeMap::from([("org.opencontainers.image.title".into(), name.into())]),
     };
     operation(name, needs, vec![Guard::StageAbsent { digest: digest(name) }], work)
@@ -211,7 +211,13 @@ fn a_stopping_run_begins_nothing_after_a_failure_and_a_cancelled_one_nothing_at_
     let skips: Vec<&Skip> = outcome.skipped.iter().map(|s| &s.skip).collect();
     assert_eq!(skips, [&Skip::Needs { operation: "a".into() }, &Skip::Stopped]);
     let cancelled = AtomicBool::new(true);
-    let options = Options { parallel: 2, on_failure: OnFailure::Continue, resume: false, cancelled: &cancelled };
+    let options = Options {
+        parallel: 2,
+        on_failure: OnFailure::Continue,
+        resume: false,
+        introspect: false,
+        cancelled: &cancelled,
+    };
     let outcome = run(&plan, &twins.ports(), &options, &|_| {});
     assert!(outcome.is_cancelled() && outcome.skipped.len() == 3, "{outcome:?}");
 }
@@ -297,7 +303,7 @@ proptest! {
                 Event::Done { subject, .. } | Event::Reused(subject) => {
                     done.insert(subject.operation.clone());
                 }
-                Event::Failed { .. } | Event::Skipped { .. } => {}
+                Event::Failed { .. } | Event::Skipped { .. } | Event::Output { .. } => {}
             }
         }
         let lost: BTreeSet<String> = outcome.failed.iter().map(|f| f.subject.operation.clone())

@@ -1,10 +1,13 @@
 //! One operation: one deed on one port.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
 use super::Ports;
+use super::event::{Event, Subject};
 use super::guards::{Violation, first_violation, is_done};
+use super::run::Options;
 use crate::digest::Sha224Digest;
 use crate::plan::{Operation, Work};
 use crate::ports::{BlobDigest, BuildContext, BuildError, Published, StoreError, TargetError, TargetSession};
@@ -59,14 +62,18 @@ pub(super) enum Done {
 pub(super) struct Workshop<'a> {
     ports: Ports<'a>,
     resume: bool,
+    cancelled: &'a AtomicBool,
+    introspect: bool,
+    events: &'a (dyn Fn(Event) + Sync),
     /// Manifests of the stages this run built or found, by stage digest.
     stages: Mutex<BTreeMap<String, BlobDigest>>,
     session: Mutex<Option<Box<dyn TargetSession + 'a>>>,
 }
 
 impl<'a> Workshop<'a> {
-    pub(super) fn new(ports: Ports<'a>, resume: bool) -> Self {
-        Self { ports, resume, stages: Mutex::default(), session: Mutex::default() }
+    pub(super) fn new(ports: Ports<'a>, options: &Options<'a>, events: &'a (dyn Fn(Event) + Sync)) -> Self {
+        let Options { resume, cancelled, introspect, .. } = *options;
+        Self { ports, resume, cancelled, introspect, events, stages: Mutex::default(), session: Mutex::default() }
     }
 
     /// Carries out one operation.
@@ -78,7 +85,7 @@ impl<'a> Workshop<'a> {
             return Err(WorkError::Stale(StaleGuard(violation)));
         }
         match &operation.work {
-            Work::BuildStage { digest, .. } => self.build(digest, &operation.work),
+            Work::BuildStage { digest, .. } => self.build(digest, operation),
             Work::TagImage { image, tag, stage_digest, custom } => {
                 self.tag((!custom).then_some(image.as_str()), tag, stage_digest)
             }
@@ -97,14 +104,21 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    fn build(&self, digest: &str, work: &Work) -> Result<Done, WorkError> {
-        let Work::BuildStage { request, annotations, .. } = work else { return Ok(Done::Already) };
+    fn build(&self, digest: &str, operation: &Operation) -> Result<Done, WorkError> {
+        let Work::BuildStage { request, annotations, .. } = &operation.work else { return Ok(Done::Already) };
         let id = Sha224Digest::from_hex(digest).ok_or_else(|| WorkError::NotADigest(digest.to_owned()))?;
         if let Some(stored) = self.ports.store.stages(&id)?.into_iter().next() {
             self.remember(digest, stored.manifest);
             return Ok(Done::Already);
         }
-        let context = BuildContext::new(self.ports.objects, self.ports.store);
+        let subject = Subject::of(operation);
+        let output = |line: &str| (self.events)(Event::Output { subject: subject.clone(), line: line.to_owned() });
+        let context = BuildContext {
+            cancelled: self.cancelled,
+            output: &output,
+            introspect: self.introspect,
+            ..BuildContext::new(self.ports.objects, self.ports.store)
+        };
         let built = self.ports.builder.build(request, &context)?;
         match self.ports.store.publish(&id, &built, annotations, self.ports.clock.now_ms())? {
             Published::Stored(stored) => {

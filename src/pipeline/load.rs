@@ -259,6 +259,7 @@ pub fn load(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectIn
     let mut images = sign_images(
         &mut found,
         &SignInputs {
+            commit: &inputs.commit,
             sources,
             config: &config,
             repository: &inputs.repository,

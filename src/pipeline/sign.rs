@@ -28,6 +28,8 @@ pub struct SignInputs<'a> {
     pub gaps: &'a [Gap],
     /// Path of the project in the repository; empty for its root.
     pub project_dir: &'a str,
+    /// The commit.
+    pub commit: &'a crate::config::Commit,
     /// Makes the reference that others see out of a signature.
     pub reference: &'a (dyn Fn(&Sha224Digest) -> String + Sync),
 }
@@ -51,6 +53,7 @@ pub fn sign_images(diagnostics: &mut Diagnostics, inputs: &SignInputs<'_>) -> Ve
                 project_dir: inputs.project_dir,
                 store: &store,
                 used: &used,
+                commit: inputs.commit,
             };
             let stages = if has_all { image_stages(&mut found, &image_inputs, index) } else { None };
             (index, found, stages.map(sign_image))

@@ -132,7 +132,13 @@ impl World {
             clock: &clock,
         };
         let cancelled = AtomicBool::new(false);
-        let options = exec::Options { parallel: 2, on_failure: OnFailure::Stop, resume: false, cancelled: &cancelled };
+        let options = exec::Options {
+            parallel: 2,
+            on_failure: OnFailure::Stop,
+            resume: false,
+            introspect: false,
+            cancelled: &cancelled,
+        };
         assert_eq!(exec::check_guards(plan, &ports, false).unwrap(), []);
         let outcome = exec::run(plan, &ports, &options, &|_| {});
         assert!(outcome.is_success(), "{outcome:#?}");

@@ -28,6 +28,8 @@ pub struct BuildContext<'a> {
     pub cancelled: &'a AtomicBool,
     /// Gets what commands print, line by line, from any thread.
     pub output: &'a (dyn Fn(&str) + Sync),
+    /// Opens a shell on the terminal, in the state that a failed command left.
+    pub introspect: bool,
 }
 
 /// Never set.
@@ -36,7 +38,7 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 impl<'a> BuildContext<'a> {
     /// Returns a context in which nothing is cancelled and nobody listens.
     pub fn new(objects: &'a std::sync::Arc<dyn Objects>, store: &'a dyn StageStore) -> Self {
-        Self { objects, store, cancelled: &NEVER, output: &|_| {} }
+        Self { objects, store, cancelled: &NEVER, output: &|_| {}, introspect: false }
     }
 }
 

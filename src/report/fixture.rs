@@ -233,7 +233,7 @@ fn operations() -> Vec<Operation> {
         image: "backend".into(),
         stage: "dockerfile".into(),
         digest: tag("e"),
-        request: BuildRequest { platform: Platform::linux_amd64(), parts: vec![part] },
+        request: BuildRequest::new(Platform::linux_amd64(), vec![part]),
         annotations: BTreeMap::from([("org.opencontainers.image.title".into(), "backend".into())]),
     };
     let write = Work::WriteResource {

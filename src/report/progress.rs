@@ -91,13 +91,16 @@ impl Live {
                 bar.enable_steady_tick(Duration::from_millis(100));
                 bars.insert(subject.operation.clone(), bar);
             }
-            Event::Reused(subject) | Event::Done { subject, .. } | Event::Failed { subject, .. } => {
+            Event::Reused(subject)
+            | Event::Done { subject, .. }
+            | Event::Failed { subject, .. }
+            | Event::Skipped { subject, .. } => {
                 if let Some(bar) = bars.remove(&subject.operation) {
                     bar.finish_and_clear();
                     self.multi.remove(&bar);
                 }
             }
-            Event::Skipped { .. } => {}
+            Event::Output { .. } => {}
         }
     }
 }
@@ -130,7 +133,13 @@ pub fn event_line(event: &Event, look: Look) -> Option<String> {
         Event::Failed { subject, causes } => {
             let failed = paint(Style::new().red().bold(), "failed");
             let head = format!("{failed} to {} {}", words(subject.verb).2, name(subject));
-            causes.iter().fold(head, |text, cause| format!("{text}: {}", printable(cause)))
+            // A cause may have lines, those of a command.
+            let lines = |cause: &String| cause.split('\n').map(printable).collect::<Vec<_>>().join("\n");
+            causes.iter().fold(head, |text, cause| format!("{text}: {}", lines(cause)))
+        }
+        Event::Output { subject, line } => {
+            let prefix = paint(Style::new().dim(), &format!("{} │", name(subject)));
+            format!("{prefix} {}", printable(line))
         }
         Event::Skipped { subject, skip } => {
             let skipped = paint(Style::new().yellow(), "skipped");

@@ -94,6 +94,7 @@ fn part_ingredients(
                     inputs: Vec::new(),
                     network: Network::Default,
                     unsigned_environment: BTreeMap::new(),
+                    place: None,
                     ..run.clone()
                 };
                 list.push(Ingredient {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha224Digest;
-use crate::source::{Mode, ObjectId};
+use crate::source::{Mode, ObjectId, Place};
 
 /// An operating system and an architecture, as in an image index.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +76,38 @@ pub struct BuildRequest {
     pub platform: Platform,
     /// The parts; `Base::Part` and `CopySource::Part` point to earlier ones.
     pub parts: Vec<BuildPart>,
+    /// Where the secrets that commands may ask for are, by id. Never signed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretPlace>,
+}
+
+/// Where a secret is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretPlace {
+    /// A variable of the environment of the build.
+    Variable(String),
+    /// A file of the host, relative to the project.
+    File(String),
+    /// It stands in werf.yaml. It is not written into plans: who reads one back finds it empty.
+    Value(#[serde(skip)] String),
+}
+
+impl std::fmt::Debug for SecretPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "Variable({name:?})"),
+            Self::File(path) => write!(f, "File({path:?})"),
+            Self::Value(_) => f.write_str("Value(…)"),
+        }
+    }
+}
+
+impl BuildRequest {
+    /// Returns a request without secrets.
+    pub fn new(platform: Platform, parts: Vec<BuildPart>) -> Self {
+        Self { platform, parts, secrets: BTreeMap::new() }
+    }
 }
 
 /// One chain of steps over a base.
@@ -243,12 +275,19 @@ pub struct RunStep {
     /// What else it sees while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<RunMount>,
+    /// Further names of hosts, `NAME:ADDRESS`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_host: Vec<String>,
     /// Its network.
     #[serde(default, skip_serializing_if = "Network::is_default")]
     pub network: Network,
-    /// Runs as root in `/`, whatever the image says, and with its default search path.
+    /// A command of Stapel: it runs as root in `/`, whatever the image says. Those that follow each other are one
+    /// script, which ends at the first failure, and make one layer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub as_root: bool,
+    /// Where it stands; never signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// Variables that never decide whether it runs again: addresses of proxies, the commit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unsigned_environment: BTreeMap<String, String>,
@@ -370,9 +409,11 @@ pub enum MountKind {
     },
     /// A folder of the host.
     Host {
-        /// Where it is.
+        /// Where it is; relative to the project.
         path: String,
     },
+    /// A new folder for each build.
+    Scratch,
 }
 
 /// Where mounted files are.
@@ -408,8 +449,10 @@ impl RunStep {
             environment: BTreeMap::new(),
             inputs: Vec::new(),
             mounts: Vec::new(),
+            add_host: Vec::new(),
             network: Network::Default,
             as_root: false,
+            place: None,
             unsigned_environment: BTreeMap::new(),
         }
     }

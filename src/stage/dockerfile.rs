@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::build::{
-    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountKind,
-    Owner, Platform, RunMount, RunStep, Step, TreeSource, base_env, show_base_env,
+    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountFrom,
+    MountKind, Network, Owner, Platform, RunMount, RunStep, Sharing, Step, TreeSource, base_env, show_base_env,
 };
 use super::content::{Context, copy_source};
 use super::model::Stage;
@@ -39,6 +39,8 @@ pub struct DockerfileInputs<'a> {
     pub argument_places: BTreeMap<String, Place>,
     /// References that name images of this project.
     pub known_images: &'a BTreeMap<String, ImageRef>,
+    /// Further names of hosts.
+    pub add_host: Vec<String>,
     /// The platform.
     pub platform: &'a Platform,
 }
@@ -70,7 +72,7 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
         name: "dockerfile".to_owned(),
         is_first: true,
         cache_versions: Vec::new(),
-        request: BuildRequest { platform: inputs.platform.clone(), parts: converter.parts },
+        request: BuildRequest::new(inputs.platform.clone(), converter.parts),
         places: converter.places,
         argument_places: converter.argument_places,
         prefixes: BTreeMap::from([(inputs.context, inputs.prefix.to_owned())]),
@@ -226,7 +228,7 @@ impl Converter<'_> {
             }
             Kind::Copy(copy) => self.copy(part, instruction, copy, uses, false, place),
             Kind::Add(copy) => self.copy(part, instruction, copy, uses, true, place),
-            Kind::Run(run) => self.run(part, instruction, run, place),
+            Kind::Run(run) => self.run(part, instruction, run, uses, place),
             Kind::Cmd(command) => {
                 let words = command_words(command, &part.scope.shell);
                 part.config(ConfigChange::Cmd(words), place);
@@ -318,7 +320,14 @@ impl Converter<'_> {
         }
     }
 
-    fn run(&mut self, part: &mut Part, instruction: &Instruction, run: &syntax::Run, place: &Place) {
+    fn run(
+        &mut self,
+        part: &mut Part,
+        instruction: &Instruction,
+        run: &syntax::Run,
+        uses: &[&syntax::Use],
+        place: &Place,
+    ) {
         let mut step = match &run.command {
             Command::Exec(words) => {
                 RunStep::new(instruction.text.clone(), words.iter().map(|w| w.text.clone()).collect(), false)
@@ -327,12 +336,140 @@ impl Converter<'_> {
         };
         heredoc_command(&mut step, &instruction.heredocs);
         step.environment.clone_from(&part.arguments);
-        for mount in run.mounts.iter().filter(|m| m.kind == syntax::MountKind::Bind && m.from.is_none()) {
-            let source = mount.source.as_ref().map_or_else(|| ".".to_owned(), |s| s.text.clone());
-            step.inputs.extend(self.context_source(&source, &[], mount.span));
+        let proxies = self.inputs.args.iter().filter(|(name, _)| PROXIES.contains(&name.to_ascii_lowercase().as_str()));
+        step.unsigned_environment.extend(proxies.map(|(name, value)| (name.clone(), value.clone())));
+        step.add_host.clone_from(&self.inputs.add_host);
+        let mut uses = uses.iter();
+        for mount in &run.mounts {
+            let from = mount.from.as_ref().and_then(|_| uses.next());
+            self.mount(part, mount, from.map(|u| &u.source), &mut step);
         }
+        self.run_flags(instruction, &mut step);
         self.commands.push(("RUN".to_owned(), place.clone()));
         part.push(Step::Run(step), place);
+    }
+
+    fn run_flags(&mut self, instruction: &Instruction, step: &mut RunStep) {
+        for flag in &instruction.flags {
+            let value = flag.value.as_ref().map_or("", |v| v.text.as_str());
+            let refused = match (flag.name.as_str(), value) {
+                ("network", "default") | ("security", "sandbox") => None,
+                ("network", "host") => {
+                    step.network = Network::Host;
+                    None
+                }
+                ("network", "none") => {
+                    step.network = Network::None;
+                    None
+                }
+                ("network", _) => Some("write `default`, `host` or `none`"),
+                ("security", "insecure") => Some("commands never get more rights than root has in a container"),
+                ("security", _) => Some("write `sandbox`, or leave it out"),
+                ("device", _) => Some("devices of the host are not given to commands"),
+                _ => None,
+            };
+            if let Some(hint) = refused {
+                let message = format!("`--{}={value}` cannot be used", flag.name);
+                self.diagnostics.push(Diagnostic::at(&rules::NOT_YET, flag.span, message).hint(hint));
+            }
+        }
+    }
+
+    fn mount(&mut self, part: &Part, mount: &syntax::Mount, from: Option<&syntax::Base>, step: &mut RunStep) {
+        let text = |this: &mut Self, word: &Option<Word>| word.as_ref().and_then(|w| this.expand(part, w));
+        let (source, target, id) = (text(self, &mount.source), text(self, &mount.target), text(self, &mount.id));
+        let option = |name: &str| mount.options.iter().find(|(key, _)| key == name).map(|(_, word)| word.text.as_str());
+        let on = |names: [&str; 2]| {
+            names.iter().find_map(|n| option(n)).map(|v| !matches!(v.to_ascii_lowercase().as_str(), "false" | "0"))
+        };
+        let (read_only, read_write) = (on(["readonly", "ro"]), on(["readwrite", "rw"]));
+        let number = |name: &str| option(name).and_then(|v| v.parse().ok()).unwrap_or(0);
+        let mode = |default: u32| option("mode").and_then(|v| u32::from_str_radix(v, 8).ok()).unwrap_or(default);
+        let required = on(["required", "required"]).unwrap_or(false);
+        let from = from.map(|base| self.mount_from(base));
+        let needs_target = |this: &mut Self| {
+            if target.is_none() {
+                let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, mount.span, "this mount has no `target`");
+                this.diagnostics.push(d.hint("add `target=PATH`"));
+            }
+        };
+        let kind = match mount.kind {
+            syntax::MountKind::Bind => {
+                needs_target(self);
+                let writable = read_write.unwrap_or(false) || read_only == Some(false);
+                if let Some(from) = from {
+                    MountKind::Bind { from, source: source.unwrap_or_default(), writable }
+                } else {
+                    let source = source.unwrap_or_else(|| ".".to_owned());
+                    let found = self.context_source(&source, &[], mount.span);
+                    let input = step.inputs.len();
+                    step.inputs.extend(found.into_iter().take(1));
+                    MountKind::Context { input, writable }
+                }
+            }
+            syntax::MountKind::Cache => {
+                needs_target(self);
+                let sharing = match option("sharing") {
+                    Some("private") => Sharing::Private,
+                    Some("locked") => Sharing::Locked,
+                    Some(_) | None => Sharing::Shared,
+                };
+                MountKind::Cache {
+                    id: id.or_else(|| target.clone()).unwrap_or_default(),
+                    sharing,
+                    from,
+                    source: source.unwrap_or_default(),
+                    mode: mode(0o755),
+                    uid: number("uid"),
+                    gid: number("gid"),
+                    writable: !read_only.unwrap_or(false),
+                }
+            }
+            syntax::MountKind::Tmpfs => {
+                needs_target(self);
+                MountKind::Tmpfs { size: option("size").and_then(parse_size) }
+            }
+            syntax::MountKind::Secret => {
+                let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+                let id = id.or_else(|| target.as_deref().map(base)).unwrap_or_default();
+                let variable = option("env").map(str::to_owned);
+                let file = variable.is_none() || target.is_some();
+                let kind = MountKind::Secret {
+                    id: id.clone(),
+                    file,
+                    variable,
+                    required,
+                    mode: mode(0o400),
+                    uid: number("uid"),
+                    gid: number("gid"),
+                };
+                let target = target.unwrap_or_else(|| format!("/run/secrets/{}", base(&id)));
+                step.mounts.push(RunMount { target, kind });
+                return;
+            }
+            syntax::MountKind::Ssh => {
+                let agents = step.mounts.iter().filter(|m| matches!(m.kind, MountKind::Ssh { .. })).count();
+                let kind = MountKind::Ssh {
+                    id: id.unwrap_or_else(|| "default".to_owned()),
+                    required,
+                    mode: mode(0o600),
+                    uid: number("uid"),
+                    gid: number("gid"),
+                };
+                let target = target.unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{agents}"));
+                step.mounts.push(RunMount { target, kind });
+                return;
+            }
+        };
+        step.mounts.push(RunMount { target: target.unwrap_or_default(), kind });
+    }
+
+    fn mount_from(&self, base: &syntax::Base) -> MountFrom {
+        match base {
+            syntax::Base::Stage(stage) => MountFrom::Part(self.index.get(stage).copied().unwrap_or(0)),
+            syntax::Base::Image(reference) => MountFrom::Image(self.image(reference)),
+            syntax::Base::Scratch => MountFrom::Image(ImageRef::External { reference: "scratch".to_owned() }),
+        }
     }
 
     fn context_source(&mut self, pattern: &str, exclude: &[String], span: Span) -> Vec<TreeSource> {
@@ -494,6 +631,25 @@ struct CopyFlags {
     exclude: Vec<String>,
     parents: bool,
     link: bool,
+}
+
+/// Build arguments that are given to commands without ARG. Source: Docker.
+const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
+
+/// Reads a size such as `64m`. Unit of the result: bytes.
+fn parse_size(text: &str) -> Option<u64> {
+    let text = text.to_ascii_lowercase();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits)?;
+    let shift = match unit.trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// Puts the heredocs of a RUN where its shell finds them.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::build::{CopySource, ImageRef, Platform, Step, TreeSource};
+use super::build::{CopySource, ImageRef, Network, Platform, SecretPlace, Step, TreeSource};
 use super::dockerfile::{DockerfileInputs, dockerfile_stage};
 use super::filter::Filter;
 use super::image_spec::image_spec_stage;
 use super::model::{ImageStages, Stage};
 use super::stapel::stapel_stages;
-use crate::config::{Config, Dependency, DependencyKind, Image, ImageIndex, ImageKind};
+use crate::config::{Commit, Config, Dependency, DependencyKind, Image, ImageIndex, ImageKind, SecretSource};
 use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::digest::Sha224Digest;
 use crate::source::glob::DockerIgnore;
@@ -57,6 +57,8 @@ pub struct ImageInputs<'a> {
     pub store: &'a Arc<MemoryObjects>,
     /// The images that were signed before, by name.
     pub used: &'a BTreeMap<String, UsedImage>,
+    /// The commit.
+    pub commit: &'a Commit,
 }
 
 impl ImageInputs<'_> {
@@ -77,6 +79,7 @@ impl ImageInputs<'_> {
 pub fn image_stages(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, index: ImageIndex) -> Option<ImageStages> {
     let image = inputs.config.image(index);
     let platform = platform(diagnostics, image)?;
+    let network = network(diagnostics, image)?;
     let mut stages = match &image.kind {
         ImageKind::Dockerfile(_) => vec![dockerfile_image(diagnostics, inputs, image, &platform)?],
         ImageKind::Stapel(stapel) => stapel_stages(diagnostics, inputs, image, stapel, &platform)?,
@@ -96,6 +99,9 @@ pub fn image_stages(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, ind
     }
     if report_gaps(diagnostics, inputs, image, &stages) {
         return None;
+    }
+    for stage in &mut stages {
+        give_host_access(image, network, stage);
     }
     let edges = inputs.config.graph.edges_of(index);
     let mut uses: Vec<(String, Place)> = Vec::new();
@@ -201,6 +207,44 @@ fn takes(tree: &TreeSource, prefix: &str, gap: &Gap) -> bool {
 
 fn joined(a: &str, b: &str) -> String {
     if a.is_empty() || b.is_empty() { format!("{a}{b}") } else { format!("{a}/{b}") }
+}
+
+/// Reads `network`: `default`, `host` or `none`.
+fn network(diagnostics: &mut Diagnostics, image: &Image) -> Option<Network> {
+    let Some(text) = &image.network else { return Some(Network::Default) };
+    match text.value.as_str() {
+        "default" | "bridge" => Some(Network::Default),
+        "host" => Some(Network::Host),
+        "none" => Some(Network::None),
+        other => {
+            let d = Diagnostic::at(&rules::NOT_YET, text.span, format!("commands cannot use the network `{other}`"));
+            diagnostics.push(d.hint("write `default`, `host` or `none`"));
+            None
+        }
+    }
+}
+
+/// Says what commands may have of the host; nothing of it is signed.
+fn give_host_access(image: &Image, network: Network, stage: &mut Stage) {
+    let mut runs = false;
+    let places = stage.places.iter().flat_map(|part| part.iter().skip(1));
+    for (step, place) in stage.request.parts.iter_mut().flat_map(|p| &mut p.steps).zip(places) {
+        if let Step::Run(run) = step {
+            runs = true;
+            run.place.clone_from(place);
+            if run.network == Network::Default {
+                run.network = network;
+            }
+        }
+    }
+    if runs {
+        let place = |source: &SecretSource| match source {
+            SecretSource::Env(name) => SecretPlace::Variable(name.value.clone()),
+            SecretSource::File(path) => SecretPlace::File(path.value.clone()),
+            SecretSource::Value(value) => SecretPlace::Value(value.value.clone()),
+        };
+        stage.request.secrets = image.secrets.iter().map(|s| (s.id.value.clone(), place(&s.source))).collect();
+    }
 }
 
 fn platform(diagnostics: &mut Diagnostics, image: &Image) -> Option<Platform> {
@@ -313,6 +357,7 @@ fn dockerfile_image(
             args: &args,
             argument_places,
             known_images: &known_images,
+            add_host: docker.add_host.iter().map(|h| h.value.clone()).collect(),
             platform,
         },
     )
@@ -394,7 +439,7 @@ pub fn empty_stage(name: &str, platform: &Platform) -> Stage {
         name: name.to_owned(),
         is_first: false,
         cache_versions: Vec::new(),
-        request: super::build::BuildRequest { platform: platform.clone(), parts: Vec::new() },
+        request: super::build::BuildRequest::new(platform.clone(), Vec::new()),
         places: Vec::new(),
         argument_places: BTreeMap::new(),
         prefixes: BTreeMap::<ObjectId, String>::new(),

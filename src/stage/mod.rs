@@ -17,8 +17,8 @@ mod stapel;
 
 pub use build::{
     Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountFrom,
-    MountKind, Network, Owner, Platform, RunMount, RunStep, Sharing, Step, TreeSource, base_env, resolve_base_env,
-    show_base_env,
+    MountKind, Network, Owner, Platform, RunMount, RunStep, SecretPlace, Sharing, Step, TreeSource, base_env,
+    resolve_base_env, show_base_env,
 };
 pub use filter::{Filter, TakeError, take};
 pub use image::{ImageInputs, RemoteTree, UsedImage, image_stages};

@@ -5,15 +5,18 @@
 use std::collections::BTreeMap;
 
 use super::build::{
-    Base, BuildPart, ConfigChange, CopySource, CopyStep, FilterSpec, ImageRef, Owner, Platform, RunStep, Step,
-    TreeSource,
+    Base, BuildPart, ConfigChange, CopySource, CopyStep, FilterSpec, ImageRef, MountKind, Owner, Platform, RunMount,
+    RunStep, Sharing, Step, TreeSource,
 };
 use super::content::report_take;
 use super::dockerfile::{command_words, parse_owner, ports};
 use super::filter::take;
 use super::image::{ImageInputs, RemoteTree, dependency_values, empty_stage};
 use super::model::Stage;
-use crate::config::{CommandValue, DockerSection, GitMapping, Image, Import, Slot, StapelImage, Text, UserStage};
+use crate::config::{
+    CommandValue, DockerSection, GitMapping, Image, Import, Mount, MountSource, Secret, Slot, StapelImage, Text,
+    UserStage,
+};
 use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::source::{Place, Span};
 use crate::syntax::dockerfile::{self as syntax, Kind};
@@ -197,6 +200,13 @@ impl Chain<'_> {
         let inputs = self.stage_dependencies(diagnostics, user);
         if let Some((Step::Run(run), _)) = steps.first_mut() {
             run.inputs = inputs;
+            run.mounts = self.mounts();
+            let commit = self.inputs.commit;
+            run.unsigned_environment.extend([
+                ("WERF_COMMIT_HASH".to_owned(), commit.hash.clone()),
+                ("WERF_COMMIT_TIME_HUMAN".to_owned(), commit.date_human.clone()),
+                ("WERF_COMMIT_TIME_UNIX".to_owned(), commit.date_unix.clone()),
+            ]);
         }
         let told = || -> Vec<(String, Place)> {
             steps.iter().filter_map(|(_, p)| p.clone()).map(|p| (format!("`{}`", user.key()), p)).collect()
@@ -220,6 +230,44 @@ impl Chain<'_> {
             stage.not_yet = not_yet;
             stage.cache_versions = versions;
         }
+    }
+
+    /// What the commands of the image see beside its files.
+    fn mounts(&self) -> Vec<RunMount> {
+        let project = self.inputs.config.meta.project.value.as_str();
+        let mount = |mount: &Mount| {
+            let kind = match &mount.source {
+                MountSource::TmpDir => MountKind::Scratch,
+                MountSource::BuildDir => MountKind::Cache {
+                    id: format!("build_dir {project} {}", mount.to.value),
+                    sharing: Sharing::Shared,
+                    from: None,
+                    source: String::new(),
+                    mode: 0o777,
+                    uid: 0,
+                    gid: 0,
+                    writable: true,
+                },
+                MountSource::Path(path) => MountKind::Host { path: path.value.clone() },
+            };
+            RunMount { target: mount.to.value.clone(), kind }
+        };
+        let secret = |secret: &Secret| RunMount {
+            target: format!("/run/secrets/{}", secret.id.value),
+            kind: MountKind::Secret {
+                id: secret.id.value.clone(),
+                file: true,
+                variable: None,
+                required: true,
+                mode: 0o400,
+                uid: 0,
+                gid: 0,
+            },
+        };
+        let agent = MountKind::Ssh { id: "default".to_owned(), required: false, mode: 0o600, uid: 0, gid: 0 };
+        let agent = RunMount { target: "/.werf/tmp/ssh-auth-sock".to_owned(), kind: agent };
+        let own = self.stapel.mounts.iter().map(mount).chain(self.image.secrets.iter().map(secret));
+        own.chain([agent]).collect()
     }
 
     fn stage_dependencies(&self, diagnostics: &mut Diagnostics, user: UserStage) -> Vec<TreeSource> {

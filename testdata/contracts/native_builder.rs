@@ -64,7 +64,7 @@ fn build(store: &dyn StageStore, files: &Files, base: Base) -> BuiltImage {
         Step::Config(ConfigChange::Cmd(vec!["./main.py".into()])),
     ];
     let part = BuildPart { name: "main".into(), base, arguments: BTreeMap::new(), steps };
-    let request = BuildRequest { platform: Platform::linux_amd64(), parts: vec![part] };
+    let request = BuildRequest::new(Platform::linux_amd64(), vec![part]);
     let objects: &Arc<dyn Objects> = files.objects();
     NativeBuilder::default().build(&request, &BuildContext::new(objects, store)).unwrap()
 }

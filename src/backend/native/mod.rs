@@ -13,6 +13,7 @@ mod content;
 mod copy;
 mod diff;
 mod files;
+mod mounts;
 mod owner;
 mod run;
 mod sandbox;
@@ -24,7 +25,7 @@ mod users;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -34,13 +35,15 @@ use self::content::{WrittenLayer, as_stored, open_archive, write_layer};
 use self::copy::CopyJob;
 use self::files::{Archive, Draft, Layer, View, clean};
 use self::owner::{OwnerError, Stamp, resolve_owner};
+pub use self::run::HostAccess;
 use self::run::{Roots, Runner};
 use self::scratch::Cache;
 use crate::ports::oci::{ImageConfig, MEDIA_CONFIG, RootFs, oci_layer_media_type, read_image};
 use crate::ports::{BlobDigest, BlobError, BuildContext, BuildError, Builder, BuiltImage, Descriptor, StoreError};
 use crate::source::MemoryObjects;
 use crate::stage::{
-    Base, BuildPart, BuildRequest, ConfigChange, CopySource, ImageRef, MountFrom, MountKind, Owner, Platform, Step,
+    Base, BuildPart, BuildRequest, ConfigChange, CopySource, ImageRef, MountFrom, MountKind, Owner, Platform,
+    SecretPlace, Step,
 };
 
 const NAME: &str = "native";
@@ -86,6 +89,8 @@ struct Build<'a> {
     platform: &'a Platform,
     /// Finished parts, by index; `None` where a part is not needed.
     parts: Vec<Option<Image>>,
+    /// Where secrets are.
+    secrets: &'a BTreeMap<String, SecretPlace>,
     /// Unpacked layers, once a command needs them.
     roots: OnceLock<Roots>,
 }
@@ -113,6 +118,7 @@ impl Builder for NativeBuilder {
             objects,
             platform: &request.platform,
             parts: Vec::new(),
+            secrets: &request.secrets,
             roots: OnceLock::new(),
         };
         for (part, needed) in request.parts.iter().zip(needed) {
@@ -164,7 +170,8 @@ fn mounted_parts(step: &Step) -> Vec<usize> {
         | MountKind::Secret { .. }
         | MountKind::Ssh { .. }
         | MountKind::Script { .. }
-        | MountKind::Host { .. } => None,
+        | MountKind::Host { .. }
+        | MountKind::Scratch => None,
     });
     from.filter_map(|from| if let MountFrom::Part(part) = from { Some(*part) } else { None }).collect()
 }
@@ -358,8 +365,8 @@ impl Build<'_> {
 impl NativeBuilder {
     /// Returns a builder that runs commands: `program` is this program, which is run again inside; layers are
     /// unpacked below `cache`.
-    pub fn running(program: PathBuf, cache: PathBuf) -> Self {
-        Self { runner: Some(Runner { program, cache: Cache::new(cache) }), ..Self::default() }
+    pub fn running(program: PathBuf, cache: PathBuf, host: HostAccess) -> Self {
+        Self { runner: Some(Runner { program, cache: Cache::new(cache), host }), ..Self::default() }
     }
 
     fn cache(&self) -> Result<&Cache, BuildError> {

@@ -14,7 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::files::{Content, Draft, HostTree, Kind, Layer, Node, View, ancestors, clean};
+use super::files::{Content, Draft, HostTree, Kind, Layer, Node, View, ancestors};
+use super::mounts::Given;
 use super::sandbox::spec::{Mount, Root, Spec, Upper};
 use super::sandbox::{self, Ended};
 use super::scratch::Scratch;
@@ -22,7 +23,7 @@ use super::unpack::{implied, unpack};
 use super::users::find_user;
 use super::{Build, Image, NAME, diff};
 use crate::ports::{BuildError, Descriptor};
-use crate::stage::{MountKind, Network, RunStep};
+use crate::stage::{Network, RunStep};
 
 /// The search path of a command where the image has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -45,7 +46,7 @@ impl Roots {
     }
 
     /// Returns a new name in the scratch folder.
-    fn next(&self, kind: &str) -> String {
+    pub fn next(&self, kind: &str) -> String {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         *count += 1;
         format!("{kind}{count}")
@@ -79,14 +80,16 @@ impl Build<'_> {
         let scratch = &roots.scratch;
         let view = self.view(image)?;
         let mut stubs = Stubs { view: &view, layer: Layer::default() };
-        let mut mounts = self.system_mounts(&mut stubs, scratch)?;
+        let mut mounts = self.system_mounts(&mut stubs, scratch, &first.add_host)?;
         let user = if first.as_root { String::new() } else { image.config.config.user.clone() };
         let draft = Draft::over(view.clone());
         let user = find_user(self.context, &draft, &user, &first.created_by)?;
-        let mut environment = environment(image, first, &user.home);
+        let mut given = Given { environment: environment(image, first, &user.home), ..Given::default() };
         for step in steps {
-            mounts.extend(self.own_mounts(image, step, &mut stubs, &mut environment)?);
+            self.own_mounts(image, step, &mut stubs, &mut given)?;
         }
+        let Given { mounts: own, environment, hidden, locks } = given;
+        mounts.extend(own);
         let mut lowers = self.lowers(image)?;
         for layer in &view.0 {
             stubs.describe(layer)?;
@@ -128,8 +131,14 @@ impl Build<'_> {
             groups: user.groups,
             network: first.network != Network::None,
             report: scratch.folder().join(&report),
+            terminal: false,
         };
-        self.command(&runner.program, &spec, &first.created_by)?;
+        let told = match &first.place {
+            Some(place) => format!("{} ({place})", first.created_by),
+            None => first.created_by.clone(),
+        };
+        self.command(&runner.program, &spec, &told, &hidden)?;
+        drop(locks);
         let tree = Arc::new(HostTree::new(scratch.folder().join(&changes), roots.scratch.clone()));
         let layer = diff::changes(&tree, &view).map_err(attempt("read what the command changed"))?;
         let layer = Arc::new(layer);
@@ -137,9 +146,10 @@ impl Build<'_> {
         Ok(layer)
     }
 
-    fn command(&self, program: &Path, spec: &Spec, created_by: &str) -> Result<(), BuildError> {
+    fn command(&self, program: &Path, spec: &Spec, created_by: &str, hidden: &[String]) -> Result<(), BuildError> {
         let last = Mutex::new(VecDeque::with_capacity(LAST_LINES));
         let output = |line: &str| {
+            let line = &*hidden.iter().fold(line.to_owned(), |line, secret| line.replace(secret, "***"));
             (self.context.output)(line);
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             if last.len() == LAST_LINES {
@@ -153,6 +163,9 @@ impl Build<'_> {
         match ended {
             Ended::Exited(0) => Ok(()),
             Ended::Exited(status) => {
+                if self.context.introspect {
+                    introspect(program, spec);
+                }
                 Err(BuildError::Command { step: created_by.to_owned(), status, last_lines: last_lines() })
             }
             Ended::NotStarted(why) => Err(BuildError::Step { step: created_by.to_owned(), why }),
@@ -160,7 +173,7 @@ impl Build<'_> {
         }
     }
 
-    fn roots(&self) -> Result<&Roots, BuildError> {
+    pub(super) fn roots(&self) -> Result<&Roots, BuildError> {
         if let Some(roots) = self.roots.get() {
             return Ok(roots);
         }
@@ -206,7 +219,12 @@ impl Build<'_> {
     }
 
     /// What every command finds.
-    fn system_mounts(&self, stubs: &mut Stubs<'_>, scratch: &Scratch) -> Result<Vec<Mount>, BuildError> {
+    fn system_mounts(
+        &self,
+        stubs: &mut Stubs<'_>,
+        scratch: &Scratch,
+        add_host: &[String],
+    ) -> Result<Vec<Mount>, BuildError> {
         for name in ["proc", "sys", "dev"] {
             if stubs.directory(name)? != name {
                 let why = format!("`/{name}` of the image is a link, where commands need a directory");
@@ -215,64 +233,41 @@ impl Build<'_> {
         }
         let mut mounts = vec![Mount::Proc, Mount::Dev, Mount::Sys];
         let resolvers = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        for (name, content) in [("resolv.conf", resolvers.as_str()), ("hosts", HOSTS)] {
+        let more =
+            add_host.iter().filter_map(|h| h.split_once(':')).map(|(name, address)| format!("{address}\t{name}\n"));
+        let hosts: String = std::iter::once(HOSTS.to_owned()).chain(more).collect();
+        for (name, content) in [("resolv.conf", resolvers.as_str()), ("hosts", hosts.as_str())] {
             let source = scratch.folder().join(name);
-            if !source.exists() {
-                fs::write(&source, content).map_err(attempt("write a scratch file"))?;
-                readable_by_all(&source).map_err(attempt("write a scratch file"))?;
-            }
+            fs::write(&source, content).map_err(attempt("write a scratch file"))?;
+            readable_by_all(&source).map_err(attempt("write a scratch file"))?;
             let at = stubs.file(&format!("etc/{name}"))?;
             mounts.push(Mount::Bind { source, at, writable: false });
         }
         Ok(mounts)
     }
+}
 
-    /// What one command asks for.
-    fn own_mounts(
-        &self,
-        _image: &Image,
-        step: &RunStep,
-        _stubs: &mut Stubs<'_>,
-        _environment: &mut BTreeMap<String, String>,
-    ) -> Result<Vec<Mount>, BuildError> {
-        let mut mounts = Vec::new();
-        for mount in &step.mounts {
-            match &mount.kind {
-                MountKind::Script { content } => {
-                    let name = clean(&mount.target);
-                    let name = name.strip_prefix("dev/").unwrap_or(&name).to_owned();
-                    mounts.push(Mount::Script { name, content: content.clone() });
-                }
-                MountKind::Context { .. }
-                | MountKind::Bind { .. }
-                | MountKind::Cache { .. }
-                | MountKind::Tmpfs { .. }
-                | MountKind::Secret { .. }
-                | MountKind::Ssh { .. }
-                | MountKind::Host { .. } => {
-                    let what = format!("not yet: the mount at `{}`", mount.target);
-                    return Err(BuildError::Unsupported { builder: NAME, what });
-                }
-            }
-        }
-        Ok(mounts)
-    }
+/// Opens a shell where a command failed, and waits for its end.
+fn introspect(program: &Path, spec: &Spec) {
+    let spec = Spec { words: vec!["/bin/sh".into()], terminal: true, ..spec.clone() };
+    // ^C is for the shell.
+    let _ = sandbox::run(program, &spec, &std::sync::atomic::AtomicBool::new(false), &|_| {});
 }
 
 /// The layer under the changes.
-struct Stubs<'a> {
+pub struct Stubs<'a> {
     view: &'a View,
     layer: Layer,
 }
 
 impl Stubs<'_> {
     /// Makes sure that there is a directory; returns its real path.
-    fn directory(&mut self, path: &str) -> Result<String, BuildError> {
+    pub fn directory(&mut self, path: &str) -> Result<String, BuildError> {
         self.point(path, &Node::directory())
     }
 
     /// Makes sure that there is a file; returns its real path.
-    fn file(&mut self, path: &str) -> Result<String, BuildError> {
+    pub fn file(&mut self, path: &str) -> Result<String, BuildError> {
         self.point(path, &Node::file(Content::Text(Arc::default())))
     }
 
@@ -374,7 +369,7 @@ fn environment(image: &Image, step: &RunStep, home: &str) -> BTreeMap<String, St
     all
 }
 
-fn open_to_all(folder: &Path) -> io::Result<()> {
+pub fn open_to_all(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
 }
@@ -391,4 +386,21 @@ pub struct Runner {
     pub program: PathBuf,
     /// Where layers are unpacked.
     pub cache: super::scratch::Cache,
+    /// What commands may be given of the host.
+    pub host: HostAccess,
+}
+
+/// What commands may be given of the host.
+#[derive(Clone, Default)]
+pub struct HostAccess {
+    /// The environment, for secrets and the address of the ssh agent.
+    pub environment: BTreeMap<String, String>,
+    /// The folder to which paths of the host are relative.
+    pub project: PathBuf,
+}
+
+impl std::fmt::Debug for HostAccess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostAccess").field("project", &self.project).finish_non_exhaustive()
+    }
 }

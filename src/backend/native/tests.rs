@@ -42,7 +42,7 @@ impl World {
     }
 
     fn build_parts(&self, parts: Vec<BuildPart>) -> Result<BuiltImage, BuildError> {
-        let request = BuildRequest { platform: Platform::linux_amd64(), parts };
+        let request = BuildRequest::new(Platform::linux_amd64(), parts);
         let objects: &Arc<dyn Objects> = self.files.objects();
         self.builder.build(&request, &BuildContext::new(objects, &self.store))
     }

@@ -17,6 +17,9 @@ pub struct RunArgs {
     /// Begins nothing new after a failure.
     #[arg(long)]
     pub fail_fast: bool,
+    /// Opens a shell in the state that a failed command left, when stdin is a terminal.
+    #[arg(long)]
+    pub introspect_error: bool,
     /// Format of the outcome.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: RunFormat,

@@ -47,6 +47,7 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         parallel: run.args.parallel_tasks_limit.max(1),
         on_failure: if run.args.fail_fast { OnFailure::Stop } else { OnFailure::Continue },
         resume: run.resume,
+        introspect: run.args.introspect_error && invocation.streams.can_ask(),
         cancelled: &cancelled,
     };
     let progress = invocation.streams.progress();

@@ -111,7 +111,9 @@ fn supervise() -> Result<u8, Failure> {
 
 fn start_first(spec: &Spec, line: &str) -> Result<Child, Failure> {
     // ^C is told by the builder alone.
-    let _ = rustix::process::setsid();
+    if !spec.terminal {
+        let _ = rustix::process::setsid();
+    }
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if !spec.network {
         flags |= UnshareFlags::NEWNET;
@@ -173,6 +175,8 @@ fn become_command(spec: &Spec) -> Failure {
 fn prepare(spec: &Spec) -> Result<Command, Failure> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     std::env::set_current_dir(&spec.folder).attempt("go to the folder of layers")?;
+    let open = || fs::OpenOptions::new().read(true).write(true).open("/dev/tty").attempt("open the terminal");
+    let terminal = if spec.terminal { Some(open()?) } else { None };
     mount_root(&spec.root).attempt("mount the root of the command")?;
     let root = PathBuf::from(&spec.root.at);
     for entry in &spec.mounts {
@@ -188,11 +192,19 @@ fn prepare(spec: &Spec) -> Result<Command, Failure> {
     if !dir.exists() {
         fs::create_dir_all(dir).attempt("make the working directory")?;
     }
-    let null = File::open("/dev/null").attempt("open /dev/null")?;
+    let null = || File::open("/dev/null").attempt("open /dev/null");
     let mut command = Command::new(spec.words.first().map_or("", String::as_str));
     command.args(spec.words.iter().skip(1)).env_clear().envs(spec.environment.iter().map(|(k, v)| (k, v)));
-    command.stdin(null);
-    let _ = rustix::process::setsid();
+    match &terminal {
+        Some(terminal) => {
+            let copy = || terminal.try_clone().attempt("use the terminal");
+            command.stdin(copy()?).stdout(copy()?).stderr(copy()?);
+        }
+        None => {
+            command.stdin(null()?);
+            let _ = rustix::process::setsid();
+        }
+    }
     give_up_rights(spec).attempt("become the user of the command")?;
     // As that user: it must be allowed to be there.
     std::env::set_current_dir(dir).attempt(&format!("enter {}", spec.working_dir))?;
@@ -206,7 +218,9 @@ fn told_mount(entry: &Mount) -> String {
         Mount::Proc => "mount /proc".to_owned(),
         Mount::Sys => "mount /sys".to_owned(),
         Mount::Dev => "mount /dev".to_owned(),
-        Mount::Bind { at, .. } | Mount::Image { at, .. } | Mount::Tmpfs { at, .. } => format!("mount /{at}"),
+        Mount::Bind { at, .. } | Mount::Image { at, .. } | Mount::Tmpfs { at, .. } | Mount::Secret { at, .. } => {
+            format!("mount /{at}")
+        }
         Mount::Script { name, .. } => format!("write /dev/{name}"),
     }
 }
@@ -251,6 +265,15 @@ fn mount_one(root: &Path, entry: &Mount, spec: &Spec) -> io::Result<()> {
                 _ => mount_root(other)?,
             }
             bind(&spec.folder.join(&other.at).join(path), &root.join(at), *writable)
+        }
+        Mount::Secret { folder, content, mode, uid, gid, at } => {
+            let folder = spec.folder.join(folder);
+            mount_tmpfs(&folder, "mode=700", hidden)?;
+            let path = folder.join("secret");
+            fs::write(&path, content)?;
+            std::os::unix::fs::chown(&path, Some(*uid), Some(*gid))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
+            bind(&path, &root.join(at), false)
         }
         Mount::Script { name, content } => {
             let path = root.join("dev").join(name);

@@ -30,6 +30,8 @@ pub struct Spec {
     pub groups: Vec<u32>,
     /// Whether it has the network of the host; else none.
     pub network: bool,
+    /// Whether it talks to the terminal of the builder.
+    pub terminal: bool,
     /// A file to which goes why the command could not be started.
     pub report: PathBuf,
 }
@@ -90,6 +92,21 @@ pub enum Mount {
         at: String,
         /// The most that it takes. Unit: bytes.
         size: Option<u64>,
+    },
+    /// A file in memory, which never reaches a disk.
+    Secret {
+        /// An empty folder, relative to [`Spec::folder`].
+        folder: String,
+        /// What it holds.
+        content: Vec<u8>,
+        /// Mode.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// Where it goes.
+        at: String,
     },
     /// A file in memory, in a folder of `/dev` that is made for it.
     Script {
