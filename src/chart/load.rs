@@ -19,6 +19,7 @@ use crate::syntax::yaml::{self, Node};
 use super::content::Content;
 use super::helm::Helm;
 use super::metadata::Metadata;
+use super::parsed::ParsedTemplates;
 use super::tree::{Tree, TreeMap};
 use super::values::merge;
 
@@ -56,6 +57,8 @@ pub struct Chart {
     pub path: String,
     /// The Helm that it is loaded and rendered as.
     pub helm: Helm,
+    /// What its renderings share.
+    pub(super) parsed: ParsedTemplates,
 }
 
 /// A file of a chart.
@@ -296,6 +299,7 @@ impl Loader<'_> {
             place: place.to_owned(),
             path: String::new(),
             helm: self.helm,
+            parsed: ParsedTemplates::default(),
         })
     }
 

@@ -18,6 +18,7 @@ pub mod metadata;
 mod objects;
 mod origins;
 mod pack;
+mod parsed;
 mod reads;
 mod render;
 pub mod repository;

@@ -14,8 +14,7 @@ use std::time::Duration;
 use crate::diag::rules::{CHART_FILES, CHART_KUBE_VERSION, CHART_LIBRARY, TEMPLATE_NOT_FOUND};
 use crate::diag::{Diagnostic, Diagnostics, Severity};
 use crate::eval::{
-    Dict, DictKind, FunctionSet, Host, NoHost, RenderEnv, SetOptions, Str, TemplateSet, Value, ValueIndex,
-    on_deep_stack,
+    Dict, DictKind, FunctionSet, Host, NoHost, RenderEnv, Str, TemplateSet, Value, ValueIndex, on_deep_stack,
 };
 use crate::source::glob::ShellPattern;
 use crate::source::{FileId, Sources};
@@ -140,9 +139,9 @@ pub fn render(
         Helm::V3 => FunctionSet::helm(),
         Helm::V4 => FunctionSet::helm4(),
     };
-    let mut set = TemplateSet::new(SetOptions { functions, ..SetOptions::helm() });
     let errors = error_count(diagnostics);
-    set.parse_all(diagnostics, sources, &jobs.iter().map(|job| (job.name.as_str(), job.file)).collect::<Vec<_>>());
+    let texts: Vec<(&str, FileId)> = jobs.iter().map(|job| (job.name.as_str(), job.file)).collect();
+    let set = chart.parsed.get(diagnostics, sources, functions, &texts);
     if error_count(diagnostics) > errors {
         return Rendered::default();
     }

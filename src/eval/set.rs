@@ -132,6 +132,11 @@ impl TemplateSet {
         }
     }
 
+    /// Says whether its templates may call just these functions.
+    pub fn calls(&self, functions: &Arc<FunctionSet>) -> bool {
+        Arc::ptr_eq(&self.options.functions, functions)
+    }
+
     /// Returns a template by its name.
     pub fn get(&self, name: &str) -> Option<&Arc<Program>> {
         self.programs.get(&self.interner.find(name)?)
