@@ -78,7 +78,7 @@ mod tests {
         let sources = Sources::new();
         sources.add(
             "t/_h.tpl",
-            "{{ define \"a\" }}{{ end }}\n{{- define \"b\" -}}it's \"x{{ end }}{{ define \"c\" }}{{ end }}",
+            "{{ define \"a\" }}{{ end }}\n{{- define \"b\" -}}it's \"x{{ end }}\n{{ define \"c\" }}{{ end }}",
         );
         sources
             .add("t/x.yaml", "{{ include \"a\" . }} {{ define \"k.v\" }}{{ end }}{{ include (printf \"k.%s\" .x) . }}");

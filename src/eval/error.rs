@@ -6,6 +6,9 @@ use std::sync::Arc;
 use crate::diag::{Diagnostic, TraceFrame, rules};
 use crate::source::{Sources, Span};
 
+/// How the name of a text ends that a template gave to `tpl`.
+pub(super) const TPL_MARK: &str = " (tpl)";
+
 /// A failed rendering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderError {
@@ -77,7 +80,8 @@ impl RenderError {
             let file = sources.get(level.span.file);
             let before = file.text().get(..level.position as usize).unwrap_or("");
             let column = before.len() - before.rfind('\n').map_or(0, |n| n + 1);
-            format!("{}:{}:{column}", file.path(), before.matches('\n').count() + 1)
+            let name = if file.path().ends_with(TPL_MARK) { "gotpl" } else { file.path() };
+            format!("{name}:{}:{column}", before.matches('\n').count() + 1)
         };
         let mut out = String::new();
         if self.refused {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-use super::error::{Level, RenderError, canonical};
+use super::error::{Level, RenderError, TPL_MARK, canonical};
 use super::function::{FuncError, Function, Param};
 use super::origins::{Origin, OriginId, OriginTable, Origins};
 use super::print;
@@ -409,7 +409,7 @@ impl<'r> Ctx<'r> {
     fn tpl_name(&self) -> String {
         let place = self.program.as_ref().and_then(|program| program.nodes.get(self.at as usize));
         let file = place.map(|place| self.env.sources.get(place.span.file));
-        file.map_or_else(|| "tpl".to_owned(), |file| format!("{} (tpl)", file.path().trim_end_matches(" (tpl)")))
+        file.map_or_else(|| "tpl".to_owned(), |file| format!("{}{TPL_MARK}", file.path().trim_end_matches(TPL_MARK)))
     }
 
     fn parsed(&mut self, text: &Str) -> Result<Arc<[Arc<Program>]>, FuncError> {
