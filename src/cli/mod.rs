@@ -10,6 +10,7 @@
 mod args;
 mod charts;
 mod commands;
+mod durations;
 mod environment;
 mod error;
 mod interrupt;

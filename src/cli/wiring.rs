@@ -60,6 +60,8 @@ pub struct BackEnds {
     pub target: Option<Box<dyn Target>>,
     /// The locks.
     pub lock: Box<dyn Lock>,
+    /// Where it is kept how long builds take.
+    pub durations: PathBuf,
     /// The folders that a run may write to.
     pub folders: Vec<PathBuf>,
 }
@@ -113,6 +115,7 @@ pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, Cl
         runs_commands,
         target: target.clone().map(|dir| Box::new(ManifestFolder::new(dir)) as Box<dyn Target>),
         lock: Box::new(FileLock::new(dir.join(".stagewright/locks"))),
+        durations: dir.join(".stagewright/durations.json"),
         folders: target.into_iter().chain([dir]).collect(),
     })
 }

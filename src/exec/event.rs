@@ -74,6 +74,14 @@ pub enum Skip {
 pub enum Event {
     /// An operation began.
     Started(Subject),
+    /// A stage is made, and is being stored.
+    Storing {
+        /// The operation.
+        #[serde(flatten)]
+        subject: Subject,
+        /// Size of its layers and its configuration. Unit: bytes.
+        bytes: u64,
+    },
     /// What it should make is there already: it is used.
     Reused(Subject),
     /// It is done.

@@ -7,6 +7,7 @@
 //! concurrency and failure; one operation (`work.rs`) is one call of one port.
 
 mod event;
+mod forecast;
 mod guards;
 mod observe;
 mod run;
@@ -15,6 +16,7 @@ mod tests;
 mod work;
 
 pub use event::{Event, Failure, Outcome, Skip, Skipped, Subject, Verb};
+pub use forecast::{Durations, Forecast};
 pub use guards::{Violation, check_guards};
 pub use observe::observe;
 pub use run::{OnFailure, Options, run};

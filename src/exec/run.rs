@@ -1,6 +1,11 @@
 //! The scheduler: bounded, cancellable, deterministic among equals.
+//!
+//! The one idea: of what may begin, that begins first which most work waits for ([`Forecast`]). A build is two deeds,
+//! making and storing: while a stage is being stored, another one is made.
 
 use std::any::Any;
+use std::cell::Cell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +14,8 @@ use std::time::Duration;
 
 use super::Ports;
 use super::event::{Event, Failure, Outcome, Skip, Skipped, Subject, causes};
+use super::forecast::{Forecast, dag};
 use super::work::{Done, WorkError, Workshop};
-use crate::graph::Dag;
 use crate::plan::{Operation, Plan, Work};
 use crate::ports::BuildError;
 
@@ -27,7 +32,8 @@ pub enum OnFailure {
 /// How a plan is run.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
-    /// Operations at once; at least 1.
+    /// Operations at once; at least 1. Stages that are being stored are not counted, unless it is 1; they are as many
+    /// at most.
     pub parallel: usize,
     /// What a failure means for the others.
     pub on_failure: OnFailure,
@@ -35,14 +41,24 @@ pub struct Options<'a> {
     pub resume: bool,
     /// Opens a shell in the state that a failed command left.
     pub introspect: bool,
+    /// What matters most.
+    pub forecast: &'a Forecast,
     /// Once true, nothing new is begun, and commands that run are killed.
     pub cancelled: &'a AtomicBool,
+}
+
+impl<'a> Options<'a> {
+    /// Returns a run of one operation at a time that goes on after failures.
+    pub fn new(forecast: &'a Forecast, cancelled: &'a AtomicBool) -> Self {
+        let on_failure = OnFailure::default();
+        Self { parallel: 1, on_failure, resume: false, introspect: false, forecast, cancelled }
+    }
 }
 
 /// Carries out a plan. Call [`super::check_guards`] first: a run checks each operation again before it acts.
 ///
 /// No operation begins before all it needs are done; what needs a failed one is skipped. Among operations that may
-/// begin, the first of the plan begins first.
+/// begin, the one with the longest chain behind it begins first, and of equals the first of the plan.
 pub fn run<'a>(
     plan: &'a Plan,
     ports: &'a Ports<'a>,
@@ -51,18 +67,21 @@ pub fn run<'a>(
 ) -> Outcome {
     let walk = Walk {
         operations: &plan.operations,
-        users: users(&plan.operations),
+        users: dag(&plan.operations).users(),
+        ranks: plan.operations.iter().map(|o| Reverse(options.forecast.remaining(&o.id))).collect(),
         workshop: Workshop::new(*ports, options, events),
         ports,
         options,
         events,
         builds: ports.builder.concurrency().max(1),
-        state: Mutex::new(State::new(&plan.operations)),
+        state: Mutex::default(),
         changed: Condvar::new(),
     };
-    let workers = options.parallel.clamp(1, plan.operations.len().max(1));
+    walk.prepare();
+    // Twice as many as act: the others store.
+    let most = if options.parallel > 1 { options.parallel.saturating_mul(2) } else { 1 };
     std::thread::scope(|scope| {
-        for _ in 1..workers {
+        for _ in 1..most.min(plan.operations.len()) {
             scope.spawn(|| walk.work());
         }
         walk.work();
@@ -79,46 +98,29 @@ enum Fate {
     Skipped(Skip),
 }
 
+#[derive(Default)]
 struct State {
     fates: Vec<Fate>,
-    ready: BTreeSet<usize>,
+    /// What may begin, by rank and place in the plan.
+    ready: BTreeSet<(Rank, usize)>,
+    /// Operations under way.
     running: usize,
+    /// Those of them that are not just being stored.
+    acting: usize,
+    /// Those of them that occupy the builder.
     building: usize,
     failed: bool,
     panic: Option<Box<dyn Any + Send>>,
 }
 
-impl State {
-    fn new(operations: &[Operation]) -> Self {
-        let mut fates = Vec::with_capacity(operations.len());
-        let mut ready = BTreeSet::new();
-        for (i, operation) in operations.iter().enumerate() {
-            // A need that is no operation of the plan counts too: what has it stays waiting, and is skipped at the end.
-            let needs: BTreeSet<&str> = operation.needs.iter().map(String::as_str).collect();
-            if needs.is_empty() {
-                ready.insert(i);
-            }
-            fates.push(Fate::Waiting(needs.len()));
-        }
-        Self { fates, ready, running: 0, building: 0, failed: false, panic: None }
-    }
-}
-
-/// For each operation, those that need it.
-fn users(operations: &[Operation]) -> Vec<Vec<usize>> {
-    let index: BTreeMap<&str, usize> = operations.iter().enumerate().map(|(i, o)| (o.id.as_str(), i)).collect();
-    let mut dag = Dag::new(operations.len());
-    for (i, operation) in operations.iter().enumerate() {
-        for needed in operation.needs.iter().filter_map(|id| index.get(id.as_str())) {
-            dag.add(*needed, i);
-        }
-    }
-    dag.users()
-}
+/// The longest chain first.
+type Rank = Reverse<u64>;
 
 struct Walk<'a> {
     operations: &'a [Operation],
+    /// For each operation, those that need it.
     users: Vec<Vec<usize>>,
+    ranks: Vec<Rank>,
     workshop: Workshop<'a>,
     ports: &'a Ports<'a>,
     options: &'a Options<'a>,
@@ -133,19 +135,49 @@ impl Walk<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn prepare(&self) {
+        let mut state = self.state();
+        for (i, operation) in self.operations.iter().enumerate() {
+            // A need that is no operation of the plan counts too: what has it stays waiting, and is skipped at the end.
+            let needs: BTreeSet<&str> = operation.needs.iter().map(String::as_str).collect();
+            if needs.is_empty() {
+                state.ready.insert((self.rank(i), i));
+            }
+            state.fates.push(Fate::Waiting(needs.len()));
+        }
+    }
+
+    fn rank(&self, index: usize) -> Rank {
+        self.ranks.get(index).copied().unwrap_or(Reverse(0))
+    }
+
     /// Takes one operation after the other until none is left.
     fn work(&self) {
         while let Some((index, operation)) = self.take() {
             (self.events)(Event::Started(Subject::of(operation)));
             let from = self.ports.clock.now_ms();
-            let result = catch_unwind(AssertUnwindSafe(|| self.workshop.carry_out(operation)));
+            let holds = Cell::new(true);
+            let made = |bytes| self.stores(operation, bytes, &holds);
+            let result = catch_unwind(AssertUnwindSafe(|| self.workshop.carry_out(operation, &made)));
             match result {
-                Ok(result) => self.settle(index, operation, from, result),
+                Ok(result) => self.settle(index, operation, from, holds.get(), result),
                 Err(payload) => self.panicked(payload),
             }
             self.changed.notify_all();
         }
         self.changed.notify_all();
+    }
+
+    /// A stage is made: while it is being stored, another operation may begin.
+    fn stores(&self, operation: &Operation, bytes: u64, holds: &Cell<bool>) {
+        (self.events)(Event::Storing { subject: Subject::of(operation), bytes });
+        if self.options.parallel > 1 && holds.replace(false) {
+            let mut state = self.state();
+            state.acting -= 1;
+            state.building -= usize::from(is_build(operation));
+            drop(state);
+            self.changed.notify_all();
+        }
     }
 
     /// Waits for an operation that may begin; `None` when none ever will.
@@ -155,10 +187,12 @@ impl Walk<'_> {
             if self.stops(&state) {
                 return None;
             }
-            if let Some(index) = state.ready.iter().copied().find(|i| self.may_begin(*i, &state)) {
+            if let Some(next) = state.ready.iter().copied().find(|(_, i)| self.may_begin(*i, &state)) {
+                let (_, index) = next;
                 let operation = self.operations.get(index)?;
-                state.ready.remove(&index);
+                state.ready.remove(&next);
                 state.running += 1;
+                state.acting += 1;
                 state.building += usize::from(is_build(operation));
                 if let Some(fate) = state.fates.get_mut(index) {
                     *fate = Fate::Running;
@@ -181,10 +215,11 @@ impl Walk<'_> {
     }
 
     fn may_begin(&self, index: usize, state: &State) -> bool {
-        state.building < self.builds || !self.operations.get(index).is_some_and(is_build)
+        let builder_is_free = state.building < self.builds || !self.operations.get(index).is_some_and(is_build);
+        builder_is_free && state.acting < self.options.parallel.max(1)
     }
 
-    fn settle(&self, index: usize, operation: &Operation, from: u64, result: Result<Done, WorkError>) {
+    fn settle(&self, index: usize, operation: &Operation, from: u64, holds: bool, result: Result<Done, WorkError>) {
         let subject = Subject::of(operation);
         let event = match &result {
             Ok(Done::Now) => Some(Event::Done { subject, ms: self.ports.clock.now_ms().saturating_sub(from) }),
@@ -200,7 +235,8 @@ impl Walk<'_> {
         let mut guard = self.state();
         let state = &mut *guard;
         state.running -= 1;
-        state.building -= usize::from(is_build(operation));
+        state.acting -= usize::from(holds);
+        state.building -= usize::from(holds && is_build(operation));
         match result {
             Ok(_) => self.release_users(index, state),
             Err(WorkError::Build(BuildError::Cancelled(_))) => {
@@ -226,7 +262,7 @@ impl Walk<'_> {
             if let Some(Fate::Waiting(left)) = state.fates.get_mut(*user) {
                 *left -= 1;
                 if *left == 0 {
-                    state.ready.insert(*user);
+                    state.ready.insert((self.rank(*user), *user));
                 }
             }
         }

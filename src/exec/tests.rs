@@ -81,7 +81,8 @@ impl Twins {
     fn run(&self, plan: &Plan, parallel: usize, on_failure: OnFailure) -> (Outcome, Vec<Event>) {
         let cancelled = AtomicBool::new(false);
         let events = Mutex::new(Vec::new());
-        let options = Options { parallel, on_failure, resume: false, introspect: false, cancelled: &cancelled };
+        let forecast = Forecast::new(&plan.operations, &Durations::new());
+        let options = Options { parallel, on_failure, ..Options::new(&forecast, &cancelled) };
         let outcome = run(plan, &self.ports(), &options, &|e| events.lock().unwrap().push(e));
         (outcome, events.into_inner().unwrap())
     }
@@ -155,7 +156,8 @@ fn a_stage_is_built_published_and_tagged() {
     let image = twins.store.images(&["t1".into()]).unwrap().remove(0).unwrap();
     assert_eq!(image.manifest, stage.manifest);
     let kinds: Vec<bool> = events.iter().map(|e| matches!(e, Event::Started(_))).collect();
-    assert_eq!(kinds, [true, false, true, false]);
+    assert_eq!(kinds, [true, false, false, true, false]);
+    assert!(matches!(events[1], Event::Storing { bytes: 3, .. }), "{events:?}");
 }
 
 #[test]
@@ -211,13 +213,8 @@ fn a_stopping_run_begins_nothing_after_a_failure_and_a_cancelled_one_nothing_at_
     let skips: Vec<&Skip> = outcome.skipped.iter().map(|s| &s.skip).collect();
     assert_eq!(skips, [&Skip::Needs { operation: "a".into() }, &Skip::Stopped]);
     let cancelled = AtomicBool::new(true);
-    let options = Options {
-        parallel: 2,
-        on_failure: OnFailure::Continue,
-        resume: false,
-        introspect: false,
-        cancelled: &cancelled,
-    };
+    let forecast = Forecast::default();
+    let options = Options { parallel: 2, ..Options::new(&forecast, &cancelled) };
     let outcome = run(&plan, &twins.ports(), &options, &|_| {});
     assert!(outcome.is_cancelled() && outcome.skipped.len() == 3, "{outcome:?}");
 }
@@ -253,6 +250,54 @@ fn the_builder_says_how_many_builds_it_likes_at_once() {
     let names: Vec<String> = (0..40).map(|n| format!("s{n}")).collect();
     let (outcome, _) = twins.run(&plan(names.iter().map(|n| build(n, &[])).collect()), 8, OnFailure::Continue);
     assert_eq!(outcome.done.len(), 40);
+    assert_eq!(twins.builder.most.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn what_most_work_waits_for_begins_first() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    let plan = plan(vec![build("a", &[]), build("b", &[]), build("c", &["b"]), build("d", &["c"])]);
+    let started = |durations: &[(&str, u64)]| {
+        let durations = durations.iter().map(|(name, ms)| (format!("{name}/dockerfile"), *ms)).collect();
+        let forecast = Forecast::new(&plan.operations, &durations);
+        let cancelled = AtomicBool::new(false);
+        let events = Mutex::new(String::new());
+        let options = Options::new(&forecast, &cancelled);
+        let twins = Twins::new(ScriptedBuilder::default());
+        run(&plan, &twins.ports(), &options, &|event| {
+            if let Event::Started(subject) = event {
+                events.lock().unwrap().push_str(&subject.operation);
+            }
+        });
+        (events.into_inner().unwrap(), forecast.critical_path(|_| false))
+    };
+    assert_eq!(started(&[]), ("bcad".into(), 3), "the number of operations counts");
+    assert_eq!(started(&[("a", 100), ("b", 10), ("c", 10)]), ("abcd".into(), 100), "d is taken for the mean, 40");
+    assert_eq!(started(&[("a", 5), ("b", 1), ("c", 1), ("d", 1)]).0, "abcd", "the longest chain counts");
+    assert!(twins.store.stages(&Sha224Digest::of_bytes(b"a")).unwrap().is_empty());
+}
+
+#[test]
+fn a_stage_is_stored_while_the_next_one_is_built() {
+    let twins = Twins::new(ScriptedBuilder { at_once: 1, ..ScriptedBuilder::default() });
+    let plan = plan(vec![build("a", &[]), build("b", &[])]);
+    let forecast = Forecast::new(&plan.operations, &Durations::new());
+    let cancelled = AtomicBool::new(false);
+    let options = Options { parallel: 2, ..Options::new(&forecast, &cancelled) };
+    let (second, began) = (Mutex::new(false), std::sync::Condvar::new());
+    let outcome = run(&plan, &twins.ports(), &options, &|event| match event {
+        Event::Started(subject) if subject.operation == "b" => {
+            *second.lock().unwrap() = true;
+            began.notify_all();
+        }
+        // The first is not settled before the second began, and the builder takes one at a time.
+        Event::Done { subject, .. } if subject.operation == "a" => {
+            let waited = began.wait_timeout_while(second.lock().unwrap(), std::time::Duration::from_secs(20), |b| !*b);
+            assert!(*waited.unwrap().0, "the second build waited for the first to be stored");
+        }
+        _ => {}
+    });
+    assert!(outcome.is_success(), "{outcome:?}");
     assert_eq!(twins.builder.most.load(Ordering::SeqCst), 1);
 }
 
@@ -303,7 +348,7 @@ proptest! {
                 Event::Done { subject, .. } | Event::Reused(subject) => {
                     done.insert(subject.operation.clone());
                 }
-                Event::Failed { .. } | Event::Skipped { .. } | Event::Output { .. } => {}
+                Event::Storing { .. } | Event::Failed { .. } | Event::Skipped { .. } | Event::Output { .. } => {}
             }
         }
         let lost: BTreeSet<String> = outcome.failed.iter().map(|f| f.subject.operation.clone())

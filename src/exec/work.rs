@@ -76,8 +76,8 @@ impl<'a> Workshop<'a> {
         Self { ports, resume, cancelled, introspect, events, stages: Mutex::default(), session: Mutex::default() }
     }
 
-    /// Carries out one operation.
-    pub(super) fn carry_out(&self, operation: &Operation) -> Result<Done, WorkError> {
+    /// Carries out one operation. `made` is told the size of a stage once it is made, before it is stored.
+    pub(super) fn carry_out(&self, operation: &Operation, made: &dyn Fn(u64)) -> Result<Done, WorkError> {
         if self.resume && is_done(operation, &self.ports)? {
             return Ok(Done::Already);
         }
@@ -85,7 +85,7 @@ impl<'a> Workshop<'a> {
             return Err(WorkError::Stale(StaleGuard(violation)));
         }
         match &operation.work {
-            Work::BuildStage { digest, .. } => self.build(digest, operation),
+            Work::BuildStage { digest, .. } => self.build(digest, operation, made),
             Work::TagImage { image, tag, stage_digest, custom } => {
                 self.tag((!custom).then_some(image.as_str()), tag, stage_digest)
             }
@@ -104,7 +104,7 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    fn build(&self, digest: &str, operation: &Operation) -> Result<Done, WorkError> {
+    fn build(&self, digest: &str, operation: &Operation, made: &dyn Fn(u64)) -> Result<Done, WorkError> {
         let Work::BuildStage { request, annotations, .. } = &operation.work else { return Ok(Done::Already) };
         let id = Sha224Digest::from_hex(digest).ok_or_else(|| WorkError::NotADigest(digest.to_owned()))?;
         if let Some(stored) = self.ports.store.stages(&id)?.into_iter().next() {
@@ -120,6 +120,7 @@ impl<'a> Workshop<'a> {
             ..BuildContext::new(self.ports.objects, self.ports.store)
         };
         let built = self.ports.builder.build(request, &context)?;
+        made(built.layers.iter().map(|layer| layer.size).sum::<u64>() + built.config.size);
         match self.ports.store.publish(&id, &built, annotations, self.ports.clock.now_ms())? {
             Published::Stored(stored) => {
                 self.remember(digest, stored.manifest);

@@ -132,13 +132,9 @@ impl World {
             clock: &clock,
         };
         let cancelled = AtomicBool::new(false);
-        let options = exec::Options {
-            parallel: 2,
-            on_failure: OnFailure::Stop,
-            resume: false,
-            introspect: false,
-            cancelled: &cancelled,
-        };
+        let forecast = exec::Forecast::default();
+        let on_failure = OnFailure::Stop;
+        let options = exec::Options { parallel: 2, on_failure, ..exec::Options::new(&forecast, &cancelled) };
         assert_eq!(exec::check_guards(plan, &ports, false).unwrap(), []);
         let outcome = exec::run(plan, &ports, &options, &|_| {});
         assert!(outcome.is_success(), "{outcome:#?}");

@@ -100,7 +100,7 @@ impl Live {
                     self.multi.remove(&bar);
                 }
             }
-            Event::Output { .. } => {}
+            Event::Output { .. } | Event::Storing { .. } => {}
         }
     }
 }
@@ -122,7 +122,7 @@ pub fn event_line(event: &Event, look: Look) -> Option<String> {
     let name = |subject: &Subject| printable(&subject.name);
     Some(match event {
         Event::Started(subject) if subject.verb == Verb::Build => format!("building {}", name(subject)),
-        Event::Started(_) => return None,
+        Event::Started(_) | Event::Storing { .. } => return None,
         Event::Reused(s) if s.verb == Verb::Build => format!("found {}, stored by somebody else", name(s)),
         Event::Reused(subject) => format!("found {} done", name(subject)),
         Event::Done { subject, ms } => {

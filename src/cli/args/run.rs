@@ -15,8 +15,11 @@ pub struct RunArgs {
     #[arg(short, long, default_value_t = 5, value_name = "N")]
     pub parallel_tasks_limit: usize,
     /// Begins nothing new after a failure.
-    #[arg(long)]
+    #[arg(long, overrides_with = "keep_going")]
     pub fail_fast: bool,
+    /// After a failure goes on with what does not depend on it; this is the default.
+    #[arg(long, overrides_with = "fail_fast")]
+    pub keep_going: bool,
     /// Opens a shell in the state that a failed command left, when stdin is a terminal.
     #[arg(long)]
     pub introspect_error: bool,

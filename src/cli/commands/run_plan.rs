@@ -1,14 +1,15 @@
 //! Carrying out a plan: guards, lock, run, outcome; what `apply` and `build` have in common.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::args::{RunArgs, RunFormat};
+use super::super::durations;
 use super::super::error::{CliError, exit_code};
 use super::super::interrupt;
 use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, SystemClock};
-use crate::exec::{self, OnFailure, Options, Outcome, Ports, Violation, check_guards};
+use crate::exec::{self, Durations, Forecast, OnFailure, Options, Outcome, Ports, Violation, check_guards};
 use crate::plan::{Plan, Work};
 use crate::ports::{LockError, LockGuard};
 use crate::report::{outcome_json, outcome_line};
@@ -43,15 +44,22 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
     // Somebody else may have applied while we waited for the lock.
     check(plan, &ports, run.resume)?;
     let cancelled = interrupt::flag()?;
+    let forecast = Forecast::new(&plan.operations, &durations::read(&run.back_ends.durations));
     let options = Options {
         parallel: run.args.parallel_tasks_limit.max(1),
         on_failure: if run.args.fail_fast { OnFailure::Stop } else { OnFailure::Continue },
         resume: run.resume,
         introspect: run.args.introspect_error && invocation.streams.can_ask(),
+        forecast: &forecast,
         cancelled: &cancelled,
     };
     let progress = invocation.streams.progress();
-    let outcome = exec::run(plan, &ports, &options, &|event| progress.tell(&event));
+    let taken = Mutex::new(Durations::new());
+    let outcome = exec::run(plan, &ports, &options, &|event| {
+        durations::note(&mut taken.lock().unwrap_or_else(PoisonError::into_inner), &event);
+        progress.tell(&event);
+    });
+    durations::write(&run.back_ends.durations, taken.into_inner().unwrap_or_else(PoisonError::into_inner));
     told(&outcome, run.args.output, invocation)
 }
 
