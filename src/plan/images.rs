@@ -358,7 +358,7 @@ fn is_of_an_edited_instruction(difference: &Difference, edited: &[Place]) -> boo
 /// Leaves out the instructions that differ only because a variable that they show or see differs.
 fn without_consequences(differences: Vec<Difference>) -> Vec<Difference> {
     let (mut kept, rest): (Vec<_>, Vec<_>) = differences.into_iter().partition(|d| kind(d) == IngredientKind::Argument);
-    let mut changes: Vec<(String, String)> = kept.iter().filter_map(argument_change).collect();
+    let mut changes: Vec<Change> = kept.iter().filter_map(argument_change).collect();
     for difference in rest {
         if !follows(&difference, &changes) {
             changes.extend(variable_change(&difference));
@@ -373,22 +373,24 @@ fn kind(difference: &Difference) -> IngredientKind {
     one.map_or(IngredientKind::Instruction, |ingredient| ingredient.kind)
 }
 
+/// A value before and now.
+type Change = (String, String);
+
 /// The values of an argument before and now.
-fn argument_change(difference: &Difference) -> Option<(String, String)> {
+fn argument_change(difference: &Difference) -> Option<Change> {
     Some((difference.before.as_ref()?.value.clone(), difference.after.as_ref()?.value.clone()))
 }
 
 /// The values before and now of a variable that an instruction sets.
-fn variable_change(difference: &Difference) -> Option<(String, String)> {
+fn variable_change(difference: &Difference) -> Option<Change> {
     let (before, after) = argument_change(difference)?;
-    let read =
-        |text: &str| Some(text.strip_prefix("ENV ")?.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()))?);
-    let ((name, before), (same, after)) = (read(&before)?, read(&after)?);
-    (name == same).then_some((before, after))
+    let (name, before) = before.strip_prefix("ENV ")?.split_once('=')?;
+    let (same, after) = after.strip_prefix("ENV ")?.split_once('=')?;
+    (name == same).then(|| (before.to_owned(), after.to_owned()))
 }
 
-/// Says whether a difference vanishes when the changes of variables are made in the older text.
-fn follows(difference: &Difference, changes: &[(String, String)]) -> bool {
+/// Says whether a difference vanishes when the changes of variables are made in the older text, or undone in the newer.
+fn follows(difference: &Difference, changes: &[Change]) -> bool {
     let (Some(before), Some(after)) = (&difference.before, &difference.after) else { return false };
     if changes.is_empty() || !matches!(after.kind, IngredientKind::Instruction | IngredientKind::Base) {
         return false;
@@ -397,11 +399,10 @@ fn follows(difference: &Difference, changes: &[(String, String)]) -> bool {
         // The command is as it was, what it sees is not. A text that was cut may hide another change.
         return !after.value.ends_with('…');
     }
-    let replaced = |text: &str, from: &dyn Fn(&(String, String)) -> (String, String)| {
-        changes.iter().map(from).filter(|(old, _)| !old.is_empty()).fold(text.to_owned(), |t, (o, n)| t.replace(&o, &n))
-    };
-    replaced(&before.value, &|(old, new)| (old.clone(), new.clone())) == after.value
-        || replaced(&after.value, &|(old, new)| (new.clone(), old.clone())) == before.value
+    let replace = |text: String, old: &str, new: &str| if old.is_empty() { text } else { text.replace(old, new) };
+    let made = changes.iter().fold(before.value.clone(), |text, (old, new)| replace(text, old, new));
+    let undone = changes.iter().fold(after.value.clone(), |text, (old, new)| replace(text, new, old));
+    made == after.value || undone == before.value
 }
 
 fn explain(difference: &Difference, reasons: &BTreeMap<String, Vec<Reason>>, objects: &dyn Objects) -> Vec<Reason> {
