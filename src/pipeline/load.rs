@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chart::strvals::SetKind;
-use crate::config::{self, Config, DeployNames, Explicit, Included, deploy_names};
+use crate::config::{self, Config, DeployNames, Explicit, Included, Tagged, deploy_names};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::digest::Sha224Digest;
 use crate::eval::jsonnet::External;
@@ -153,6 +153,8 @@ pub struct Project {
     pub names: DeployNames,
     /// What stands before `:TAG`.
     pub repo_address: String,
+    /// The tags that templates see instead of signatures, by image name.
+    pub used_tags: BTreeMap<String, String>,
     /// The objects of its repository, and of those that its git mappings name.
     pub objects: Arc<dyn Objects>,
     /// The other repositories of its git mappings.
@@ -163,6 +165,11 @@ impl Project {
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.config.meta.project.value
+    }
+
+    /// Returns the tag that templates see: the signature, unless `--use-custom-tag` chose another.
+    pub fn tag_of(&self, image: &SignedImage) -> String {
+        self.used_tags.get(&image.name).cloned().unwrap_or_else(|| image.signature.to_string())
     }
 
     /// Returns the reference of an image by its tag.
@@ -253,9 +260,6 @@ pub fn load(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectIn
         inputs.repo_address.clone().unwrap_or_else(|| format!("localhost/{}", config.meta.project.value));
     let reference = |tag: &Sha224Digest| format!("{repo_address}:{tag}");
     let remotes = open_remotes(&mut found, inputs, &config);
-    if let Some(tag) = &inputs.custom_tag {
-        check_custom_tag(&mut found, inputs, &config, tag);
-    }
     let mut images = sign_images(
         &mut found,
         &SignInputs {
@@ -270,6 +274,7 @@ pub fn load(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectIn
             reference: &reference,
         },
     );
+    let used_tags = used_tags(&mut found, inputs, &config, &images);
     let explicit = Explicit { release: inputs.release.as_deref(), namespace: inputs.namespace.as_deref() };
     let names = names(&mut found, sources, inputs, &config, explicit);
     let failed = found.has_errors() && !inputs.checks_only;
@@ -281,7 +286,7 @@ pub fn load(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectIn
     }
     diagnostics.extend(found);
     let (objects, remotes) = (remotes.objects, remotes.opened);
-    let project = Project { files, images, names: names?, repo_address, config, objects, remotes };
+    let project = Project { files, images, names: names?, repo_address, used_tags, config, objects, remotes };
     (!failed).then_some(project)
 }
 
@@ -329,14 +334,29 @@ fn add_unsigned(images: &mut Vec<SignedImage>, sources: &Sources, config: &Confi
     }
 }
 
-fn check_custom_tag(diagnostics: &mut Diagnostics, inputs: &ProjectInputs, config: &Config, tag: &str) {
+/// Returns the tags that `--use-custom-tag` gives to final images, if the project permits it.
+fn used_tags(
+    diagnostics: &mut Diagnostics,
+    inputs: &ProjectInputs,
+    config: &Config,
+    images: &[SignedImage],
+) -> BTreeMap<String, String> {
+    let Some(pattern) = &inputs.custom_tag else { return BTreeMap::new() };
     let path = inputs.giterminism_path.as_str();
-    if config.giterminism.loose || config.giterminism.custom_tags {
-        let message = format!("`--use-custom-tag {tag}` does not work yet");
-        diagnostics.push(Diagnostic::in_file(&rules::NOT_YET, path, message).hint("leave it out: tags are signatures"));
-        return;
+    if !config.giterminism.loose && !config.giterminism.custom_tags {
+        let message = format!("`--use-custom-tag {pattern}` names images by a tag that does not tell their content");
+        let hint = format!("allow it in {path}: `cli: {{allowCustomTags: true}}`");
+        diagnostics.push(Diagnostic::in_file(&rules::NOT_PERMITTED, path, message).hint(hint));
+        return BTreeMap::new();
     }
-    let message = format!("`--use-custom-tag {tag}` names images by a tag that does not tell their content");
-    let hint = format!("allow it in {path}: `cli: {{allowCustomTags: true}}`");
-    diagnostics.push(Diagnostic::in_file(&rules::NOT_PERMITTED, path, message).hint(hint));
+    let finals = images.iter().filter(|image| image.is_final);
+    let tagged: Vec<Tagged<'_>> = finals.map(|i| Tagged { name: &i.name, signature: i.signature }).collect();
+    match config::custom_tags(std::slice::from_ref(pattern), &tagged) {
+        Ok(tags) => tags.into_iter().filter_map(|(name, tags)| Some((name, tags.into_iter().next()?))).collect(),
+        Err(why) => {
+            let message = format!("`--use-custom-tag {pattern}`: {why}");
+            diagnostics.push(Diagnostic::in_file(&rules::NOT_PERMITTED, path, message));
+            BTreeMap::new()
+        }
+    }
 }

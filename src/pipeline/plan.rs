@@ -175,6 +175,7 @@ fn image_context<'a>(
         wanted,
         custom_tags: request.custom_tags,
         repo_address: &request.project.repo_address,
+        used_tags: &request.project.used_tags,
     }
 }
 
@@ -300,7 +301,7 @@ fn plan_resources(
         let file = crate::source::FileId(u32::MAX);
         yaml::decode(text, file, 0, yaml::Options::HELM).ok().map(|node| node.to_plain())
     };
-    let tags = section.operations.iter().filter(|o| matches!(o.work, Work::TagImage { custom: false, .. }));
+    let tags = section.operations.iter().filter(|o| matches!(o.work, Work::TagImage { .. }));
     let after = tags.map(|o| o.id.clone()).collect();
     let context = ReleaseContext { record, fact, images: &section.images, changes: &changes, parse: &parse, after };
     plan_release(&manifests, &context)

@@ -153,7 +153,7 @@ fn options_of<'a>(
 
 fn final_images(project: &Project) -> impl Iterator<Item = (&str, String)> {
     let finals = project.images.iter().filter(|i| i.is_final);
-    finals.map(|i| (i.name.as_str(), i.signature.to_string()))
+    finals.map(|i| (i.name.as_str(), project.tag_of(i)))
 }
 
 fn image_map(project: &Project, make: impl Fn(String) -> String) -> Value {

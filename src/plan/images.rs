@@ -31,6 +31,8 @@ pub struct ImageContext<'a> {
     pub custom_tags: &'a BTreeMap<String, Vec<String>>,
     /// What stands before `:TAG` in the reference that templates see.
     pub repo_address: &'a str,
+    /// The tags that templates see instead of signatures, by image name.
+    pub used_tags: &'a BTreeMap<String, String>,
 }
 
 /// The images' part of a plan.
@@ -77,7 +79,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
             action: if builds { ImageAction::Build } else { ImageAction::Reuse },
             previous_tag,
             custom_tags,
-            reference: format!("{}:{tag}", context.repo_address),
+            reference: format!("{}:{}", context.repo_address, context.used_tags.get(&image.name).unwrap_or(&tag)),
             tag,
             is_final: image.is_final,
             place: image.place.clone(),

@@ -105,5 +105,14 @@ fn custom_tags(project: &Project, tags: &TagArgs) -> Result<BTreeMap<String, Vec
     let git = [&tags.tag_git_branch, &tags.tag_git_tag, &tags.tag_git_commit].into_iter().flatten();
     let git = git.map(|name| git_pattern(name, named));
     let patterns: Vec<String> = tags.add_custom_tag.iter().cloned().chain(git).collect();
-    config::custom_tags(&patterns, &images).map_err(|why| CliError::user(format!("--add-custom-tag: {why}")))
+    let added = config::custom_tags(&patterns, &images);
+    let mut tags = added.map_err(|why| CliError::user(format!("--add-custom-tag: {why}")))?;
+    // What templates name must be there.
+    for (image, used) in &project.used_tags {
+        let tags = tags.entry(image.clone()).or_default();
+        if !tags.contains(used) {
+            tags.push(used.clone());
+        }
+    }
+    Ok(tags)
 }
