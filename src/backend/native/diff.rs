@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::files::{Content, HostTree, Kind, Layer, Node, View, join, parent_of};
+use super::files::{Attributes, Content, HostTree, Kind, Layer, Node, View, join, parent_of};
 use super::unpack::{belongs_to_images, is_opaque};
 
 /// Reads the changes in a folder that lay over `below`.
@@ -130,7 +130,7 @@ fn not_text(path: &Path) -> io::Error {
 }
 
 /// Reads the attributes that belong to images.
-fn attributes(path: &Path) -> io::Result<Option<Arc<BTreeMap<String, Vec<u8>>>>> {
+fn attributes(path: &Path) -> io::Result<Option<Attributes>> {
     let mut names = vec![0; rustix::fs::llistxattr_query(path).unwrap_or(0)];
     if names.is_empty() {
         return Ok(None);

@@ -18,6 +18,9 @@ use crate::source::ObjectId;
 /// How many links a path may lead through.
 const MAX_LINKS: usize = 255;
 
+/// Extended attributes, by name.
+pub type Attributes = Arc<BTreeMap<String, Vec<u8>>>;
+
 /// One file, directory, link or device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -30,7 +33,7 @@ pub struct Node {
     /// Group.
     pub gid: u64,
     /// Extended attributes.
-    pub xattrs: Option<Arc<BTreeMap<String, Vec<u8>>>>,
+    pub xattrs: Option<Attributes>,
 }
 
 /// What a node is.

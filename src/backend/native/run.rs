@@ -80,7 +80,7 @@ impl Build<'_> {
         let scratch = &roots.scratch;
         let view = self.view(image)?;
         let mut stubs = Stubs { view: &view, layer: Layer::default() };
-        let mut mounts = self.system_mounts(&mut stubs, scratch, &first.add_host)?;
+        let mut mounts = system_mounts(&mut stubs, scratch, &first.add_host)?;
         let user = if first.as_root { String::new() } else { image.config.config.user.clone() };
         let draft = Draft::over(view.clone());
         let user = find_user(self.context, &draft, &user, &first.created_by)?;
@@ -217,34 +217,28 @@ impl Build<'_> {
             .kept(&name, scratch, failed, |folder| unpack(self.context, &*self.layer(&layer.digest)?, folder));
         kept.map(|()| name)
     }
+}
 
-    /// What every command finds.
-    fn system_mounts(
-        &self,
-        stubs: &mut Stubs<'_>,
-        scratch: &Scratch,
-        add_host: &[String],
-    ) -> Result<Vec<Mount>, BuildError> {
-        for name in ["proc", "sys", "dev"] {
-            if stubs.directory(name)? != name {
-                let why = format!("`/{name}` of the image is a link, where commands need a directory");
-                return Err(BuildError::Step { step: "prepare the root".into(), why });
-            }
+/// What every command finds.
+fn system_mounts(stubs: &mut Stubs<'_>, scratch: &Scratch, add_host: &[String]) -> Result<Vec<Mount>, BuildError> {
+    for name in ["proc", "sys", "dev"] {
+        if stubs.directory(name)? != name {
+            let why = format!("`/{name}` of the image is a link, where commands need a directory");
+            return Err(BuildError::Step { step: "prepare the root".into(), why });
         }
-        let mut mounts = vec![Mount::Proc, Mount::Dev, Mount::Sys];
-        let resolvers = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let more =
-            add_host.iter().filter_map(|h| h.split_once(':')).map(|(name, address)| format!("{address}\t{name}\n"));
-        let hosts: String = std::iter::once(HOSTS.to_owned()).chain(more).collect();
-        for (name, content) in [("resolv.conf", resolvers.as_str()), ("hosts", hosts.as_str())] {
-            let source = scratch.folder().join(name);
-            fs::write(&source, content).map_err(attempt("write a scratch file"))?;
-            readable_by_all(&source).map_err(attempt("write a scratch file"))?;
-            let at = stubs.file(&format!("etc/{name}"))?;
-            mounts.push(Mount::Bind { source, at, writable: false });
-        }
-        Ok(mounts)
     }
+    let mut mounts = vec![Mount::Proc, Mount::Dev, Mount::Sys];
+    let resolvers = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let more = add_host.iter().filter_map(|h| h.split_once(':')).map(|(name, address)| format!("{address}\t{name}\n"));
+    let hosts: String = std::iter::once(HOSTS.to_owned()).chain(more).collect();
+    for (name, content) in [("resolv.conf", resolvers.as_str()), ("hosts", hosts.as_str())] {
+        let source = scratch.folder().join(name);
+        fs::write(&source, content).map_err(attempt("write a scratch file"))?;
+        readable_by_all(&source).map_err(attempt("write a scratch file"))?;
+        let at = stubs.file(&format!("etc/{name}"))?;
+        mounts.push(Mount::Bind { source, at, writable: false });
+    }
+    Ok(mounts)
 }
 
 /// Opens a shell where a command failed, and waits for its end.

@@ -41,13 +41,16 @@ pub fn implied(layer: &Layer) -> BTreeSet<Box<str>> {
     found
 }
 
+/// Files of one archive: their paths, by the number of the member.
+type Members<'a> = BTreeMap<usize, Vec<(&'a str, &'a Node)>>;
+
 /// Unpacks a layer into an empty folder. Hard links to other layers are left out; see `roots.rs`.
 pub fn unpack(context: &BuildContext<'_>, layer: &Layer, folder: &Path) -> Result<(), BuildError> {
     let failed = |path: &str| {
         let attempt = format!("unpack `/{path}`");
         move |e: io::Error| BuildError::Blob(BlobError::from_io(attempt, e))
     };
-    let mut members: BTreeMap<&Arc<Archive>, BTreeMap<usize, Vec<(&str, &Node)>>> = BTreeMap::new();
+    let mut members: BTreeMap<&Arc<Archive>, Members<'_>> = BTreeMap::new();
     let mut made = BTreeMap::new();
     let directory = Node::directory();
     for path in implied(layer) {
@@ -93,10 +96,9 @@ pub fn unpack(context: &BuildContext<'_>, layer: &Layer, folder: &Path) -> Resul
 /// Makes anything but a directory and a member of an archive.
 pub fn put(context: &BuildContext<'_>, path: &Path, node: &Node) -> io::Result<()> {
     match &node.kind {
-        Kind::Directory | Kind::Hardlink(_) => return Ok(()),
+        // The last one is a device that means that a file is removed.
+        Kind::Directory | Kind::Hardlink(_) | Kind::Special(b'3', 0, 0) => return Ok(()),
         Kind::Symlink(target) => symlink(&**target, path)?,
-        // This device means that a file is removed.
-        Kind::Special(b'3', 0, 0) => return Ok(()),
         Kind::Special(flag, major, minor) => special(path, *flag, *major, *minor)?,
         Kind::File { content: Content::Blob(id), .. } => {
             let bytes = context.objects.blob(*id).map_err(io::Error::other)?;
@@ -118,7 +120,7 @@ pub fn put(context: &BuildContext<'_>, path: &Path, node: &Node) -> io::Result<(
 fn unpack_members(
     context: &BuildContext<'_>,
     archive: &Archive,
-    mut wanted: BTreeMap<usize, Vec<(&str, &Node)>>,
+    mut wanted: Members<'_>,
     folder: &Path,
 ) -> Result<(), BuildError> {
     let failed = |e| BuildError::Blob(BlobError::from_io(format!("unpack {archive}"), e));
@@ -149,7 +151,7 @@ fn unpack_members(
 
 fn write_file(path: &Path, bytes: &mut dyn io::Read) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
         let count = bytes.read(&mut buffer)?;
         let Some(part) = buffer.get(..count).filter(|p| !p.is_empty()) else { return Ok(()) };

@@ -43,7 +43,7 @@ fn parse_user(passwd: &str, group: &str, text: &str) -> Result<User, String> {
     if let Some(line) = &known {
         user.gid = field(line, 3).unwrap_or(0);
         if let Some(home) = line.get(5).filter(|h| !h.is_empty()) {
-            user.home = (*home).to_owned();
+            (*home).clone_into(&mut user.home);
         }
     }
     let groups = || group.lines().map(|line| line.split(':').collect::<Vec<_>>());

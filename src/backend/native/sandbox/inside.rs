@@ -195,15 +195,12 @@ fn prepare(spec: &Spec) -> Result<Command, Failure> {
     let null = || File::open("/dev/null").attempt("open /dev/null");
     let mut command = Command::new(spec.words.first().map_or("", String::as_str));
     command.args(spec.words.iter().skip(1)).env_clear().envs(spec.environment.iter().map(|(k, v)| (k, v)));
-    match &terminal {
-        Some(terminal) => {
-            let copy = || terminal.try_clone().attempt("use the terminal");
-            command.stdin(copy()?).stdout(copy()?).stderr(copy()?);
-        }
-        None => {
-            command.stdin(null()?);
-            let _ = rustix::process::setsid();
-        }
+    if let Some(terminal) = &terminal {
+        let copy = || terminal.try_clone().attempt("use the terminal");
+        command.stdin(copy()?).stdout(copy()?).stderr(copy()?);
+    } else {
+        command.stdin(null()?);
+        let _ = rustix::process::setsid();
     }
     give_up_rights(spec).attempt("become the user of the command")?;
     // As that user: it must be allowed to be there.

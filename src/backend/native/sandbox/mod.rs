@@ -5,6 +5,8 @@
 //! The one idea: the pipe to the re-executed process is a leash. When it breaks, for whatever reason, the process
 //! namespace behind it dies, and with it its mounts.
 
+#![expect(clippy::disallowed_methods, reason = "this is where processes are started")]
+
 pub mod inside;
 pub mod spec;
 
