@@ -126,8 +126,13 @@ pub struct Built {
 impl Built {
     /// Copies a folder of `testdata/builds`.
     pub fn of(name: &str) -> Self {
+        Self::of_folder(&builds().join(name))
+    }
+
+    /// Copies a folder.
+    pub fn of_folder(place: &Path) -> Self {
         let built = Self { dir: tempfile::tempdir().unwrap() };
-        copy_tree(&builds().join(name), &built.path("project"));
+        copy_tree(place, &built.path("project"));
         built.commit();
         built
     }

@@ -15,6 +15,8 @@ mod charts;
 mod cli;
 mod contracts;
 mod directives;
+#[cfg(feature = "docker")]
+mod equal;
 mod edits;
 mod functions;
 mod jsonnet;

@@ -6,6 +6,8 @@
 mod charts;
 mod credentials;
 mod disk;
+#[cfg(feature = "docker")]
+mod docker;
 mod folder;
 mod file_lock;
 pub mod git;
@@ -19,6 +21,8 @@ mod runtime;
 
 pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_files};
 pub use credentials::CredentialSource;
+#[cfg(feature = "docker")]
+pub use docker::{DockerBuilder, Engine, EngineAddress, EngineError};
 pub use file_lock::FileLock;
 pub use folder::read_folder;
 pub use native::{HostAccess, NativeBuilder, run_inside};

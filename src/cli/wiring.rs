@@ -105,19 +105,46 @@ pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, Cl
         Repo::Registry(address) => (registry(&names.repo, &address, reach)?, project.join(".stagewright")),
     };
     let target = names.target.as_deref().map(|uri| target_dir(uri, project)).transpose()?;
-    let runner = reach.native.clone().zip(std::env::current_exe().ok()).filter(|_| may_run_commands());
-    let runs_commands = runner.is_some();
-    let host = HostAccess { environment: reach.env.clone(), project: project.to_owned() };
-    let builder = runner.map(|(cache, program)| NativeBuilder::running(program, cache, host));
+    let (builder, runs_commands) = builder(&names.builder, project, reach)?;
     Ok(BackEnds {
         store,
-        builder: Box::new(builder.unwrap_or_default()),
+        builder,
         runs_commands,
         target: target.clone().map(|dir| Box::new(ManifestFolder::new(dir)) as Box<dyn Target>),
         lock: Box::new(FileLock::new(dir.join(".stagewright/locks"))),
         durations: dir.join(".stagewright/durations.json"),
         folders: target.into_iter().chain([dir]).collect(),
     })
+}
+
+/// Makes the builder, and says whether it runs commands.
+fn builder(name: &str, project: &Path, reach: &Reach) -> Result<(Box<dyn Builder>, bool), CliError> {
+    if name == "docker" {
+        return Ok((docker_builder(reach)?, true));
+    }
+    let runner = reach.native.clone().zip(std::env::current_exe().ok()).filter(|_| may_run_commands());
+    let runs_commands = runner.is_some();
+    let host = HostAccess { environment: reach.env.clone(), project: project.to_owned() };
+    let builder = runner.map(|(cache, program)| NativeBuilder::running(program, cache, host));
+    Ok((Box::new(builder.unwrap_or_default()), runs_commands))
+}
+
+#[cfg(feature = "docker")]
+fn docker_builder(reach: &Reach) -> Result<Box<dyn Builder>, CliError> {
+    use crate::backend::{DockerBuilder, Engine};
+    Ok(Box::new(DockerBuilder::new(Engine::new(engine_address(reach)?))))
+}
+
+#[cfg(feature = "docker")]
+fn engine_address(reach: &Reach) -> Result<crate::backend::EngineAddress, CliError> {
+    let found = crate::backend::EngineAddress::from_env(&reach.env);
+    found.map_err(|e| CliError::environment("find the Docker Engine", e))
+}
+
+#[cfg(not(feature = "docker"))]
+fn docker_builder(_: &Reach) -> Result<Box<dyn Builder>, CliError> {
+    Err(CliError::user("--builder docker: this build was made without the feature `docker`".to_owned())
+        .hint("use the builder that needs no engine: --builder native"))
 }
 
 #[cfg(feature = "registry")]
@@ -206,11 +233,11 @@ pub fn target_dir(uri: &str, project: &Path) -> Result<PathBuf, CliError> {
 /// Reads `--builder`.
 pub fn check_builder(name: &str) -> Result<(), CliError> {
     match name {
-        "native" => Ok(()),
-        "docker" | "kubernetes" => {
-            Err(CliError::user(format!("--builder {name} cannot be used yet")).hint("what works now: --builder native"))
-        }
-        _ => Err(CliError::user(format!("--builder {name} is not a builder")).hint("write --builder native")),
+        "native" | "docker" => Ok(()),
+        "kubernetes" => Err(CliError::user(format!("--builder {name} cannot be used yet"))
+            .hint("what works now: --builder native and --builder docker")),
+        _ => Err(CliError::user(format!("--builder {name} is not a builder"))
+            .hint("write --builder native or --builder docker")),
     }
 }
 
@@ -244,7 +271,8 @@ mod tests {
         let told = read_repo("docker:shop", project).unwrap_err().text(false);
         assert!(told.contains("cannot be used") && told.contains("oci:DIR"), "{told}");
         assert!(target_dir("cluster", project).unwrap_err().text(false).contains("dir:PATH"));
-        assert!(check_builder("docker").unwrap_err().text(false).contains("native"));
+        assert!(check_builder("kubernetes").unwrap_err().text(false).contains("native"));
+        assert!(check_builder("docker").is_ok());
         assert!(check_builder("native").is_ok());
     }
 }

@@ -8,8 +8,8 @@
 //! independently (`content`). Parts that only give files to others are never written. Only where a command runs (`run`)
 //! are layers unpacked.
 
-mod config;
-mod content;
+pub(super) mod config;
+pub(super) mod content;
 mod copy;
 mod diff;
 mod files;
@@ -18,7 +18,7 @@ mod owner;
 mod run;
 mod sandbox;
 mod scratch;
-mod tar_read;
+pub(super) mod tar_read;
 mod tar_write;
 mod unpack;
 mod users;
@@ -131,7 +131,7 @@ impl Builder for NativeBuilder {
 }
 
 /// Says which parts the last one needs, itself included. Parts point to earlier ones only.
-fn needed_parts(request: &BuildRequest) -> Result<Vec<bool>, BuildError> {
+pub(super) fn needed_parts(request: &BuildRequest) -> Result<Vec<bool>, BuildError> {
     let mut needed = vec![false; request.parts.len()];
     if let Some(last) = needed.last_mut() {
         *last = true;

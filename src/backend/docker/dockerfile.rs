@@ -1,0 +1,658 @@
+//! A build request as a Dockerfile and the files that it takes.
+//!
+//! What lives here: what is sent to the engine, as data. What does not: sending it (`build`), the bytes of files
+//! (`context`).
+//!
+//! The one idea: nothing is left for the engine to decide. Variables are resolved, commands are in exec form, sources are
+//! numbered folders that hold what was taken and nothing else. So the Dockerfile is plain enough for the front end that
+//! an engine of version 20.10 has built in, which is asked for nothing newer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::backend::native::config;
+use crate::ports::BuildError;
+use crate::ports::oci::{ImageConfig, Manifest};
+use crate::source::{Mode, ObjectId};
+use crate::stage::{
+    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountFrom,
+    MountKind, Network, Owner, Platform, RunStep, Sharing, Step, TreeSource,
+};
+
+/// The name of the builder, for messages.
+pub const NAME: &str = "docker";
+
+/// What is sent to the engine.
+pub struct Canonical {
+    /// The Dockerfile.
+    pub text: String,
+    /// What the context holds beside it.
+    pub content: Vec<Content>,
+    /// Values that a Dockerfile cannot spell.
+    pub arguments: BTreeMap<String, String>,
+    /// The images that it starts from or takes files of.
+    pub bases: Vec<BaseImage>,
+    /// The network of all commands.
+    pub network: Network,
+    /// Further names of hosts, `NAME:ADDRESS`.
+    pub add_host: BTreeSet<String>,
+    /// The configuration as it should become; its layers are those of the base.
+    pub config: ImageConfig,
+    /// Whether the engine's configuration says all that was asked for.
+    pub is_exact: bool,
+    /// The index in `bases` of what the result starts from.
+    pub base: Option<usize>,
+    /// What each line of history over the base says; `None` for lines that are ours.
+    pub history: Vec<Option<String>>,
+    /// The instruction as written for each step that makes a layer, by part.
+    steps: Vec<Vec<String>>,
+}
+
+/// A folder `c0`, `c1`, … of the context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A file, link or directory of the repository; `at` is where in the folder it is, empty for the folder itself.
+    Tree {
+        /// Its path in the folder.
+        at: String,
+        /// The tree, blob or link.
+        id: ObjectId,
+        /// Which of them.
+        mode: Mode,
+        /// How the request names it.
+        source: TreeSource,
+    },
+    /// A file.
+    Text {
+        /// Its path in the folder.
+        at: String,
+        /// What it holds.
+        text: String,
+    },
+}
+
+/// An image that the engine needs under a name.
+pub struct BaseImage {
+    /// The image.
+    pub manifest: Manifest,
+    /// Its configuration, as bytes whose digest is the engine's id of the image.
+    pub config: Vec<u8>,
+    /// The digests of its uncompressed layers.
+    pub parsed: ImageConfig,
+    /// Its name in the engine.
+    pub name: String,
+}
+
+/// A base as the store has it.
+pub struct StoredBase {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// The bytes of its configuration.
+    pub bytes: Vec<u8>,
+}
+
+/// Why there is no such Dockerfile.
+pub enum Refusal {
+    /// The engine's Dockerfiles cannot say it.
+    Unsayable(String),
+    /// The request cannot be built at all.
+    Wrong(BuildError),
+}
+
+impl From<BuildError> for Refusal {
+    fn from(error: BuildError) -> Self {
+        Self::Wrong(error)
+    }
+}
+
+/// A part in the making.
+struct Part {
+    config: ImageConfig,
+    base: Option<usize>,
+    history: Vec<Option<String>>,
+    is_exact: bool,
+}
+
+struct Writer<'a> {
+    platform: &'a Platform,
+    lookup: &'a mut dyn FnMut(&ImageRef) -> Result<StoredBase, BuildError>,
+    canonical: Canonical,
+    networks: Vec<Network>,
+    parts: Vec<Option<Part>>,
+}
+
+fn unsayable<T>(what: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Unsayable(what.into()))
+}
+
+impl Canonical {
+    /// Writes the Dockerfile of a request; `needed` says which parts count, `lookup` reads a stored image.
+    pub fn of(
+        request: &BuildRequest,
+        needed: &[bool],
+        lookup: &mut dyn FnMut(&ImageRef) -> Result<StoredBase, BuildError>,
+    ) -> Result<Self, Refusal> {
+        let canonical = Self {
+            text: String::new(),
+            content: Vec::new(),
+            arguments: BTreeMap::new(),
+            bases: Vec::new(),
+            network: Network::Default,
+            add_host: BTreeSet::new(),
+            config: ImageConfig::default(),
+            is_exact: true,
+            base: None,
+            history: Vec::new(),
+            steps: Vec::new(),
+        };
+        let mut writer =
+            Writer { platform: &request.platform, lookup, canonical, networks: Vec::new(), parts: Vec::new() };
+        for (index, (part, needed)) in request.parts.iter().zip(needed).enumerate() {
+            writer.canonical.steps.push(vec![format!("FROM of {}", part.name)]);
+            let made = if *needed { Some(writer.part(index, part)?) } else { None };
+            writer.parts.push(made);
+        }
+        let Some(last) = writer.parts.pop().flatten() else { return unsayable("a request without parts") };
+        let mut canonical = writer.canonical;
+        writer.networks.sort_by_key(|n| *n as u8);
+        writer.networks.dedup();
+        canonical.network = match writer.networks.as_slice() {
+            [] => Network::None,
+            [one] => *one,
+            _ => return unsayable("commands with different networks in one build"),
+        };
+        Ok(Self {
+            config: last.config,
+            is_exact: last.is_exact,
+            base: last.base,
+            history: last.history,
+            ..canonical
+        })
+    }
+
+    /// Returns the instruction as written behind the engine's name of a step, as `[p1 2/3] RUN …`.
+    pub fn step(&self, vertex: &str) -> Option<&str> {
+        let (head, _) = vertex.strip_prefix('[')?.split_once(']')?;
+        let (part, numbers) = head.rsplit_once(' ').map_or((None, head), |(part, numbers)| (Some(part), numbers));
+        let number: usize = numbers.split_once('/')?.0.trim().parse().ok()?;
+        let steps = match part {
+            Some(part) => self.steps.get(part.strip_prefix('p')?.parse::<usize>().ok()?)?,
+            None => self.steps.iter().rfind(|s| s.len() > 1)?,
+        };
+        steps.get(number.checked_sub(1)?).map(String::as_str)
+    }
+}
+
+impl Writer<'_> {
+    fn line(&mut self, text: &str) {
+        self.canonical.text.push_str(text);
+        self.canonical.text.push('\n');
+    }
+
+    fn part(&mut self, index: usize, part: &BuildPart) -> Result<Part, Refusal> {
+        let as_root = part.steps.iter().any(|step| matches!(step, Step::Run(run) if run.as_root));
+        let mut made = match &part.base {
+            Base::Scratch => {
+                self.line(&format!("FROM scratch AS p{index}"));
+                let config = config::scratch(self.platform);
+                Part { config, base: None, history: Vec::new(), is_exact: true }
+            }
+            Base::Part(base) => {
+                if as_root {
+                    return unsayable("commands of a stage of Stapel over another part");
+                }
+                self.line(&format!("FROM p{base} AS p{index}"));
+                let found = self.parts.get(*base).and_then(Option::as_ref);
+                let Some(found) = found else { return unsayable(format!("part {base} before it is made")) };
+                Part {
+                    config: found.config.clone(),
+                    base: found.base,
+                    history: found.history.clone(),
+                    is_exact: found.is_exact,
+                }
+            }
+            Base::Image(reference) => {
+                let stored = self.stored(reference)?;
+                let config = config::over_base(stored.config.clone(), &stored.manifest);
+                let base = self.base(stored, as_root);
+                let name = self.canonical.bases.get(base).map(|b| b.name.clone()).unwrap_or_default();
+                self.line(&format!("FROM {name} AS p{index}"));
+                Part { config, base: Some(base), history: Vec::new(), is_exact: !as_root }
+            }
+        };
+        if let Some(trigger) = made.config.config.on_build.first() {
+            let what = format!(
+                "the base of {} has the trigger `ONBUILD {trigger}`; triggers are not carried out",
+                part.name
+            );
+            return Err(BuildError::Unsupported { builder: NAME, what }.into());
+        }
+        let mut command_set = false;
+        let mut declared: BTreeMap<String, String> = BTreeMap::new();
+        let env = made.config.config.env.clone();
+        let mut steps = part.steps.iter().map(|step| config::with_base_env(step, &env)).peekable();
+        while let Some(step) = steps.next() {
+            match &*step {
+                Step::Config(change) => {
+                    config::apply(&mut made.config, change, &mut command_set)?;
+                    self.config(&mut made, change, index)?;
+                }
+                Step::Copy(copy) => {
+                    self.copy(&mut made, copy)?;
+                    self.note_step(index, &copy.created_by);
+                }
+                Step::Run(run) => {
+                    if run.as_root != as_root {
+                        return unsayable("commands of Stapel and of a Dockerfile in one part");
+                    }
+                    let mut script = vec![run.clone()];
+                    while as_root && let Some(next) = steps.next_if(|s| matches!(&**s, Step::Run(_))) {
+                        if let Step::Run(next) = &*next {
+                            script.push(next.clone());
+                        }
+                    }
+                    let created_by = script.iter().map(|s| s.created_by.as_str()).collect::<Vec<_>>().join(" && ");
+                    self.run(&mut made, &script, &created_by, &mut declared)?;
+                    self.note_step(index, &created_by);
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    fn note_step(&mut self, part: usize, created_by: &str) {
+        if let Some(steps) = self.canonical.steps.get_mut(part) {
+            steps.push(created_by.to_owned());
+        }
+    }
+
+    fn stored(&mut self, reference: &ImageRef) -> Result<StoredBase, Refusal> {
+        let stored = (self.lookup)(reference)?;
+        let other = |text: &str, ours: &str| !text.is_empty() && text != ours;
+        let config = &stored.config;
+        if other(&config.architecture, &self.platform.architecture) || other(&config.os, &self.platform.os) {
+            let why = format!("it is for {}/{}, the build is for {}", config.os, config.architecture, self.platform);
+            return Err(BuildError::Step { step: format!("FROM {reference}"), why }.into());
+        }
+        Ok(stored)
+    }
+
+    /// Notes an image that the engine needs; commands of Stapel see it without its user and its directory.
+    fn base(&mut self, mut stored: StoredBase, as_root: bool) -> usize {
+        if as_root {
+            stored.config.config.user.clear();
+            stored.config.config.working_dir.clear();
+            stored.bytes = stored.config.to_bytes();
+        }
+        let hex = crate::ports::BlobDigest::of(&stored.bytes).hex().to_owned();
+        let name = format!("stagewright-base:{hex}");
+        let bases = &mut self.canonical.bases;
+        if let Some(known) = bases.iter().position(|b| b.name == name) {
+            return known;
+        }
+        let base = BaseImage { manifest: stored.manifest, config: stored.bytes, parsed: stored.config, name };
+        bases.push(base);
+        bases.len() - 1
+    }
+
+    fn image_name(&mut self, reference: &ImageRef) -> Result<String, Refusal> {
+        let stored = self.stored(reference)?;
+        let index = self.base(stored, false);
+        Ok(self.canonical.bases.get(index).map(|b| b.name.clone()).unwrap_or_default())
+    }
+
+    fn config(&mut self, part: &mut Part, change: &ConfigChange, index: usize) -> Result<(), Refusal> {
+        let list = |words: &[String]| serde_json::to_string(words).unwrap_or_default();
+        let line = match change {
+            ConfigChange::Env(name, value) if value.contains('\n') => {
+                let argument = format!("stagewright_value_{}", self.canonical.arguments.len());
+                self.canonical.arguments.insert(argument.clone(), value.clone());
+                self.line(&format!("ARG {argument}"));
+                part.history.push(None);
+                format!("ENV {name}=\"${{{argument}}}\"")
+            }
+            ConfigChange::Env(name, value) => format!("ENV {name}={}", quoted(value)),
+            ConfigChange::Label(name, value) if !(name.contains('\n') || value.contains('\n')) => {
+                format!("LABEL {}={}", quoted(name), quoted(value))
+            }
+            ConfigChange::Workdir(path) => {
+                self.note_step(index, &change.to_string());
+                format!("WORKDIR {}", quoted(path))
+            }
+            ConfigChange::User(user) if !user.is_empty() => format!("USER {}", quoted(user)),
+            ConfigChange::ClearUser | ConfigChange::User(_) => {
+                part.is_exact = false;
+                "USER 0:0".to_owned()
+            }
+            ConfigChange::Expose(port) => format!("EXPOSE {}", escaped(port)),
+            ConfigChange::Volume(path) => format!("VOLUME {}", list(&[escaped(path)])),
+            ConfigChange::Cmd(words) => format!("CMD {}", list(words)),
+            ConfigChange::Entrypoint(words) => format!("ENTRYPOINT {}", list(words)),
+            ConfigChange::Shell(words) => format!("SHELL {}", list(words)),
+            ConfigChange::StopSignal(signal) => format!("STOPSIGNAL {}", escaped(signal)),
+            ConfigChange::OnBuild(trigger) if !trigger.contains('\n') => format!("ONBUILD {trigger}"),
+            ConfigChange::Author(author) if !author.contains('\n') => format!("MAINTAINER {author}"),
+            ConfigChange::Healthcheck(Some(check)) if healthcheck(check).is_some() => {
+                healthcheck(check).unwrap_or_default()
+            }
+            // Only the configuration tells that they happened; no command sees them.
+            ConfigChange::Label(..)
+            | ConfigChange::OnBuild(_)
+            | ConfigChange::Author(_)
+            | ConfigChange::Healthcheck(_)
+            | ConfigChange::RemoveEnv(_)
+            | ConfigChange::RemoveLabel(_)
+            | ConfigChange::RemoveVolume(_)
+            | ConfigChange::ReplaceExpose(_)
+            | ConfigChange::ClearCmd
+            | ConfigChange::ClearEntrypoint
+            | ConfigChange::ClearWorkdir
+            | ConfigChange::ClearHistory => {
+                part.is_exact = false;
+                return Ok(());
+            }
+        };
+        self.line(&line);
+        part.history.push(Some(change.to_string()));
+        Ok(())
+    }
+
+    /// Adds a folder to the context and returns its name.
+    fn folder(&mut self, content: Content) -> String {
+        self.canonical.content.push(content);
+        format!("c{}", self.canonical.content.len() - 1)
+    }
+
+    fn copy(&mut self, part: &mut Part, copy: &CopyStep) -> Result<(), Refusal> {
+        let mut flags = String::new();
+        match owner_flag(&copy.owner) {
+            Some(owner) if owner.contains(char::is_whitespace) => return unsayable("an owner with a space"),
+            Some(owner) => flags.push_str(&format!(" --chown={}", escaped(&owner))),
+            None => {}
+        }
+        if let Some(mode) = copy.mode {
+            flags.push_str(&format!(" --chmod={:04o}", mode & 0o7777));
+        }
+        // Sources of one image at a time: that is one instruction, save for what only a request can say.
+        let mut groups: Vec<(Option<String>, Vec<String>)> = Vec::new();
+        for source in &copy.sources {
+            let (from, path) = self.source(copy, source)?;
+            match groups.last_mut().filter(|(known, _)| *known == from) {
+                Some((_, paths)) => paths.push(path),
+                None => groups.push((from, vec![path])),
+            }
+        }
+        if groups.is_empty() {
+            return unsayable("a copy without sources");
+        }
+        let mut to = copy.to.clone();
+        if (copy.sources.len() > 1 || copy.parents) && !to.ends_with('/') {
+            to.push('/');
+        }
+        let name = if copy.extract { "ADD" } else { "COPY" };
+        for (from, mut words) in groups {
+            words.push(escaped(&to));
+            let from = from.map(|f| format!(" --from={f}")).unwrap_or_default();
+            let words = serde_json::to_string(&words).unwrap_or_default();
+            self.line(&format!("{name}{from}{flags} {words}"));
+            part.history.push(Some(copy.created_by.clone()));
+        }
+        Ok(())
+    }
+
+    /// Returns the image or part of a source, and its path there.
+    fn source(&mut self, copy: &CopyStep, source: &CopySource) -> Result<(Option<String>, String), Refusal> {
+        let sayable = |filter: &FilterSpec| match filter {
+            FilterSpec::All => !copy.parents,
+            FilterSpec::Dockerignore { patterns, exclude } => {
+                patterns.is_empty() && exclude.is_empty() && !copy.parents
+            }
+            FilterSpec::Paths { .. } => false,
+        };
+        let keeps_owner = copy.owner.user.is_some() || copy.owner.group.is_none();
+        match source {
+            CopySource::Tree(tree) => {
+                let path = tree.path.trim_matches('/');
+                let name = path.rsplit('/').next().unwrap_or_default();
+                let at = match (copy.parents, tree.mode) {
+                    (true, _) => path,
+                    (false, Mode::Directory) => "",
+                    (false, Mode::File | Mode::Executable | Mode::Symlink | Mode::Submodule) => name,
+                };
+                let content =
+                    Content::Tree { at: at.to_owned(), id: tree.id, mode: tree.mode, source: tree.clone() };
+                let folder = self.folder(content);
+                let inside = if copy.parents { "" } else { at };
+                Ok((None, format!("{folder}/{}", escaped(&literal(inside)))))
+            }
+            CopySource::Inline { name, content } => {
+                let folder = self.folder(Content::Text { at: name.clone(), text: content.clone() });
+                Ok((None, format!("{folder}/{}", escaped(&literal(name)))))
+            }
+            CopySource::Part { part, path, filter } if sayable(filter) && keeps_owner => {
+                Ok((Some(format!("p{part}")), escaped(path)))
+            }
+            CopySource::Image { image, path, filter } if sayable(filter) && keeps_owner => {
+                Ok((Some(self.image_name(image)?), escaped(path)))
+            }
+            CopySource::Part { .. } | CopySource::Image { .. } => {
+                unsayable("files of an image chosen by patterns, with their parents, or with a group alone")
+            }
+        }
+    }
+
+    fn run(
+        &mut self,
+        part: &mut Part,
+        script: &[RunStep],
+        created_by: &str,
+        declared: &mut BTreeMap<String, String>,
+    ) -> Result<(), Refusal> {
+        let Some(first) = script.first().filter(|s| !s.command.is_empty()) else {
+            return unsayable(format!("`{created_by}`: it has no command"));
+        };
+        let words: Vec<String> = if first.as_root {
+            let mut text = "set -e\n".to_owned();
+            for command in script.iter().flat_map(|s| &s.command) {
+                text.push_str(command);
+                text.push('\n');
+            }
+            vec!["/bin/sh".into(), "-c".into(), text]
+        } else if first.shell {
+            let shell = part.config.config.shell.clone();
+            let shell = shell.unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into()]);
+            shell.into_iter().chain(first.command.iter().cloned()).collect()
+        } else {
+            first.command.clone()
+        };
+        for step in script {
+            for (name, value) in step.unsigned_environment.iter().chain(&step.environment) {
+                if declared.get(name) == Some(value) {
+                    continue;
+                }
+                declared.insert(name.clone(), value.clone());
+                if value.contains('\n') {
+                    let old = self.canonical.arguments.insert(name.clone(), value.clone());
+                    if old.is_some_and(|old| old != *value) {
+                        return unsayable(format!("the argument {name} with several values of several lines"));
+                    }
+                    self.line(&format!("ARG {name}"));
+                } else {
+                    self.line(&format!("ARG {name}={}", quoted(value)));
+                }
+                part.history.push(None);
+            }
+        }
+        let mut mounts = String::new();
+        let mut targets = Vec::new();
+        for step in script {
+            self.canonical.add_host.extend(step.add_host.iter().cloned());
+            for mount in &step.mounts {
+                if step.as_root && targets.contains(&&mount.target) {
+                    continue;
+                }
+                targets.push(&mount.target);
+                let fields = self.mount(step, &mount.target, &mount.kind)?;
+                let fields: Vec<String> = fields.into_iter().map(|f| csv(&f)).collect();
+                let text = fields.join(",");
+                if text.contains(char::is_whitespace) {
+                    return unsayable(format!("the mount at `{}`, which has a space", mount.target));
+                }
+                mounts.push_str(&format!(" --mount={text}"));
+            }
+            self.networks.push(step.network);
+        }
+        let words = serde_json::to_string(&words).unwrap_or_default();
+        self.line(&format!("RUN{mounts} {words}"));
+        part.history.push(Some(created_by.to_owned()));
+        Ok(())
+    }
+
+    fn mount(&mut self, step: &RunStep, target: &str, kind: &MountKind) -> Result<Vec<String>, Refusal> {
+        let at = format!("target={target}");
+        let from = |writer: &mut Self, from: &MountFrom| match from {
+            MountFrom::Part(part) => Ok(format!("from=p{part}")),
+            MountFrom::Image(image) => writer.image_name(image).map(|name| format!("from={name}")),
+        };
+        let mut fields = match kind {
+            MountKind::Context { input, writable } => {
+                let Some(tree) = step.inputs.get(*input) else { return unsayable("a mount of nothing") };
+                let path = tree.path.trim_matches('/');
+                let name = path.rsplit('/').next().unwrap_or_default();
+                let at_name = if tree.mode == Mode::Directory { "" } else { name };
+                let content = Content::Tree {
+                    at: at_name.to_owned(),
+                    id: tree.id,
+                    mode: tree.mode,
+                    source: tree.clone(),
+                };
+                let folder = self.folder(content);
+                let mut fields = vec!["type=bind".to_owned(), format!("source={folder}/{at_name}")];
+                fields.extend(writable.then(|| "rw".to_owned()));
+                fields
+            }
+            MountKind::Bind { from: place, source, writable } => {
+                let mut fields = vec!["type=bind".to_owned(), from(self, place)?, format!("source={source}")];
+                fields.extend(writable.then(|| "rw".to_owned()));
+                fields
+            }
+            MountKind::Cache { id, sharing, from: place, source, mode, uid, gid, writable } => {
+                let sharing = match sharing {
+                    Sharing::Shared => "shared",
+                    Sharing::Private => "private",
+                    Sharing::Locked => "locked",
+                };
+                let mut fields = vec!["type=cache".to_owned(), format!("id={id}"), format!("sharing={sharing}")];
+                fields.push(format!("mode={mode:04o}"));
+                fields.extend([format!("uid={uid}"), format!("gid={gid}")]);
+                if let Some(place) = place {
+                    fields.push(from(self, place)?);
+                    fields.push(format!("source={source}"));
+                }
+                fields.extend((!writable).then(|| "ro".to_owned()));
+                fields
+            }
+            // The front end of 20.10 knows no size; what a command writes there is its own.
+            MountKind::Tmpfs { size: _ } => vec!["type=tmpfs".to_owned()],
+            MountKind::Script { content } => {
+                let folder = self.folder(Content::Text { at: "script".into(), text: content.clone() });
+                vec!["type=bind".to_owned(), format!("source={folder}/script")]
+            }
+            MountKind::Secret { id, required, file, variable, .. } => {
+                if *required || *file || variable.is_some() {
+                    return unsayable(format!("the secret `{id}`, which this builder is not given yet"));
+                }
+                Vec::new()
+            }
+            MountKind::Ssh { id, .. } => {
+                return unsayable(format!("the ssh agent `{id}`, which this builder is not given yet"));
+            }
+            MountKind::Scratch => vec!["type=tmpfs".to_owned()],
+            MountKind::Host { path } => return unsayable(format!("the folder `{path}` of the host")),
+        };
+        fields.insert(1.min(fields.len()), at);
+        Ok(fields)
+    }
+}
+
+/// Returns a word in quotes that stands for the text and nothing else.
+fn quoted(text: &str) -> String {
+    let mut word = String::with_capacity(text.len() + 2);
+    word.push('"');
+    for c in text.chars() {
+        if matches!(c, '\\' | '"' | '$') {
+            word.push('\\');
+        }
+        word.push(c);
+    }
+    word.push('"');
+    word
+}
+
+/// Returns a word without quotes that stands for the text and nothing else.
+fn escaped(text: &str) -> String {
+    let mut word = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\\' | '"' | '\'' | '$') {
+            word.push('\\');
+        }
+        word.push(c);
+    }
+    word
+}
+
+/// Returns the pattern that matches one path only.
+fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        if matches!(c, '\\' | '*' | '?' | '[') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+/// Returns one field of a comma-separated list.
+fn csv(field: &str) -> String {
+    if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+}
+
+fn owner_flag(owner: &Owner) -> Option<String> {
+    let set = |name: &Option<String>| name.clone().filter(|n| !n.is_empty());
+    match (set(&owner.user), set(&owner.group)) {
+        (None, None) => None,
+        (Some(user), None) => Some(user),
+        (None, Some(group)) => Some(format!("0:{group}")),
+        (Some(user), Some(group)) => Some(format!("{user}:{group}")),
+    }
+}
+
+/// Returns the instruction of a health check that the oldest engine understands.
+fn healthcheck(check: &Healthcheck) -> Option<String> {
+    let mut line = "HEALTHCHECK".to_owned();
+    if check.start_interval != 0 {
+        return None;
+    }
+    for (name, nanoseconds) in
+        [("interval", check.interval), ("timeout", check.timeout), ("start-period", check.start_period)]
+    {
+        if nanoseconds != 0 {
+            line.push_str(&format!(" --{name}={nanoseconds}ns"));
+        }
+    }
+    if check.retries != 0 {
+        line.push_str(&format!(" --retries={}", check.retries));
+    }
+    match check.test.split_first() {
+        Some((kind, [])) if kind == "NONE" => Some("HEALTHCHECK NONE".to_owned()),
+        Some((kind, [script])) if kind == "CMD-SHELL" && !script.contains('\n') && !script.trim_start().starts_with('[') => {
+            Some(format!("{line} CMD {script}"))
+        }
+        Some((kind, words)) if kind == "CMD" => {
+            Some(format!("{line} CMD {}", serde_json::to_string(words).unwrap_or_default()))
+        }
+        Some(_) | None => None,
+    }
+}

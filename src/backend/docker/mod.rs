@@ -1,0 +1,399 @@
+//! The builder `docker` and the stage store `docker:`: a Docker Engine, through its API.
+//!
+//! What lives here: from a build request to an image that the engine made, and back into the store. What does not: how the
+//! engine is reached (`engine`), what it is asked to build (`dockerfile`), what it tells (`progress`).
+//!
+//! The one idea: the engine makes layers, we keep them. A base is brought into it from the store, its result is taken
+//! out: the layers over the base become blobs, the configuration gets our creation time and the history of the request.
+
+mod context;
+mod dockerfile;
+mod engine;
+mod export;
+mod progress;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::query_parameters::{ImportImageOptions, TagImageOptionsBuilder};
+use futures_util::StreamExt as _;
+
+use self::context::{is_broken_pipe, stream, write_archive, write_context};
+use self::dockerfile::{BaseImage, Canonical, NAME, Refusal, StoredBase};
+pub use self::engine::{Engine, EngineAddress, EngineError};
+use self::engine::{Connection, with_causes};
+use self::export::{ExportError, export};
+use self::progress::Progress;
+use crate::backend::NativeBuilder;
+use crate::backend::native::{config, needed_parts};
+use crate::backend::runtime;
+use crate::ports::oci::{
+    History, ImageConfig, MEDIA_CONFIG, Manifest, RootFs, oci_layer_media_type, read_manifest,
+};
+use crate::ports::{BlobDigest, BlobStore, BuildContext, BuildError, Builder, BuiltImage, Descriptor, StoreError};
+use crate::source::MemoryObjects;
+use crate::stage::{Base, BuildRequest, ConfigChange, ImageRef, Network, Step};
+
+/// How often a build looks whether it was cancelled.
+const CANCEL_EVERY: Duration = Duration::from_millis(200);
+/// Fields of the engine's configurations that an image has by what it is; all others tell how it was built.
+const KEPT_FIELDS: [&str; 2] = ["os.version", "os.features"];
+
+/// Builds images in a Docker Engine.
+pub struct DockerBuilder {
+    engine: Engine,
+    /// Makes what runs no command and cannot be said in a Dockerfile.
+    native: NativeBuilder,
+    /// Images that are in the engine under our name, by that name.
+    loaded: Mutex<BTreeSet<String>>,
+    /// Chains of layers that the engine has, by the digest of all their names.
+    chains: Mutex<BTreeSet<BlobDigest>>,
+}
+
+impl DockerBuilder {
+    /// Returns a builder that connects when it is first needed.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, native: NativeBuilder::default(), loaded: Mutex::default(), chains: Mutex::default() }
+    }
+
+    fn connect(&self) -> Result<&Connection, BuildError> {
+        self.engine.connect().map_err(|e| asked("connect to the Docker Engine", e))
+    }
+
+    /// Carries the request out as one build of the engine.
+    fn build_in_engine(
+        &self,
+        request: &BuildRequest,
+        canonical: &Canonical,
+        context: &BuildContext<'_>,
+    ) -> Result<BuiltImage, BuildError> {
+        let connection = self.connect()?;
+        for base in &canonical.bases {
+            self.bring(connection, base, context.store)?;
+        }
+        let image = self.run(connection, request, canonical, context)?;
+        let base = canonical.base.and_then(|index| canonical.bases.get(index));
+        let below = base.map(|b| b.parsed.rootfs.diff_ids.clone()).unwrap_or_default();
+        let known: BTreeSet<&BlobDigest> = below.iter().collect();
+        let exported = export(&self.engine, &image, &|digest| !known.contains(digest), context.store);
+        let exported = exported.map_err(|e| match e {
+            ExportError::Blob(e) => BuildError::Blob(e),
+            ExportError::Engine(e) => asked("take the image out of the engine", e),
+            ExportError::NoImage(_) => BuildError::Store(StoreError::from(e)),
+        })?;
+        let all = &exported.parsed.rootfs.diff_ids;
+        let mut layers: Vec<Descriptor> = base.map(|b| b.manifest.layers.clone()).unwrap_or_default();
+        for layer in &mut layers {
+            layer.media_type = oci_layer_media_type(&layer.media_type).to_owned();
+        }
+        for diff_id in all.iter().skip(below.len()) {
+            // A layer over the base may be one of the base again.
+            let again = || below.iter().position(|b| b == diff_id).and_then(|i| layers.get(i));
+            let layer = exported.layers.get(diff_id).or_else(again).cloned();
+            layers.push(layer.ok_or_else(|| {
+                BuildError::Store(StoreError::Invalid {
+                    what: format!("the image {image} of the engine"),
+                    why: format!("its layer {diff_id} is missing"),
+                })
+            })?);
+        }
+        let config = finished(canonical, base, &exported.parsed);
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner).insert(chain(all));
+        let bytes = config.to_bytes();
+        let (digest, size) = context.store.put(&mut |out| out.write_all(&bytes))?;
+        Ok(BuiltImage { config: Descriptor { media_type: MEDIA_CONFIG.into(), digest, size }, layers })
+    }
+
+    /// Makes sure that the engine has an image under its name.
+    fn bring(
+        &self,
+        connection: &Connection,
+        image: &BaseImage,
+        store: &(impl BlobStore + ?Sized),
+    ) -> Result<(), BuildError> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if loaded.contains(&image.name) {
+            return Ok(());
+        }
+        let id = BlobDigest::of(&image.config).to_string();
+        let (repo, tag) = image.name.split_once(':').unwrap_or((&image.name, "latest"));
+        let options = || TagImageOptionsBuilder::new().repo(repo).tag(tag).build();
+        let docker = &connection.docker;
+        // The very image may be there, under another name or under none.
+        if runtime::block_on(docker.tag_image(&id, Some(options()))).is_err() {
+            let chain = chain(&image.parsed.rootfs.diff_ids);
+            let has_layers = self.chains.lock().unwrap_or_else(PoisonError::into_inner).contains(&chain);
+            let thin = has_layers && self.load(connection, image, store, false).is_ok();
+            if !thin {
+                self.load(connection, image, store, true)?;
+            }
+            self.chains.lock().unwrap_or_else(PoisonError::into_inner).insert(chain);
+        }
+        loaded.insert(image.name.clone());
+        Ok(())
+    }
+
+    fn load(
+        &self,
+        connection: &Connection,
+        image: &BaseImage,
+        store: &(impl BlobStore + ?Sized),
+        with_layers: bool,
+    ) -> Result<(), BuildError> {
+        load(&self.engine, connection, image, std::slice::from_ref(&image.name), store, with_layers)
+    }
+
+    /// Builds, and returns the id of the image.
+    fn run(
+        &self,
+        connection: &Connection,
+        request: &BuildRequest,
+        canonical: &Canonical,
+        context: &BuildContext<'_>,
+    ) -> Result<String, BuildError> {
+        let attempt = "build in the Docker Engine";
+        let network = match canonical.network {
+            Network::Default if connection.has_bridge => "default",
+            Network::Default | Network::Host => "host",
+            Network::None => "none",
+        };
+        let arguments = serde_json::to_string(&canonical.arguments).unwrap_or_default();
+        let hosts: Vec<&String> = canonical.add_host.iter().collect();
+        let hosts = if hosts.is_empty() { String::new() } else { serde_json::to_string(&hosts).unwrap_or_default() };
+        let url = url::Url::parse_with_params(
+            &format!("{}/build", connection.base),
+            [
+                ("extrahosts", &*hosts),
+                ("version", "2"),
+                ("dockerfile", "Dockerfile"),
+                ("platform", &request.platform.to_string()),
+                ("networkmode", network),
+                ("buildargs", &arguments),
+                ("rm", "1"),
+                ("forcerm", "1"),
+            ],
+        );
+        let url = url.map_err(|e| asked(attempt, self.engine.failed(attempt, e)))?;
+        let objects = Arc::new(MemoryObjects::over(context.objects.clone()));
+        let (written, sent) = stream(
+            |out| write_context(out, &canonical.text, &canonical.content, &objects),
+            |body| runtime::block_on(follow(connection, url, body, context)),
+        );
+        if let Err(error) = written
+            && !is_broken_pipe(&error)
+        {
+            return Err(error);
+        }
+        let last = request.parts.last().map(|p| p.name.clone()).unwrap_or_default();
+        let Some(ended) = sent else { return Err(BuildError::Cancelled(last)) };
+        let progress = ended.map_err(|e| asked(attempt, self.engine.failed("build", e)))?;
+        if let Some(image) = progress.image {
+            return Ok(image);
+        }
+        let why = progress.error.clone().unwrap_or_else(|| "the engine told no image".to_owned());
+        let (vertex, last_lines) = progress.failed().unwrap_or(("", Vec::new()));
+        let step = canonical.step(vertex).map_or_else(|| last.clone(), str::to_owned);
+        match exit_code(&why) {
+            Some(status) => Err(BuildError::Command { step, status, last_lines }),
+            None => Err(BuildError::Step { step, why }),
+        }
+    }
+}
+
+/// Loads an image into the engine under names.
+fn load(
+    engine: &Engine,
+    connection: &Connection,
+    image: &BaseImage,
+    names: &[String],
+    store: &(impl BlobStore + ?Sized),
+    with_layers: bool,
+) -> Result<(), BuildError> {
+    let attempt = "load an image into the Docker Engine";
+    let (written, sent) = stream(
+        |out| write_archive(out, image, names, store, with_layers),
+        |body| {
+            runtime::block_on(async {
+                let options = ImportImageOptions { quiet: true, platform: None };
+                let chunks = body.map(|chunk| chunk.map(Into::into));
+                let mut told = std::pin::pin!(connection.docker.import_image_stream(options, chunks, None));
+                while let Some(line) = told.next().await {
+                    let line = line.map_err(|e| with_causes(&e))?;
+                    if let Some(error) = line.error_detail.and_then(|e| e.message) {
+                        return Err(error);
+                    }
+                }
+                Ok(())
+            })
+        },
+    );
+    if let Err(error) = written
+        && !is_broken_pipe(&error)
+    {
+        return Err(error);
+    }
+    sent.map_err(|why| asked(attempt, engine.failed("load an image", why)))
+}
+
+/// Sends the build and follows it to its end; `None` when it was cancelled.
+async fn follow(
+    connection: &Connection,
+    url: url::Url,
+    body: context::ChunkStream,
+    context: &BuildContext<'_>,
+) -> Option<Result<Progress, String>> {
+    let mut output = |line: &str| (context.output)(line);
+    let work = async {
+        let mut progress = Progress::default();
+        let request = connection.http.post(url).header("Content-Type", "application/x-tar");
+        let answer = request.body(reqwest::Body::wrap_stream(body)).send().await;
+        let answer = answer.map_err(|e| with_causes(&e))?;
+        if !answer.status().is_success() {
+            let status = answer.status();
+            let text = answer.text().await.unwrap_or_default();
+            let message = serde_json::from_str::<serde_json::Value>(&text).ok();
+            let message = message.and_then(|m| m.get("message").and_then(|m| m.as_str().map(str::to_owned)));
+            return Err(format!("{status}: {}", message.unwrap_or(text)));
+        }
+        let mut stream = answer.bytes_stream();
+        while let Some(chunk) = stream.next().await {
+            progress.receive(&chunk.map_err(|e| with_causes(&e))?, &mut output);
+        }
+        progress.finish(&mut output);
+        Ok(progress)
+    };
+    let mut work = std::pin::pin!(work);
+    let mut ticks = tokio::time::interval(CANCEL_EVERY);
+    let ended = loop {
+        // The engine ends the build when the request does.
+        if context.cancelled.load(Ordering::Relaxed) {
+            return None;
+        }
+        let tick = std::pin::pin!(ticks.tick());
+        match futures_util::future::select(work.as_mut(), tick).await {
+            futures_util::future::Either::Left((ended, _)) => break ended,
+            futures_util::future::Either::Right(_) => {}
+        }
+    };
+    Some(ended)
+}
+
+/// Reads the exit status out of what the engine says.
+fn exit_code(why: &str) -> Option<i32> {
+    let digits: String = why.rsplit_once("exit code: ")?.1.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+fn asked(attempt: &str, error: EngineError) -> BuildError {
+    BuildError::Io { attempt: attempt.to_owned(), source: io::Error::other(error) }
+}
+
+/// Names a chain of layers.
+fn chain(diff_ids: &[BlobDigest]) -> BlobDigest {
+    let names: Vec<String> = diff_ids.iter().map(ToString::to_string).collect();
+    BlobDigest::of(names.join(" ").as_bytes())
+}
+
+/// Makes the configuration of the result: what the engine says, without what tells how it was built.
+fn finished(canonical: &Canonical, base: Option<&BaseImage>, engine: &ImageConfig) -> ImageConfig {
+    let ours = &canonical.config;
+    let mut config = if canonical.is_exact {
+        let mut config = engine.clone();
+        config.other.retain(|name, _| ours.other.contains_key(name) || KEPT_FIELDS.contains(&name.as_str()));
+        config.config.other.retain(|name, _| ours.config.other.contains_key(name));
+        config.variant.clone_from(&ours.variant);
+        config
+    } else {
+        ours.clone()
+    };
+    config.created.clone_from(&ours.created);
+    config.history = base.map(|b| config::over_base(b.parsed.clone(), &b.manifest).history).unwrap_or_default();
+    let told = base.map_or(0, |b| b.parsed.history.len());
+    let lines: Vec<&History> = engine.history.iter().skip(told).collect();
+    let fits = lines.len() == canonical.history.len();
+    for (index, line) in lines.iter().enumerate() {
+        match canonical.history.get(index).filter(|_| fits) {
+            Some(Some(text)) => config.history.push(config::history(text, line.empty_layer)),
+            Some(None) if line.empty_layer => {}
+            Some(None) | None => {
+                config.history.push(config::history(line.created_by.as_deref().unwrap_or_default(), line.empty_layer));
+            }
+        }
+    }
+    config::set_layers(&mut config, RootFs { diff_ids: engine.rootfs.diff_ids.clone(), ..RootFs::default() });
+    config
+}
+
+impl Builder for DockerBuilder {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn concurrency(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    fn build(&self, request: &BuildRequest, context: &BuildContext<'_>) -> Result<BuiltImage, BuildError> {
+        let needed = needed_parts(request)?;
+        if is_configuration_only(request) {
+            return self.native.build(request, context);
+        }
+        let mut lookup = |reference: &ImageRef| stored(reference, request, context);
+        match Canonical::of(request, &needed, &mut lookup) {
+            Ok(canonical) => self.build_in_engine(request, &canonical, context),
+            Err(Refusal::Wrong(error)) => Err(error),
+            Err(Refusal::Unsayable(what)) => {
+                let parts = request.parts.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(part, _)| part);
+                let runs = parts.flat_map(|p| &p.steps).any(|step| matches!(step, Step::Run(_)));
+                if runs {
+                    let what = format!("{what} cannot be said to the engine; build it with --builder native");
+                    return Err(BuildError::Unsupported { builder: NAME, what });
+                }
+                self.native.build(request, context)
+            }
+        }
+    }
+}
+
+/// Says whether a request makes no files: the engine would add nothing.
+fn is_configuration_only(request: &BuildRequest) -> bool {
+    let [part] = request.parts.as_slice() else { return false };
+    let touches_files = |step: &Step| match step {
+        Step::Copy(_) | Step::Run(_) | Step::Config(ConfigChange::Workdir(_)) => true,
+        Step::Config(_) => false,
+    };
+    !part.steps.iter().any(touches_files) && matches!(part.base, Base::Image(_))
+}
+
+/// Reads an image of the store.
+fn stored(
+    reference: &ImageRef,
+    request: &BuildRequest,
+    context: &BuildContext<'_>,
+) -> Result<StoredBase, BuildError> {
+    let found = context.store.resolve(reference, &request.platform)?;
+    let digest = found.ok_or_else(|| BuildError::NoImage(reference.to_string()))?;
+    let manifest: Manifest = read_manifest(context.store, &digest)?;
+    let bytes = context.store.read(&manifest.config.digest)?;
+    let config = ImageConfig::parse(&bytes, || format!("image configuration {}", manifest.config.digest))?;
+    if manifest.layers.len() != config.rootfs.diff_ids.len() {
+        let why = "its configuration does not name as many layers as its manifest".to_owned();
+        return Err(StoreError::Invalid { what: format!("image `{reference}`"), why }.into());
+    }
+    Ok(StoredBase { manifest, config, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_status_is_read_from_both_forms() {
+        let old = "executor failed running [/bin/sh -c exit 3]: exit code: 3";
+        let new = "process \"/bin/sh -c exit 42\" did not complete successfully: exit code: 42";
+        assert_eq!((exit_code(old), exit_code(new), exit_code("no")), (Some(3), Some(42), None));
+    }
+}
