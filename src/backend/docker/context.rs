@@ -117,16 +117,17 @@ pub fn write_context(
 ) -> Result<(), BuildError> {
     const ATTEMPT: &str = "send the build context";
     let mut tar = tar::Builder::new(out);
-    let text = |tar: &mut tar::Builder<&mut dyn Write>, path: &str, text: &str| {
-        tar.append_data(&mut header(tar::EntryType::Regular, 0o644, text.len() as u64), path, text.as_bytes())
+    let text = |tar: &mut tar::Builder<&mut dyn Write>, path: &str, mode: u32, text: &str| {
+        tar.append_data(&mut header(tar::EntryType::Regular, mode, text.len() as u64), path, text.as_bytes())
     };
-    text(&mut tar, "Dockerfile", dockerfile).map_err(failed(ATTEMPT))?;
+    text(&mut tar, "Dockerfile", 0o644, dockerfile).map_err(failed(ATTEMPT))?;
     for (number, content) in content.iter().enumerate() {
         let folder = format!("c{number}");
         directory(&mut tar, &folder).map_err(failed(ATTEMPT))?;
         match content {
-            Content::Text { at, text: held } => {
-                text(&mut tar, &format!("{folder}/{at}"), held).map_err(failed(ATTEMPT))?;
+            Content::Text { at, text: held, executable } => {
+                let mode = if *executable { 0o755 } else { 0o644 };
+                text(&mut tar, &format!("{folder}/{at}"), mode, held).map_err(failed(ATTEMPT))?;
             }
             Content::Tree { at, id, mode, source } => {
                 let path = source.path.trim_matches('/');
@@ -200,8 +201,7 @@ pub fn write_archive(
 ) -> Result<(), BuildError> {
     const ATTEMPT: &str = "send an image to the engine";
     let mut tar = tar::Builder::new(out);
-    let paths: Vec<String> =
-        image.parsed.rootfs.diff_ids.iter().map(|id| format!("{}/layer.tar", id.hex())).collect();
+    let paths: Vec<String> = image.parsed.rootfs.diff_ids.iter().map(|id| format!("{}/layer.tar", id.hex())).collect();
     let config = format!("{}.json", BlobDigest::of(&image.config).hex());
     let manifest = serde_json::json!([{"Config": config, "RepoTags": names, "Layers": paths}]).to_string();
     let mut sent = std::collections::BTreeSet::new();

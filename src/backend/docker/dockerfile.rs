@@ -41,8 +41,8 @@ pub struct Canonical {
     pub is_exact: bool,
     /// The index in `bases` of what the result starts from.
     pub base: Option<usize>,
-    /// What each line of history over the base says; `None` for lines that are ours.
-    pub history: Vec<Option<String>>,
+    /// The history over the base.
+    pub history: Vec<Told>,
     /// The instruction as written for each step that makes a layer, by part.
     steps: Vec<Vec<String>>,
 }
@@ -67,7 +67,22 @@ pub enum Content {
         at: String,
         /// What it holds.
         text: String,
+        /// Whether it can be run.
+        executable: bool,
     },
+}
+
+/// A line of history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The engine has a line for it; this is how it is told.
+    Step(String),
+    /// The engine has a line, which only our way of saying things made.
+    Ours,
+    /// The engine has none.
+    Extra(String),
+    /// All lines before are forgotten.
+    Cleared,
 }
 
 /// An image that the engine needs under a name.
@@ -110,7 +125,7 @@ impl From<BuildError> for Refusal {
 struct Part {
     config: ImageConfig,
     base: Option<usize>,
-    history: Vec<Option<String>>,
+    history: Vec<Told>,
     is_exact: bool,
 }
 
@@ -162,13 +177,7 @@ impl Canonical {
             [one] => *one,
             _ => return unsayable("commands with different networks in one build"),
         };
-        Ok(Self {
-            config: last.config,
-            is_exact: last.is_exact,
-            base: last.base,
-            history: last.history,
-            ..canonical
-        })
+        Ok(Self { config: last.config, is_exact: last.is_exact, base: last.base, history: last.history, ..canonical })
     }
 
     /// Returns the instruction as written behind the engine's name of a step, as `[p1 2/3] RUN …`.
@@ -222,10 +231,8 @@ impl Writer<'_> {
             }
         };
         if let Some(trigger) = made.config.config.on_build.first() {
-            let what = format!(
-                "the base of {} has the trigger `ONBUILD {trigger}`; triggers are not carried out",
-                part.name
-            );
+            let what =
+                format!("the base of {} has the trigger `ONBUILD {trigger}`; triggers are not carried out", part.name);
             return Err(BuildError::Unsupported { builder: NAME, what }.into());
         }
         let mut command_set = false;
@@ -309,7 +316,7 @@ impl Writer<'_> {
                 let argument = format!("stagewright_value_{}", self.canonical.arguments.len());
                 self.canonical.arguments.insert(argument.clone(), value.clone());
                 self.line(&format!("ARG {argument}"));
-                part.history.push(None);
+                part.history.push(Told::Ours);
                 format!("ENV {name}=\"${{{argument}}}\"")
             }
             ConfigChange::Env(name, value) => format!("ENV {name}={}", quoted(value)),
@@ -350,11 +357,16 @@ impl Writer<'_> {
             | ConfigChange::ClearWorkdir
             | ConfigChange::ClearHistory => {
                 part.is_exact = false;
+                let cleared = *change == ConfigChange::ClearHistory;
+                part.history.push(if cleared { Told::Cleared } else { Told::Extra(change.to_string()) });
                 return Ok(());
             }
         };
         self.line(&line);
-        part.history.push(Some(change.to_string()));
+        // The engine notes triggers, but not that they came.
+        let text = change.to_string();
+        let is_trigger = matches!(change, ConfigChange::OnBuild(_));
+        part.history.push(if is_trigger { Told::Extra(text) } else { Told::Step(text) });
         Ok(())
     }
 
@@ -396,7 +408,7 @@ impl Writer<'_> {
             let from = from.map(|f| format!(" --from={f}")).unwrap_or_default();
             let words = serde_json::to_string(&words).unwrap_or_default();
             self.line(&format!("{name}{from}{flags} {words}"));
-            part.history.push(Some(copy.created_by.clone()));
+            part.history.push(Told::Step(copy.created_by.clone()));
         }
         Ok(())
     }
@@ -420,14 +432,13 @@ impl Writer<'_> {
                     (false, Mode::Directory) => "",
                     (false, Mode::File | Mode::Executable | Mode::Symlink | Mode::Submodule) => name,
                 };
-                let content =
-                    Content::Tree { at: at.to_owned(), id: tree.id, mode: tree.mode, source: tree.clone() };
+                let content = Content::Tree { at: at.to_owned(), id: tree.id, mode: tree.mode, source: tree.clone() };
                 let folder = self.folder(content);
                 let inside = if copy.parents { "" } else { at };
                 Ok((None, format!("{folder}/{}", escaped(&literal(inside)))))
             }
             CopySource::Inline { name, content } => {
-                let folder = self.folder(Content::Text { at: name.clone(), text: content.clone() });
+                let folder = self.folder(Content::Text { at: name.clone(), text: content.clone(), executable: false });
                 Ok((None, format!("{folder}/{}", escaped(&literal(name)))))
             }
             CopySource::Part { part, path, filter } if sayable(filter) && keeps_owner => {
@@ -468,7 +479,9 @@ impl Writer<'_> {
         };
         for step in script {
             for (name, value) in step.unsigned_environment.iter().chain(&step.environment) {
-                if declared.get(name) == Some(value) {
+                // The variables of the image win, wherever they stand.
+                let in_image = part.config.config.env.iter().filter_map(|e| e.split_once('=')).any(|(n, _)| n == name);
+                if in_image || declared.get(name) == Some(value) {
                     continue;
                 }
                 declared.insert(name.clone(), value.clone());
@@ -481,7 +494,7 @@ impl Writer<'_> {
                 } else {
                     self.line(&format!("ARG {name}={}", quoted(value)));
                 }
-                part.history.push(None);
+                part.history.push(Told::Ours);
             }
         }
         let mut mounts = String::new();
@@ -494,6 +507,9 @@ impl Writer<'_> {
                 }
                 targets.push(&mount.target);
                 let fields = self.mount(step, &mount.target, &mount.kind)?;
+                if fields.is_empty() {
+                    continue;
+                }
                 let fields: Vec<String> = fields.into_iter().map(|f| csv(&f)).collect();
                 let text = fields.join(",");
                 if text.contains(char::is_whitespace) {
@@ -505,7 +521,7 @@ impl Writer<'_> {
         }
         let words = serde_json::to_string(&words).unwrap_or_default();
         self.line(&format!("RUN{mounts} {words}"));
-        part.history.push(Some(created_by.to_owned()));
+        part.history.push(Told::Step(created_by.to_owned()));
         Ok(())
     }
 
@@ -521,20 +537,16 @@ impl Writer<'_> {
                 let path = tree.path.trim_matches('/');
                 let name = path.rsplit('/').next().unwrap_or_default();
                 let at_name = if tree.mode == Mode::Directory { "" } else { name };
-                let content = Content::Tree {
-                    at: at_name.to_owned(),
-                    id: tree.id,
-                    mode: tree.mode,
-                    source: tree.clone(),
-                };
+                let content =
+                    Content::Tree { at: at_name.to_owned(), id: tree.id, mode: tree.mode, source: tree.clone() };
                 let folder = self.folder(content);
                 let mut fields = vec!["type=bind".to_owned(), format!("source={folder}/{at_name}")];
-                fields.extend(writable.then(|| "rw".to_owned()));
+                fields.push(if *writable { "rw".to_owned() } else { "ro".to_owned() });
                 fields
             }
             MountKind::Bind { from: place, source, writable } => {
                 let mut fields = vec!["type=bind".to_owned(), from(self, place)?, format!("source={source}")];
-                fields.extend(writable.then(|| "rw".to_owned()));
+                fields.push(if *writable { "rw".to_owned() } else { "ro".to_owned() });
                 fields
             }
             MountKind::Cache { id, sharing, from: place, source, mode, uid, gid, writable } => {
@@ -543,7 +555,8 @@ impl Writer<'_> {
                     Sharing::Private => "private",
                     Sharing::Locked => "locked",
                 };
-                let mut fields = vec!["type=cache".to_owned(), format!("id={id}"), format!("sharing={sharing}")];
+                let mut fields =
+                    vec!["type=cache".to_owned(), format!("id={}", plain_id(id)), format!("sharing={sharing}")];
                 fields.push(format!("mode={mode:04o}"));
                 fields.extend([format!("uid={uid}"), format!("gid={gid}")]);
                 if let Some(place) = place {
@@ -556,22 +569,21 @@ impl Writer<'_> {
             // The front end of 20.10 knows no size; what a command writes there is its own.
             MountKind::Tmpfs { size: _ } => vec!["type=tmpfs".to_owned()],
             MountKind::Script { content } => {
-                let folder = self.folder(Content::Text { at: "script".into(), text: content.clone() });
+                let folder =
+                    self.folder(Content::Text { at: "script".into(), text: content.clone(), executable: true });
                 vec!["type=bind".to_owned(), format!("source={folder}/script")]
             }
-            MountKind::Secret { id, required, file, variable, .. } => {
-                if *required || *file || variable.is_some() {
-                    return unsayable(format!("the secret `{id}`, which this builder is not given yet"));
-                }
-                Vec::new()
+            MountKind::Secret { id, required: true, .. } => {
+                return unsayable(format!("the secret `{id}`, which this builder is not given yet,"));
             }
-            MountKind::Ssh { id, .. } => {
-                return unsayable(format!("the ssh agent `{id}`, which this builder is not given yet"));
+            MountKind::Ssh { id, required: true, .. } => {
+                return unsayable(format!("the ssh agent `{id}`, which this builder is not given yet,"));
             }
+            MountKind::Secret { .. } | MountKind::Ssh { .. } => return Ok(Vec::new()),
             MountKind::Scratch => vec!["type=tmpfs".to_owned()],
             MountKind::Host { path } => return unsayable(format!("the folder `{path}` of the host")),
         };
-        fields.insert(1.min(fields.len()), at);
+        fields.insert(1, at);
         Ok(fields)
     }
 }
@@ -614,6 +626,15 @@ fn literal(path: &str) -> String {
     pattern
 }
 
+/// Returns a name for a cache that needs no quotes.
+fn plain_id(id: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if id.chars().all(is_plain) {
+        return id.to_owned();
+    }
+    crate::ports::BlobDigest::of(id.as_bytes()).hex().to_owned()
+}
+
 /// Returns one field of a comma-separated list.
 fn csv(field: &str) -> String {
     if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
@@ -647,7 +668,9 @@ fn healthcheck(check: &Healthcheck) -> Option<String> {
     }
     match check.test.split_first() {
         Some((kind, [])) if kind == "NONE" => Some("HEALTHCHECK NONE".to_owned()),
-        Some((kind, [script])) if kind == "CMD-SHELL" && !script.contains('\n') && !script.trim_start().starts_with('[') => {
+        Some((kind, [script]))
+            if kind == "CMD-SHELL" && !script.contains('\n') && !script.trim_start().starts_with('[') =>
+        {
             Some(format!("{line} CMD {script}"))
         }
         Some((kind, words)) if kind == "CMD" => {

@@ -221,14 +221,14 @@ impl Engine {
         };
         let [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| folder.join(name));
         let read = |path: &Path| {
-            fs::read(path).map_err(|e| address.error(format!("needs `{}`: {e}", path.display()), "set DOCKER_CERT_PATH"))
+            fs::read(path)
+                .map_err(|e| address.error(format!("needs `{}`: {e}", path.display()), "set DOCKER_CERT_PATH"))
         };
         let authority = reqwest::Certificate::from_pem(&read(&ca)?).map_err(|e| failed(&e))?;
         let own = [read(&cert)?, b"\n".to_vec(), read(&key)?].concat();
         let identity = reqwest::Identity::from_pem(&own).map_err(|e| failed(&e))?;
         let http = plain.tls_certs_only([authority]).identity(identity).build().map_err(|e| failed(&e))?;
-        let docker =
-            Docker::connect_with_ssl(&address.host, &key, &cert, &ca, REQUEST_SECONDS, API_DEFAULT_VERSION);
+        let docker = Docker::connect_with_ssl(&address.host, &key, &cert, &ca, REQUEST_SECONDS, API_DEFAULT_VERSION);
         Ok((docker.map_err(|e| failed(&e))?, http, format!("https://{rest}")))
     }
 }

@@ -22,17 +22,15 @@ use bollard::query_parameters::{ImportImageOptions, TagImageOptionsBuilder};
 use futures_util::StreamExt as _;
 
 use self::context::{is_broken_pipe, stream, write_archive, write_context};
-use self::dockerfile::{BaseImage, Canonical, NAME, Refusal, StoredBase};
-pub use self::engine::{Engine, EngineAddress, EngineError};
+use self::dockerfile::{BaseImage, Canonical, NAME, Refusal, StoredBase, Told};
 use self::engine::{Connection, with_causes};
+pub use self::engine::{Engine, EngineAddress, EngineError};
 use self::export::{ExportError, export};
 use self::progress::Progress;
 use crate::backend::NativeBuilder;
 use crate::backend::native::{config, needed_parts};
 use crate::backend::runtime;
-use crate::ports::oci::{
-    History, ImageConfig, MEDIA_CONFIG, Manifest, RootFs, oci_layer_media_type, read_manifest,
-};
+use crate::ports::oci::{ImageConfig, MEDIA_CONFIG, Manifest, RootFs, oci_layer_media_type, read_manifest};
 use crate::ports::{BlobDigest, BlobStore, BuildContext, BuildError, Builder, BuiltImage, Descriptor, StoreError};
 use crate::source::MemoryObjects;
 use crate::stage::{Base, BuildRequest, ConfigChange, ImageRef, Network, Step};
@@ -161,20 +159,21 @@ impl DockerBuilder {
             Network::None => "none",
         };
         let arguments = serde_json::to_string(&canonical.arguments).unwrap_or_default();
-        let hosts: Vec<&String> = canonical.add_host.iter().collect();
-        let hosts = if hosts.is_empty() { String::new() } else { serde_json::to_string(&hosts).unwrap_or_default() };
+        let platform = request.platform.to_string();
+        let hosts = canonical.add_host.iter().map(|host| ("extrahosts", host.as_str()));
         let url = url::Url::parse_with_params(
             &format!("{}/build", connection.base),
             [
-                ("extrahosts", &*hosts),
                 ("version", "2"),
                 ("dockerfile", "Dockerfile"),
-                ("platform", &request.platform.to_string()),
+                ("platform", platform.as_str()),
                 ("networkmode", network),
                 ("buildargs", &arguments),
                 ("rm", "1"),
                 ("forcerm", "1"),
-            ],
+            ]
+            .into_iter()
+            .chain(hosts),
         );
         let url = url.map_err(|e| asked(attempt, self.engine.failed(attempt, e)))?;
         let objects = Arc::new(MemoryObjects::over(context.objects.clone()));
@@ -312,15 +311,18 @@ fn finished(canonical: &Canonical, base: Option<&BaseImage>, engine: &ImageConfi
     config.created.clone_from(&ours.created);
     config.history = base.map(|b| config::over_base(b.parsed.clone(), &b.manifest).history).unwrap_or_default();
     let told = base.map_or(0, |b| b.parsed.history.len());
-    let lines: Vec<&History> = engine.history.iter().skip(told).collect();
-    let fits = lines.len() == canonical.history.len();
-    for (index, line) in lines.iter().enumerate() {
-        match canonical.history.get(index).filter(|_| fits) {
-            Some(Some(text)) => config.history.push(config::history(text, line.empty_layer)),
-            Some(None) if line.empty_layer => {}
-            Some(None) | None => {
-                config.history.push(config::history(line.created_by.as_deref().unwrap_or_default(), line.empty_layer));
+    let mut lines = engine.history.iter().skip(told);
+    for line in &canonical.history {
+        match line {
+            Told::Step(text) => {
+                let empty = lines.next().is_none_or(|line| line.empty_layer);
+                config.history.push(config::history(text, empty));
             }
+            Told::Ours => {
+                lines.next();
+            }
+            Told::Extra(text) => config.history.push(config::history(text, true)),
+            Told::Cleared => config.history.clear(),
         }
     }
     config::set_layers(&mut config, RootFs { diff_ids: engine.rootfs.diff_ids.clone(), ..RootFs::default() });
@@ -369,11 +371,7 @@ fn is_configuration_only(request: &BuildRequest) -> bool {
 }
 
 /// Reads an image of the store.
-fn stored(
-    reference: &ImageRef,
-    request: &BuildRequest,
-    context: &BuildContext<'_>,
-) -> Result<StoredBase, BuildError> {
+fn stored(reference: &ImageRef, request: &BuildRequest, context: &BuildContext<'_>) -> Result<StoredBase, BuildError> {
     let found = context.store.resolve(reference, &request.platform)?;
     let digest = found.ok_or_else(|| BuildError::NoImage(reference.to_string()))?;
     let manifest: Manifest = read_manifest(context.store, &digest)?;

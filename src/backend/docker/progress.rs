@@ -196,9 +196,8 @@ mod tests {
 
     #[test]
     fn lines_are_told_whole_and_the_failed_step_keeps_its_last() {
-        let vertex = |error: &str| {
-            [field(1, b"sha256:1"), field(3, b"[2/2] RUN x"), field(7, error.as_bytes())].concat()
-        };
+        let vertex =
+            |error: &str| [field(1, b"sha256:1"), field(3, b"[2/2] RUN x"), field(7, error.as_bytes())].concat();
         let log = |text: &str| [field(1, b"sha256:1"), vec![3 << 3, 1], field(4, text.as_bytes())].concat();
         let mut stream = document(&field(1, &vertex("")));
         for text in ["one\ntw", "o\nthree"] {

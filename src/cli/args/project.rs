@@ -38,7 +38,7 @@ pub struct BuildArgs {
     pub repo: Option<String>,
     #[command(flatten)]
     pub registry: RegistryArgs,
-    /// The builder: `native`.
+    /// The builder: `native`, or `docker` (the engine of `DOCKER_HOST`); `native` by default.
     #[arg(long, value_name = "NAME")]
     pub builder: Option<String>,
     #[command(flatten)]
