@@ -22,7 +22,7 @@ mod runtime;
 pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_files};
 pub use credentials::CredentialSource;
 #[cfg(feature = "docker")]
-pub use docker::{DockerBuilder, Engine, EngineAddress, EngineError};
+pub use docker::{DockerBuilder, DockerStore, Engine, EngineAddress, EngineError};
 pub use file_lock::FileLock;
 pub use folder::read_folder;
 pub use native::{HostAccess, NativeBuilder, run_inside};

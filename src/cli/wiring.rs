@@ -103,6 +103,7 @@ pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, Cl
     let (store, dir): (Box<dyn StageStore>, _) = match read_repo(&names.repo, project)? {
         Repo::Folder(dir) => (Box::new(OciLayout::new(&dir)), dir),
         Repo::Registry(address) => (registry(&names.repo, &address, reach)?, project.join(".stagewright")),
+        Repo::Engine(name) => (engine_store(&name, project, reach)?, project.join(".stagewright")),
     };
     let target = names.target.as_deref().map(|uri| target_dir(uri, project)).transpose()?;
     let (builder, runs_commands) = builder(&names.builder, project, reach)?;
@@ -139,6 +140,20 @@ fn docker_builder(reach: &Reach) -> Result<Box<dyn Builder>, CliError> {
 fn engine_address(reach: &Reach) -> Result<crate::backend::EngineAddress, CliError> {
     let found = crate::backend::EngineAddress::from_env(&reach.env);
     found.map_err(|e| CliError::environment("find the Docker Engine", e))
+}
+
+#[cfg(feature = "docker")]
+fn engine_store(name: &str, project: &Path, reach: &Reach) -> Result<Box<dyn StageStore>, CliError> {
+    use crate::backend::{DockerStore, Engine};
+    let cache = reach.cache.as_ref().map(|blobs| blobs.with_file_name("engine"));
+    let cache = cache.unwrap_or_else(|| project.join(".stagewright/engine"));
+    Ok(Box::new(DockerStore::new(Engine::new(engine_address(reach)?), name.to_owned(), cache)))
+}
+
+#[cfg(not(feature = "docker"))]
+fn engine_store(name: &str, _: &Path, _: &Reach) -> Result<Box<dyn StageStore>, CliError> {
+    Err(CliError::user(format!("--repo docker:{name}: this build was made without the feature `docker`"))
+        .hint("use an OCI image layout on disk: --repo oci:DIR"))
 }
 
 #[cfg(not(feature = "docker"))]
@@ -197,23 +212,25 @@ pub enum Repo {
     Folder(PathBuf),
     /// A repository in a registry.
     Registry(String),
+    /// The images of that name in a Docker Engine.
+    Engine(String),
 }
 
 /// Reads `--repo`.
 pub fn read_repo(uri: &str, project: &Path) -> Result<Repo, CliError> {
     match uri.split_once(':') {
         Some(("oci", dir)) => folder("--repo", uri, dir, project).map(Repo::Folder),
-        Some(("docker", _)) => {
-            let what = format!("--repo {uri}: the local Docker engine cannot be used as a stage store yet");
-            Err(CliError::user(what).hint("what works now: --repo HOST[:PORT]/PATH, or --repo oci:DIR"))
+        Some(("docker", "")) => {
+            Err(CliError::user(format!("--repo {uri} names no images")).hint("write --repo docker:NAME"))
         }
+        Some(("docker", name)) => Ok(Repo::Engine(name.to_owned())),
         Some(_) | None => Ok(Repo::Registry(uri.to_owned())),
     }
 }
 
 /// Returns what stands before `:TAG` in the references of images, where the stage store says so.
 pub fn repo_address(repo: Option<&str>) -> Option<String> {
-    repo.filter(|uri| !uri.starts_with("oci:") && !uri.starts_with("docker:")).map(str::to_owned)
+    repo.filter(|uri| !uri.starts_with("oci:")).map(|uri| uri.strip_prefix("docker:").unwrap_or(uri).to_owned())
 }
 
 /// Reads `--target`: the folder that manifests are written to.
@@ -265,11 +282,11 @@ mod tests {
     #[test]
     fn what_does_not_work_yet_says_what_does() {
         let project = Path::new("/shop");
-        for uri in ["docker:shop", "oci:"] {
+        assert_eq!(read_repo("docker:shop", project).unwrap(), Repo::Engine("shop".into()));
+        assert_eq!(repo_address(Some("docker:shop")).as_deref(), Some("shop"));
+        for uri in ["docker:", "oci:"] {
             assert!(read_repo(uri, project).is_err(), "{uri}");
         }
-        let told = read_repo("docker:shop", project).unwrap_err().text(false);
-        assert!(told.contains("cannot be used") && told.contains("oci:DIR"), "{told}");
         assert!(target_dir("cluster", project).unwrap_err().text(false).contains("dir:PATH"));
         assert!(check_builder("kubernetes").unwrap_err().text(false).contains("native"));
         assert!(check_builder("docker").is_ok());

@@ -1,5 +1,7 @@
 //! One suite per port; each runs over the in-memory twin and the real thing.
 
+#[cfg(feature = "docker")]
+mod docker_store;
 mod kills;
 mod lock;
 mod native_builder;

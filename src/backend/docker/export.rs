@@ -24,7 +24,9 @@ const MAX_CONFIG: u64 = 8 * 1024 * 1024;
 
 /// An image that was taken out of the engine.
 pub struct Exported {
-    /// Its configuration.
+    /// Its configuration, as bytes.
+    pub config: Vec<u8>,
+    /// The same, read.
     pub parsed: ImageConfig,
     /// The layers that were asked for, by the digests of their uncompressed bytes.
     pub layers: BTreeMap<BlobDigest, Descriptor>,
@@ -121,7 +123,7 @@ fn read_archive(
     let failed = |e: io::Error| BlobError::from_io(format!("take the image {image} out of the engine"), e);
     let mut tar = tar::Archive::new(reader);
     let mut layers = BTreeMap::new();
-    let mut found: Option<ImageConfig> = None;
+    let mut found: Option<(Vec<u8>, ImageConfig)> = None;
     for entry in tar.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
         if !entry.header().entry_type().is_file() {
@@ -136,11 +138,11 @@ fn read_archive(
             // The description of a single layer has no list of layers.
             let parsed = ImageConfig::parse(&start, || path.clone()).ok();
             if let Some(parsed) = parsed.filter(|p| !p.os.is_empty() && !p.rootfs.diff_ids.is_empty()) {
-                found = Some(parsed);
+                found = Some((start, parsed));
             } else if BlobDigest::of(&start).to_string() == image {
                 let parsed = ImageConfig::parse(&start, || path.clone());
                 let parsed = parsed.map_err(|_| ExportError::NoImage(image.into()))?;
-                found = Some(parsed);
+                found = Some((start, parsed));
             }
             continue;
         }
@@ -169,6 +171,6 @@ fn read_archive(
         })?;
         layers.insert(diff_id, Descriptor { media_type: MEDIA_LAYER_GZIP.into(), digest, size });
     }
-    let parsed = found.ok_or_else(|| ExportError::NoImage(image.to_owned()))?;
-    Ok(Exported { parsed, layers })
+    let (config, parsed) = found.ok_or_else(|| ExportError::NoImage(image.to_owned()))?;
+    Ok(Exported { config, parsed, layers })
 }

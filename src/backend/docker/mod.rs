@@ -11,6 +11,7 @@ mod dockerfile;
 mod engine;
 mod export;
 mod progress;
+mod store;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -27,6 +28,7 @@ use self::engine::{Connection, with_causes};
 pub use self::engine::{Engine, EngineAddress, EngineError};
 use self::export::{ExportError, export};
 use self::progress::Progress;
+pub use self::store::DockerStore;
 use crate::backend::NativeBuilder;
 use crate::backend::native::{config, needed_parts};
 use crate::backend::runtime;

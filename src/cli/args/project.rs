@@ -33,7 +33,7 @@ pub struct ProjectArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Image options")]
 pub struct BuildArgs {
-    /// The stage store: `HOST[:PORT]/PATH` in a registry, or `oci:DIR`; `oci:.stagewright/store` by default.
+    /// The stage store: `HOST[:PORT]/PATH` in a registry, `docker:NAME`, or `oci:DIR`; `oci:.stagewright/store` by default.
     #[arg(long, value_name = "URI")]
     pub repo: Option<String>,
     #[command(flatten)]
