@@ -39,7 +39,10 @@ const MOUNT_POINTS: [&str; 17] = [
 const OWN: [(&str, &str); 6] = [
     ("builds/isolation", "what a command sees of the machine"),
     ("builds/mount-bind-context", "lists the root, in which Docker 20.10 leaves mount points"),
-    ("builds/mount-bind-from", "Docker 20.10 lets a command write into a mounted image, though it is mounted read-only"),
+    (
+        "builds/mount-bind-from",
+        "Docker 20.10 lets a command write into a mounted image, though it is mounted read-only",
+    ),
     ("builds/mount-cache", "looks for mount points, which Docker 20.10 leaves"),
     ("builds/mount-secret", "secrets"),
     ("builds/stapel-mounts", "secrets"),

@@ -125,7 +125,7 @@ impl Found {
 
 fn inputs(
     dir: &Path,
-    repository: &Repository,
+    repository: &Arc<Repository>,
     head: &git::Commit,
     files: Files,
     disk: Option<Files>,
@@ -163,6 +163,7 @@ fn inputs(
         api_versions: chart.api_versions,
         jsonnet: jsonnet_inputs(options.jsonnet, invocation)?,
         remotes: Arc::new(git::RemoteRepositories::new(dir, cache_dir(&invocation.env, "git"), &invocation.env)),
+        work_tree: repository.clone(),
         checks_only: false,
         custom_tag: options.build.and_then(|b| b.use_custom_tag.clone()),
         allow_includes_update: project.allow_includes_update,

@@ -9,10 +9,11 @@ use crate::config::{self, Config, DeployNames, Explicit, Included, Tagged, deplo
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::digest::Sha224Digest;
 use crate::eval::jsonnet::External;
-use crate::ports::{GitRemotes, MemoryRemotes};
+use crate::ports::{GitRemotes, MemoryRemotes, MemoryWorkTree, WorkTree};
 use crate::signature::SignedImage;
 use crate::source::{Files, FilesError, Gap, Objects, Sources};
 
+use super::added::add_files;
 use super::includes::open_includes;
 use super::remotes::{OpenedRemote, open_remotes};
 use super::sign::{SignInputs, sign_images};
@@ -70,6 +71,8 @@ pub struct ProjectInputs {
     pub jsonnet: JsonnetInputs,
     /// Other repositories.
     pub remotes: Arc<dyn GitRemotes>,
+    /// The files of the repository on the disk, ignored ones too, for `contextAddFiles`.
+    pub work_tree: Arc<dyn WorkTree>,
     /// Nothing comes of it but findings: images that cannot be made get a signature of their own, and where a name of
     /// the release needs an environment, that of the project is taken.
     pub checks_only: bool,
@@ -113,6 +116,7 @@ impl ProjectInputs {
             api_versions: Vec::new(),
             jsonnet: JsonnetInputs::default(),
             remotes: Arc::new(MemoryRemotes::default()),
+            work_tree: Arc::new(MemoryWorkTree::default()),
             checks_only: false,
             custom_tag: None,
             allow_includes_update: false,
@@ -159,6 +163,8 @@ pub struct Project {
     pub objects: Arc<dyn Objects>,
     /// The other repositories of its git mappings.
     pub remotes: Vec<OpenedRemote>,
+    /// The paths in the repository that images add to their contexts from the disk, one list for each context.
+    pub added: Vec<Vec<String>>,
 }
 
 impl Project {
@@ -260,6 +266,7 @@ pub fn load(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectIn
         inputs.repo_address.clone().unwrap_or_else(|| format!("localhost/{}", config.meta.project.value));
     let reference = |tag: &Sha224Digest| format!("{repo_address}:{tag}");
     let remotes = open_remotes(&mut found, inputs, &config);
+    let added = add_files(&mut found, inputs, &config, remotes.objects);
     let mut images = sign_images(
         &mut found,
         &SignInputs {
@@ -267,7 +274,8 @@ pub fn load(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectIn
             sources,
             config: &config,
             repository: &inputs.repository,
-            objects: &remotes.objects,
+            objects: &added.objects,
+            added: &added.roots,
             remotes: &remotes.trees,
             gaps: &inputs.gaps,
             project_dir: &inputs.project_dir,
@@ -285,8 +293,8 @@ pub fn load(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectIn
         add_unsigned(&mut images, sources, &config);
     }
     diagnostics.extend(found);
-    let (objects, remotes) = (remotes.objects, remotes.opened);
-    let project = Project { files, images, names: names?, repo_address, used_tags, config, objects, remotes };
+    let (objects, remotes, added) = (added.objects, remotes.opened, added.paths);
+    let project = Project { files, images, names: names?, repo_address, used_tags, config, objects, remotes, added };
     (!failed).then_some(project)
 }
 

@@ -3,6 +3,7 @@
 //! What lives here: the order of the steps and the values handed from one to the next. What does not: any
 //! rule of werf, Helm or Docker (rooms above), any file or socket (`backend`), any wording (`report`).
 
+mod added;
 mod check;
 mod dependencies;
 mod dependency_list;
@@ -15,6 +16,7 @@ mod render;
 mod sign;
 mod since;
 
+pub use added::{AddError, lay_over};
 pub use check::{ChartInputs, check, check_chart};
 pub use dependencies::{
     DependencyError, DependencyFiles, DependencyInputs, build_dependencies, fetch_from_registry, fetch_from_repository,

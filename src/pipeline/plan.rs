@@ -148,6 +148,7 @@ pub(super) fn plan_with(
             tree: inputs.repository.root().to_string(),
             dev: inputs.dev,
             repositories: project.remotes.iter().map(taken).collect(),
+            added: project.added.clone(),
         },
         section,
         resources,

@@ -9,7 +9,7 @@ use crate::config::{Config, ImageIndex};
 use crate::diag::Diagnostics;
 use crate::digest::Sha224Digest;
 use crate::signature::{SignedImage, sign_image};
-use crate::source::{Files, Gap, MemoryObjects, Objects, Sources};
+use crate::source::{Files, Gap, MemoryObjects, ObjectId, Objects, Sources};
 use crate::stage::{ImageInputs, RemoteTree, UsedImage, image_stages};
 
 /// What images are signed from.
@@ -22,6 +22,8 @@ pub struct SignInputs<'a> {
     pub repository: &'a Files,
     /// Its objects, and those of other repositories.
     pub objects: &'a Arc<dyn Objects>,
+    /// By image: the root of the repository with the files that it adds; `None` where they could not be read.
+    pub added: &'a BTreeMap<String, Option<ObjectId>>,
     /// The trees of other repositories that git mappings take.
     pub remotes: &'a BTreeMap<String, RemoteTree>,
     /// What the repository cannot give.
@@ -48,6 +50,7 @@ pub fn sign_images(diagnostics: &mut Diagnostics, inputs: &SignInputs<'_>) -> Ve
                 sources: inputs.sources,
                 config: inputs.config,
                 repository: inputs.repository,
+                added: inputs.added,
                 remotes: inputs.remotes,
                 gaps: inputs.gaps,
                 project_dir: inputs.project_dir,

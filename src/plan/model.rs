@@ -92,6 +92,9 @@ pub struct Inputs {
     /// The commits of other repositories that git mappings take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<TakenRepository>,
+    /// The paths in the repository that images add to their contexts from the disk, one list for each context.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Vec<String>>,
 }
 
 /// A commit of another repository that git mappings take.

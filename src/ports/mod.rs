@@ -15,6 +15,7 @@ mod memory_target;
 pub mod oci;
 mod stage_store;
 mod target;
+mod work_tree;
 
 pub use blobs::{BlobDigest, BlobError, BlobStore, CheckedReader, Descriptor};
 pub use builder::{BuildContext, BuildError, Builder, BuiltImage};
@@ -28,3 +29,4 @@ pub use memory::MemoryStore;
 pub use memory_target::MemoryTarget;
 pub use stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage};
 pub use target::{Target, TargetError, TargetSession};
+pub use work_tree::{MemoryWorkTree, WorkTree, WorkTreeError};

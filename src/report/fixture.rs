@@ -92,6 +92,7 @@ pub fn shop() -> Plan {
             tree: "9f".repeat(20),
             dev: false,
             repositories: Vec::new(),
+            added: Vec::new(),
         },
         summary: Summary {
             images_build: 2,

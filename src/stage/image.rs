@@ -47,6 +47,8 @@ pub struct ImageInputs<'a> {
     pub config: &'a Config,
     /// The files of the repository.
     pub repository: &'a Files,
+    /// By image: the root of the repository with the files that it adds; `None` where they could not be read.
+    pub added: &'a BTreeMap<String, Option<ObjectId>>,
     /// Trees of other repositories, by [`crate::config::RemoteGit::key`]; one that could not be read is not among them.
     pub remotes: &'a BTreeMap<String, RemoteTree>,
     /// What the repository cannot give.
@@ -304,13 +306,13 @@ fn dockerfile_image(
     platform: &Platform,
 ) -> Option<Stage> {
     let docker = image.dockerfile()?;
-    if let Some(added) = docker.context_add_files.first() {
-        let d = Diagnostic::at(&rules::NOT_YET, added.span, "`contextAddFiles` cannot be built yet");
-        diagnostics.push(d.hint("commit the file, and leave `contextAddFiles` out"));
-        return None;
-    }
+    let objects: Arc<dyn Objects> = inputs.store.clone();
+    let repository = match inputs.added.get(&image.name.value) {
+        Some(added) => Files::new(objects, (*added)?),
+        None => inputs.repository.clone(),
+    };
     let prefix = normalize_path(&format!("{}/{}", inputs.project_dir, docker.context.value))?;
-    let context = match inputs.repository.subtree(&prefix) {
+    let context = match repository.subtree(&prefix) {
         Ok(Some(context)) => context,
         Ok(None) => {
             let message = format!("the build context `{}` is no directory of the commit", docker.context.value);

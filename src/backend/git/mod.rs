@@ -224,6 +224,12 @@ fn oid(id: ObjectId) -> Result<git2::Oid, FilesError> {
     git2::Oid::from_bytes(&id.0).map_err(|e| FilesError::Object { id, cause: e.message().to_owned() })
 }
 
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Repository({})", self.root.display())
+    }
+}
+
 impl Objects for Repository {
     fn tree(&self, id: ObjectId) -> Result<Arc<Tree>, FilesError> {
         if let Some(tree) = self.trees.read().unwrap_or_else(PoisonError::into_inner).get(&id) {

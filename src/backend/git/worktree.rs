@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::submodules::Which;
 use super::{Commit, GitError, Repository, git_error};
+use crate::ports::{WorkTree, WorkTreeError};
 use crate::source::{Files, MemoryObjects, Mode, Objects};
 
 /// How a file of the work tree differs from the commit.
@@ -84,6 +85,37 @@ impl Repository {
         let overlay = MemoryObjects::over(objects);
         let root = overlay.with_changes(Some(head.tree), &changes)?;
         Ok(Files::new(Arc::new(overlay), root))
+    }
+}
+
+impl WorkTree for Repository {
+    fn below(&self, path: &str) -> Result<BTreeMap<String, (Mode, Vec<u8>)>, WorkTreeError> {
+        let failed = |path: &str, cause: String| WorkTreeError { path: path.to_owned(), cause };
+        let place = self.root.join(path);
+        let Ok(above) = place.parent().unwrap_or(&place).canonicalize() else { return Ok(BTreeMap::new()) };
+        let root = self.root.canonicalize().map_err(|e| failed(path, e.to_string()))?;
+        if !above.starts_with(&root) {
+            return Err(failed(path, "it lies outside of the repository".to_owned()));
+        }
+        let mut found = BTreeMap::new();
+        let mut waiting = vec![path.to_owned()];
+        while let Some(path) = waiting.pop() {
+            let place = self.root.join(&path);
+            if place.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                for entry in std::fs::read_dir(&place).map_err(|e| failed(&path, e.to_string()))? {
+                    let name = entry.map_err(|e| failed(&path, e.to_string()))?.file_name();
+                    let Some(name) = name.to_str() else {
+                        return Err(failed(&path, format!("the name {name:?} is not UTF-8")));
+                    };
+                    if name != ".git" {
+                        waiting.push(if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") });
+                    }
+                }
+            } else if let Some(file) = read_work_file(&self.root, &path).map_err(|e| failed(&path, e.to_string()))? {
+                found.insert(path, file);
+            }
+        }
+        Ok(found)
     }
 }
 

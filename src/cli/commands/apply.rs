@@ -13,10 +13,11 @@ use super::super::wiring::{Names, Reach, wire};
 use super::make_plan::{Made, Wish, make_plan};
 use super::run_plan::{self, Run};
 use crate::backend::git::{RemoteRepositories, Repository};
+use crate::pipeline::lay_over;
 use crate::plan::Plan;
 use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
 use crate::report::plan_text;
-use crate::source::{JoinedObjects, Objects};
+use crate::source::{JoinedObjects, MemoryObjects, ObjectId, Objects};
 
 pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     if let Some(path) = &args.plan {
@@ -80,14 +81,25 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
     run_plan::run(&plan, &run, invocation)
 }
 
-/// A plan of `--dev` names content of the work tree, which is hashed again; what changed meanwhile is not found. Other
+/// A plan of `--dev` names content of the work tree, and so does one of `contextAddFiles`; it is hashed again, and what
+/// changed meanwhile is not found. Other
 /// repositories are read at the commits that the plan names.
 fn objects(plan: &Plan, dir: &Path, invocation: &Invocation) -> Result<Arc<dyn Objects>, CliError> {
     let failed = |e| CliError::environment("read the git repository", e);
     let repository = Arc::new(Repository::discover(dir).map_err(failed)?);
     let head = repository.head().map_err(failed)?;
     let own = if plan.inputs.dev { repository.dev_files(&head).map_err(failed)? } else { repository.files(&head) };
-    let own = own.objects().clone();
+    let mut own = own.objects().clone();
+    if !plan.inputs.added.is_empty() {
+        let failed = |e| CliError::environment("read the files of `contextAddFiles`", e);
+        let tree = ObjectId::from_hex(&plan.inputs.tree);
+        let tree = tree.ok_or_else(|| CliError::user("the plan names no git tree"))?;
+        let overlay = MemoryObjects::over(own);
+        for paths in &plan.inputs.added {
+            lay_over(&overlay, tree, repository.as_ref(), paths).map_err(failed)?;
+        }
+        own = Arc::new(overlay);
+    }
     if plan.inputs.repositories.is_empty() {
         return Ok(own);
     }
