@@ -23,6 +23,9 @@ use super::tree::{Data, Tree};
 
 /// How many bodies are walked: a definition once for each kind of argument.
 const MAX_WALKS: usize = 20_000;
+/// How much is walked: expressions, and all that their values may be. A chart whose templates call each other by names
+/// that are made at run time, with tables in tables, would take for ever.
+const MAX_WORK: usize = 100_000;
 /// How many meanings a value may have before it counts as any.
 const MAX_MEANINGS: usize = 12;
 /// How deep expressions and calls are followed.
@@ -114,6 +117,16 @@ enum Meaning {
 /// All that a value may be; nothing: what does not matter.
 type Meanings = Vec<Meaning>;
 
+/// Returns how many meanings there are, inner ones too.
+fn weight(meanings: &Meanings) -> usize {
+    let one = |meaning: &Meaning| match meaning {
+        Meaning::Root(_) | Meaning::Values(_) => 1,
+        Meaning::Map(map) => 1 + map.values().map(weight).sum::<usize>(),
+        Meaning::Items(items) => 1 + weight(items),
+    };
+    meanings.iter().map(one).sum()
+}
+
 fn join(mut a: Meanings, b: Meanings) -> Meanings {
     for meaning in b {
         if !a.contains(&meaning) && a.len() < MAX_MEANINGS {
@@ -134,7 +147,8 @@ pub(super) fn reads(sources: &Sources, chart: &Chart, values: &Tree) -> Reads {
             defines.entry(define.name.clone()).or_default().push(template.clone());
         }
     }
-    let mut walk = Walk { functions, defines, done: BTreeSet::new(), walks: 0, found: Reads::default(), sure: true };
+    let mut walk =
+        Walk { functions, defines, done: BTreeSet::new(), walks: 0, work: 0, found: Reads::default(), sure: true };
     for (path, template) in &templates {
         walk.note_words(&template.source);
         let root = vec![Meaning::Root(path.clone())];
@@ -218,6 +232,7 @@ struct Walk {
     defines: FxHashMap<Arc<str>, Vec<Arc<Template>>>,
     done: BTreeSet<(Arc<str>, Meanings, bool)>,
     walks: usize,
+    work: usize,
     found: Reads,
     /// Whether the dot of the template that is walked is known.
     sure: bool,
@@ -386,7 +401,8 @@ impl Walk {
             return;
         }
         self.walks += 1;
-        if self.walks > MAX_WALKS || depth > MAX_DEPTH {
+        self.work += weight(&argument);
+        if self.walks > MAX_WALKS || self.work > MAX_WORK || depth > MAX_DEPTH {
             self.found.lost = true;
             self.consume(&argument);
             return;
@@ -401,7 +417,7 @@ impl Walk {
     // ---- expressions
 
     fn pipe(&mut self, pipe: &Pipe, scope: &mut Scope, depth: usize) -> Meanings {
-        if depth > MAX_DEPTH {
+        if depth > MAX_DEPTH || self.work > MAX_WORK {
             self.found.lost = true;
             return Vec::new();
         }
@@ -420,6 +436,7 @@ impl Walk {
         }
         scope.asking = asking;
         let value = value.unwrap_or_default();
+        self.work += 1 + weight(&value);
         for variable in &pipe.variables {
             if pipe.assigns {
                 if let Some((_, old)) = scope.variables.iter_mut().rev().find(|(name, _)| *name == variable.text) {
