@@ -7,7 +7,8 @@ use stagewright::backend::{DockerBuilder, DockerStore, Engine, EngineAddress};
 use stagewright::digest::Sha224Digest;
 use stagewright::ports::oci::read_image;
 use stagewright::ports::{
-    BlobDigest, BlobError, BlobStore as _, BuildContext, Builder as _, BuiltImage, Published, StageStore, StoreError,
+    BlobDigest, BlobError, BlobStore as _, BuildContext, BuildError, Builder as _, BuiltImage, Published, StageStore,
+    StoreError,
 };
 use stagewright::source::{MemoryObjects, Objects};
 use stagewright::stage::{
@@ -82,4 +83,38 @@ fn stages_and_images_are_images_of_the_engine() {
     for layer in &manifest.layers {
         assert!(!again.read(&layer.digest).unwrap().is_empty());
     }
+}
+
+#[test]
+fn a_failed_command_is_told_and_a_cancelled_one_ends() {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let Some(docker) = Docker::shared() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = DockerStore::new(engine(docker), "fail-test".into(), dir.path().join("cache"));
+    let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
+    let build = |script: &str, context: &BuildContext<'_>| {
+        let steps = vec![Step::Run(RunStep::new(format!("RUN {script}"), vec![script.to_owned()], true))];
+        let base = Base::Image(ImageRef::External { reference: BUSYBOX.into() });
+        let part = BuildPart { name: "main".into(), base, arguments: BTreeMap::new(), steps };
+        DockerBuilder::new(engine(docker)).build(&BuildRequest::new(Platform::linux_amd64(), vec![part]), context)
+    };
+    let told = Mutex::new(Vec::new());
+    let output = |line: &str| told.lock().unwrap().push(line.to_owned());
+    let context = BuildContext { output: &output, ..BuildContext::new(&objects, &store) };
+    match build("echo one; echo two >&2; exit 3", &context).unwrap_err() {
+        BuildError::Command { step, status, mut last_lines } => {
+            last_lines.sort();
+            assert_eq!((step.as_str(), status), ("RUN echo one; echo two >&2; exit 3", 3));
+            assert_eq!(last_lines, ["one", "two"]);
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(told.lock().unwrap().len(), 2);
+
+    let cancelled = AtomicBool::new(false);
+    let output = |_: &str| cancelled.store(true, Ordering::Relaxed);
+    let context = BuildContext { output: &output, cancelled: &cancelled, ..BuildContext::new(&objects, &store) };
+    let ended = build("echo started; sleep 600", &context);
+    assert!(matches!(ended, Err(BuildError::Cancelled(_))), "{ended:?}");
 }

@@ -89,7 +89,14 @@ pub fn is_broken_pipe(error: &BuildError) -> bool {
     let of = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
     match error {
         BuildError::Io { source, .. } | BuildError::Blob(BlobError::Io { source, .. }) => of(source),
-        _ => false,
+        BuildError::Unsupported { .. }
+        | BuildError::NoImage(_)
+        | BuildError::Step { .. }
+        | BuildError::Command { .. }
+        | BuildError::Cancelled(_)
+        | BuildError::Files(_)
+        | BuildError::Blob(_)
+        | BuildError::Store(_) => false,
     }
 }
 

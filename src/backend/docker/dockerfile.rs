@@ -243,7 +243,7 @@ impl Writer<'_> {
             match &*step {
                 Step::Config(change) => {
                     config::apply(&mut made.config, change, &mut command_set)?;
-                    self.config(&mut made, change, index)?;
+                    self.config(&mut made, change, index);
                 }
                 Step::Copy(copy) => {
                     self.copy(&mut made, copy)?;
@@ -309,7 +309,7 @@ impl Writer<'_> {
         Ok(self.canonical.bases.get(index).map(|b| b.name.clone()).unwrap_or_default())
     }
 
-    fn config(&mut self, part: &mut Part, change: &ConfigChange, index: usize) -> Result<(), Refusal> {
+    fn config(&mut self, part: &mut Part, change: &ConfigChange, index: usize) {
         let list = |words: &[String]| serde_json::to_string(words).unwrap_or_default();
         let line = match change {
             ConfigChange::Env(name, value) if value.contains('\n') => {
@@ -359,7 +359,7 @@ impl Writer<'_> {
                 part.is_exact = false;
                 let cleared = *change == ConfigChange::ClearHistory;
                 part.history.push(if cleared { Told::Cleared } else { Told::Extra(change.to_string()) });
-                return Ok(());
+                return;
             }
         };
         self.line(&line);
@@ -367,7 +367,6 @@ impl Writer<'_> {
         let text = change.to_string();
         let is_trigger = matches!(change, ConfigChange::OnBuild(_));
         part.history.push(if is_trigger { Told::Extra(text) } else { Told::Step(text) });
-        Ok(())
     }
 
     /// Adds a folder to the context and returns its name.
@@ -567,7 +566,7 @@ impl Writer<'_> {
                 fields
             }
             // The front end of 20.10 knows no size; what a command writes there is its own.
-            MountKind::Tmpfs { size: _ } => vec!["type=tmpfs".to_owned()],
+            MountKind::Tmpfs { size: _ } | MountKind::Scratch => vec!["type=tmpfs".to_owned()],
             MountKind::Script { content } => {
                 let folder =
                     self.folder(Content::Text { at: "script".into(), text: content.clone(), executable: true });
@@ -580,7 +579,6 @@ impl Writer<'_> {
                 return unsayable(format!("the ssh agent `{id}`, which this builder is not given yet,"));
             }
             MountKind::Secret { .. } | MountKind::Ssh { .. } => return Ok(Vec::new()),
-            MountKind::Scratch => vec!["type=tmpfs".to_owned()],
             MountKind::Host { path } => return unsayable(format!("the folder `{path}` of the host")),
         };
         fields.insert(1, at);

@@ -256,11 +256,7 @@ impl StageStore for DockerStore {
         let image = BaseImage { manifest, config: parsed.to_bytes(), parsed, name: name.clone() };
         let connection = self.connect()?;
         let loaded = load(&self.engine, connection, &image, std::slice::from_ref(&name), self, true);
-        loaded.map_err(|e| match e {
-            crate::ports::BuildError::Blob(e) => StoreError::Blob(e),
-            crate::ports::BuildError::Io { attempt, source } => StoreError::Io { attempt, source },
-            e => StoreError::Io { attempt: format!("load {name}"), source: std::io::Error::other(e) },
-        })?;
+        loaded.map_err(|e| StoreError::Io { attempt: format!("load {name}"), source: std::io::Error::other(e) })?;
         // Who came first wins; whoever finds an older one withdraws.
         match self.stages(digest)?.into_iter().next() {
             Some(oldest) if oldest.id != id => {
