@@ -12,5 +12,5 @@ pub mod images;
 pub mod kubernetes;
 mod policy;
 
-pub use fix::fixed;
+pub use fix::{MENDED, fixed};
 pub use policy::{Policy, SETTINGS_FILE};

@@ -248,6 +248,15 @@ pub(super) fn deprecated(d: &mut Diagnostics, section: &Section<'_>, key: &str, 
     }
 }
 
+/// Warns of a deprecated key that another name means the same as; `lint --fix` renames it.
+pub(super) fn renamed(d: &mut Diagnostics, section: &Section<'_>, key: &str, new: &str) {
+    if let Some(entry) = section.entry(key) {
+        let found = Diagnostic::at(&rules::DEPRECATED_KEY, entry.key.span, format!("`{key}` is deprecated"));
+        let found = found.hint(format!("use `{new}`"));
+        d.push(if section.entry(new).is_none() { found.fixed(new) } else { found });
+    }
+}
+
 /// Cleans an absolute path; reports another one and returns `None`.
 pub(super) fn absolute(d: &mut Diagnostics, path: &Text, key: &str) -> Option<Text> {
     if !path.value.starts_with('/') {

@@ -6,7 +6,7 @@ use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::source::{Span, Spanned};
 use crate::syntax::yaml::{Data, Node, write_float_g};
 
-use super::decode::{Section, conflict, deprecated, missing, relative};
+use super::decode::{Section, conflict, missing, relative, renamed};
 use super::directives;
 use super::image::{DocumentKind, Surroundings, names};
 use super::{Image, ImageKind, Text};
@@ -56,7 +56,7 @@ impl DockerfileImage {
     }
 
     fn part(d: &mut Diagnostics, section: &Section<'_>, around: Surroundings<'_>) -> Self {
-        deprecated(d, section, "contextAddFile", "use `contextAddFiles`");
+        renamed(d, section, "contextAddFile", "contextAddFiles");
         let empty = Text::new(String::new(), section.span);
         let context = section
             .filled(d, "context")

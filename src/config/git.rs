@@ -112,10 +112,12 @@ impl GitMapping {
             );
             return None;
         };
-        if to.value.len() > 1 && to.value.ends_with('/') {
+        if to.value.trim_end_matches('/').len() > 1 && to.value.ends_with('/') {
             let message = "the slash at the end of `to` has no effect";
             let found = Diagnostic::at(&rules::INEFFECTIVE_KEY, to.span, message);
-            d.push(found.hint("remove it: the content of `add` comes to be at `to` itself"));
+            let found = found.hint("remove it: the content of `add` comes to be at `to` itself");
+            let is_plain = to.span.range().len() == to.value.len();
+            d.push(if is_plain { found.fixed(to.value.trim_end_matches('/')) } else { found });
         }
         let to = absolute(d, &to, "to");
         let include = patterns(d, &section, "includePaths", "`add`");

@@ -4,7 +4,7 @@ use crate::diag::{Diagnostic, Diagnostics, did_you_mean, rules};
 use crate::source::{Span, Spanned};
 use crate::syntax::yaml::Node;
 
-use super::decode::{Section, absolute, conflict, deprecated, missing, patterns};
+use super::decode::{Section, absolute, conflict, deprecated, missing, patterns, renamed};
 use super::directives;
 use super::image::{Wanted, slot};
 use super::reference::is_pinned;
@@ -79,7 +79,7 @@ impl Import {
 
 /// Reads the image: `from`, or one of the older keys.
 fn source(d: &mut Diagnostics, section: &Section<'_>) -> Option<ImageReference> {
-    deprecated(d, section, "image", "use `from`");
+    renamed(d, section, "image", "from");
     deprecated(d, section, "artifact", "use `from`, and declare the artifact as an image with `final: false`");
     let given: Vec<&str> = ["from", "image", "artifact"].into_iter().filter(|k| section.node(k).is_some()).collect();
     if let [one, other, ..] = given.as_slice() {

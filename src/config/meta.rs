@@ -185,7 +185,11 @@ fn check_version(d: &mut Diagnostics, section: &Section<'_>) {
 
 fn project(d: &mut Diagnostics, section: &Section<'_>) -> Text {
     let Some(project) = section.filled(d, "project") else {
-        missing(d, section.key_span("project"), "the project has no name", "add `project: NAME`");
+        let (message, hint) = match section.entry("project") {
+            Some(_) => ("the name of the project is empty", "write `project: NAME`"),
+            None => ("the project has no name", "add `project: NAME`"),
+        };
+        missing(d, section.key_span("project"), message, hint);
         return Text::new(String::new(), section.span);
     };
     if !slug::is_project(&project.value) {

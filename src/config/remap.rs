@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::diag::{Diagnostics, TraceFrame};
+use crate::diag::{Diagnostics, Fix, TraceFrame};
 use crate::eval::{OriginId, OriginTable, Origins};
 use crate::source::{FileId, Sources, Span};
 use crate::syntax::gotemplate::{Delims, Keyword, TokenKind, lex};
@@ -112,10 +112,22 @@ impl Places {
             if !told.insert((moved.rule.name, place, moved.message.clone())) {
                 continue;
             }
+            moved.fix = diagnostic.fix.as_ref().and_then(|fix| self.fix(sources, fix, &mut loops));
             let written = diagnostic.primary.as_ref().filter(|_| told.len() <= MAX_TRACED);
             let trace = written.map(|label| self.trace(label.span, &mut loops));
             d.push(moved.traced(trace.unwrap_or_default()));
         }
+    }
+
+    /// Returns a fix of the template: of text that it wrote as it stands, and once.
+    fn fix(&self, sources: &Sources, fix: &Fix, loops: &mut Loops<'_>) -> Option<Fix> {
+        if fix.span.file != self.rendered {
+            return Some(fix.clone());
+        }
+        let span = self.place(fix.span);
+        let (file, rendered) = (sources.get(span.file), sources.get(fix.span.file));
+        let same = file.text().get(span.range()) == rendered.text().get(fix.span.range());
+        (same && self.trace(fix.span, loops).is_empty()).then(|| Fix { span, text: fix.text.clone() })
     }
 
     /// Returns the loops and calls that wrote a place of the rendered text, innermost first.

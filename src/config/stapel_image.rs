@@ -7,7 +7,7 @@ use crate::source::{Span, Spanned};
 use crate::syntax::yaml::{Node, Plain};
 
 use super::ansible;
-use super::decode::{Section, absolute, conflict, deprecated, missing};
+use super::decode::{Section, absolute, conflict, deprecated, missing, renamed};
 use super::directives;
 use super::image::{DocumentKind, Surroundings, Wanted, names};
 use super::overlap;
@@ -200,7 +200,14 @@ fn declared_names(d: &mut Diagnostics, section: &Section<'_>) -> Vec<Text> {
 
 /// Reads the base: `from`, or one of the older keys.
 fn base(d: &mut Diagnostics, section: &Section<'_>) -> ImageReference {
-    deprecated(d, section, "fromImage", "use `from`");
+    // an image that names itself by `from` means one from outside
+    let names_itself =
+        section.node("fromImage").is_some_and(|n| n.as_str() == section.node("image").and_then(Node::as_str));
+    if names_itself {
+        deprecated(d, section, "fromImage", "use `from`");
+    } else {
+        renamed(d, section, "fromImage", "from");
+    }
     deprecated(d, section, "fromArtifact", "use `from`");
     let from = section.filled(d, "from");
     let image = section.filled(d, "fromImage");

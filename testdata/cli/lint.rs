@@ -45,6 +45,23 @@ fn what_can_be_mended_safely_is_mended_in_the_work_tree() {
 }
 
 #[test]
+fn a_key_of_another_name_is_renamed_and_means_the_same() {
+    let old = "configVersion: 1\nproject: shop\n---\nimage: base\nfrom: alpine:3.20\n---\nimage: app\nfromImage: base\n\
+               git: [{add: /lib, to: /lib/}]\nimport: [{image: base, add: /etc, to: /x, after: install}]\n";
+    let sandbox = project("FROM scratch\n", "");
+    sandbox.write("werf.yaml", old).write("lib/a", "").commit("old");
+    let ran = sandbox.run(&["lint", "--fix"]);
+    assert!(ran.err.contains("mended 3 in werf.yaml"), "{}\n{}", ran.out, ran.err);
+    let new = std::fs::read_to_string(sandbox.project().join("werf.yaml")).unwrap();
+    let expected = old.replace("fromImage:", "from:").replace("{image: base", "{from: base").replace("/lib/}", "/lib}");
+    assert_eq!(new, expected);
+    let merged = old.replace("image: app\n", "<<: {staged: ~}\nimage: app\n");
+    sandbox.write("werf.yaml", &merged).commit("merged");
+    sandbox.run(&["lint", "--fix"]);
+    assert!(std::fs::read_to_string(sandbox.project().join("werf.yaml")).unwrap().contains("fromImage:"));
+}
+
+#[test]
 fn a_wrong_entry_of_the_settings_switches_nothing_off() {
     let sandbox = project("FROM scratch\nCOPY a \\\n\n  /a\n", "");
     sandbox

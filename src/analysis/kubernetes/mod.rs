@@ -63,7 +63,15 @@ pub fn findings<'a>(release: &Release<'a>, extent: Extent) -> Vec<(&'a Manifest,
     let all = || release.manifests.iter().chain(release.hooks);
     let mut found: Vec<(&Manifest, Vec<Finding>)> = Vec::new();
     for manifest in all() {
-        found.push((manifest, check_manifest(&api, &mut customs, release, minor, manifest)));
+        let mut findings = check_manifest(&api, &mut customs, release, minor, manifest);
+        for (index, item) in items_of_list(manifest) {
+            let mut inner = check_manifest(&api, &mut customs, release, minor, &item);
+            if extent == Extent::All {
+                inner.extend(super::hazards::check(&item));
+            }
+            findings.extend(inner.into_iter().map(|finding| finding.within(index, &item)));
+        }
+        found.push((manifest, findings));
     }
     if extent == Extent::All {
         links::check(&api, release, &mut found);
@@ -72,6 +80,22 @@ pub fn findings<'a>(release: &Release<'a>, extent: Extent) -> Vec<(&'a Manifest,
         }
     }
     found
+}
+
+/// Returns the resources that a `List` holds, with their indices. Source: Kubernetes, `meta/v1` List.
+fn items_of_list(list: &Manifest) -> Vec<(usize, Manifest)> {
+    let items = list.data.get("items").and_then(serde_json::Value::as_array);
+    let items = items.filter(|_| list.kind.ends_with("List")).map(Vec::as_slice).unwrap_or_default();
+    let item = |(index, data): (usize, &serde_json::Value)| {
+        let text = |pointer: &str| data.pointer(pointer)?.as_str().map(str::to_owned);
+        // items of a list of one kind may leave out what the list says
+        let one = list.kind.strip_suffix("List").filter(|kind| !kind.is_empty());
+        let kind = text("/kind").or_else(|| one.map(str::to_owned)).unwrap_or_default();
+        let api_version = text("/apiVersion").or_else(|| one.map(|_| list.api_version.clone())).unwrap_or_default();
+        let name = text("/metadata/name").unwrap_or_default();
+        (index, Manifest { api_version, kind, name, data: data.clone(), ..list.clone() })
+    };
+    items.iter().enumerate().filter(|(_, data)| data.is_object()).map(item).collect()
 }
 
 fn check_manifest(

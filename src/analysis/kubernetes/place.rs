@@ -120,6 +120,13 @@ impl Finding {
         self
     }
 
+    /// Makes it one of the list that holds the resource.
+    pub fn within(mut self, index: usize, item: &Manifest) -> Self {
+        self.steps.splice(0..0, [Step::Key("items".to_owned()), Step::Index(index)]);
+        self.message = format!("{}/{}: {}", item.kind, item.name, self.message);
+        self
+    }
+
     /// Makes it as bad as said.
     pub fn severity(mut self, severity: Severity) -> Self {
         self.severity = severity;

@@ -239,3 +239,15 @@ fn hazards_are_warnings_and_notes() {
         ]
     );
 }
+
+#[test]
+fn the_resources_of_a_list_are_checked_one_by_one() {
+    let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: a}\n  dat: {}\n\
+                - apiVersion: policy/v1beta1\n  kind: PodDisruptionBudget\n  metadata: {name: b}\n";
+    let found = errors(text);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("manifest-unknown-field: ConfigMap/a: `dat`"), "{found:?}");
+    assert!(found[1].starts_with("api-not-served: PodDisruptionBudget/b: "), "{found:?}");
+    let text = "apiVersion: v1\nkind: ConfigMapList\nitems:\n- metadata: {name: a}\n  data: []\n";
+    assert_eq!(errors(text), ["manifest-wrong-type: ConfigMap/a: `data` must be a mapping, not a list"]);
+}
