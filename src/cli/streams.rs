@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::args::{ColorMode, GlobalArgs};
 use super::error::CliError;
 use crate::diag::{Diagnostics, Severity};
+use crate::exec::Forecast;
 use crate::report::{self, Look, Progress, Telling};
 use crate::source::Sources;
 
@@ -52,6 +53,8 @@ pub struct Streams {
     width: usize,
     quiet: bool,
     verbose: bool,
+    /// Whether stderr is a terminal that can be drawn on.
+    live: bool,
 }
 
 impl Streams {
@@ -67,6 +70,7 @@ impl Streams {
             width,
             quiet: false,
             verbose: false,
+            live: false,
         }
     }
 
@@ -74,6 +78,8 @@ impl Streams {
     pub fn configure(&mut self, global: &GlobalArgs, env: &BTreeMap<String, String>) {
         self.quiet = global.log_quiet;
         self.verbose = global.log_verbose || global.log_debug;
+        // Each request is told in between: a display would be torn.
+        self.live = self.err_terminal && !global.log_debug && is_drawn_on(env);
         self.width = global.log_terminal_width.unwrap_or(self.width).max(40);
         self.out_color = uses_color(global.color, self.out_terminal, env);
         self.err_color = uses_color(global.color, self.err_terminal, env);
@@ -143,15 +149,22 @@ impl Streams {
         read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
     }
 
-    /// Returns the progress of a run.
-    pub fn progress(&self) -> Progress {
-        let telling = match (self.quiet, self.err_terminal && self.err_color) {
+    /// Returns the progress of a run of `total` operations; somebody else may want the terminal for himself.
+    pub fn progress(&self, total: usize, forecast: &Forecast, terminal_is_ours: bool) -> Progress {
+        let telling = match (self.quiet, self.live && terminal_is_ours) {
             (true, _) => Telling::Quiet,
             (false, true) => Telling::Live,
             (false, false) => Telling::Lines,
         };
-        Progress::new(telling, self.err_look(), Box::new(std::io::stderr()))
+        Progress::new(telling, self.err_look(), Box::new(std::io::stderr()), (total, forecast))
     }
+}
+
+/// Says whether a terminal is one for people who watch.
+fn is_drawn_on(env: &BTreeMap<String, String>) -> bool {
+    let set = |name: &str| env.get(name).is_some_and(|v| !v.is_empty());
+    let is_ci = env.get("CI").is_some_and(|v| !matches!(v.as_str(), "" | "0" | "false"));
+    env.get("TERM").is_none_or(|t| t != "dumb") && !set("NO_COLOR") && !is_ci
 }
 
 /// Source: <https://no-color.org> and <https://bixense.com/clicolors>.
@@ -169,6 +182,13 @@ fn uses_color(mode: ColorMode, terminal: bool, env: &BTreeMap<String, String>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_drawn_on_dumb_terminals_without_colour_and_in_ci() {
+        let drawn = |name: &str, value: &str| is_drawn_on(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
+        assert!(drawn("TERM", "xterm-256color") && drawn("CI", "false") && drawn("NO_COLOR", ""));
+        assert!(!drawn("TERM", "dumb") && !drawn("CI", "true") && !drawn("NO_COLOR", "1"));
+    }
 
     #[test]
     fn colours_follow_options_then_environment_then_terminal() {

@@ -61,9 +61,14 @@ impl Forecast {
         self.remaining.get(operation).copied().unwrap_or(0)
     }
 
-    /// Returns the longest chain of what is not done. Unit: milliseconds if [`Forecast::is_timed`], else operations.
-    pub fn critical_path(&self, is_done: impl Fn(&str) -> bool) -> u64 {
-        self.remaining.iter().filter(|(id, _)| !is_done(id)).map(|(_, weight)| *weight).max().unwrap_or(0)
+    /// Returns the longest chain of what is left. `spent` tells how long an operation has been running, and nothing
+    /// of one that is over. Unit: milliseconds if [`Forecast::is_timed`], else operations.
+    pub fn critical_path(&self, spent: impl Fn(&str) -> Option<u64>) -> u64 {
+        let left = |(id, chain): (&OperationId, &u64)| {
+            let spent = spent(id)?;
+            Some(if self.timed { chain.saturating_sub(spent) } else { *chain })
+        };
+        self.remaining.iter().filter_map(left).max().unwrap_or(0)
     }
 
     /// Says whether the unit is milliseconds: earlier runs recorded how long they took.

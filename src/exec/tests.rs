@@ -269,7 +269,7 @@ fn what_most_work_waits_for_begins_first() {
                 events.lock().unwrap().push_str(&subject.operation);
             }
         });
-        (events.into_inner().unwrap(), forecast.critical_path(|_| false))
+        (events.into_inner().unwrap(), forecast.critical_path(|_| Some(0)))
     };
     assert_eq!(started(&[]), ("bcad".into(), 3), "the number of operations counts");
     assert_eq!(started(&[("a", 100), ("b", 10), ("c", 10)]), ("abcd".into(), 100), "d is taken for the mean, 40");

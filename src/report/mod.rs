@@ -4,6 +4,7 @@
 //! what the value should have been. The one idea: a report is a pure function of its value and a [`Look`].
 
 pub mod diagnostics;
+mod live;
 mod origins;
 mod plan_document;
 mod plan_json;

@@ -1,19 +1,17 @@
 //! Events of a run as they happen, and its outcome.
 //!
-//! What lives here: one line for each event worth telling, a live display of running operations for terminals, and
-//! the summary of an outcome. What does not: the choice between them (`cli`).
+//! What lives here: one line for each event worth telling, and the summary of an outcome. What does not: the display
+//! of what runs (`live`), and the choice between them (`cli`).
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use console::Style;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::live::Live;
 use super::plan_words::printable;
 use super::{Look, count, pretty_json};
-use crate::exec::{Event, Outcome, Skip, Subject, Verb};
+use crate::exec::{Event, Forecast, Outcome, Skip, Subject, Verb};
 
 /// How much is told while a plan runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,18 +32,15 @@ pub struct Progress {
     live: Option<Live>,
 }
 
-struct Live {
-    multi: MultiProgress,
-    bars: Mutex<BTreeMap<String, ProgressBar>>,
-}
-
 impl Progress {
-    /// Tells to `sink`; a live display goes to the terminal of stderr.
-    pub fn new(telling: Telling, look: Look, sink: Box<dyn Write + Send>) -> Self {
-        let live = (telling == Telling::Live).then(|| Live {
-            multi: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
-            bars: Mutex::default(),
-        });
+    /// Tells to `sink`; a live display of `total` operations goes to the terminal of stderr.
+    pub fn new(
+        telling: Telling,
+        look: Look,
+        sink: Box<dyn Write + Send>,
+        (total, forecast): (usize, &Forecast),
+    ) -> Self {
+        let live = (telling == Telling::Live).then(|| Live::new(total, forecast.clone()));
         Self { telling, look, sink: Mutex::new(sink), live }
     }
 
@@ -73,40 +68,14 @@ impl Progress {
             let _ = sink.flush();
         };
         match &self.live {
-            Some(live) => live.multi.suspend(write),
+            Some(live) => live.suspend(write),
             None => write(),
         }
     }
 }
 
-impl Live {
-    fn update(&self, event: &Event) {
-        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            Event::Started(subject) => {
-                let bar = self.multi.add(ProgressBar::new_spinner());
-                let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("the template is ours");
-                bar.set_style(style);
-                bar.set_message(format!("{} {}", words(subject.verb).0, printable(&subject.name)));
-                bar.enable_steady_tick(Duration::from_millis(100));
-                bars.insert(subject.operation.clone(), bar);
-            }
-            Event::Reused(subject)
-            | Event::Done { subject, .. }
-            | Event::Failed { subject, .. }
-            | Event::Skipped { subject, .. } => {
-                if let Some(bar) = bars.remove(&subject.operation) {
-                    bar.finish_and_clear();
-                    self.multi.remove(&bar);
-                }
-            }
-            Event::Output { .. } | Event::Storing { .. } => {}
-        }
-    }
-}
-
 /// What an operation is doing, has done, and could not do.
-fn words(verb: Verb) -> (&'static str, &'static str, &'static str) {
+pub(super) fn words(verb: Verb) -> (&'static str, &'static str, &'static str) {
     match verb {
         Verb::Build => ("building", "built", "build"),
         Verb::Tag => ("tagging", "tagged", "tag"),
@@ -122,6 +91,9 @@ pub fn event_line(event: &Event, look: Look) -> Option<String> {
     let name = |subject: &Subject| printable(&subject.name);
     Some(match event {
         Event::Started(subject) if subject.verb == Verb::Build => format!("building {}", name(subject)),
+        Event::Storing { subject, bytes } if look.verbose => {
+            format!("storing {}, {}", name(subject), bytes_text(*bytes))
+        }
         Event::Started(_) | Event::Storing { .. } => return None,
         Event::Reused(s) if s.verb == Verb::Build => format!("found {}, stored by somebody else", name(s)),
         Event::Reused(subject) => format!("found {} done", name(subject)),
@@ -148,8 +120,20 @@ pub fn event_line(event: &Event, look: Look) -> Option<String> {
     })
 }
 
-fn seconds(ms: u64) -> String {
+/// Writes a duration; unit: milliseconds.
+pub(super) fn seconds(ms: u64) -> String {
     format!("{}.{}s", ms / 1000, ms % 1000 / 100)
+}
+
+/// Writes a size in decimal units, as registries do.
+pub(super) fn bytes_text(bytes: u64) -> String {
+    let tenths = |unit: u64| format!("{}.{}", bytes / unit, bytes % unit * 10 / unit);
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", tenths(1_000)),
+        1_000_000..1_000_000_000 => format!("{} MB", tenths(1_000_000)),
+        _ => format!("{} GB", tenths(1_000_000_000)),
+    }
 }
 
 fn because(skip: &Skip) -> String {
@@ -224,7 +208,7 @@ mod tests {
 
     fn told(telling: Telling) -> String {
         let sink = Sink::default();
-        let progress = Progress::new(telling, Look::plain(), Box::new(sink.clone()));
+        let progress = Progress::new(telling, Look::plain(), Box::new(sink.clone()), (8, &Forecast::default()));
         for event in &events() {
             progress.tell(event);
         }
@@ -235,6 +219,17 @@ mod tests {
     #[test]
     fn every_event_worth_telling_is_a_line() {
         super::super::golden::check("events.txt", &told(Telling::Lines));
+    }
+
+    #[test]
+    fn sizes_have_decimal_units() {
+        let sizes = [0, 999, 1_000, 12_345_678, 2_000_000_000].map(bytes_text);
+        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "12.3 MB", "2.0 GB"]);
+        let subject = Subject { operation: "b".into(), verb: Verb::Build, name: "web/dockerfile".into() };
+        let storing = Event::Storing { subject, bytes: 1_500 };
+        assert_eq!(event_line(&storing, Look::plain()), None);
+        let verbose = Look { verbose: true, ..Look::plain() };
+        assert_eq!(event_line(&storing, verbose).as_deref(), Some("storing web/dockerfile, 1.5 kB"));
     }
 
     #[test]

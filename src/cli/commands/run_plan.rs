@@ -53,12 +53,14 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         forecast: &forecast,
         cancelled: &cancelled,
     };
-    let progress = invocation.streams.progress();
+    let progress = invocation.streams.progress(plan.operations.len(), &forecast, !run.args.introspect_error);
     let taken = Mutex::new(Durations::new());
     let outcome = exec::run(plan, &ports, &options, &|event| {
         durations::note(&mut taken.lock().unwrap_or_else(PoisonError::into_inner), &event);
         progress.tell(&event);
     });
+    // Takes the display away.
+    drop(progress);
     durations::write(&run.back_ends.durations, taken.into_inner().unwrap_or_else(PoisonError::into_inner));
     told(&outcome, run.args.output, invocation)
 }
