@@ -13,6 +13,8 @@ use crate::stage::Platform;
 pub enum Question {
     /// Which image stands under this content-based tag?
     Image(String),
+    /// Which image stands under this tag in the final repository?
+    Final(String),
     /// Which builds of this stage are stored?
     Stages(Sha224Digest),
     /// Which image of somebody else has this reference, for this platform?
@@ -50,6 +52,8 @@ pub struct ReleaseFact {
 pub struct Observed {
     /// Images by content-based tag.
     pub images: BTreeMap<String, Option<StoredFact>>,
+    /// Images of the final repository, by tag.
+    pub finals: BTreeMap<String, Option<StoredFact>>,
     /// Builds of stages, oldest first.
     pub stages: BTreeMap<Sha224Digest, Vec<StoredFact>>,
     /// Images of others, by reference and platform.
@@ -80,6 +84,11 @@ impl<'a> Asking<'a> {
     /// Says that no image stands under a tag; `false` also while it is not known.
     pub fn image_is_absent(&mut self, tag: &str) -> bool {
         self.look(self.observed.images.get(tag), || Question::Image(tag.to_owned())).is_some_and(Option::is_none)
+    }
+
+    /// Returns the image under a tag in the final repository; `None` also while it is not known.
+    pub fn final_image(&mut self, tag: &str) -> Option<&'a StoredFact> {
+        self.look(self.observed.finals.get(tag), || Question::Final(tag.to_owned()))?.as_ref()
     }
 
     /// Returns the stored builds of a stage, oldest first; none also while it is not known.

@@ -543,6 +543,10 @@ impl StageStore for OciLayout {
         Ok(Some(StoredImage { tag: reference.to_owned(), manifest, annotations }))
     }
 
+    fn tags(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.index()?.by_tag.keys().map(|tag| tag.to_string()).collect())
+    }
+
     fn publish(
         &self,
         digest: &Sha224Digest,

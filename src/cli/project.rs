@@ -153,7 +153,9 @@ fn inputs(
         now: now(),
         project_hint: project_hint(repository),
         platforms: options.build.and_then(|b| b.platform.clone()).into_iter().collect(),
-        repo_address: repo_address(options.build.and_then(|build| build.repo.as_deref())),
+        repo_address: repo_address(
+            options.build.and_then(|build| build.final_repo.as_deref().or(build.repo.as_deref())),
+        ),
         release: deploy.release,
         namespace: deploy.namespace,
         values_files,

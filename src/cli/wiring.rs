@@ -11,7 +11,7 @@ use super::streams::Invocation;
 use crate::backend::manifest_folder::ManifestFolder;
 use crate::backend::{CredentialSource, FileLock, HostAccess, NativeBuilder, OciLayout};
 use crate::plan::Inputs;
-use crate::ports::{Builder, Clock, Lock, StageStore, Target};
+use crate::ports::{Builder, Clock, LayeredStore, Lock, StageStore, Target};
 
 /// The stage store that is used when none is named.
 pub const DEFAULT_REPO: &str = "oci:.stagewright/store";
@@ -25,6 +25,10 @@ pub const DEFAULT_BUILDER: &str = "native";
 pub struct Names {
     /// The stage store.
     pub repo: String,
+    /// The repository that final images are copied to.
+    pub final_repo: Option<String>,
+    /// The stage stores that are only read.
+    pub secondary_repos: Vec<String>,
     /// The target; absent when nothing is deployed.
     pub target: Option<String>,
     /// The builder.
@@ -37,6 +41,8 @@ impl Names {
         let or = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.to_owned());
         Self {
             repo: or(&build.repo, DEFAULT_REPO),
+            final_repo: build.final_repo.clone(),
+            secondary_repos: build.secondary_repo.clone(),
             target: deploy.map(|d| or(&d.target, DEFAULT_TARGET)),
             builder: or(&build.builder, DEFAULT_BUILDER),
         }
@@ -44,7 +50,13 @@ impl Names {
 
     /// Returns the names that a plan was made with.
     pub fn of_plan(inputs: &Inputs) -> Self {
-        Self { repo: inputs.repo.clone(), target: inputs.target.clone(), builder: inputs.builder.clone() }
+        Self {
+            repo: inputs.repo.clone(),
+            final_repo: inputs.final_repo.clone(),
+            secondary_repos: inputs.secondary_repos.clone(),
+            target: inputs.target.clone(),
+            builder: inputs.builder.clone(),
+        }
     }
 }
 
@@ -52,6 +64,8 @@ impl Names {
 pub struct BackEnds {
     /// The stage store.
     pub store: Box<dyn StageStore>,
+    /// The repository that final images are copied to.
+    pub final_store: Option<Box<dyn StageStore>>,
     /// The builder.
     pub builder: Box<dyn Builder>,
     /// Whether it runs commands.
@@ -100,15 +114,20 @@ impl Reach {
 /// Makes the back ends. Nothing is written yet.
 pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, CliError> {
     check_builder(&names.builder)?;
-    let (store, dir): (Box<dyn StageStore>, _) = match read_repo(&names.repo, project)? {
-        Repo::Folder(dir) => (Box::new(OciLayout::new(&dir)), dir),
-        Repo::Registry(address) => (registry(&names.repo, &address, reach)?, project.join(".stagewright")),
+    let (store, dir) = match read_repo("--repo", &names.repo, project)? {
+        Repo::Folder(dir) => (folder_store(&dir), dir),
+        Repo::Registry(address) => (registry("--repo", &names.repo, &address, reach)?, project.join(".stagewright")),
         Repo::Engine(name) => (engine_store(&name, project, reach)?, project.join(".stagewright")),
     };
+    let other = |option: &'static str| move |uri: &String| open_store(option, uri, project, reach);
+    let final_store = names.final_repo.as_ref().map(other("--final-repo")).transpose()?;
+    let others = names.secondary_repos.iter().map(other("--secondary-repo")).collect::<Result<Vec<_>, _>>()?;
+    let store = if others.is_empty() { store } else { Box::new(LayeredStore::new(store, others)) };
     let target = names.target.as_deref().map(|uri| target_dir(uri, project)).transpose()?;
     let (builder, runs_commands) = builder(&names.builder, project, reach)?;
     Ok(BackEnds {
         store,
+        final_store,
         builder,
         runs_commands,
         target: target.clone().map(|dir| Box::new(ManifestFolder::new(dir)) as Box<dyn Target>),
@@ -162,11 +181,24 @@ fn docker_builder(_: &Reach) -> Result<Box<dyn Builder>, CliError> {
         .hint("use the builder that needs no engine: --builder native"))
 }
 
+/// Opens the stage store that an option names. Nothing is written yet.
+pub fn open_store(option: &str, uri: &str, project: &Path, reach: &Reach) -> Result<Box<dyn StageStore>, CliError> {
+    match read_repo(option, uri, project)? {
+        Repo::Folder(dir) => Ok(folder_store(&dir)),
+        Repo::Registry(address) => registry(option, uri, &address, reach),
+        Repo::Engine(name) => engine_store(&name, project, reach),
+    }
+}
+
+fn folder_store(dir: &Path) -> Box<dyn StageStore> {
+    Box::new(OciLayout::new(dir))
+}
+
 #[cfg(feature = "registry")]
-fn registry(uri: &str, address: &str, reach: &Reach) -> Result<Box<dyn StageStore>, CliError> {
+fn registry(option: &str, uri: &str, address: &str, reach: &Reach) -> Result<Box<dyn StageStore>, CliError> {
     use crate::backend::{RegistryOptions, RegistryStore, Repository, Retry};
     let wrong =
-        |why| CliError::user(format!("--repo {uri}: {why}")).hint("or use an OCI image layout on disk: --repo oci:DIR");
+        |why| CliError::user(format!("{option} {uri}: {why}")).hint("or use an OCI image layout on disk: oci:DIR");
     let repository = Repository::parse(address).map_err(wrong)?;
     let tell = |text: &str| {
         use std::io::Write as _;
@@ -186,9 +218,11 @@ fn registry(uri: &str, address: &str, reach: &Reach) -> Result<Box<dyn StageStor
 }
 
 #[cfg(not(feature = "registry"))]
-fn registry(uri: &str, _: &str, _: &Reach) -> Result<Box<dyn StageStore>, CliError> {
-    Err(CliError::user(format!("--repo {uri}: this build has no network: it was made without the feature `registry`"))
-        .hint("use an OCI image layout on disk: --repo oci:DIR"))
+fn registry(option: &str, uri: &str, _: &str, _: &Reach) -> Result<Box<dyn StageStore>, CliError> {
+    Err(CliError::user(format!(
+        "{option} {uri}: this build has no network: it was made without the feature `registry`"
+    ))
+    .hint("use an OCI image layout on disk: --repo oci:DIR"))
 }
 
 /// Says whether this process may make the namespaces of commands.
@@ -216,12 +250,13 @@ pub enum Repo {
     Engine(String),
 }
 
-/// Reads `--repo`.
-pub fn read_repo(uri: &str, project: &Path) -> Result<Repo, CliError> {
+/// Reads `--repo` and the like.
+pub fn read_repo(option: &str, uri: &str, project: &Path) -> Result<Repo, CliError> {
     match uri.split_once(':') {
-        Some(("oci", dir)) => folder("--repo", uri, dir, project).map(Repo::Folder),
+        Some(("oci", dir)) => folder(option, uri, dir, project).map(Repo::Folder),
         Some(("docker", "")) => {
-            Err(CliError::user(format!("--repo {uri} names no images")).hint("write --repo docker:NAME"))
+            let what = format!("{option} {uri} names no images");
+            Err(CliError::user(what).hint(format!("write {option} docker:NAME")))
         }
         Some(("docker", name)) => Ok(Repo::Engine(name.to_owned())),
         Some(_) | None => Ok(Repo::Registry(uri.to_owned())),
@@ -273,7 +308,7 @@ mod tests {
     fn a_folder_is_relative_to_the_project() {
         let project = Path::new("/shop");
         let default = Repo::Folder("/shop/.stagewright/store".into());
-        assert_eq!(read_repo(DEFAULT_REPO, project).unwrap(), default);
+        assert_eq!(read_repo("--repo", DEFAULT_REPO, project).unwrap(), default);
         assert_eq!(repo_address(Some(DEFAULT_REPO)), None);
         assert_eq!(repo_address(Some("r.example:5000/shop")).as_deref(), Some("r.example:5000/shop"));
         assert_eq!(target_dir("dir:/gitops", project).unwrap(), Path::new("/gitops"));
@@ -282,10 +317,10 @@ mod tests {
     #[test]
     fn what_does_not_work_yet_says_what_does() {
         let project = Path::new("/shop");
-        assert_eq!(read_repo("docker:shop", project).unwrap(), Repo::Engine("shop".into()));
+        assert_eq!(read_repo("--repo", "docker:shop", project).unwrap(), Repo::Engine("shop".into()));
         assert_eq!(repo_address(Some("docker:shop")).as_deref(), Some("shop"));
         for uri in ["docker:", "oci:"] {
-            assert!(read_repo(uri, project).is_err(), "{uri}");
+            assert!(read_repo("--repo", uri, project).is_err(), "{uri}");
         }
         assert!(target_dir("cluster", project).unwrap_err().text(false).contains("dir:PATH"));
         assert!(check_builder("kubernetes").unwrap_err().text(false).contains("native"));

@@ -13,6 +13,8 @@ pub enum Verb {
     Build,
     /// Tags an image.
     Tag,
+    /// Copies an image.
+    Copy,
     /// Writes a resource.
     Write,
     /// Deletes a resource.
@@ -43,6 +45,11 @@ impl Subject {
             }
             Work::TagImage { image, tag, .. } if image.is_empty() => (Verb::Tag, tag.clone()),
             Work::TagImage { image, .. } => (Verb::Tag, image.clone()),
+            Work::CopyImage { image, from, tag, .. } if from != tag && !image.is_empty() => {
+                (Verb::Copy, format!("{image} as {tag}"))
+            }
+            Work::CopyImage { image, tag, .. } if image.is_empty() => (Verb::Copy, tag.clone()),
+            Work::CopyImage { image, .. } => (Verb::Copy, image.clone()),
             Work::WriteResource { address, .. } => (Verb::Write, address.clone()),
             Work::DeleteResource { address, .. } => (Verb::Delete, address.clone()),
             Work::RecordRelease { release, revision, .. } => (Verb::Record, format!("{release} revision {revision}")),

@@ -18,7 +18,7 @@ mod work;
 pub use event::{Event, Failure, Outcome, Skip, Skipped, Subject, Verb};
 pub use forecast::{Durations, Forecast};
 pub use guards::{Violation, check_guards};
-pub use observe::observe;
+pub use observe::{World, observe};
 pub use run::{OnFailure, Options, run};
 pub use work::WorkError;
 
@@ -34,6 +34,8 @@ pub struct Ports<'a> {
     pub objects: &'a Arc<dyn Objects>,
     /// The stage store.
     pub store: &'a dyn StageStore,
+    /// The repository that final images are copied to; absent when they stay in the stage store alone.
+    pub final_store: Option<&'a dyn StageStore>,
     /// The builder.
     pub builder: &'a dyn Builder,
     /// The target; absent when nothing is deployed.

@@ -4,22 +4,31 @@ use super::work::WorkError;
 use crate::observed::{Observed, Question, StoredFact};
 use crate::ports::{StageStore, StoredImage, StoredStage, Target};
 
+/// What questions are put to.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// The stage store.
+    pub store: &'a dyn StageStore,
+    /// The final repository, where there is one.
+    pub final_store: Option<&'a dyn StageStore>,
+    /// The target, where there is one.
+    pub target: Option<&'a dyn Target>,
+}
+
 /// Answers questions and adds the answers to what is known. Nothing is written.
 ///
 /// # Errors
 /// A port failed to answer.
-pub fn observe(
-    questions: Vec<Question>,
-    store: &dyn StageStore,
-    target: Option<&dyn Target>,
-    observed: &mut Observed,
-) -> Result<(), WorkError> {
+pub fn observe(questions: Vec<Question>, world: World<'_>, observed: &mut Observed) -> Result<(), WorkError> {
+    let World { store, final_store, target } = world;
+    let mut finals = Vec::new();
     let mut tags = Vec::new();
     let mut names = Vec::new();
     let mut digests = Vec::new();
     for question in questions {
         match question {
             Question::Image(tag) => tags.push(tag),
+            Question::Final(tag) => finals.push(tag),
             Question::Newest(name) => names.push(name),
             Question::Stages(digest) => digests.push(digest),
             Question::External(reference, platform) => {
@@ -37,6 +46,8 @@ pub fn observe(
     observed.stages.extend(digests.into_iter().zip(stages));
     let images = store.images(&tags)?.into_iter().map(|i| i.map(image_fact));
     observed.images.extend(tags.into_iter().zip(images));
+    let found = final_store.map_or_else(|| Ok(vec![None; finals.len()]), |store| store.images(&finals))?;
+    observed.finals.extend(finals.into_iter().zip(found.into_iter().map(|i| i.map(image_fact))));
     let newest = store.newest(&names)?.into_iter().map(|i| i.map(image_fact));
     observed.newest.extend(names.into_iter().zip(newest));
     Ok(())

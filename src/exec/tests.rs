@@ -10,8 +10,8 @@ use super::*;
 use crate::digest::Sha224Digest;
 use crate::plan::{Fidelity, Guard, Inputs, Operation, Plan, Summary, Work};
 use crate::ports::{
-    BlobDigest, BuildContext, BuildError, BuiltImage, Descriptor, FixedClock, MemoryStore, MemoryTarget, StageStore,
-    Target,
+    BlobDigest, BlobStore, BuildContext, BuildError, BuiltImage, Descriptor, FixedClock, MemoryStore, MemoryTarget,
+    StageStore, Target,
 };
 use crate::source::MemoryObjects;
 use crate::stage::{BuildPart, BuildRequest, Platform};
@@ -52,6 +52,7 @@ impl Builder for ScriptedBuilder {
 struct Twins {
     objects: Arc<dyn Objects>,
     store: MemoryStore,
+    final_store: MemoryStore,
     builder: ScriptedBuilder,
     target: MemoryTarget,
     clock: FixedClock,
@@ -62,6 +63,7 @@ impl Twins {
         Self {
             objects: Arc::new(MemoryObjects::new()),
             store: MemoryStore::default(),
+            final_store: MemoryStore::default(),
             builder,
             target: MemoryTarget::default(),
             clock: FixedClock::at(1_000),
@@ -72,6 +74,7 @@ impl Twins {
         Ports {
             objects: &self.objects,
             store: &self.store,
+            final_store: Some(&self.final_store),
             builder: &self.builder,
             target: Some(&self.target),
             clock: &self.clock,
@@ -158,6 +161,34 @@ fn a_stage_is_built_published_and_tagged() {
     let kinds: Vec<bool> = events.iter().map(|e| matches!(e, Event::Started(_))).collect();
     assert_eq!(kinds, [true, false, false, true, false]);
     assert!(matches!(events[1], Event::Storing { bytes: 3, .. }), "{events:?}");
+}
+
+#[test]
+fn a_final_image_is_copied_with_its_blobs_and_its_name() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    let tag = Work::TagImage { image: "web".into(), tag: "t1".into(), stage_digest: digest("web"), custom: false };
+    let copy = |tag: &str| {
+        let (from, tag, repo) = ("t1".into(), tag.to_owned(), "r.example/final".into());
+        Work::CopyImage { image: "web".into(), from, tag, repo }
+    };
+    let plan = plan(vec![
+        build("web", &[]),
+        operation("tag", &["web"], Vec::new(), tag),
+        operation("copy", &["tag"], Vec::new(), copy("t1")),
+        operation("also", &["tag"], Vec::new(), copy("v1")),
+    ]);
+    // The scripted builder names a configuration that it does not store.
+    twins.store.put(&mut |out| out.write_all(b"web")).unwrap();
+    let (outcome, _) = twins.run(&plan, 4, OnFailure::Continue);
+    assert!(outcome.is_success(), "{outcome:?}");
+    let stored = twins.store.images(&["t1".into()]).unwrap().remove(0).unwrap();
+    let copies = twins.final_store.images(&["t1".into(), "v1".into()]).unwrap();
+    assert!(copies.iter().flatten().all(|copy| copy.manifest == stored.manifest) && copies.len() == 2, "{copies:?}");
+    assert_eq!(twins.final_store.newest(&["web".into()]).unwrap().remove(0).unwrap().tag, "t1");
+    assert!(
+        twins.final_store.stages(&Sha224Digest::of_bytes(b"web")).unwrap().is_empty(),
+        "stages stay where they are"
+    );
 }
 
 #[test]

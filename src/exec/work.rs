@@ -10,7 +10,9 @@ use super::guards::{Violation, first_violation, is_done};
 use super::run::Options;
 use crate::digest::Sha224Digest;
 use crate::plan::{Operation, Work};
-use crate::ports::{BlobDigest, BuildContext, BuildError, Published, StoreError, TargetError, TargetSession};
+use crate::ports::{
+    BlobDigest, BuildContext, BuildError, Published, StoreError, TargetError, TargetSession, copy_image,
+};
 
 /// How often a tag is put when older builds of the stage keep appearing.
 const MOST_TAGS: usize = 5;
@@ -27,6 +29,12 @@ pub enum WorkError {
     /// The last stage of an image is not in the store.
     #[error("stage {0} is not in the store")]
     NoStage(String),
+    /// The image that is copied is not in the store.
+    #[error("image {0} is not in the store")]
+    NoImage(String),
+    /// The plan copies images, but there is no final repository.
+    #[error("there is no final repository {0} to copy to")]
+    NoFinal(String),
     /// The manifest of a Secret is sealed and was not opened.
     #[error("the manifest of {0} is sealed")]
     Sealed(String),
@@ -89,6 +97,10 @@ impl<'a> Workshop<'a> {
             Work::TagImage { image, tag, stage_digest, custom } => {
                 self.tag((!custom).then_some(image.as_str()), tag, stage_digest)
             }
+            Work::CopyImage { image, from, tag, repo } => {
+                let name = (from == tag).then_some(image.as_str());
+                self.copy(from, tag, name, repo)
+            }
             Work::WriteResource { address, path, manifest, sealed } => {
                 let content = manifest.as_ref().or(sealed.reveal());
                 let content = content.ok_or_else(|| WorkError::Sealed(address.clone()))?;
@@ -148,6 +160,14 @@ impl<'a> Workshop<'a> {
             }
             manifest = oldest;
         }
+        Ok(Done::Now)
+    }
+
+    fn copy(&self, from: &str, tag: &str, name: Option<&str>, repo: &str) -> Result<Done, WorkError> {
+        let to = self.ports.final_store.ok_or_else(|| WorkError::NoFinal(repo.to_owned()))?;
+        let image = self.ports.store.images(&[from.to_owned()])?.into_iter().flatten().next();
+        let image = image.ok_or_else(|| WorkError::NoImage(from.to_owned()))?;
+        copy_image(self.ports.store, to, &image.manifest, tag, name)?;
         Ok(Done::Now)
     }
 

@@ -7,7 +7,7 @@ use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::digest::Sha224Digest;
 use crate::eval::Host;
-use crate::exec::{WorkError, observe};
+use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Question, ReleaseFact};
 use crate::plan::{
     ChartChanges, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, Reason, ReleaseContext,
@@ -36,6 +36,10 @@ pub struct PlanRequest<'a> {
     pub deploy: bool,
     /// The stage store, and how it is named.
     pub store: (&'a dyn StageStore, &'a str),
+    /// The repository that final images are copied to, and how it is named.
+    pub final_store: Option<(&'a dyn StageStore, &'a str)>,
+    /// The names of the stage stores that are only read.
+    pub secondary_repos: &'a [String],
     /// The target, and how it is named.
     pub target: Option<(&'a dyn Target, &'a str)>,
     /// The builder's name.
@@ -64,8 +68,12 @@ pub enum PlanError {
 /// # Errors
 /// The project has errors (see `diagnostics`), or a port failed.
 pub fn plan(diagnostics: &mut Diagnostics, sources: &Sources, request: &PlanRequest<'_>) -> Result<Plan, PlanError> {
-    let (store, target) = (request.store.0, request.target.map(|(target, _)| target));
-    let answer = |questions: Vec<Question>, observed: &mut Observed| observe(questions, store, target, observed);
+    let world = World {
+        store: request.store.0,
+        final_store: request.final_store.map(|(store, _)| store),
+        target: request.target.map(|(target, _)| target),
+    };
+    let answer = |questions: Vec<Question>, observed: &mut Observed| observe(questions, world, observed);
     plan_with(diagnostics, sources, request, &answer)
 }
 
@@ -143,6 +151,8 @@ pub(super) fn plan_with(
             namespace: with_resources.then(|| project.names.namespace.clone()),
             revision: read_record(&fact).map(|r| r.revision),
             repo: request.store.1.to_owned(),
+            final_repo: request.final_store.map(|(_, name)| name.to_owned()),
+            secondary_repos: request.secondary_repos.to_vec(),
             builder: request.builder.to_owned(),
             target: target.map(|(_, name)| name.to_owned()),
             tree: inputs.repository.root().to_string(),
@@ -175,6 +185,7 @@ fn image_context<'a>(
         previous,
         wanted,
         custom_tags: request.custom_tags,
+        final_repo: request.final_store.map(|(_, name)| name),
         repo_address: &request.project.repo_address,
         used_tags: &request.project.used_tags,
     }
@@ -247,6 +258,7 @@ fn unbuildable<'a>(
         .filter_map(|o| match &o.work {
             Work::BuildStage { image, stage, .. } => Some((image.as_str(), stage.as_str())),
             Work::TagImage { .. }
+            | Work::CopyImage { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
             | Work::RecordRelease { .. } => None,
@@ -302,7 +314,8 @@ fn plan_resources(
         let file = crate::source::FileId(u32::MAX);
         yaml::decode(text, file, 0, yaml::Options::HELM).ok().map(|node| node.to_plain())
     };
-    let tags = section.operations.iter().filter(|o| matches!(o.work, Work::TagImage { .. }));
+    let is_named = |work: &Work| matches!(work, Work::TagImage { .. } | Work::CopyImage { .. });
+    let tags = section.operations.iter().filter(|o| is_named(&o.work));
     let after = tags.map(|o| o.id.clone()).collect();
     let context = ReleaseContext { record, fact, images: &section.images, changes: &changes, parse: &parse, after };
     plan_release(&manifests, &context)

@@ -49,6 +49,10 @@ fn answer(question: Question, images: &BTreeMap<String, StoredFact>, release: &R
             let found = images.values().find(|fact| fact.tag == tag).cloned();
             observed.images.insert(tag, found);
         }
+        Question::Final(tag) => {
+            let found = images.values().find(|fact| fact.tag == tag).cloned();
+            observed.finals.insert(tag, found);
+        }
         Question::Newest(name) => {
             let found = images.get(&name).cloned();
             observed.newest.insert(name, found);

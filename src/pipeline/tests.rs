@@ -103,6 +103,8 @@ impl World {
                 store: (store, "memory"),
                 target: Some((target, "memory")),
                 builder: "noting",
+                final_store: None,
+                secondary_repos: &[],
                 custom_tags: &std::collections::BTreeMap::new(),
                 runs_commands: false,
                 host: &NoHost,
@@ -125,6 +127,7 @@ impl World {
         let objects = self.files.objects().clone();
         let clock = FixedClock::at(1_700_000_000_000);
         let ports = exec::Ports {
+            final_store: None,
             objects: &objects,
             store: &self.store,
             builder: &NotingBuilder,

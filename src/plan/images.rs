@@ -29,6 +29,8 @@ pub struct ImageContext<'a> {
     pub wanted: &'a BTreeSet<String>,
     /// The tags of the user's choice, by image name.
     pub custom_tags: &'a BTreeMap<String, Vec<String>>,
+    /// The repository that final images are copied to.
+    pub final_repo: Option<&'a str>,
     /// What stands before `:TAG` in the reference that templates see.
     pub repo_address: &'a str,
     /// The tags that templates see instead of signatures, by image name.
@@ -65,7 +67,10 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
         if builds {
             plan_stages(image, context, asking, &mut built, &mut section);
         }
-        let custom_tags = plan_custom_tags(image, stored, builds, context, asking, &mut section);
+        let (custom_tags, copied_to) = match context.final_repo {
+            Some(repo) => plan_copies(image, stored, builds, (context, repo), asking, &mut section),
+            None => (plan_custom_tags(image, stored, builds, context, asking, &mut section), None),
+        };
         if why.is_empty() {
             why.push(match (stored, builds) {
                 (Some(_), _) => Reason::InStore { tag: tag.clone() },
@@ -79,6 +84,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
             action: if builds { ImageAction::Build } else { ImageAction::Reuse },
             previous_tag,
             custom_tags,
+            copied_to,
             reference: format!("{}:{}", context.repo_address, context.used_tags.get(&image.name).unwrap_or(&tag)),
             tag,
             is_final: image.is_final,
@@ -228,6 +234,47 @@ fn plan_custom_tags(
         });
     }
     missing
+}
+
+/// Plans what the final repository lacks of an image, and returns the tags of the user's choice among it, and the
+/// repository if there is anything.
+fn plan_copies(
+    image: &SignedImage,
+    stored: Option<&StoredFact>,
+    builds: bool,
+    (context, repo): (&ImageContext<'_>, &str),
+    asking: &mut Asking<'_>,
+    section: &mut ImageSection,
+) -> (Vec<String>, Option<String>) {
+    if !image.is_final || !context.wanted.contains(&image.name) {
+        return (Vec::new(), None);
+    }
+    let from = image.signature.to_string();
+    let copied = asking.final_image(&from);
+    let custom = context.custom_tags.get(&image.name).into_iter().flatten();
+    let mut missing = Vec::new();
+    for tag in std::iter::once(&from).chain(custom) {
+        let at = asking.final_image(tag);
+        if at.is_some() && at.map(|at| &at.manifest) == copied.map(|copied| &copied.manifest) {
+            continue;
+        }
+        let content = *tag == from;
+        section.operations.push(Operation {
+            id: if content { format!("copy:{}", image.name) } else { format!("copy:{}:{tag}", image.name) },
+            needs: builds.then(|| tag_id(&image.name)).into_iter().collect(),
+            guards: if builds { Vec::new() } else { stored.map(present).into_iter().collect() },
+            work: Work::CopyImage {
+                image: image.name.clone(),
+                from: from.clone(),
+                tag: tag.clone(),
+                repo: repo.to_owned(),
+            },
+        });
+        missing.push(tag.clone());
+    }
+    let copied_to = (!missing.is_empty()).then(|| repo.to_owned());
+    missing.retain(|tag| *tag != from);
+    (missing, copied_to)
 }
 
 fn last_stage(image: &SignedImage) -> String {

@@ -40,7 +40,9 @@ pub struct Plan {
 impl Plan {
     /// Says whether apply would change anything but the release record.
     pub fn has_changes(&self) -> bool {
-        self.images.iter().any(|i| i.action == ImageAction::Build || !i.custom_tags.is_empty())
+        let images =
+            |i: &ImagePlan| i.action == ImageAction::Build || !i.custom_tags.is_empty() || i.copied_to.is_some();
+        self.images.iter().any(images)
             || self.resources.iter().any(|r| r.action != ResourceAction::Noop)
             || !self.cleanup.is_empty()
     }
@@ -80,6 +82,12 @@ pub struct Inputs {
     pub revision: Option<u64>,
     /// The stage store.
     pub repo: String,
+    /// The repository that final images are copied to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_repo: Option<String>,
+    /// The stage stores that are only read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secondary_repos: Vec<String>,
     /// The builder.
     pub builder: String,
     /// The target; absent when nothing is deployed.
@@ -216,6 +224,9 @@ pub struct ImagePlan {
     /// The tags of the user's choice that are put on it, or moved to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub custom_tags: Vec<String>,
+    /// The final repository, where the image is copied to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_to: Option<String>,
     /// The reference that templates see.
     pub reference: String,
     /// Whether templates see it.

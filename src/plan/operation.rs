@@ -55,6 +55,17 @@ pub enum Work {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         custom: bool,
     },
+    /// Copies an image to the final repository.
+    CopyImage {
+        /// The image.
+        image: String,
+        /// Its signature: the tag it has in the stage store.
+        from: String,
+        /// The tag it gets: the same, or one of the user's choice.
+        tag: String,
+        /// The final repository.
+        repo: String,
+    },
     /// Writes a resource to the target.
     WriteResource {
         /// `namespace/kind/name`, see [`super::ResourcePlan::address`].

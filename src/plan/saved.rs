@@ -188,9 +188,11 @@ impl Saved {
 fn secret(operation: &Operation) -> Option<&String> {
     match &operation.work {
         Work::WriteResource { sealed, .. } => sealed.reveal(),
-        Work::BuildStage { .. } | Work::TagImage { .. } | Work::DeleteResource { .. } | Work::RecordRelease { .. } => {
-            None
-        }
+        Work::BuildStage { .. }
+        | Work::TagImage { .. }
+        | Work::CopyImage { .. }
+        | Work::DeleteResource { .. }
+        | Work::RecordRelease { .. } => None,
     }
 }
 

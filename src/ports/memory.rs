@@ -95,6 +95,10 @@ impl StageStore for MemoryStore {
         tag.map_or(Ok(None), |tag| self.image(&tag))
     }
 
+    fn tags(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.with(|s| s.stages.keys().map(StageId::to_string).chain(s.images.keys().cloned()).collect()))
+    }
+
     fn publish(
         &self,
         digest: &Sha224Digest,

@@ -8,7 +8,9 @@ mod blobs;
 mod builder;
 mod charts;
 mod clock;
+mod copy;
 mod git_remotes;
+mod layered;
 mod lock;
 mod memory;
 mod memory_target;
@@ -21,9 +23,11 @@ pub use blobs::{BlobDigest, BlobError, BlobStore, CheckedReader, Descriptor};
 pub use builder::{BuildContext, BuildError, Builder, BuiltImage};
 pub use charts::{ArchiveCache, ChartRelease, ChartSource, FetchError, MemoryArchives, MemoryCharts, Wanted};
 pub use clock::{Clock, FixedClock};
+pub use copy::{copy_blobs, copy_image, copy_stage};
 pub use git_remotes::{
     GitRemotes, MemoryRemotes, RemoteError, RemoteLogin, RemotePassword, RemoteReference, RemoteRepository, shown_url,
 };
+pub use layered::LayeredStore;
 pub use lock::{Lock, LockError, LockGuard, MemoryLock};
 pub use memory::MemoryStore;
 pub use memory_target::MemoryTarget;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blobs::{BlobDigest, BlobError, BlobStore};
 use super::builder::BuiltImage;
+use super::oci::Manifest;
 use crate::digest::Sha224Digest;
 use crate::stage::{ImageRef, Platform};
 
@@ -159,6 +160,27 @@ pub trait StageStore: BlobStore {
     /// # Errors
     /// The manifest is absent, or the store failed; it is then as it was before.
     fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError>;
+
+    /// Stores an image that is no stage, under a tag, or moves the tag to it; returns its digest. The blobs are in the
+    /// store already. For the name see [`StageStore::tag`].
+    ///
+    /// # Errors
+    /// The store failed; the tag is then as it was before.
+    fn put_image(&self, tag: &str, name: Option<&str>, manifest: &Manifest) -> Result<BlobDigest, StoreError> {
+        let bytes = manifest.to_bytes();
+        let (digest, _) = self.put(&mut |out| out.write_all(&bytes))?;
+        self.tag(tag, name, &digest)?;
+        Ok(digest)
+    }
+
+    /// Returns every tag, those of stages included, in any order.
+    ///
+    /// # Errors
+    /// The store failed, or cannot list what it holds.
+    fn tags(&self) -> Result<Vec<String>, StoreError> {
+        let why = "this store cannot list it".to_owned();
+        Err(StoreError::Invalid { what: "the list of all tags".to_owned(), why })
+    }
 
     /// Returns the manifest of an image or stage; of several stored builds of a stage, the oldest.
     ///

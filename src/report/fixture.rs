@@ -57,6 +57,7 @@ fn image(
         tag,
         previous_tag,
         custom_tags: Vec::new(),
+        copied_to: None,
         reference,
         is_final: true,
         place,

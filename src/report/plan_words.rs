@@ -107,10 +107,8 @@ impl View {
         let shown = |r: &&ResourcePlan| all || r.action != ResourceAction::Noop;
         let mut resources: Vec<&ResourcePlan> = plan.resources.iter().filter(shown).collect();
         resources.sort_by_key(|r| rank(r.action));
-        let images = plan
-            .images
-            .iter()
-            .filter(|i| all || i.action == ImageAction::Build || i.previous_tag.is_some() || !i.custom_tags.is_empty());
+        let touched = |i: &ImagePlan| i.previous_tag.is_some() || !i.custom_tags.is_empty() || i.copied_to.is_some();
+        let images = plan.images.iter().filter(|i| all || i.action == ImageAction::Build || touched(i));
         Self {
             project: plan.project.clone(),
             verdict: verdict(plan),
@@ -158,6 +156,10 @@ fn verdict(plan: &Plan) -> String {
     let tags: usize = plan.images.iter().map(|i| i.custom_tags.len()).sum();
     if tags > 0 {
         parts.push(format!("{} to put", count(tags, "further tag")));
+    }
+    let copies = plan.images.iter().filter(|i| i.copied_to.is_some()).count();
+    if copies > 0 {
+        parts.push(format!("{} to copy", count(copies, "image")));
     }
     let resources = s.create + s.update + s.replace + s.delete;
     if resources > 0 {
@@ -216,7 +218,8 @@ fn image(image: &ImagePlan) -> ImageView {
         Some(_) | None => new,
     };
     let also = image.custom_tags.iter().map(|tag| format!(", also {}", printable(tag))).collect::<String>();
-    let tags = tags + &also;
+    let copied = image.copied_to.iter().map(|repo| format!(", copied to {}", printable(repo))).collect::<String>();
+    let tags = tags + &also + &copied;
     ImageView {
         build: image.action == ImageAction::Build,
         name: if image.name.is_empty() { "(nameless)".into() } else { printable(&image.name) },

@@ -79,6 +79,7 @@ pub(super) fn words(verb: Verb) -> (&'static str, &'static str, &'static str) {
     match verb {
         Verb::Build => ("building", "built", "build"),
         Verb::Tag => ("tagging", "tagged", "tag"),
+        Verb::Copy => ("copying", "copied", "copy"),
         Verb::Write => ("writing", "wrote", "write"),
         Verb::Delete => ("deleting", "deleted", "delete"),
         Verb::Record => ("recording", "recorded", "record"),

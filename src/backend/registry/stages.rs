@@ -51,7 +51,7 @@ impl StageStore for RegistryStore {
             return digests.iter().map(|digest| self.stages(digest)).collect();
         }
         runtime::block_on(async {
-            let all = self.tags("").await?;
+            let all = self.tags_with("").await?;
             let mut ids: BTreeMap<Sha224Digest, Vec<StageId>> = BTreeMap::new();
             for id in all.iter().filter_map(|tag| StageId::parse(tag)) {
                 ids.entry(id.digest).or_default().push(id);
@@ -75,6 +75,10 @@ impl StageStore for RegistryStore {
 
     fn external(&self, reference: &str, platform: &Platform) -> Result<Option<StoredImage>, StoreError> {
         runtime::block_on(self.image_of_others(reference, platform))
+    }
+
+    fn tags(&self) -> Result<Vec<String>, StoreError> {
+        runtime::block_on(self.tags_with(""))
     }
 
     fn publish(
@@ -114,11 +118,24 @@ impl StageStore for RegistryStore {
         })
     }
 
+    fn put_image(&self, tag: &str, name: Option<&str>, manifest: &Manifest) -> Result<BlobDigest, StoreError> {
+        check_tag(tag)?;
+        let bytes = manifest.to_bytes();
+        let digest = self.keep(&bytes)?;
+        runtime::block_on(async {
+            let blobs = stream::iter(manifest.blobs()).map(|blob| self.bring(&blob.digest));
+            blobs.buffer_unordered(UPLOADS).try_collect::<()>().await?;
+            self.move_tag(tag, manifest.media_type.as_deref().unwrap_or(MEDIA_MANIFEST), &bytes).await?;
+            match name {
+                Some(name) => self.remember_newest(name, tag).await,
+                None => Ok(()),
+            }
+        })?;
+        Ok(digest)
+    }
+
     fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
-        if !is_tag(tag) {
-            let why = "a tag has up to 128 letters, digits, `_`, `.` and `-`".to_owned();
-            return Err(StoreError::Invalid { what: format!("tag `{tag}`"), why });
-        }
+        check_tag(tag)?;
         let bytes = self.read(manifest)?;
         let what = || format!("manifest {manifest}");
         let document = annotated(&bytes, what)?;
@@ -134,14 +151,14 @@ impl StageStore for RegistryStore {
 }
 
 impl RegistryStore {
-    async fn tags(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+    async fn tags_with(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let listed = manifests::tags(&self.own(), &self.repository.path, prefix).await;
         listed.map_err(failed(format!("list the tags of {}", self.repository)))
     }
 
     /// The stored builds of a stage by their tags, oldest first.
     async fn ids(&self, digest: &Sha224Digest) -> Result<Vec<StageId>, StoreError> {
-        let tags = self.tags(&format!("{digest}-")).await?;
+        let tags = self.tags_with(&format!("{digest}-")).await?;
         let mut ids: Vec<StageId> = tags.iter().filter_map(|tag| StageId::parse(tag)).collect();
         ids.sort();
         Ok(ids)
@@ -211,6 +228,14 @@ impl RegistryStore {
             None => Ok(None),
         }
     }
+}
+
+fn check_tag(tag: &str) -> Result<(), StoreError> {
+    if is_tag(tag) {
+        return Ok(());
+    }
+    let why = "a tag has up to 128 letters, digits, `_`, `.` and `-`".to_owned();
+    Err(StoreError::Invalid { what: format!("tag `{tag}`"), why })
 }
 
 fn annotated(bytes: &[u8], what: impl Fn() -> String) -> Result<Annotated, StoreError> {

@@ -36,6 +36,12 @@ pub struct BuildArgs {
     /// The stage store: `HOST[:PORT]/PATH` in a registry, `docker:NAME`, or `oci:DIR`; `oci:.stagewright/store` by default.
     #[arg(long, value_name = "URI")]
     pub repo: Option<String>,
+    /// Copies final images to this repository too, and names them by it where they are deployed.
+    #[arg(long, value_name = "URI")]
+    pub final_repo: Option<String>,
+    /// A stage store that is only read: what is found there is not built, but copied; may be repeated.
+    #[arg(long, value_name = "URI")]
+    pub secondary_repo: Vec<String>,
     #[command(flatten)]
     pub registry: RegistryArgs,
     /// The builder: `native`, or `docker` (the engine of `DOCKER_HOST`); `native` by default.

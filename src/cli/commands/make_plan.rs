@@ -12,6 +12,7 @@ use crate::config::{self, Tagged, git_pattern};
 use crate::diag::Diagnostics;
 use crate::pipeline::{self, PlanError, PlanRequest, Project, forbid_unbuildable, load};
 use crate::plan::Plan;
+use crate::signature::SignedImage;
 use crate::source::{Objects, Sources};
 
 /// What is planned.
@@ -35,6 +36,8 @@ pub struct Made {
     pub found: Found,
     /// The objects that it builds from.
     pub objects: Arc<dyn Objects>,
+    /// Its images, in build order.
+    pub images: Vec<SignedImage>,
     /// The back ends.
     pub back_ends: BackEnds,
 }
@@ -58,8 +61,8 @@ pub fn make_plan(
     if forbidden {
         return Err(CliError::Config);
     }
-    let (plan, objects) = plan?;
-    Ok(Made { plan, found, objects, back_ends })
+    let (plan, project) = plan?;
+    Ok(Made { plan, found, objects: project.objects, images: project.images, back_ends })
 }
 
 fn planned(
@@ -70,7 +73,7 @@ fn planned(
     names: &Names,
     tags: &TagArgs,
     wish: Wish<'_>,
-) -> Result<(Plan, Arc<dyn Objects>), CliError> {
+) -> Result<(Plan, Project), CliError> {
     let project = load(diagnostics, sources, &found.inputs).ok_or(CliError::Config)?;
     let custom_tags = custom_tags(&project, tags)?;
     let request = PlanRequest {
@@ -79,6 +82,8 @@ fn planned(
         images: wish.images,
         deploy: wish.deploy,
         store: (back_ends.store.as_ref(), &names.repo),
+        final_store: back_ends.final_store.as_deref().zip(names.final_repo.as_deref()),
+        secondary_repos: &names.secondary_repos,
         target: back_ends.target.as_deref().zip(names.target.as_deref()),
         builder: &names.builder,
         custom_tags: &custom_tags,
@@ -89,11 +94,11 @@ fn planned(
         None => pipeline::plan(diagnostics, sources, &request),
         Some(rev) => pipeline::plan_since(diagnostics, sources, &request, &found.at(rev)?),
     };
-    let objects = project.objects.clone();
-    plan.map(|plan| (plan, objects)).map_err(|error| match error {
-        PlanError::Diagnostics => CliError::Config,
-        PlanError::Observe(source) => CliError::environment("look at the stage store and the target", source),
-    })
+    match plan {
+        Ok(plan) => Ok((plan, project)),
+        Err(PlanError::Diagnostics) => Err(CliError::Config),
+        Err(PlanError::Observe(source)) => Err(CliError::environment("look at the stage store and the target", source)),
+    }
 }
 
 /// Returns the tags of the user's choice for the final images, by image name.

@@ -34,6 +34,7 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
     let ports = Ports {
         objects: run.objects,
         store: run.back_ends.store.as_ref(),
+        final_store: run.back_ends.final_store.as_deref(),
         builder: run.back_ends.builder.as_ref(),
         target: run.back_ends.target.as_deref(),
         clock: &SystemClock,
@@ -74,9 +75,11 @@ fn check(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<(), CliError> {
 fn lock(plan: &Plan, run: &Run<'_>, invocation: &Invocation) -> Result<Option<Box<dyn LockGuard>>, CliError> {
     let release = plan.operations.iter().find_map(|o| match &o.work {
         Work::RecordRelease { release, .. } => Some(release),
-        Work::BuildStage { .. } | Work::TagImage { .. } | Work::WriteResource { .. } | Work::DeleteResource { .. } => {
-            None
-        }
+        Work::BuildStage { .. }
+        | Work::TagImage { .. }
+        | Work::CopyImage { .. }
+        | Work::WriteResource { .. }
+        | Work::DeleteResource { .. } => None,
     });
     let Some(release) = release else { return Ok(None) };
     let user = invocation.env.get("USER").or(invocation.env.get("LOGNAME")).map_or("somebody", String::as_str);

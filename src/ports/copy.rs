@@ -1,0 +1,120 @@
+//! Copies between stores: blobs that are missing, then what names them.
+
+use super::blobs::{BlobDigest, BlobError, Descriptor};
+use super::builder::BuiltImage;
+use super::oci::{Manifest, read_manifest};
+use super::stage_store::{Published, StageStore, StoreError, StoredStage};
+
+/// Copies what a manifest names, where it is missing.
+///
+/// # Errors
+/// A blob is absent or corrupted, or a store failed. Nothing but unreferenced blobs is left behind.
+pub fn copy_blobs<'a>(
+    from: &dyn StageStore,
+    to: &dyn StageStore,
+    blobs: impl IntoIterator<Item = &'a Descriptor>,
+) -> Result<(), StoreError> {
+    for blob in blobs {
+        if !to.has(&blob.digest)? {
+            copy_blob(from, to, &blob.digest)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_blob(from: &dyn StageStore, to: &dyn StageStore, digest: &BlobDigest) -> Result<(), StoreError> {
+    let mut reader = from.open(digest)?;
+    // The reader checks the digest when it comes to the end.
+    let (stored, _) = to.put(&mut |out| std::io::copy(&mut reader, out).map(|_| ()))?;
+    if stored == *digest {
+        Ok(())
+    } else {
+        Err(BlobError::Corrupted { digest: digest.clone(), place: format!("the copy of blob {digest}") }.into())
+    }
+}
+
+/// Copies a stored build of a stage with its id, unless one of that digest is there.
+///
+/// # Errors
+/// As [`copy_blobs`].
+pub fn copy_stage(from: &dyn StageStore, to: &dyn StageStore, stage: &StoredStage) -> Result<StoredStage, StoreError> {
+    if let Some(there) = to.stages(&stage.id.digest)?.into_iter().next() {
+        return Ok(there);
+    }
+    let manifest = read_manifest(from, &stage.manifest)?;
+    copy_blobs(from, to, manifest.blobs())?;
+    let built = BuiltImage { config: manifest.config, layers: manifest.layers };
+    match to.publish(&stage.id.digest, &built, &stage.annotations, stage.id.created_ms)? {
+        Published::Stored(stage) | Published::Existing(stage) => Ok(stage),
+    }
+}
+
+/// Copies an image and puts a tag on it; the copy has the same digest. See [`StageStore::put_image`] for the name.
+///
+/// # Errors
+/// As [`copy_blobs`].
+pub fn copy_image(
+    from: &dyn StageStore,
+    to: &dyn StageStore,
+    image: &BlobDigest,
+    tag: &str,
+    name: Option<&str>,
+) -> Result<BlobDigest, StoreError> {
+    let manifest = read_manifest(from, image)?;
+    copy_blobs(from, to, manifest.blobs())?;
+    to.put_image(tag, name, &manifest)
+}
+
+impl Manifest {
+    /// Returns the configuration and the layers.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        self.layers.iter().chain([&self.config])
+    }
+
+    /// Returns the size of the configuration and the layers. Unit: bytes.
+    pub fn size(&self) -> u64 {
+        self.blobs().map(|blob| blob.size).sum()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::MemoryStore;
+    use super::*;
+    use crate::digest::Sha224Digest;
+
+    pub fn stored(store: &MemoryStore, content: &str) -> StoredStage {
+        let blob = |text: String| {
+            let (digest, size) = store.put(&mut |out| out.write_all(text.as_bytes())).unwrap();
+            Descriptor { media_type: "text/plain".into(), digest, size }
+        };
+        let built = BuiltImage { config: blob("{}".into()), layers: vec![blob(content.into())] };
+        let notes = BTreeMap::from([("note".to_owned(), content.to_owned())]);
+        match store.publish(&Sha224Digest::of_bytes(content.as_bytes()), &built, &notes, 7).unwrap() {
+            Published::Stored(stage) | Published::Existing(stage) => stage,
+        }
+    }
+
+    #[test]
+    fn a_copied_stage_keeps_its_id_and_its_digest() {
+        let (from, to) = (MemoryStore::default(), MemoryStore::default());
+        let stage = stored(&from, "a");
+        assert_eq!(copy_stage(&from, &to, &stage).unwrap(), stage);
+        assert_eq!(to.stages(&stage.id.digest).unwrap(), [stage.clone()]);
+        let older = StoredStage { id: crate::ports::StageId { created_ms: 3, ..stage.id }, ..stage.clone() };
+        assert_eq!(copy_stage(&from, &to, &older).unwrap(), stage, "what is there is used");
+        assert!(read_manifest(&to, &stage.manifest).unwrap().blobs().all(|b| to.has(&b.digest).unwrap()));
+    }
+
+    #[test]
+    fn a_copied_image_has_the_same_digest_and_a_tag() {
+        let (from, to) = (MemoryStore::default(), MemoryStore::default());
+        let stage = stored(&from, "a");
+        assert_eq!(copy_image(&from, &to, &stage.manifest, "v1", Some("web")).unwrap(), stage.manifest);
+        let image = to.images(&["v1".into()]).unwrap().remove(0).unwrap();
+        assert_eq!((image.manifest, &image.annotations), (stage.manifest, &stage.annotations));
+        assert_eq!(to.newest(&["web".into()]).unwrap().remove(0).unwrap().tag, "v1");
+    }
+}
