@@ -94,6 +94,8 @@ fn main() {
             let store = OciLayout::new(dir.path().join(".stagewright/store"));
             let target = ManifestFolder::new(dir.path().join(".stagewright/manifests"));
             let request = PlanRequest {
+                final_store: None,
+                secondary_repos: &[],
                 project: &project,
                 inputs: &inputs,
                 images: &[],

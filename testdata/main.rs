@@ -21,6 +21,8 @@ mod edits;
 mod functions;
 mod jsonnet;
 mod kill;
+#[cfg(feature = "registry")]
+mod kill_registry;
 mod manifests;
 mod mutations;
 mod projects;

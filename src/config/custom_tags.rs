@@ -25,7 +25,7 @@ pub fn custom_tags(patterns: &[String], images: &[Tagged<'_>]) -> Result<BTreeMa
     let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for pattern in patterns {
         for image in images {
-            let tag = expand(pattern, image);
+            let tag = expand_image(pattern, image);
             if !slug::is_tag(&tag) {
                 return Err(format!(
                     "`{tag}` is no tag: it has up to 128 letters, digits, `_`, `.` and `-`, and begins with none of \
@@ -56,7 +56,8 @@ pub fn git_pattern(name: &str, named: bool) -> String {
     if named { format!("%image_slug%-{slug}") } else { slug }
 }
 
-fn expand(pattern: &str, image: &Tagged<'_>) -> String {
+/// Writes an image into a pattern, see [`custom_tags`].
+pub fn expand_image(pattern: &str, image: &Tagged<'_>) -> String {
     pattern
         .replace("%image%", image.name)
         .replace("%image_slug%", &slug::plain(image.name))

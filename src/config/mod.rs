@@ -44,7 +44,7 @@ mod stapel_image;
 #[cfg(test)]
 mod tests;
 
-pub use custom_tags::{Tagged, custom_tags, git_pattern};
+pub use custom_tags::{Tagged, custom_tags, expand_image, git_pattern};
 pub use deploy_names::{DeployNames, Explicit, deploy_names};
 pub use docker_section::{CommandValue, DockerSection};
 pub use dockerfile_image::{ArgValue, DockerfileImage};

@@ -81,7 +81,7 @@ impl Manifest {
 pub(super) mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::MemoryStore;
+    use super::super::{BlobStore as _, MemoryStore};
     use super::*;
     use crate::digest::Sha224Digest;
 

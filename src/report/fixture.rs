@@ -88,6 +88,8 @@ pub fn shop() -> Plan {
             namespace: Some("shop".into()),
             revision: Some(41),
             repo: "oci:.stagewright/store".into(),
+            final_repo: None,
+            secondary_repos: Vec::new(),
             builder: "native".into(),
             target: Some("dir:.stagewright/manifests".into()),
             tree: "9f".repeat(20),

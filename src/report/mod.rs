@@ -3,6 +3,7 @@
 //! What lives here: functions from a value to text. What does not: printing it (`cli`), and any thought about
 //! what the value should have been. The one idea: a report is a pure function of its value and a [`Look`].
 
+mod build_report;
 pub mod diagnostics;
 mod live;
 mod origins;
@@ -17,6 +18,7 @@ pub(crate) mod fixture;
 #[cfg(test)]
 pub(crate) mod golden;
 
+pub use build_report::{BuildReport, ReportedImage, ReportedStage, report_seconds};
 pub use origins::{OriginCounts, OriginLine, OriginValue, origin_lines, origins_json, origins_text};
 pub use plan_document::{Forge, plan_comment, plan_html, plan_markdown};
 pub use plan_json::{plan_json, plan_schema};

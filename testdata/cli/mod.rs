@@ -14,6 +14,7 @@ mod project;
 mod registry;
 mod saved_plan;
 mod template;
+mod verbs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

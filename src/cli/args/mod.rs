@@ -66,6 +66,13 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Builds and stores the images.
     Build(BuildCommandArgs),
+    /// Builds and stores the images in a repository that is named.
+    Publish(BuildCommandArgs),
+    /// Builds images, and stores copies of them elsewhere, with nothing of ours in them.
+    Export(ExportArgs),
+    /// Copies stages and images between stage stores.
+    #[command(subcommand)]
+    Stages(StagesCommand),
     /// Prints a completion script.
     Completion(CompletionArgs),
 }
@@ -132,6 +139,55 @@ pub struct BuildCommandArgs {
     pub images: Vec<String>,
     #[command(flatten)]
     pub run: RunArgs,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Images to export, by their names in werf.yaml; all final ones by default.
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// The name of the copy: `HOST[:PORT]/PATH:TAG` or `oci:DIR:TAG`; with `%image%`, `%image_slug%`,
+    /// `%image_safe_slug%` or `%image_content_based_tag%` where there are several images.
+    #[arg(long, value_name = "REF")]
+    pub tag: String,
+    /// A label of the copy; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub add_label: Vec<String>,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+/// `stages`.
+#[derive(Debug, Subcommand)]
+pub enum StagesCommand {
+    /// Copies the stages of this commit's images, and the images, to another stage store.
+    Copy(StagesCopyArgs),
+}
+
+/// `stages copy`.
+#[derive(Debug, Args)]
+pub struct StagesCopyArgs {
+    /// Images to copy, by their names in werf.yaml; all by default.
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// The stage store that is read; that of `--repo` by default.
+    #[arg(long, value_name = "URI")]
+    pub from: Option<String>,
+    /// The stage store that is written to.
+    #[arg(long, value_name = "URI")]
+    pub to: String,
+    /// Copies every stage and image, not only those of this commit.
+    #[arg(long)]
+    pub all: bool,
     #[command(flatten)]
     pub project: ProjectArgs,
     #[command(flatten)]

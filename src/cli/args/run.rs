@@ -23,6 +23,13 @@ pub struct RunArgs {
     /// Opens a shell in the state that a failed command left, when stdin is a terminal.
     #[arg(long)]
     pub introspect_error: bool,
+    /// Saves a report of the images: see `--build-report-path`.
+    #[arg(long)]
+    pub save_build_report: bool,
+    /// Saves a report of the images to this file, as JSON, or as variables if it ends with `.env`;
+    /// `.werf-build-report.json` by default.
+    #[arg(long, value_name = "FILE")]
+    pub build_report_path: Option<String>,
     /// Format of the outcome.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: RunFormat,

@@ -13,7 +13,7 @@ use super::super::wiring::{Names, Reach, wire};
 use super::make_plan::{Made, Wish, make_plan};
 use super::run_plan::{self, Run};
 use crate::backend::git::{RemoteRepositories, Repository};
-use crate::pipeline::lay_over;
+use crate::pipeline::{lay_over, planned_stages, stage_lists};
 use crate::plan::Plan;
 use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
 use crate::report::plan_text;
@@ -49,11 +49,19 @@ pub fn approved(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invo
             invocation.streams.inform(text.trim_end());
         }
     }
-    if made.plan.operations.is_empty() && args.output == RunFormat::Text {
+    let reports = args.save_build_report || args.build_report_path.is_some();
+    if made.plan.operations.is_empty() && args.output == RunFormat::Text && !reports {
         return Ok(exit_code::DONE);
     }
     approve(&made.plan, args, invocation)?;
-    let run = Run { project: &made.found.dir, objects: &made.objects, back_ends: &made.back_ends, args, resume };
+    let run = Run {
+        project: &made.found.dir,
+        stages: stage_lists(&made.project.images),
+        objects: &made.objects,
+        back_ends: &made.back_ends,
+        args,
+        resume,
+    };
     run_plan::run(&made.plan, &run, invocation)
 }
 
@@ -77,7 +85,14 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
     let reach = Reach::new(&args.build.registry, global, invocation);
     let back_ends = wire(&Names::of_plan(&plan.inputs), &dir, &reach)?;
     let objects = objects(&plan, &dir, invocation)?;
-    let run = Run { project: &dir, objects: &objects, back_ends: &back_ends, args: &args.run, resume: args.resume };
+    let run = Run {
+        project: &dir,
+        stages: planned_stages(&plan),
+        objects: &objects,
+        back_ends: &back_ends,
+        args: &args.run,
+        resume: args.resume,
+    };
     run_plan::run(&plan, &run, invocation)
 }
 

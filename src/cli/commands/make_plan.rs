@@ -12,7 +12,6 @@ use crate::config::{self, Tagged, git_pattern};
 use crate::diag::Diagnostics;
 use crate::pipeline::{self, PlanError, PlanRequest, Project, forbid_unbuildable, load};
 use crate::plan::Plan;
-use crate::signature::SignedImage;
 use crate::source::{Objects, Sources};
 
 /// What is planned.
@@ -36,8 +35,8 @@ pub struct Made {
     pub found: Found,
     /// The objects that it builds from.
     pub objects: Arc<dyn Objects>,
-    /// Its images, in build order.
-    pub images: Vec<SignedImage>,
+    /// What was read from it.
+    pub project: Project,
     /// The back ends.
     pub back_ends: BackEnds,
 }
@@ -62,7 +61,7 @@ pub fn make_plan(
         return Err(CliError::Config);
     }
     let (plan, project) = plan?;
-    Ok(Made { plan, found, objects: project.objects, images: project.images, back_ends })
+    Ok(Made { plan, found, objects: project.objects.clone(), project, back_ends })
 }
 
 fn planned(

@@ -6,14 +6,17 @@ mod chart;
 mod completion;
 mod config;
 mod explain;
+mod export;
 mod graph;
 mod includes;
 mod lint;
 mod make_plan;
 mod plan;
+mod publish;
 mod render;
 mod run_plan;
 mod show;
+mod stages;
 mod template;
 mod why;
 
@@ -38,6 +41,9 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Includes(command) => includes::run(global, &command, invocation),
         Command::Explain(args) => explain::run(&args, invocation),
         Command::Build(args) => build::run(global, &args, invocation),
+        Command::Publish(args) => publish::run(global, &args, invocation),
+        Command::Export(args) => export::run(global, &args, invocation),
+        Command::Stages(command) => stages::run(global, &command, invocation),
         Command::Completion(args) => completion::run(&args, invocation),
     }
 }

@@ -10,6 +10,7 @@ use super::super::interrupt;
 use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, SystemClock};
 use crate::exec::{self, Durations, Forecast, OnFailure, Options, Outcome, Ports, Violation, check_guards};
+use crate::pipeline::{StageLists, build_report};
 use crate::plan::{Plan, Work};
 use crate::ports::{LockError, LockGuard};
 use crate::report::{outcome_json, outcome_line};
@@ -19,6 +20,8 @@ use crate::source::Objects;
 pub struct Run<'a> {
     /// The project's directory.
     pub project: &'a Path,
+    /// The stages of its images.
+    pub stages: StageLists,
     /// The repository's objects.
     pub objects: &'a Arc<dyn Objects>,
     /// The back ends.
@@ -62,8 +65,29 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
     });
     // Takes the display away.
     drop(progress);
-    durations::write(&run.back_ends.durations, taken.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if outcome.is_success() {
+        save_report(plan, run, &taken, invocation)?;
+    }
+    durations::write(&run.back_ends.durations, taken);
     told(&outcome, run.args.output, invocation)
+}
+
+/// Where the build report is saved when no file is named. Source: werf 2.x.
+const BUILD_REPORT: &str = ".werf-build-report.json";
+
+/// Saves the build report, where one is wanted.
+fn save_report(plan: &Plan, run: &Run<'_>, took: &Durations, invocation: &Invocation) -> Result<(), CliError> {
+    let path = match &run.args.build_report_path {
+        Some(path) => path,
+        None if run.args.save_build_report => BUILD_REPORT,
+        None => return Ok(()),
+    };
+    let attempt = || format!("save the build report to {path}");
+    let report = build_report(plan, &run.stages, took, run.back_ends.store.as_ref());
+    let report = report.map_err(|e| CliError::environment(attempt(), e))?;
+    let text = if path.ends_with(".env") { report.to_env() } else { report.to_json() };
+    std::fs::write(invocation.cwd.join(path), text).map_err(|e| CliError::environment(attempt(), e))
 }
 
 fn check(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<(), CliError> {

@@ -1,0 +1,137 @@
+//! `export [IMAGE…] --tag REF`: builds images and stores copies of them elsewhere, with nothing of ours in them.
+
+use std::collections::BTreeMap;
+
+use super::super::args::{ExportArgs, GlobalArgs, RunArgs};
+use super::super::error::{CliError, exit_code};
+use super::super::project::Options;
+use super::super::streams::Invocation;
+use super::super::wiring::{Reach, open_store};
+use super::apply::approved;
+use super::make_plan::{Made, Wish, make_plan};
+use crate::config::{Finals, Tagged, expand_image, select};
+use crate::diag::Diagnostics;
+use crate::ports::oci::{Manifest, read_image};
+use crate::ports::{BlobDigest, StageStore, StoreError, copy_blobs};
+use crate::signature::SignedImage;
+
+/// Labels that say how an image was built; an exported image has none.
+const OWN_LABELS: [&str; 2] = ["werf", "io.stagewright."];
+
+pub fn run(global: &GlobalArgs, args: &ExportArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
+    let labels = labels(&args.add_label)?;
+    let options = Options { project: Some(&args.project), build: Some(&args.build), ..Options::default() };
+    let wish = Wish { images: &args.images, deploy: false, applies: true, since: None };
+    let made = make_plan(global, options, wish, invocation)?;
+    let references = references(&args.tag, &wanted(&made, &args.images))?;
+    let run = RunArgs { auto_approve: true, ..args.run.clone() };
+    let code = approved(&made, &run, false, invocation)?;
+    if code != exit_code::DONE {
+        return Ok(code);
+    }
+    let reach = Reach::new(&args.build.registry, global, invocation);
+    for (reference, tag) in references {
+        let what = || format!("export {reference}");
+        let (repo, name) = split(&reference)?;
+        let to = open_store("--tag", &repo, &made.found.dir, &reach)?;
+        let image = made.back_ends.store.images(std::slice::from_ref(&tag));
+        let image = image.map_err(|e| CliError::environment(what(), e))?.into_iter().flatten().next();
+        let Some(image) = image else { return Err(CliError::user(format!("image {tag} is not in the store"))) };
+        let done = export(made.back_ends.store.as_ref(), to.as_ref(), &image.manifest, &name, &labels);
+        let digest = done.map_err(|e| CliError::environment(what(), e))?;
+        invocation.streams.inform(&format!("exported {reference}@{digest}"));
+    }
+    Ok(exit_code::DONE)
+}
+
+/// The images that are exported: without names the final ones.
+fn wanted<'a>(made: &'a Made, patterns: &[String]) -> Vec<&'a SignedImage> {
+    let finals = if patterns.is_empty() { Finals::Only } else { Finals::AndOthers };
+    // Patterns that choose nothing were reported by the plan.
+    let chosen = select(&mut Diagnostics::new(), &made.project.config, patterns, finals);
+    let names: Vec<&str> = chosen.iter().map(|i| made.project.config.image(*i).name.value.as_str()).collect();
+    made.project.images.iter().filter(|image| names.contains(&image.name.as_str())).collect()
+}
+
+/// Returns each reference, and the content-based tag of the image that gets it.
+fn references(pattern: &str, images: &[&SignedImage]) -> Result<BTreeMap<String, String>, CliError> {
+    let mut all = BTreeMap::new();
+    for image in images {
+        let tagged = Tagged { name: &image.name, signature: image.signature };
+        let reference = expand_image(pattern, &tagged);
+        split(&reference)?;
+        if all.insert(reference.clone(), image.signature.to_string()).is_some_and(|t| t != image.signature.to_string())
+        {
+            let what = format!("--tag {pattern}: several images would be exported as {reference}");
+            return Err(CliError::user(what).hint("write %image_slug% into it, or name one image"));
+        }
+    }
+    Ok(all)
+}
+
+/// Splits `REPO:TAG`; the tag `latest` may be left out.
+fn split(reference: &str) -> Result<(String, String), CliError> {
+    let (scheme, rest) = reference.strip_prefix("oci:").map_or(("", reference), |rest| ("oci:", rest));
+    let (repo, tag) = match rest.rsplit_once(':') {
+        Some((repo, tag)) if !tag.contains('/') => (repo, tag),
+        Some(_) | None => (rest, "latest"),
+    };
+    let is_tag = crate::config::slug::is_tag(tag);
+    if repo.is_empty() || !is_tag {
+        let what = format!("--tag {reference}: this is no name of an image");
+        return Err(CliError::user(what).hint("write HOST[:PORT]/PATH:TAG, or oci:DIR:TAG"));
+    }
+    Ok((format!("{scheme}{repo}"), tag.to_owned()))
+}
+
+fn labels(words: &[String]) -> Result<BTreeMap<String, String>, CliError> {
+    let read = |word: &String| match word.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err(CliError::user(format!("--add-label {word}: write KEY=VALUE"))),
+    };
+    words.iter().map(read).collect()
+}
+
+/// Stores a copy of an image without what we recorded with it.
+fn export(
+    from: &dyn StageStore,
+    to: &dyn StageStore,
+    image: &BlobDigest,
+    tag: &str,
+    labels: &BTreeMap<String, String>,
+) -> Result<BlobDigest, StoreError> {
+    let (manifest, mut config) = read_image(from, image)?;
+    copy_blobs(from, to, &manifest.layers)?;
+    let before = config.config.labels.clone();
+    config.config.labels.retain(|key, _| !OWN_LABELS.iter().any(|own| key.starts_with(own)));
+    config.config.labels.extend(labels.clone());
+    let mut descriptor = manifest.config.clone();
+    if config.config.labels == before {
+        copy_blobs(from, to, [&descriptor])?;
+    } else {
+        let bytes = config.to_bytes();
+        (descriptor.digest, descriptor.size) = to.put(&mut |out| out.write_all(&bytes))?;
+    }
+    to.put_image(tag, None, &Manifest { config: descriptor, annotations: BTreeMap::new(), ..manifest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_a_repository_and_a_tag() {
+        let split = |text: &str| split(text).map(|(repo, tag)| format!("{repo} {tag}")).unwrap_or_default();
+        assert_eq!(split("r.example:5000/shop/web:v1"), "r.example:5000/shop/web v1");
+        assert_eq!(split("r.example:5000/shop"), "r.example:5000/shop latest");
+        assert_eq!(split("oci:/tmp/x:v1"), "oci:/tmp/x v1");
+        assert_eq!(split("oci:out"), "oci:out latest");
+        assert_eq!(split("shop:not a tag") + &split(":v1"), "");
+    }
+
+    #[test]
+    fn labels_are_pairs() {
+        assert_eq!(labels(&["a=b=c".into()]).unwrap(), BTreeMap::from([("a".into(), "b=c".into())]));
+        assert!(labels(&["a".into()]).is_err() && labels(&["=b".into()]).is_err());
+    }
+}
