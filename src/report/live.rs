@@ -59,6 +59,7 @@ impl Live {
             let _ = out.write_str(&held(&shown).sum(state.elapsed()));
         });
         let head = multi.add(ProgressBar::new_spinner().with_style(style));
+        head.tick();
         head.enable_steady_tick(TICK);
         Self { multi, head, tally, bars: Mutex::default() }
     }
@@ -67,7 +68,9 @@ impl Live {
     pub fn update(&self, event: &Event) {
         match event {
             Event::Started(subject) => {
-                held(&self.tally).running.insert(subject.operation.clone(), self.head.elapsed());
+                // Asked before the tally is held: who draws the head holds it, and wants the tally.
+                let now = self.head.elapsed();
+                held(&self.tally).running.insert(subject.operation.clone(), now);
                 let style = ProgressStyle::with_template("  {msg}  {took}").expect("the template is ours");
                 let style = style.with_key("took", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
                     let _ = out.write_str(&seconds(milliseconds(state.elapsed())));
@@ -213,6 +216,7 @@ mod tests {
         live.update(&Event::Started(subject("api/dockerfile")));
         live.update(&Event::Storing { subject: subject("api/dockerfile"), bytes: 2_500_000 });
         // What is drawn at most twenty times a second is drawn again once it is suspended.
+        live.head.tick();
         live.suspend(|| ());
         for text in ["0/3 done, 2.5 MB stored", "  building web/dockerfile  ", "  storing api/dockerfile, 2.5 MB  "] {
             let all = held(&drawn.0).clone();
@@ -221,6 +225,7 @@ mod tests {
         for name in ["web/dockerfile", "api/dockerfile"] {
             live.update(&Event::Done { subject: subject(name), ms: 5 });
         }
+        live.head.tick();
         held(&drawn.0).clear();
         live.suspend(|| ());
         let all = held(&drawn.0).clone();
