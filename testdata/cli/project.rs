@@ -190,9 +190,9 @@ fn what_is_missing_is_said_with_what_to_do() {
     assert_eq!((ran.code, ran.err.contains("git init")), (1, true), "{}", ran.err);
     let sandbox = shop();
     for (args, told) in [
-        (&["plan", "--repo", "docker:shop"][..], "oci:DIR"),
+        (&["plan", "--repo", "docker:"][..], "docker:NAME"),
         (&["plan", "--target", "cluster"], "dir:PATH"),
-        (&["plan", "--builder", "docker"], "--builder native"),
+        (&["plan", "--builder", "podman"], "--builder native"),
         (&["plan", "--dir", "nowhere"], "there is no such directory"),
         (&["plan", "-f", "no.yaml"], "there is no such file"),
         (&["show", "no.json"], "there is no saved plan"),
