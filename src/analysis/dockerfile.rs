@@ -202,11 +202,11 @@ fn check_add(diagnostics: &mut Diagnostics, instruction: &Instruction, copy: &Co
 
 /// Reports that the last word about the user of an image is root.
 fn check_user(diagnostics: &mut Diagnostics, stage: &Stage) {
-    let users = stage.instructions.iter().filter_map(|instruction| match &instruction.kind {
-        Kind::User(user) => Some(user),
-        _ => None,
+    let mut users = stage.instructions.iter().filter_map(|instruction| {
+        let Kind::User(user) = &instruction.kind else { return None };
+        Some(user)
     });
-    let Some(user) = users.last() else { return };
+    let Some(user) = users.next_back() else { return };
     if matches!(user.text.split(':').next(), Some("root" | "0")) {
         let message = "the image runs as root";
         let hint = "end with a `USER` that has no rights it does not need";
