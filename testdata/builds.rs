@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -267,19 +267,16 @@ fn builds() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/builds")
 }
 
-#[test]
-fn images_hold_what_their_commands_made() {
-    if cannot_run().is_some() {
-        return;
-    }
+/// Builds all folders of `testdata/builds` and compares; `command` makes the command line of a build.
+fn compare_all(without: &[&str], command: impl Fn(&Built) -> Command) {
     let mut names: Vec<String> =
         fs::read_dir(builds()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     let only = std::env::var("ONLY").unwrap_or_default();
     let mut failures = Vec::new();
-    for name in names.iter().filter(|n| n.contains(&only)) {
+    for name in names.iter().filter(|n| n.contains(&only) && !without.contains(&n.as_str())) {
         let built = Built::of(name);
-        let told = built.build(&[]);
+        let told = command(&built).output().unwrap();
         let listed = if told.status.success() {
             built.list()
         } else {
@@ -297,6 +294,79 @@ fn images_hold_what_their_commands_made() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn images_hold_what_their_commands_made() {
+    if cannot_run().is_none() {
+        compare_all(&[], |built| built.command(&["build"]));
+    }
+}
+
+#[test]
+fn without_overlayfs_images_hold_the_same() {
+    if cannot_run().is_none() {
+        compare_all(&[], |built| {
+            let mut command = built.command(&["build"]);
+            command.env("STAGEWRIGHT_OVERLAYFS", "off");
+            command
+        });
+    }
+}
+
+/// Returns the command line of a build by a user who is not root; with `ranges`, that user has 65,536 further numbers.
+fn unprivileged(built: &Built, ranges: bool) -> Command {
+    let program = built.path("stagewright");
+    if fs::hard_link(env!("CARGO_BIN_EXE_stagewright"), &program).is_err() {
+        fs::copy(env!("CARGO_BIN_EXE_stagewright"), &program).unwrap();
+    }
+    fs::write(built.path("ranges"), "nobody:100000:65536\n").unwrap();
+    fs::create_dir_all(built.path("home")).unwrap();
+    for folder in ["project", "store", "home"] {
+        assert!(Command::new("chown").args(["-R", "65534:65534"]).arg(built.path(folder)).status().unwrap().success());
+    }
+    fs::set_permissions(built.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut script = String::from("set -e\n");
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let other = if ranges { built.path("ranges") } else { PathBuf::from("/dev/null") };
+        script += &format!("if test -e {file}; then mount --bind {} {file}; fi\n", other.display());
+    }
+    script += "exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script, "sh"]).arg(&program).args(["build", "--repo"]);
+    command.arg(format!("oci:{}", built.path("store").display()));
+    command.current_dir(built.path("project")).env_clear().env("HOME", built.path("home")).stdin(Stdio::null());
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+#[test]
+fn a_user_with_ranges_builds_the_same_images_as_root() {
+    let has_ranges = Path::new("/usr/bin/newuidmap").exists() && Path::new("/etc/subuid").exists();
+    if cannot_run().is_none() && has_ranges {
+        // Nobody but root can make devices.
+        compare_all(&["run-links-and-devices"], |built| unprivileged(built, true));
+    }
+}
+
+#[test]
+fn a_user_without_ranges_builds_as_root_alone_and_owners_stay() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let text = "FROM busybox:test\nRUN echo 1 > /base && mkdir /d && echo 1 > /d/kept\n\
+                COPY --chown=app Dockerfile /d/mine\nRUN id -u > /who && echo >> /d/mine && rm /base\n";
+    for overlay in ["on", "off"] {
+        let built = Built::dockerfile(text);
+        let told = unprivileged(&built, false).env("STAGEWRIGHT_OVERLAYFS", overlay).output().unwrap();
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        let listed = built.list();
+        assert!(listed.contains("d/mine f 644 1000:1000") && listed.contains("who f 644 0:0 \"0\\n\""), "{listed}");
+        assert!(listed.contains("d/kept f 644 0:0") && !listed.contains("base f"), "{listed}");
+    }
+    let told = unprivileged(&Built::dockerfile("FROM busybox:test\nUSER app\nRUN true\n"), false).output().unwrap();
+    let text = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(!told.status.success() && text.contains("/etc/subuid"), "{text}");
 }
 
 fn processes_with(word: &str) -> usize {

@@ -25,7 +25,7 @@ pub use credentials::CredentialSource;
 pub use docker::{DockerBuilder, DockerStore, Engine, EngineAddress, EngineError};
 pub use file_lock::FileLock;
 pub use folder::read_folder;
-pub use native::{HostAccess, NativeBuilder, run_inside};
+pub use native::{HostAccess, NO_NAMESPACE, NativeBuilder, become_root, run_inside};
 pub use oci_layout::OciLayout;
 #[cfg(feature = "registry")]
 pub use registry::{RegistryOptions, RegistryStore, Repository, Retry};

@@ -56,6 +56,10 @@ fn command(invocation: &mut Invocation) -> Result<u8, CliError> {
         Err(error) => return usage(&error, invocation),
     };
     invocation.streams.configure(&cli.global, &invocation.env);
+    use args::Command::{Apply, Build, Export, Publish};
+    if matches!(cli.command, Build(_) | Publish(_) | Export(_) | Apply(_)) {
+        wiring::become_root_to_build(invocation);
+    }
     commands::run(cli, invocation)
 }
 

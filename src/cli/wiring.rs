@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::project::now;
 use super::streams::Invocation;
 use crate::backend::manifest_folder::ManifestFolder;
-use crate::backend::{CredentialSource, FileLock, HostAccess, NativeBuilder, OciLayout};
+use crate::backend::{CredentialSource, FileLock, HostAccess, NO_NAMESPACE, NativeBuilder, OciLayout, become_root};
 use crate::plan::Inputs;
 use crate::ports::{Builder, Clock, LayeredStore, Lock, StageStore, Target};
 
@@ -142,11 +142,14 @@ fn builder(name: &str, project: &Path, reach: &Reach) -> Result<(Box<dyn Builder
     if name == "docker" {
         return Ok((docker_builder(reach)?, true));
     }
-    let runner = reach.native.clone().zip(std::env::current_exe().ok()).filter(|_| may_run_commands());
+    let refusal = reach.env.get(NO_NAMESPACE);
+    let able = may_run_commands(refusal);
+    let runner = reach.native.clone().zip(std::env::current_exe().ok()).filter(|_| able);
     let runs_commands = runner.is_some();
     let host = HostAccess { environment: reach.env.clone(), project: project.to_owned() };
     let builder = runner.map(|(cache, program)| NativeBuilder::running(program, cache, host));
-    Ok((Box::new(builder.unwrap_or_default()), runs_commands))
+    let unable = || refusal.map_or_else(NativeBuilder::default, |why| NativeBuilder::without_commands(why.clone()));
+    Ok((Box::new(builder.unwrap_or_else(unable)), runs_commands))
 }
 
 #[cfg(feature = "docker")]
@@ -226,8 +229,20 @@ fn registry(option: &str, uri: &str, _: &str, _: &Reach) -> Result<Box<dyn Stage
 }
 
 /// Says whether this process may make the namespaces of commands.
-fn may_run_commands() -> bool {
-    cfg!(target_os = "linux") && rustix::process::geteuid().is_root()
+fn may_run_commands(refusal: Option<&String>) -> bool {
+    cfg!(target_os = "linux") && (rustix::process::geteuid().is_root() || refusal.is_none())
+}
+
+/// Becomes root of a user namespace, for commands that build: the program runs again, in place of this process.
+pub fn become_root_to_build(invocation: &Invocation) {
+    let is_root = rustix::process::geteuid().is_root();
+    if !cfg!(target_os = "linux") || is_root || invocation.env.contains_key(NO_NAMESPACE) {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // Where even that fails, so does the first command of a build, and says it.
+        let _ = become_root(&program, &invocation.args);
+    }
 }
 
 /// The clock of the operating system.

@@ -241,7 +241,7 @@ fn report_commands(
         let d = place_diagnostic(sources, &rules::NEEDS_COMMANDS, &place, message);
         let d = d.label(format!("{what}: here, the {} builder cannot run commands", request.builder));
         diagnostics
-            .push(d.hint("commands need Linux, root, and a folder for unpacked layers below HOME or XDG_CACHE_HOME"));
+            .push(d.hint("commands need Linux, root or a user namespace, and a folder for unpacked layers below HOME or XDG_CACHE_HOME"));
     }
 }
 

@@ -285,6 +285,9 @@ pub struct RunStep {
     /// script, which ends at the first failure, and make one layer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub as_root: bool,
+    /// Tasks of Ansible, each as JSON, in place of commands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ansible: bool,
     /// Where it stands; never signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
@@ -452,6 +455,7 @@ impl RunStep {
             add_host: Vec::new(),
             network: Network::Default,
             as_root: false,
+            ansible: false,
             place: None,
             unsigned_environment: BTreeMap::new(),
         }

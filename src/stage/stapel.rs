@@ -190,7 +190,8 @@ impl Chain<'_> {
             versions.extend(own.map(|v| (format!("ansible.{}CacheVersion", user.key()), v)));
             for task in ansible.tasks.get(&user).into_iter().flatten() {
                 let text = task.task.to_string();
-                let step = Step::Run(command_step(format!("ansible {text}"), vec![text]));
+                let step = RunStep { ansible: true, ..command_step(format!("ansible {text}"), vec![text]) };
+                let step = Step::Run(step);
                 steps.push((step, Some(self.inputs.place(task.span))));
             }
         }
@@ -212,8 +213,7 @@ impl Chain<'_> {
             steps.iter().filter_map(|(_, p)| p.clone()).map(|p| (format!("`{}`", user.key()), p)).collect()
         };
         let image = self.inputs;
-        let (commands, not_yet): (Vec<_>, Vec<_>) =
-            if self.stapel.ansible.is_some() { (Vec::new(), told()) } else { (told(), Vec::new()) };
+        let commands = told();
         let versions: Vec<(String, String, Place)> =
             versions.into_iter().map(|(k, v)| (k, v.value.clone(), image.place(v.span))).collect();
         if steps.is_empty() {
@@ -227,7 +227,6 @@ impl Chain<'_> {
         }
         if let Some(stage) = self.push(user.key(), steps) {
             stage.commands = commands;
-            stage.not_yet = not_yet;
             stage.cache_versions = versions;
         }
     }

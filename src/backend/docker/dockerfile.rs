@@ -250,6 +250,10 @@ impl Writer<'_> {
                     self.note_step(index, &copy.created_by);
                 }
                 Step::Run(run) => {
+                    if run.ansible {
+                        let what = format!("`{}`: the native builder runs tasks of Ansible", run.created_by);
+                        return Err(BuildError::Unsupported { builder: NAME, what }.into());
+                    }
                     if run.as_root != as_root {
                         return unsayable("commands of Stapel and of a Dockerfile in one part");
                     }

@@ -8,13 +8,16 @@
 //! independently (`content`). Parts that only give files to others are never written. Only where a command runs (`run`)
 //! are layers unpacked.
 
+mod ansible;
 pub(super) mod config;
 pub(super) mod content;
 mod copy;
 mod diff;
 mod files;
 mod mounts;
+mod namespace;
 mod owner;
+mod plain;
 mod run;
 mod sandbox;
 mod scratch;
@@ -34,6 +37,7 @@ use rayon::prelude::*;
 use self::content::{WrittenLayer, as_stored, open_archive, write_layer};
 use self::copy::CopyJob;
 use self::files::{Archive, Draft, Layer, View, clean};
+pub use self::namespace::{REFUSED as NO_NAMESPACE, become_root};
 use self::owner::{OwnerError, Stamp, resolve_owner};
 pub use self::run::HostAccess;
 use self::run::{Roots, Runner};
@@ -53,7 +57,13 @@ const NAME: &str = "native";
 /// The program has to call this before anything else, and to exit with the status that it returns.
 pub fn run_inside(words: &[String]) -> Option<u8> {
     let (command, rest) = words.split_first()?;
-    (command == sandbox::inside::COMMAND).then(|| sandbox::inside::run(sandbox::inside::is_first(rest)))
+    (command == sandbox::inside::COMMAND).then(|| match rest.first().map(String::as_str) {
+        Some(namespace::ENTER) => namespace::enter(),
+        Some(namespace::MAP) => namespace::map_users(),
+        Some(sandbox::inside::PROBE) => sandbox::inside::probe(),
+        Some(sandbox::inside::ENTER) => sandbox::inside::enter_root(),
+        word => sandbox::inside::run(word == Some(sandbox::inside::FIRST)),
+    })
 }
 
 /// Builds images from git objects and stored images.
@@ -62,6 +72,8 @@ pub fn run_inside(words: &[String]) -> Option<u8> {
 #[derive(Default)]
 pub struct NativeBuilder {
     runner: Option<Runner>,
+    /// Why commands are not run.
+    refusal: Option<String>,
     /// Layers whose metadata was read or made, by the digest of the blob.
     layers: Mutex<HashMap<BlobDigest, Arc<Layer>>>,
 }
@@ -108,7 +120,7 @@ impl Builder for NativeBuilder {
         let needed = needed_parts(request)?;
         if self.runner.is_none() {
             for part in request.parts.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(part, _)| part) {
-                refuse_commands(part)?;
+                refuse_commands(part, self.refusal.as_deref())?;
             }
         }
         let objects = Arc::new(MemoryObjects::over(context.objects.clone()));
@@ -176,10 +188,11 @@ fn mounted_parts(step: &Step) -> Vec<usize> {
     from.filter_map(|from| if let MountFrom::Part(part) = from { Some(*part) } else { None }).collect()
 }
 
-fn refuse_commands(part: &BuildPart) -> Result<(), BuildError> {
+fn refuse_commands(part: &BuildPart, why: Option<&str>) -> Result<(), BuildError> {
     for step in &part.steps {
         if let Step::Run(run) = step {
-            let what = format!("`{}` needs a builder that runs commands", run.created_by);
+            let why = why.map(|why| format!("; {why}")).unwrap_or_default();
+            let what = format!("`{}` needs a builder that runs commands{why}", run.created_by);
             return Err(BuildError::Unsupported { builder: NAME, what });
         }
     }
@@ -238,7 +251,8 @@ impl Build<'_> {
                     let mut script = vec![run.clone()];
                     // Commands of one stage of Stapel are one script.
                     while run.as_root
-                        && let Some(next) = steps.next_if(|s| matches!(&**s, Step::Run(next) if next.as_root))
+                        && let Some(next) = steps
+                            .next_if(|s| matches!(&**s, Step::Run(next) if next.as_root && next.ansible == run.ansible))
                         && let Step::Run(next) = &*next
                     {
                         script.push(next.clone());
@@ -366,7 +380,21 @@ impl NativeBuilder {
     /// Returns a builder that runs commands: `program` is this program, which is run again inside; layers are
     /// unpacked below `cache`.
     pub fn running(program: PathBuf, cache: PathBuf, host: HostAccess) -> Self {
-        Self { runner: Some(Runner { program, cache: Cache::new(cache), host }), ..Self::default() }
+        // Owners on the disk mean what they mean here only.
+        let cache = match namespace::numbering() {
+            Some(name) => cache.with_file_name(format!(
+                "{}-{name}",
+                cache.file_name().map(std::ffi::OsStr::to_string_lossy).unwrap_or_default()
+            )),
+            None => cache,
+        };
+        let runner = Runner { program, cache: Cache::new(cache), host, overlay: OnceLock::new() };
+        Self { runner: Some(runner), ..Self::default() }
+    }
+
+    /// Returns a builder that runs no commands, and says why.
+    pub fn without_commands(why: String) -> Self {
+        Self { refusal: Some(why), ..Self::default() }
     }
 
     fn cache(&self) -> Result<&Cache, BuildError> {

@@ -271,6 +271,10 @@ impl Build<'_> {
                 &stored
             }
         };
+        let view = self.view(image)?;
+        if !self.mounts_layers()? {
+            return Ok((self.plain_root(&view, &Layer::default())?.0, view));
+        }
         let lowers = self.lowers(image)?;
         if lowers.is_empty() {
             return Ok((nothing, View::default()));
@@ -284,7 +288,7 @@ impl Build<'_> {
         } else {
             None
         };
-        Ok((Root { lowers, upper, at }, self.view(image)?))
+        Ok((Root { lowers, upper, at }, view))
     }
 
     /// Returns a cache folder, which `first` makes ready the first time; a lock may be held from then on.

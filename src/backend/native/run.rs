@@ -12,10 +12,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::files::{Content, Draft, HostTree, Kind, Layer, Node, View, ancestors};
 use super::mounts::Given;
+use super::namespace;
+use super::plain::Before;
 use super::sandbox::spec::{Mount, Root, Spec, Upper};
 use super::sandbox::{self, Ended};
 use super::scratch::Scratch;
@@ -31,6 +33,19 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const LAST_LINES: usize = 20;
 /// Names of the host that a command can look up. Source: BuildKit.
 const HOSTS: &str = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+
+/// The variable that forbids overlayfs with `off`.
+const OVERLAY: &str = "STAGEWRIGHT_OVERLAYFS";
+/// How many layers are mounted over each other.
+const MOST_LAYERS: usize = 80;
+
+/// The root of a command, and how its changes are read afterwards.
+struct Ready {
+    root: Root,
+    changes: PathBuf,
+    /// Where the root is a copy.
+    before: Option<Before>,
+}
 
 /// Unpacked layers of one build, and where they lie.
 pub struct Roots {
@@ -90,6 +105,62 @@ impl Build<'_> {
         }
         let Given { mounts: own, environment, hidden, locks } = given;
         mounts.extend(own);
+        let root = self.root(image, &view, stubs)?;
+        let report = roots.next("report");
+        let config = &image.config.config;
+        let working_dir =
+            if first.as_root || config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() };
+        if !namespace::has_user(user.uid) {
+            let why = format!(
+                "user {} has no number here: only root is mapped. Give this account a range in /etc/subuid and \
+                 /etc/subgid and install newuidmap, or build as root",
+                user.uid
+            );
+            return Err(BuildError::Step { step: first.created_by.clone(), why });
+        }
+        let spec = Spec {
+            folder: self.builder.cache_folder(),
+            root: root.root,
+            mounts,
+            words: words(image, steps),
+            environment: environment.into_iter().collect(),
+            working_dir,
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups,
+            network: first.network != Network::None,
+            report: scratch.folder().join(&report),
+            terminal: false,
+            outside: false,
+        };
+        let told = match &first.place {
+            Some(place) => format!("{} ({place})", first.created_by),
+            None => first.created_by.clone(),
+        };
+        let outside = if first.ansible { Some(self.tasks(runner, &spec, steps)?) } else { None };
+        self.command(&runner.program, outside.as_ref().unwrap_or(&spec), &told, &hidden)?;
+        drop(locks);
+        let tree = Arc::new(HostTree::new(root.changes, roots.scratch.clone()));
+        let layer =
+            diff::changes(&tree, &view, root.before.as_ref()).map_err(attempt("read what the command changed"))?;
+        let layer = Arc::new(layer);
+        if root.before.is_none() {
+            let name = tree.path("").strip_prefix(self.builder.cache_folder()).map(|p| p.display().to_string());
+            roots.remember(&layer, name.expect("scratch folders are in the cache"));
+        }
+        Ok(layer)
+    }
+
+    /// Makes ready what a command sees and can change.
+    fn root(&self, image: &Image, view: &View, mut stubs: Stubs<'_>) -> Result<Ready, BuildError> {
+        let roots = self.roots()?;
+        let scratch = &roots.scratch;
+        let mounts_layers = self.mounts_layers()?;
+        // The kernel takes a list of layers of one page.
+        if !mounts_layers || view.0.len() > MOST_LAYERS {
+            let (root, changes, before) = self.plain_root(view, &stubs.layer)?;
+            return Ok(Ready { root, changes, before: Some(before) });
+        }
         let mut lowers = self.lowers(image)?;
         for layer in &view.0 {
             stubs.describe(layer)?;
@@ -101,7 +172,7 @@ impl Build<'_> {
             lowers.insert(0, scratch.name(&name));
         }
         let changes = roots.next("changes");
-        let [work, at, report] = ["work", "root", "report"].map(|kind| roots.next(kind));
+        let [work, at] = ["work", "root"].map(|kind| roots.next(kind));
         for name in [&changes, &work, &at] {
             scratch.make(name).map_err(attempt("make a scratch folder"))?;
         }
@@ -111,39 +182,24 @@ impl Build<'_> {
             scratch.make(&empty).map_err(attempt("make a scratch folder"))?;
             lowers.push(scratch.name(&empty));
         }
-        open_to_all(&scratch.folder().join(&changes)).map_err(attempt("make a scratch folder"))?;
-        let config = &image.config.config;
-        let working_dir =
-            if first.as_root || config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() };
-        let spec = Spec {
-            folder: self.builder.cache_folder(),
-            root: Root {
-                lowers,
-                upper: Some(Upper { changes: scratch.name(&changes), work: scratch.name(&work) }),
-                at: scratch.name(&at),
-            },
-            mounts,
-            words: words(image, steps),
-            environment: environment.into_iter().collect(),
-            working_dir,
-            uid: user.uid,
-            gid: user.gid,
-            groups: user.groups,
-            network: first.network != Network::None,
-            report: scratch.folder().join(&report),
-            terminal: false,
-        };
-        let told = match &first.place {
-            Some(place) => format!("{} ({place})", first.created_by),
-            None => first.created_by.clone(),
-        };
-        self.command(&runner.program, &spec, &told, &hidden)?;
-        drop(locks);
-        let tree = Arc::new(HostTree::new(scratch.folder().join(&changes), roots.scratch.clone()));
-        let layer = diff::changes(&tree, &view).map_err(attempt("read what the command changed"))?;
-        let layer = Arc::new(layer);
-        roots.remember(&layer, scratch.name(&changes));
-        Ok(layer)
+        let folder = scratch.folder().join(&changes);
+        open_to_all(&folder).map_err(attempt("make a scratch folder"))?;
+        let upper = Some(Upper { changes: scratch.name(&changes), work: scratch.name(&work) });
+        Ok(Ready { root: Root { lowers, upper, at: scratch.name(&at) }, changes: folder, before: None })
+    }
+
+    /// Says whether layers can be mounted over each other; else images are copied.
+    pub(super) fn mounts_layers(&self) -> Result<bool, BuildError> {
+        let Some(runner) = &self.builder.runner else { return Ok(false) };
+        if runner.host.environment.get(OVERLAY).is_some_and(|v| v == "off") {
+            return Ok(false);
+        }
+        if let Some(known) = runner.overlay.get() {
+            return Ok(*known);
+        }
+        let roots = self.roots()?;
+        let folder = roots.scratch.make(&roots.next("probe")).map_err(attempt("make a scratch folder"))?;
+        Ok(*runner.overlay.get_or_init(|| sandbox::can_mount_layers(&runner.program, &folder)))
     }
 
     fn command(&self, program: &Path, spec: &Spec, created_by: &str, hidden: &[String]) -> Result<(), BuildError> {
@@ -243,7 +299,7 @@ fn system_mounts(stubs: &mut Stubs<'_>, scratch: &Scratch, add_host: &[String]) 
 
 /// Opens a shell where a command failed, and waits for its end.
 fn introspect(program: &Path, spec: &Spec) {
-    let spec = Spec { words: vec!["/bin/sh".into()], terminal: true, ..spec.clone() };
+    let spec = Spec { words: vec!["/bin/sh".into()], terminal: true, outside: false, ..spec.clone() };
     // ^C is for the shell.
     let _ = sandbox::run(program, &spec, &std::sync::atomic::AtomicBool::new(false), &|_| {});
 }
@@ -382,6 +438,8 @@ pub struct Runner {
     pub cache: super::scratch::Cache,
     /// What commands may be given of the host.
     pub host: HostAccess,
+    /// Whether layers can be mounted over each other, once tried.
+    pub overlay: OnceLock<bool>,
 }
 
 /// What commands may be given of the host.

@@ -23,6 +23,9 @@ use crate::ports::{BlobError, BuildContext, BuildError};
 /// What overlayfs calls a directory that hides all below it.
 const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
 
+/// The attribute that holds an owner who has no number in our user namespace, `USER:GROUP`.
+pub const OWNER: &str = "user.stagewright.owner";
+
 /// Returns the directories that a layer needs and has no entry for.
 pub fn implied(layer: &Layer) -> BTreeSet<Box<str>> {
     let mut found = BTreeSet::new();
@@ -99,7 +102,11 @@ pub fn put(context: &BuildContext<'_>, path: &Path, node: &Node) -> io::Result<(
         // The last one is a device that means that a file is removed.
         Kind::Directory | Kind::Hardlink(_) | Kind::Special(b'3', 0, 0) => return Ok(()),
         Kind::Symlink(target) => symlink(&**target, path)?,
-        Kind::Special(flag, major, minor) => special(path, *flag, *major, *minor)?,
+        Kind::Special(flag, major, minor) => match special(path, *flag, *major, *minor) {
+            // In a user namespace nobody can make devices. The image keeps it, the command does not see it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            other => other?,
+        },
         Kind::File { content: Content::Blob(id), .. } => {
             let bytes = context.objects.blob(*id).map_err(io::Error::other)?;
             write_file(path, &mut &*bytes)?;
@@ -194,12 +201,25 @@ pub fn is_opaque(path: &Path) -> bool {
 
 /// Says whether an attribute belongs to an image: not to the file system that it lies on.
 pub fn belongs_to_images(name: &str) -> bool {
-    name == "security.capability" || (name.starts_with("user.") && !name.starts_with("user.overlay."))
+    name == "security.capability" || (name.starts_with("user.") && !name.starts_with("user.overlay.") && name != OWNER)
+}
+
+/// Reads what [`OWNER`] says.
+pub fn parse_owner(value: &[u8]) -> Option<(u64, u64)> {
+    let (uid, gid) = std::str::from_utf8(value).ok()?.split_once(':')?;
+    Some((uid.parse().ok()?, gid.parse().ok()?))
 }
 
 /// Sets owner, mode, attributes and time.
 pub fn set_metadata(path: &Path, node: &Node, mtime: i64) -> io::Result<()> {
-    lchown(path, u32::try_from(node.uid).ok(), u32::try_from(node.gid).ok())?;
+    match lchown(path, u32::try_from(node.uid).ok(), u32::try_from(node.gid).ok()) {
+        // No such owner in our user namespace. Links cannot have the attribute; nobody can change them either.
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+            let owner = format!("{}:{}", node.uid, node.gid);
+            let _ = rustix::fs::lsetxattr(path, OWNER, owner.as_bytes(), XattrFlags::empty());
+        }
+        other => other?,
+    }
     if !matches!(node.kind, Kind::Symlink(_)) {
         fs::set_permissions(path, fs::Permissions::from_mode(node.mode & 0o7777))?;
     }

@@ -23,16 +23,21 @@ use rustix::mount::{
 use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
-use super::spec::{Mount, Root, Spec};
+use super::super::namespace;
+use super::spec::{Mount, Root, Spec, Upper};
 
 /// The first word of the hidden command line.
 pub const COMMAND: &str = "internal-run";
 /// The second word, of the first process.
-const FIRST: &str = "first";
+pub const FIRST: &str = "first";
+/// The second word, of the process that tries whether layers can be mounted over each other.
+pub const PROBE: &str = "probe";
+/// The second word, of the process that runs one more command in a root that is mounted.
+pub const ENTER: &str = "enter";
 /// The name that commands see of their host. Source: BuildKit; some write it into files.
 const HOSTNAME: &str = "buildkitsandbox";
 /// The exit status when the command was never started.
-const NOT_STARTED: u8 = 125;
+pub const NOT_STARTED: u8 = 125;
 
 /// Runs as the process that the arguments name; returns the exit status.
 pub fn run(first: bool) -> u8 {
@@ -57,9 +62,22 @@ pub fn run(first: bool) -> u8 {
     }
 }
 
-/// Says whether a command line is ours.
-pub fn is_first(words: &[String]) -> bool {
-    words.first().is_some_and(|w| w == FIRST)
+/// Tries in the current directory, in folders of these names, whether layers can be mounted; the status says it.
+pub fn probe() -> u8 {
+    let tried = || -> io::Result<()> {
+        unshare(UnshareFlags::NEWNS)?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        for name in ["lower", "upper", "work", "at"] {
+            fs::create_dir(name)?;
+        }
+        fs::write("lower/file", "")?;
+        let upper = Upper { changes: "upper".into(), work: "work".into() };
+        mount_root(&Root { lowers: vec!["lower".into()], upper: Some(upper), at: "at".into() })?;
+        fs::remove_file("at/file")?;
+        unmount("at", UnmountFlags::DETACH)?;
+        Ok(())
+    };
+    u8::from(tried().is_err())
 }
 
 /// What could not be done.
@@ -131,7 +149,7 @@ fn start_first(spec: &Spec, line: &str) -> Result<Child, Failure> {
 }
 
 #[expect(deprecated, reason = "the safe form; we have one thread and share no file descriptors")]
-fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+pub fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
     rustix::thread::unshare(flags)
 }
 
@@ -186,15 +204,15 @@ fn prepare(spec: &Spec) -> Result<Command, Failure> {
     if !spec.network {
         bring_up_loopback().attempt("bring up the loopback interface")?;
     }
-    enter(&root).attempt("enter the root of the command")?;
-    mask().attempt("hide what the host keeps for itself")?;
+    if !spec.outside {
+        go_in(&root)?;
+    }
     let dir = Path::new(&spec.working_dir);
     if !dir.exists() {
         fs::create_dir_all(dir).attempt("make the working directory")?;
     }
     let null = || File::open("/dev/null").attempt("open /dev/null");
-    let mut command = Command::new(spec.words.first().map_or("", String::as_str));
-    command.args(spec.words.iter().skip(1)).env_clear().envs(spec.environment.iter().map(|(k, v)| (k, v)));
+    let mut command = command_of(spec);
     if let Some(terminal) = &terminal {
         let copy = || terminal.try_clone().attempt("use the terminal");
         command.stdin(copy()?).stdout(copy()?).stderr(copy()?);
@@ -202,12 +220,47 @@ fn prepare(spec: &Spec) -> Result<Command, Failure> {
         command.stdin(null()?);
         let _ = rustix::process::setsid();
     }
-    give_up_rights(spec).attempt("become the user of the command")?;
+    if !spec.outside {
+        give_up_rights(spec).attempt("become the user of the command")?;
+    }
     // As that user: it must be allowed to be there.
     std::env::set_current_dir(dir).attempt(&format!("enter {}", spec.working_dir))?;
     // A belt to the supervisor's braces. Changing the user would have forgotten it.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).attempt("die with the builder")?;
     Ok(command)
+}
+
+fn command_of(spec: &Spec) -> Command {
+    let mut command = Command::new(spec.words.first().map_or("", String::as_str));
+    command.args(spec.words.iter().skip(1)).env_clear().envs(spec.environment.iter().map(|(k, v)| (k, v)));
+    command
+}
+
+fn go_in(root: &Path) -> Result<(), Failure> {
+    enter(root).attempt("enter the root of the command")?;
+    mask().attempt("hide what the host keeps for itself")
+}
+
+/// Runs one command in a root that is mounted. The arguments are the file of the [`Spec`], and a line for the shell.
+pub fn enter_root() -> u8 {
+    let entered = || -> Result<Failure, Failure> {
+        let words: Vec<String> = std::env::args_os().skip(3).map(|w| w.into_string().unwrap_or_default()).collect();
+        let [file, line] = words.as_slice() else { return Err(Failure::new("read what to run", Errno::INVAL)) };
+        let text = fs::read(file).attempt("read what to run")?;
+        let spec: Spec = serde_json::from_slice(&text).map_err(io::Error::other).attempt("read what to run")?;
+        let spec = Spec { words: vec!["/bin/sh".into(), "-c".into(), line.clone()], ..spec };
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        // What is hidden is hidden from this command; the root stays as it is for the next one.
+        unshare(UnshareFlags::NEWNS).attempt("make namespaces for the command")?;
+        let propagation = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", propagation).attempt("keep mounts to ourselves")?;
+        go_in(&spec.folder.join(&spec.root.at))?;
+        give_up_rights(&spec).attempt("become the user of the command")?;
+        Ok(Failure::new("start /bin/sh", command_of(&spec).exec()))
+    };
+    let failure = entered().unwrap_or_else(|failure| failure);
+    let _ = writeln!(io::stderr(), "{failure}");
+    NOT_STARTED
 }
 
 fn told_mount(entry: &Mount) -> String {
@@ -234,7 +287,10 @@ fn mount_root(root: &Root) -> io::Result<()> {
     };
     // Changes must be whole in their folder: nothing in it may refer to the layers below.
     let mut last = None;
-    for extra in [",redirect_dir=off,metacopy=off,index=off", ",userxattr", ""] {
+    let here = [",redirect_dir=off,metacopy=off,index=off", ",userxattr", ""];
+    // Only with that option can it note anything in a user namespace.
+    let in_namespace = [",userxattr,index=off", ",userxattr", ""];
+    for extra in if namespace::numbering().is_some() { in_namespace } else { here } {
         match mount("overlay", &*root.at, "overlay", MountFlags::empty(), Some(options(extra)?.as_c_str())) {
             Ok(()) => return Ok(()),
             Err(error) => last = last.or(Some(error)),
@@ -246,7 +302,7 @@ fn mount_root(root: &Root) -> io::Result<()> {
 fn mount_one(root: &Path, entry: &Mount, spec: &Spec) -> io::Result<()> {
     let hidden = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
     match entry {
-        Mount::Proc => Ok(mount("proc", root.join("proc"), "proc", hidden, None)?),
+        Mount::Proc => mount_proc(&root.join("proc"), hidden),
         Mount::Sys => mount_sys(&root.join("sys"), hidden),
         Mount::Dev => mount_dev(&root.join("dev")),
         Mount::Bind { source, at, writable } => bind(source, &root.join(at), *writable),
@@ -290,26 +346,37 @@ fn bind(source: &Path, target: &Path, writable: bool) -> io::Result<()> {
 }
 
 fn remount_read_only(target: &Path) -> io::Result<()> {
-    let flags = MountFlags::BIND | MountFlags::RDONLY;
-    // In a user namespace, flags that the mount has must be named again.
-    let locked = [
-        MountFlags::empty(),
-        MountFlags::NOSUID | MountFlags::NODEV,
-        MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
-    ];
-    let mut last = Ok(());
-    for extra in locked {
-        last = mount_remount(target, flags | extra, c"");
-        if last.is_ok() {
-            break;
-        }
+    use rustix::fs::StatVfsMountFlags as Has;
+    // In a user namespace, flags that the mount has must be named again. Its times do not matter.
+    let has = rustix::fs::statvfs(target)?.f_flag;
+    let mut flags = MountFlags::BIND | MountFlags::RDONLY;
+    for (there, named) in [
+        (Has::NOSUID, MountFlags::NOSUID),
+        (Has::NODEV, MountFlags::NODEV),
+        (Has::NOEXEC, MountFlags::NOEXEC),
+        (Has::NOATIME, MountFlags::NOATIME),
+        (Has::NODIRATIME, MountFlags::NODIRATIME),
+        (Has::RELATIME, MountFlags::RELATIME),
+    ] {
+        flags.set(named, has.contains(there));
     }
-    Ok(last?)
+    // Flags that were set must stay set.
+    flags |= MountFlags::BIND | MountFlags::RDONLY;
+    Ok(mount_remount(target, flags, c"")?)
 }
 
 fn mount_tmpfs(target: &Path, options: &str, flags: MountFlags) -> io::Result<()> {
     let options = std::ffi::CString::new(options)?;
     Ok(mount("tmpfs", target, "tmpfs", flags, Some(options.as_c_str()))?)
+}
+
+fn mount_proc(target: &Path, flags: MountFlags) -> io::Result<()> {
+    let made = mount("proc", target, "proc", flags, None);
+    if made == Err(Errno::PERM) {
+        // Where an outer container masks a part of it, it cannot be mounted anew.
+        return Ok(mount_bind_recursive("/proc", target)?);
+    }
+    Ok(made?)
 }
 
 fn mount_sys(target: &Path, flags: MountFlags) -> io::Result<()> {

@@ -76,6 +76,13 @@ pub fn run(program: &Path, spec: &Spec, cancelled: &AtomicBool, output: &(dyn Fn
     Ok(ended(status, &std::fs::read_to_string(&spec.report).unwrap_or_default()))
 }
 
+/// Says whether layers can be mounted over each other in an empty folder.
+pub fn can_mount_layers(program: &Path, folder: &Path) -> bool {
+    let mut command = Command::new(program);
+    command.args([inside::COMMAND, inside::PROBE]).current_dir(folder).env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
 fn ended(status: ExitStatus, report: &str) -> Ended {
     if !report.is_empty() {
         return Ended::NotStarted(report.to_owned());

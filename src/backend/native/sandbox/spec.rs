@@ -32,6 +32,8 @@ pub struct Spec {
     pub network: bool,
     /// Whether it talks to the terminal of the builder.
     pub terminal: bool,
+    /// Whether the program is one of the host, which reaches the root by entering it for each command.
+    pub outside: bool,
     /// A file to which goes why the command could not be started.
     pub report: PathBuf,
 }
