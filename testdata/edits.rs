@@ -231,7 +231,7 @@ fn every_order_of_commits_ends_in_the_same_tags() {
                 // Edits of different places: one text, one new file and one setting in turn.
                 match number % 3 {
                     0 => tree.insert(format!("site/n{number}.html"), (Mode::File, "x".to_owned())).map_or((), drop),
-                    1 => tree.get_mut(dice_path(number)).unwrap().1.insert_str(0, "x"),
+                    1 => tree.get_mut(dice_path(number)).unwrap().1.insert(0, 'x'),
                     _ => {
                         let (path, old, new, ..) = SETTINGS[number];
                         let text = &mut tree.get_mut(path).unwrap().1;

@@ -460,13 +460,9 @@ fn fault_of(text: &str) -> Option<String> {
 #[test]
 fn mutated_configurations_are_read_or_have_findings_with_places() {
     let number = |name: &str| std::env::var(name).ok().map(|v| v.parse::<u64>().expect("a number"));
-    let cases = match number("MUTATION") {
-        Some(one) => one..one + 1,
-        None => {
-            let first = number("MUTATIONS_FROM").unwrap_or(0);
-            first..first + number("MUTATIONS").unwrap_or(FEW)
-        }
-    };
+    let first = number("MUTATIONS_FROM").unwrap_or(0);
+    let all = first..first + number("MUTATIONS").unwrap_or(FEW);
+    let cases = number("MUTATION").map_or(all, |one| one..one + 1);
     let (tell, told) = mpsc::channel();
     let worker = std::thread::spawn(move || {
         stagewright::eval::on_deep_stack(|| {

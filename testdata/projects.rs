@@ -159,7 +159,8 @@ fn put_other(beside: &Path, files: &BTreeMap<String, String>) {
         }
         git(&dir, &["add", "-A"]);
         git(&dir, &["commit", "-q", "-m", "other"]);
-        let tag = (1..).map(|n| format!("v{n}")).find(|tag| !dir.join(".git/refs/tags").join(tag).exists()).unwrap();
+        let tag =
+            (1..1000).map(|n| format!("v{n}")).find(|tag| !dir.join(".git/refs/tags").join(tag).exists()).unwrap();
         git(&dir, &["tag", &tag]);
     }
 }

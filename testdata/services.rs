@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// How long a service may take until it answers.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// Starts `"$@"`, and ends it when nobody holds the pipe any more; `$0` is the folder that goes with it.
 const WATCH: &str = r#"
@@ -108,7 +108,7 @@ pub fn skip<T>(why: &str) -> Option<T> {
 
 /// A registry on a free port of 127.0.0.1.
 pub struct Registry {
-    _service: Service,
+    service: Service,
     /// `127.0.0.1:PORT`
     pub address: String,
     /// The user and the password it asks for.
@@ -153,7 +153,7 @@ impl Registry {
             let mut service =
                 Service::start(&dir, "docker-registry", &["serve".to_owned(), file.display().to_string()]);
             if service.wait_for(|| std::net::TcpStream::connect(&address).is_ok()) {
-                return Some(Self { _service: service, address, login });
+                return Some(Self { service, address, login });
             }
             log = service.log();
         }
@@ -162,7 +162,7 @@ impl Registry {
 
     /// Where it keeps its blobs and links.
     pub fn data(&self) -> PathBuf {
-        self._service.dir.join("data/docker/registry/v2")
+        self.service.dir.join("data/docker/registry/v2")
     }
 
     /// What `docker login` would have written, for `config.json`.

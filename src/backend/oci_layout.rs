@@ -544,7 +544,7 @@ impl StageStore for OciLayout {
     }
 
     fn tags(&self) -> Result<Vec<String>, StoreError> {
-        Ok(self.index()?.by_tag.keys().map(|tag| tag.to_string()).collect())
+        Ok(self.index()?.by_tag.keys().map(std::string::ToString::to_string).collect())
     }
 
     fn publish(

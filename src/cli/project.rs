@@ -205,9 +205,10 @@ fn config_path(typed: &str, dir: &Path, root: &Path) -> Result<String, CliError>
     let (file, dir) = (Path::new(typed), real(dir));
     // The file itself may be a link, which is followed in the commit.
     let place = file.parent().map(real).zip(file.file_name()).map(|(parent, name)| parent.join(name));
-    let relative = place.and_then(|place| match place.strip_prefix(&dir) {
-        Ok(inside) => inside.to_str().map(str::to_owned),
-        Err(_) => {
+    let relative = place.and_then(|place| {
+        if let Ok(inside) = place.strip_prefix(&dir) {
+            inside.to_str().map(str::to_owned)
+        } else {
             let up = "../".repeat(dir.strip_prefix(root).ok()?.components().count());
             Some(format!("{up}{}", place.strip_prefix(root).ok()?.to_str()?))
         }

@@ -102,7 +102,7 @@ pub(super) mod tests {
         let (from, to) = (MemoryStore::default(), MemoryStore::default());
         let stage = stored(&from, "a");
         assert_eq!(copy_stage(&from, &to, &stage).unwrap(), stage);
-        assert_eq!(to.stages(&stage.id.digest).unwrap(), [stage.clone()]);
+        assert_eq!(to.stages(&stage.id.digest).unwrap(), std::slice::from_ref(&stage));
         let older = StoredStage { id: crate::ports::StageId { created_ms: 3, ..stage.id }, ..stage.clone() };
         assert_eq!(copy_stage(&from, &to, &older).unwrap(), stage, "what is there is used");
         assert!(read_manifest(&to, &stage.manifest).unwrap().blobs().all(|b| to.has(&b.digest).unwrap()));

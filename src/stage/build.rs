@@ -311,7 +311,6 @@ pub enum Network {
 
 impl Network {
     /// Says whether nothing was asked for.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     pub fn is_default(&self) -> bool {
         *self == Self::Default
     }

@@ -64,7 +64,7 @@ fn stages_and_images_are_images_of_the_engine() {
     assert_eq!(first.id.created_ms, 5);
     let second = store.publish(&digest, &image(docker, &store, "two\n"), &notes("2"), 6).unwrap();
     assert_eq!(second, Published::Existing(first.clone()));
-    assert_eq!(store.stages(&digest).unwrap(), [first.clone()]);
+    assert_eq!(store.stages(&digest).unwrap(), std::slice::from_ref(&first));
     assert_eq!(docker.run(&["run", "--rm", "--network=none", &format!("store-test:{}", first.id)]), "one");
 
     store.tag("v1", Some("web/shop"), &first.manifest).unwrap();
@@ -102,14 +102,11 @@ fn a_failed_command_is_told_and_a_cancelled_one_ends() {
     let told = Mutex::new(Vec::new());
     let output = |line: &str| told.lock().unwrap().push(line.to_owned());
     let context = BuildContext { output: &output, ..BuildContext::new(&objects, &store) };
-    match build("echo one; echo two >&2; exit 3", &context).unwrap_err() {
-        BuildError::Command { step, status, mut last_lines } => {
-            last_lines.sort();
-            assert_eq!((step.as_str(), status), ("RUN echo one; echo two >&2; exit 3", 3));
-            assert_eq!(last_lines, ["one", "two"]);
-        }
-        other => panic!("{other}"),
-    }
+    let error = build("echo one; echo two >&2; exit 3", &context).unwrap_err();
+    let BuildError::Command { step, status, mut last_lines } = error else { panic!("{error}") };
+    last_lines.sort();
+    assert_eq!((step.as_str(), status), ("RUN echo one; echo two >&2; exit 3", 3));
+    assert_eq!(last_lines, ["one", "two"]);
     assert_eq!(told.lock().unwrap().len(), 2);
 
     let cancelled = AtomicBool::new(false);

@@ -30,13 +30,16 @@ fn notes(text: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("note".to_owned(), text.to_owned())])
 }
 
+/// Returns the store that holds an image of others, and how a tag of it begins.
+type BasesOf<'a> = dyn Fn(&str) -> (Box<dyn StageStore + 'a>, String) + 'a;
+
 /// A store, and where its images of others come from.
 struct Case<'a> {
     store: &'a dyn StageStore,
     /// What stands before the names of images of others.
     prefix: String,
     /// The store in which the images `NAME` of others are, and what a tag of theirs begins with.
-    bases: &'a dyn Fn(&str) -> (Box<dyn StageStore + 'a>, String),
+    bases: &'a BasesOf<'a>,
 }
 
 impl Case<'_> {

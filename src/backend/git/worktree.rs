@@ -105,7 +105,7 @@ impl WorkTree for Repository {
                 for entry in std::fs::read_dir(&place).map_err(|e| failed(&path, e.to_string()))? {
                     let name = entry.map_err(|e| failed(&path, e.to_string()))?.file_name();
                     let Some(name) = name.to_str() else {
-                        return Err(failed(&path, format!("the name {name:?} is not UTF-8")));
+                        return Err(failed(&path, format!("the name `{}` is not UTF-8", name.display())));
                     };
                     if name != ".git" {
                         waiting.push(if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") });
