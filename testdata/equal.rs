@@ -36,7 +36,9 @@ const MOUNT_POINTS: [&str; 17] = [
     "tmpdir",
 ];
 /// Cases of `testdata/builds` that tell about the builder itself, or ask for what `docker` is not given yet.
-const OWN: [(&str, &str); 6] = [
+const OWN: [(&str, &str); 8] = [
+    ("builds/ansible-modules", "the native builder runs tasks of Ansible"),
+    ("builds/ansible-raw", "the native builder runs tasks of Ansible"),
     ("builds/isolation", "what a command sees of the machine"),
     ("builds/mount-bind-context", "lists the root, in which Docker 20.10 leaves mount points"),
     (

@@ -162,8 +162,11 @@ fn not_text(path: &Path) -> io::Error {
     io::Error::other(format!("the link to `{}` is not valid UTF-8, which is not supported yet", path.display()))
 }
 
+/// The attributes of a file, and the owner that stands in one of them.
+type Found = (Option<Attributes>, Option<(u64, u64)>);
+
 /// Reads the attributes that belong to images, and the owner that could not be set.
-fn attributes(path: &Path) -> io::Result<(Option<Attributes>, Option<(u64, u64)>)> {
+fn attributes(path: &Path) -> io::Result<Found> {
     let mut names = vec![0; rustix::fs::llistxattr_query(path).unwrap_or(0)];
     if names.is_empty() {
         return Ok((None, None));
