@@ -7,6 +7,8 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the disk is written")]
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -48,7 +50,10 @@ impl Build<'_> {
             ("ansible.cfg", ""),
             ("enter.json", &spec),
         ] {
-            fs::write(folder.join(name), text).map_err(failed())?;
+            // What the tasks are entered with may hold secrets of the environment.
+            let mut options = fs::OpenOptions::new();
+            let file = options.write(true).create(true).truncate(true).mode(0o600).open(folder.join(name));
+            file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed())?;
         }
         let at = |name: &str| folder.join(name).display().to_string();
         let environment = [
