@@ -24,8 +24,11 @@ impl LockGuard for Guard {}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Only for people who look into the file; the lock itself goes with the file handle.
+        // Only for people who look into the file.
         let _ = self.0.set_len(0);
+        // Said, not left to the closing of the file: a child process that another thread is starting at this moment
+        // has a copy of the handle until it runs its program, and would hold the lock as long.
+        let _ = self.0.unlock();
     }
 }
 
