@@ -166,6 +166,7 @@ fn inputs(
         jsonnet: jsonnet_inputs(options.jsonnet, invocation)?,
         remotes: Arc::new(git::RemoteRepositories::new(dir, cache_dir(&invocation.env, "git"), &invocation.env)),
         work_tree: repository.clone(),
+        history: Arc::new(repository.history(head)),
         checks_only: false,
         custom_tag: options.build.and_then(|b| b.use_custom_tag.clone()),
         allow_includes_update: project.allow_includes_update,

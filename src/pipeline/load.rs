@@ -11,7 +11,7 @@ use crate::digest::Sha224Digest;
 use crate::eval::jsonnet::External;
 use crate::ports::{GitRemotes, MemoryRemotes, MemoryWorkTree, WorkTree};
 use crate::signature::SignedImage;
-use crate::source::{Files, FilesError, Gap, Objects, Sources};
+use crate::source::{Files, FilesError, Gap, History, MemoryHistory, Objects, Sources};
 
 use super::added::add_files;
 use super::includes::open_includes;
@@ -73,6 +73,8 @@ pub struct ProjectInputs {
     pub remotes: Arc<dyn GitRemotes>,
     /// The files of the repository on the disk, ignored ones too, for `contextAddFiles`.
     pub work_tree: Arc<dyn WorkTree>,
+    /// The commits that lead to the one that is read.
+    pub history: Arc<dyn History>,
     /// Nothing comes of it but findings: images that cannot be made get a signature of their own, and where a name of
     /// the release needs an environment, that of the project is taken.
     pub checks_only: bool,
@@ -117,6 +119,7 @@ impl ProjectInputs {
             jsonnet: JsonnetInputs::default(),
             remotes: Arc::new(MemoryRemotes::default()),
             work_tree: Arc::new(MemoryWorkTree::default()),
+            history: Arc::new(MemoryHistory::default()),
             checks_only: false,
             custom_tag: None,
             allow_includes_update: false,

@@ -8,6 +8,7 @@
 //! tree is parsed once a run.
 #![expect(clippy::disallowed_methods, reason = "this is where the repository and the work tree are read")]
 
+mod history;
 mod remote;
 mod submodules;
 mod worktree;
@@ -21,6 +22,7 @@ use crate::source::{Files, FilesError, Mode, ObjectId, Objects, Tree, TreeEntry}
 
 use submodules::{Which, lfs_content};
 
+pub use history::GitHistory;
 pub use remote::RemoteRepositories;
 pub use worktree::{WorktreeChange, WorktreeState};
 
@@ -260,12 +262,15 @@ fn tree_entry(tree: ObjectId, entry: &git2::TreeEntry<'_>) -> Result<TreeEntry, 
     let name = name.map_err(|_| {
         bad(format!("the file name `{}` is not UTF-8; rename it", String::from_utf8_lossy(entry.name_bytes())))
     })?;
-    let mode = match entry.filemode_raw() {
+    Ok(TreeEntry { name: name.into(), mode: mode(entry.filemode_raw()), id: object_id(entry.id()) })
+}
+
+fn mode(raw: i32) -> Mode {
+    match raw {
         0o040_000 => Mode::Directory,
         0o120_000 => Mode::Symlink,
         0o160_000 => Mode::Submodule,
         raw if raw & 0o111 != 0 => Mode::Executable,
         _ => Mode::File,
-    };
-    Ok(TreeEntry { name: name.into(), mode, id: object_id(entry.id()) })
+    }
 }
