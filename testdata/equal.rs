@@ -251,9 +251,15 @@ impl Tree {
     }
 }
 
-fn build(built: &Built, builder: &str, docker: &Docker) -> Result<String, String> {
+fn build(built: &Built, builder: &str, docker: Option<&Docker>, staged: bool) -> Result<String, String> {
     let mut command = built.command(&["build", "--builder", builder]);
-    let ran = command.env("DOCKER_HOST", docker.host()).output().unwrap();
+    if let Some(docker) = docker {
+        command.env("DOCKER_HOST", docker.host());
+    }
+    if staged {
+        command.env("WERF_FORCE_STAGED_DOCKERFILE", "1");
+    }
+    let ran = command.output().unwrap();
     if ran.status.success() {
         return Ok(describe(&built.path("store"), "app"));
     }
@@ -285,13 +291,34 @@ fn native_and_docker_build_equal_images() {
     assert!(!only.is_empty() || cases.len() >= 40, "{} cases", cases.len());
     let mut failures = Vec::new();
     for (name, place, _held) in &cases {
-        let results = ["native", "docker"].map(|builder| build(&Built::of_folder(place), builder, docker));
+        let results = ["native", "docker"].map(|builder| build(&Built::of_folder(place), builder, Some(docker), false));
         let told = match &results {
             [Ok(native), Ok(docker)] => match difference(native, docker) {
                 told if told.is_empty() => continue,
                 told => told,
             },
             [native, docker] => [native, docker].into_iter().filter_map(|r| r.as_ref().err()).cloned().collect(),
+        };
+        failures.push(format!("{name}:\n{told}"));
+    }
+    let count = failures.len();
+    assert!(failures.is_empty(), "{count} of {} differ:\n{}", cases.len(), failures.join("\n"));
+}
+
+#[test]
+fn staged_and_whole_dockerfiles_make_equal_images() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let cases: Vec<_> = cases().into_iter().filter(|(name, ..)| name.contains(&only)).collect();
+    let mut failures = Vec::new();
+    for (name, place, _held) in &cases {
+        let [whole, staged] = [false, true].map(|staged| build(&Built::of_folder(place), "native", None, staged));
+        let told = match (whole, staged) {
+            (Ok(whole), Ok(staged)) if whole == staged => continue,
+            (Ok(whole), Ok(staged)) => difference(&whole, &staged),
+            (whole, staged) => [whole, staged].into_iter().filter_map(Result::err).collect(),
         };
         failures.push(format!("{name}:\n{told}"));
     }

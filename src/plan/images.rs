@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::instructions::plan_instructions;
 use super::model::{ImageAction, ImagePlan, StageAction, StagePlan};
 use super::operation::{Guard, Operation, Work};
 use super::reason::{FileChange, Reason};
@@ -12,7 +13,7 @@ use crate::signature::{
     SignedImage, compare, compare_trees,
 };
 use crate::source::{Mode, ObjectId, Objects, Place};
-use crate::stage::{Base, BuildRequest, CopySource, ImageRef, Platform, Step};
+use crate::stage::{Base, BuildRequest, CopySource, ImageRef, MountFrom, MountKind, Platform, RunMount, Step};
 
 /// A reason names at most this many files; the rest is counted by the last one's line-less place.
 const FILES_NAMED: usize = 50;
@@ -64,7 +65,9 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
         if let Some(previous) = previous.filter(|p| p.tag != tag) {
             why = differences(previous, image, &reasons, context.objects);
         }
-        if builds {
+        if builds && image.stages.iter().any(|(stage, _)| stage.is_instruction) {
+            plan_instructions(image, context, asking, &mut built, &mut section);
+        } else if builds {
             plan_stages(image, context, asking, &mut built, &mut section);
         }
         let (custom_tags, copied_to) = match context.final_repo {
@@ -277,41 +280,66 @@ fn plan_copies(
     (missing, copied_to)
 }
 
-fn last_stage(image: &SignedImage) -> String {
+pub(super) fn last_stage(image: &SignedImage) -> String {
     image.stages.last().map(|(_, signed)| signed.digest.to_string()).unwrap_or_default()
 }
 
-fn present(fact: &StoredFact) -> Guard {
+pub(super) fn present(fact: &StoredFact) -> Guard {
     Guard::ImagePresent { tag: fact.tag.clone(), manifest: fact.manifest.clone() }
 }
 
-fn stage_present(fact: &StoredFact) -> Guard {
+pub(super) fn stage_present(fact: &StoredFact) -> Guard {
     Guard::StagePresent { stage_id: fact.tag.clone(), manifest: fact.manifest.clone() }
 }
 
-fn tag_id(image: &str) -> String {
+pub(super) fn tag_id(image: &str) -> String {
     format!("tag:{image}")
 }
 
 /// Returns the images that a request reads, stages of the same chain left out.
-fn used_images(request: &BuildRequest) -> Vec<&ImageRef> {
+pub(super) fn used_images(request: &BuildRequest) -> Vec<&ImageRef> {
     let mut used = Vec::new();
     for part in &request.parts {
         if let Base::Image(image) = &part.base {
             used.push(image);
         }
-        for step in &part.steps {
-            let Step::Copy(copy) = step else { continue };
-            used.extend(copy.sources.iter().filter_map(|source| match source {
-                CopySource::Image { image, .. } => Some(image),
-                CopySource::Tree(_) | CopySource::Inline { .. } | CopySource::Part { .. } => None,
-            }));
-        }
+        used.extend(part.steps.iter().flat_map(step_images));
     }
     used
 }
 
-fn used_guard(used: &ImageRef, platform: &Platform, asking: &mut Asking<'_>) -> Option<Guard> {
+/// Returns the images that a step reads.
+fn step_images(step: &Step) -> Vec<&ImageRef> {
+    match step {
+        Step::Copy(copy) => {
+            let images = copy.sources.iter().map(|source| match source {
+                CopySource::Image { image, .. } => Some(image),
+                CopySource::Tree(_) | CopySource::Inline { .. } | CopySource::Part { .. } => None,
+            });
+            images.flatten().collect()
+        }
+        Step::Run(run) => run.mounts.iter().filter_map(mounted_image).collect(),
+        Step::Config(_) => Vec::new(),
+    }
+}
+
+fn mounted_image(mount: &RunMount) -> Option<&ImageRef> {
+    match &mount.kind {
+        MountKind::Bind { from: MountFrom::Image(image), .. }
+        | MountKind::Cache { from: Some(MountFrom::Image(image)), .. } => Some(image),
+        MountKind::Bind { .. }
+        | MountKind::Cache { .. }
+        | MountKind::Context { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Secret { .. }
+        | MountKind::Ssh { .. }
+        | MountKind::Script { .. }
+        | MountKind::Host { .. }
+        | MountKind::Scratch => None,
+    }
+}
+
+pub(super) fn used_guard(used: &ImageRef, platform: &Platform, asking: &mut Asking<'_>) -> Option<Guard> {
     match used {
         ImageRef::Project { signature, .. } => asking.image(&signature.to_string()).map(present),
         ImageRef::External { reference } => asking.external(reference, platform).map(|fact| Guard::BasePresent {
@@ -323,7 +351,7 @@ fn used_guard(used: &ImageRef, platform: &Platform, asking: &mut Asking<'_>) -> 
     }
 }
 
-fn tag_operation(used: &ImageRef, section: &ImageSection) -> Option<String> {
+pub(super) fn tag_operation(used: &ImageRef, section: &ImageSection) -> Option<String> {
     let ImageRef::Project { name, .. } = used else { return None };
     let id = tag_id(name);
     section.operations.iter().any(|o| o.id == id).then_some(id)
@@ -347,9 +375,8 @@ pub fn missing_bases(images: &[SignedImage], plan: &ImageSection, asking: &mut A
                     missing.push((reference.clone(), place(0)));
                 }
                 for (n, step) in part.steps.iter().enumerate() {
-                    let Step::Copy(copy) = step else { continue };
-                    for source in &copy.sources {
-                        if let CopySource::Image { image: ImageRef::External { reference }, .. } = source
+                    for used in step_images(step) {
+                        if let ImageRef::External { reference } = used
                             && asking.external(reference, &stage.request.platform).is_none()
                         {
                             missing.push((reference.clone(), place(n + 1)));

@@ -10,6 +10,7 @@ mod assemble;
 mod chart_changes;
 mod diff;
 mod images;
+mod instructions;
 mod model;
 mod operation;
 mod reason;

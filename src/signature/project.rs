@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::sign::{SignedStage, image_signature, sign_stage};
 use crate::digest::Sha224Digest;
 use crate::source::Place;
-use crate::stage::{Base, ImageRef, ImageStages, Stage};
+use crate::stage::{Base, BuildRequest, CopySource, ImageRef, ImageStages, MountFrom, MountKind, Stage, Step};
 
 /// An image with the signatures of its stages and its own.
 #[derive(Clone, Debug)]
@@ -27,12 +27,16 @@ pub struct SignedImage {
 /// The signatures of the images that were signed before.
 pub type Signatures = BTreeMap<String, Sha224Digest>;
 
-/// Signs an image. The base of every stage but the first becomes the stage before it.
+/// Signs an image. The base of every stage but the first becomes the stage before it; an instruction of a staged
+/// Dockerfile knows its base itself.
 pub fn sign_image(image: ImageStages) -> SignedImage {
     let mut previous: Option<Sha224Digest> = None;
-    let mut stages = Vec::with_capacity(image.stages.len());
+    let mut stages: Vec<(Stage, SignedStage)> = Vec::with_capacity(image.stages.len());
     for mut stage in image.stages {
-        if let (Some(digest), Some(part)) = (previous, stage.request.parts.first_mut()) {
+        if stage.is_instruction {
+            let digest = |index: usize| stages.get(index).map(|(_, signed)| signed.digest);
+            previous = link(&mut stage.request, &digest);
+        } else if let (Some(digest), Some(part)) = (previous, stage.request.parts.first_mut()) {
             part.base = Base::Image(ImageRef::Stage { digest });
         }
         let signed = sign_stage(&stage, previous);
@@ -48,4 +52,43 @@ pub fn sign_image(image: ImageStages) -> SignedImage {
         stages,
         signature: image_signature(last),
     }
+}
+
+/// Puts digests in place of the earlier stages that an instruction points to; returns that of its base.
+fn link(request: &mut BuildRequest, digest: &dyn Fn(usize) -> Option<Sha224Digest>) -> Option<Sha224Digest> {
+    let image = |index: usize| {
+        let digest = digest(index).expect("an instruction points to earlier stages");
+        ImageRef::Stage { digest }
+    };
+    let mut base = None;
+    for part in &mut request.parts {
+        if let Base::Part(index) = part.base {
+            base = digest(index);
+            part.base = Base::Image(image(index));
+        }
+        for step in &mut part.steps {
+            match step {
+                Step::Copy(copy) => {
+                    for source in &mut copy.sources {
+                        if let CopySource::Part { part, path, filter } = source {
+                            let (path, filter) = (std::mem::take(path), std::mem::take(filter));
+                            *source = CopySource::Image { image: image(*part), path, filter };
+                        }
+                    }
+                }
+                Step::Run(run) => {
+                    for mount in &mut run.mounts {
+                        if let MountKind::Bind { from, .. } | MountKind::Cache { from: Some(from), .. } =
+                            &mut mount.kind
+                            && let MountFrom::Part(index) = from
+                        {
+                            *from = MountFrom::Image(image(*index));
+                        }
+                    }
+                }
+                Step::Config(_) => {}
+            }
+        }
+    }
+    base
 }

@@ -23,7 +23,8 @@ pub struct SignedStage {
 pub fn sign_stage(stage: &Stage, previous: Option<Sha224Digest>) -> SignedStage {
     let ingredients = ingredients(stage);
     let mut hasher = Hasher::new("stage");
-    hasher.field(stage.name.as_bytes());
+    // Which instruction of which Dockerfile stage it is says nothing about what it makes.
+    hasher.field(if stage.is_instruction { b"instruction" } else { stage.name.as_bytes() });
     for ingredient in &ingredients {
         for field in [ingredient.kind.name(), &ingredient.key, &ingredient.value, &ingredient.detail] {
             hasher.field(field.as_bytes());

@@ -515,6 +515,10 @@ pub enum ConfigChange {
     Shell(Vec<String>),
     /// Adds a trigger for images based on this one.
     OnBuild(String),
+    /// Removes the triggers of the base, which follow. It is a mark, of which the history tells nothing.
+    ClearOnBuild,
+    /// A command that was set before stays when the entry point is set. It is a mark, of which the history tells nothing.
+    KeepCmd,
     /// Sets the author.
     Author(String),
     /// Removes variables by exact name or `/regex/`.
@@ -554,6 +558,13 @@ pub struct Healthcheck {
     pub retries: u64,
 }
 
+impl ConfigChange {
+    /// Says whether the history has a line for it.
+    pub fn is_told(&self) -> bool {
+        !matches!(self, Self::ClearHistory | Self::ClearOnBuild | Self::KeepCmd)
+    }
+}
+
 impl std::fmt::Display for ConfigChange {
     /// Writes the Dockerfile instruction that makes the change.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -581,6 +592,8 @@ impl std::fmt::Display for ConfigChange {
             Self::StopSignal(signal) => write!(f, "STOPSIGNAL {signal}"),
             Self::Shell(words) => write!(f, "SHELL {}", list(words)),
             Self::OnBuild(trigger) => write!(f, "ONBUILD {trigger}"),
+            Self::ClearOnBuild => f.write_str("clear ONBUILD"),
+            Self::KeepCmd => f.write_str("keep CMD"),
             Self::Author(author) => write!(f, "MAINTAINER {author}"),
             Self::RemoveEnv(pattern) => write!(f, "remove ENV {pattern}"),
             Self::RemoveLabel(pattern) => write!(f, "remove LABEL {pattern}"),

@@ -71,6 +71,7 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
     Some(Stage {
         name: "dockerfile".to_owned(),
         is_first: true,
+        is_instruction: false,
         cache_versions: Vec::new(),
         request: BuildRequest::new(inputs.platform.clone(), converter.parts),
         places: converter.places,

@@ -8,6 +8,7 @@ use super::dockerfile::{DockerfileInputs, dockerfile_stage};
 use super::filter::Filter;
 use super::image_spec::image_spec_stage;
 use super::model::{ImageStages, Stage};
+use super::staged::instruction_stages;
 use super::stapel::stapel_stages;
 use crate::config::{Commit, Config, Dependency, DependencyKind, Image, ImageIndex, ImageKind, SecretSource};
 use crate::diag::{Diagnostic, Diagnostics, rules};
@@ -83,21 +84,22 @@ pub fn image_stages(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, ind
     let platform = platform(diagnostics, image)?;
     let network = network(diagnostics, image)?;
     let mut stages = match &image.kind {
-        ImageKind::Dockerfile(_) => vec![dockerfile_image(diagnostics, inputs, image, &platform)?],
+        ImageKind::Dockerfile(docker) => {
+            let whole = dockerfile_image(diagnostics, inputs, image, &platform)?;
+            if docker.staged.value { instruction_stages(&whole) } else { vec![whole] }
+        }
         ImageKind::Stapel(stapel) => stapel_stages(diagnostics, inputs, image, stapel, &platform)?,
     };
     if let Some(spec) = &image.image_spec {
         stages.push(image_spec_stage(inputs, image, spec, &platform));
     }
-    if let Some(first) = stages.first_mut() {
-        first.is_first = true;
-        if let Some(version) = &image.cache_version {
+    for (index, stage) in stages.iter_mut().enumerate() {
+        // Every chain of a staged Dockerfile begins with a first one.
+        stage.is_first = index == 0 || (stage.is_instruction && stage.is_first);
+        if let Some(version) = image.cache_version.as_ref().filter(|_| stage.is_first) {
             let version = ("cacheVersion".to_owned(), version.value.clone(), inputs.place(version.span));
-            first.cache_versions.insert(0, version);
+            stage.cache_versions.insert(0, version);
         }
-    }
-    for stage in stages.iter_mut().skip(1) {
-        stage.is_first = false;
     }
     if report_gaps(diagnostics, inputs, image, &stages) {
         return None;
@@ -440,6 +442,7 @@ pub fn empty_stage(name: &str, platform: &Platform) -> Stage {
     Stage {
         name: name.to_owned(),
         is_first: false,
+        is_instruction: false,
         cache_versions: Vec::new(),
         request: super::build::BuildRequest::new(platform.clone(), Vec::new()),
         places: Vec::new(),

@@ -13,6 +13,7 @@ mod filter;
 mod image;
 mod image_spec;
 mod model;
+mod staged;
 mod stapel;
 
 pub use build::{

@@ -12,6 +12,8 @@ pub struct Stage {
     pub name: String,
     /// Whether it is the first of its image.
     pub is_first: bool,
+    /// Whether it is one instruction of a Dockerfile: its parts then point to earlier stages until they are signed.
+    pub is_instruction: bool,
     /// The cache versions that enter here: key, value and place.
     pub cache_versions: Vec<(String, String, Place)>,
     /// What to build. The base of a later stage is the stage before it.

@@ -230,11 +230,8 @@ impl Writer<'_> {
                 Part { config, base: Some(base), history: Vec::new(), is_exact: !as_root }
             }
         };
-        if let Some(trigger) = made.config.config.on_build.first() {
-            let what =
-                format!("the base of {} has the trigger `ONBUILD {trigger}`; triggers are not carried out", part.name);
-            return Err(BuildError::Unsupported { builder: NAME, what }.into());
-        }
+        made.is_exact &= made.config.config.on_build.is_empty();
+        config::leave_triggers(&mut made.config, &part.base);
         let mut command_set = false;
         let mut declared: BTreeMap<String, String> = BTreeMap::new();
         let env = made.config.config.env.clone();
@@ -290,10 +287,15 @@ impl Writer<'_> {
     }
 
     /// Notes an image that the engine needs; commands of Stapel see it without its user and its directory.
+    ///
+    /// It sees none of their triggers: the request has what is to be carried out of them.
     fn base(&mut self, mut stored: StoredBase, as_root: bool) -> usize {
-        if as_root {
-            stored.config.config.user.clear();
-            stored.config.config.working_dir.clear();
+        if as_root || !stored.config.config.on_build.is_empty() {
+            stored.config.config.on_build.clear();
+            if as_root {
+                stored.config.config.user.clear();
+                stored.config.config.working_dir.clear();
+            }
             stored.bytes = stored.config.to_bytes();
         }
         let hex = crate::ports::BlobDigest::of(&stored.bytes).hex().to_owned();
@@ -342,12 +344,11 @@ impl Writer<'_> {
             ConfigChange::Entrypoint(words) => format!("ENTRYPOINT {}", list(words)),
             ConfigChange::Shell(words) => format!("SHELL {}", list(words)),
             ConfigChange::StopSignal(signal) => format!("STOPSIGNAL {}", escaped(signal)),
-            ConfigChange::OnBuild(trigger) if !trigger.contains('\n') => format!("ONBUILD {trigger}"),
             ConfigChange::Author(author) if !author.contains('\n') => format!("MAINTAINER {author}"),
             ConfigChange::Healthcheck(Some(check)) if healthcheck(check).is_some() => {
                 healthcheck(check).unwrap_or_default()
             }
-            // Only the configuration tells that they happened; no command sees them.
+            // Only the configuration tells that they happened; no command sees them. The engine would carry triggers out.
             ConfigChange::Label(..)
             | ConfigChange::OnBuild(_)
             | ConfigChange::Author(_)
@@ -359,18 +360,20 @@ impl Writer<'_> {
             | ConfigChange::ClearCmd
             | ConfigChange::ClearEntrypoint
             | ConfigChange::ClearWorkdir
+            | ConfigChange::ClearOnBuild
+            | ConfigChange::KeepCmd
             | ConfigChange::ClearHistory => {
                 part.is_exact = false;
-                let cleared = *change == ConfigChange::ClearHistory;
-                part.history.push(if cleared { Told::Cleared } else { Told::Extra(change.to_string()) });
+                if change.is_told() {
+                    part.history.push(Told::Extra(change.to_string()));
+                } else if *change == ConfigChange::ClearHistory {
+                    part.history.push(Told::Cleared);
+                }
                 return;
             }
         };
         self.line(&line);
-        // The engine notes triggers, but not that they came.
-        let text = change.to_string();
-        let is_trigger = matches!(change, ConfigChange::OnBuild(_));
-        part.history.push(if is_trigger { Told::Extra(text) } else { Told::Step(text) });
+        part.history.push(Told::Step(change.to_string()));
     }
 
     /// Adds a folder to the context and returns its name.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::files::clean;
 use crate::ports::BuildError;
 use crate::ports::oci::{EPOCH, HealthConfig, History, ImageConfig, Manifest, RootFs};
-use crate::stage::{ConfigChange, Platform, Step, resolve_base_env};
+use crate::stage::{Base, ConfigChange, ImageRef, Platform, Step, resolve_base_env};
 
 /// The search path of images that bring none.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -44,6 +44,13 @@ pub fn over_base(mut config: ImageConfig, manifest: &Manifest) -> ImageConfig {
         config.history.push(history("base layer", false));
     }
     config
+}
+
+/// Forgets the triggers of a base: the request has what is to be carried out of them. A stage of the same image goes on.
+pub fn leave_triggers(config: &mut ImageConfig, base: &Base) {
+    if !matches!(base, Base::Image(ImageRef::Stage { .. })) {
+        config.config.on_build.clear();
+    }
 }
 
 /// Returns a line of the history.
@@ -97,6 +104,8 @@ pub fn apply(image: &mut ImageConfig, change: &ConfigChange, command_set: &mut b
         ConfigChange::StopSignal(signal) => config.stop_signal.clone_from(signal),
         ConfigChange::Shell(words) => config.shell = Some(words.clone()),
         ConfigChange::OnBuild(trigger) => config.on_build.push(trigger.clone()),
+        ConfigChange::ClearOnBuild => config.on_build.clear(),
+        ConfigChange::KeepCmd => *command_set = true,
         ConfigChange::Author(author) => image.author = Some(author.clone()),
         ConfigChange::RemoveEnv(pattern) => {
             let matches = name_matcher(pattern)?;

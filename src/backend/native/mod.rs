@@ -214,12 +214,7 @@ impl Build<'_> {
             Base::Part(index) => self.made(*index)?.clone(),
             Base::Image(reference) => self.stored(reference)?,
         };
-        if let Some(trigger) = image.config.config.on_build.first() {
-            return Err(unsupported(&format!(
-                "the base of {} has the trigger `ONBUILD {trigger}`; triggers are not carried out",
-                part.name
-            )));
-        }
+        config::leave_triggers(&mut image.config, &part.base);
         let mut command_set = false;
         let env = image.config.config.env.clone();
         let mut steps = part.steps.iter().map(|step| config::with_base_env(step, &env)).peekable();
@@ -240,7 +235,7 @@ impl Build<'_> {
                     config::apply(&mut image.config, change, &mut command_set)?;
                     let is_workdir = matches!(change, ConfigChange::Workdir(_));
                     let layer = if is_workdir { self.working_dir_layer(&image)? } else { Layer::default() };
-                    if *change != ConfigChange::ClearHistory {
+                    if change.is_told() {
                         image.finish_step(layer, &change.to_string());
                     }
                 }
