@@ -31,3 +31,4 @@ mod readme;
 mod rules;
 mod services;
 mod signatures;
+mod staged;

@@ -62,9 +62,10 @@ fn change(built: &Built, file: &str, text: &str) {
 
 /// What a plan builds: `image/stage`.
 fn planned(built: &Built) -> Vec<String> {
-    let ran = built.command(&["plan", "--format", "json", "app", "tools"]).output().unwrap();
-    let plan: Value = serde_json::from_slice(&ran.stdout)
-        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&[ran.stdout.clone(), ran.stderr.clone()].concat())));
+    let ran = built.command(&["plan", "-o", "json", "app", "tools"]).output().unwrap();
+    let plan: Value = serde_json::from_slice(&ran.stdout).unwrap_or_else(|e| {
+        panic!("{e}: {}", String::from_utf8_lossy(&[ran.stdout.clone(), ran.stderr.clone()].concat()))
+    });
     let ids = plan["operations"].as_array().unwrap().iter().map(|o| o["id"].as_str().unwrap().to_owned());
     ids.filter_map(|id| id.strip_prefix("build:").map(str::to_owned)).collect()
 }
@@ -117,7 +118,7 @@ fn only_what_comes_after_a_change_is_built() {
     // What the target does not need counts for nothing.
     change(&built, "src/a", "a");
     change(&built, "Dockerfile", &DOCKERFILE.replace("RUN false", "RUN true"));
-    assert_eq!(planned(&built).len(), 1, "the last RUN as it was first");
+    assert_eq!(planned(&built), Vec::<String>::new());
     change(&built, "Dockerfile", &DOCKERFILE.replace("VERSION=1", "VERSION=2"));
     assert_eq!(planned(&built), ["app/app/3-RUN", "app/app/4-CMD", "app/app/5-ENTRYPOINT", "app/app/6-RUN"]);
 }
