@@ -103,6 +103,7 @@ fn main() {
                 store: (&store, "oci"),
                 target: Some((&target, "dir")),
                 builder: "native",
+                selection: stagewright::plan::StageSelection::Either,
                 custom_tags: &std::collections::BTreeMap::new(),
                 runs_commands: false,
                 host: &NoHost,

@@ -88,7 +88,7 @@ pub fn store_busybox(store: &OciLayout) {
     let objects: &Arc<dyn Objects> = files.objects();
     let built = NativeBuilder::default().build(&request, &BuildContext::new(objects, store)).unwrap();
     let digest = Sha224Digest::of_bytes(b"busybox");
-    let published = store.publish(&digest, &built, &BTreeMap::new(), 1).unwrap();
+    let published = store.publish(&digest, &built, &BTreeMap::new(), 1, &stagewright::ports::any).unwrap();
     let Published::Stored(stage) = published else { panic!("the stage is new") };
     store.tag("busybox:test", Some("busybox"), &stage.manifest).unwrap();
 }
@@ -146,6 +146,26 @@ impl Built {
         built
     }
 
+    /// Begins with a werf.yaml and files.
+    pub fn project(files: &[(&str, &str)]) -> Self {
+        let built = Self { dir: tempfile::tempdir().unwrap() };
+        for (path, text) in files {
+            built.write(path, text);
+        }
+        built.commit();
+        built
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let file = self.path("project").join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+
+    pub fn git(&self, args: &[&str]) {
+        git(&self.path("project"), args);
+    }
+
     fn commit(&self) {
         let project = self.path("project");
         if !project.join("werf.yaml").exists() {
@@ -178,22 +198,28 @@ impl Built {
         self.command(&[&["build"], args].concat()).output().unwrap()
     }
 
-    /// Lists what the image has over its base.
-    pub fn list(&self) -> String {
+    /// Returns the files of the image under a tag, described.
+    pub fn files(&self, tag: &str) -> BTreeMap<String, String> {
+        flatten(&self.layers("org.opencontainers.image.ref.name", tag))
+    }
+
+    /// Returns the layers of the last manifest with an annotation in the index.
+    pub fn layers(&self, annotation: &str, value: &str) -> Vec<Vec<u8>> {
         let store = self.path("store");
         let index: serde_json::Value = serde_json::from_slice(&fs::read(store.join("index.json")).unwrap()).unwrap();
         let read = |digest: &serde_json::Value| {
             let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
             fs::read(store.join("blobs/sha256").join(hex)).unwrap()
         };
-        let titled = |title: &str| {
-            let entries = index["manifests"].as_array().unwrap();
-            let entry = entries.iter().rfind(|e| e["annotations"]["org.opencontainers.image.title"] == title);
-            let entry = entry.unwrap_or_else(|| panic!("no image {title} in {index:#}"));
-            let manifest: serde_json::Value = serde_json::from_slice(&read(&entry["digest"])).unwrap();
-            let layers = manifest["layers"].as_array().unwrap().iter().map(|l| read(&l["digest"])).collect::<Vec<_>>();
-            flatten(&layers)
-        };
+        let entry = index["manifests"].as_array().unwrap().iter().rfind(|e| e["annotations"][annotation] == value);
+        let entry = entry.unwrap_or_else(|| panic!("no {annotation} {value} in {index:#}"));
+        let manifest: serde_json::Value = serde_json::from_slice(&read(&entry["digest"])).unwrap();
+        manifest["layers"].as_array().unwrap().iter().map(|l| read(&l["digest"])).collect()
+    }
+
+    /// Lists what the image has over its base.
+    pub fn list(&self) -> String {
+        let titled = |title: &str| flatten(&self.layers("org.opencontainers.image.title", title));
         let (base, image) = (titled("busybox"), titled("app"));
         let mut lines: Vec<String> =
             image.iter().filter(|(p, l)| base.get(*p) != Some(l)).map(|(p, l)| format!("{p} {l}")).collect();

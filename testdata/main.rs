@@ -29,6 +29,7 @@ mod projects;
 mod quickstart;
 mod readme;
 mod rules;
+mod scenarios;
 mod services;
 mod signatures;
 mod staged;

@@ -553,6 +553,7 @@ impl StageStore for OciLayout {
         built: &BuiltImage,
         annotations: &BTreeMap<String, String>,
         created_ms: u64,
+        suits: &dyn Fn(&StoredStage) -> bool,
     ) -> Result<Published, StoreError> {
         for blob in built.layers.iter().chain([&built.config]) {
             if !self.has(&blob.digest)? {
@@ -562,7 +563,7 @@ impl StageStore for OciLayout {
         let bytes = Manifest::of(built, annotations).to_bytes();
         let (manifest, size) = self.put(&mut |out| out.write_all(&bytes))?;
         self.update(|store, index| {
-            if let Some(existing) = store.stages_in(index, digest).into_iter().next() {
+            if let Some(existing) = store.stages_in(index, digest).into_iter().find(suits) {
                 return Ok((Published::Existing(existing), false));
             }
             let mut id = StageId { digest: *digest, created_ms };

@@ -25,7 +25,7 @@ pub use work::WorkError;
 use std::sync::Arc;
 
 use crate::ports::{Builder, Clock, StageStore, Target};
-use crate::source::Objects;
+use crate::source::{History, Objects};
 
 /// What a run acts on.
 #[derive(Clone, Copy)]
@@ -40,6 +40,8 @@ pub struct Ports<'a> {
     pub builder: &'a dyn Builder,
     /// The target; absent when nothing is deployed.
     pub target: Option<&'a dyn Target>,
+    /// The commits that led to the one that is read.
+    pub history: &'a dyn History,
     /// The clock.
     pub clock: &'a dyn Clock,
 }

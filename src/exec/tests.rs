@@ -13,7 +13,7 @@ use crate::ports::{
     BlobDigest, BlobStore, BuildContext, BuildError, BuiltImage, Descriptor, FixedClock, MemoryStore, MemoryTarget,
     StageStore, Target,
 };
-use crate::source::MemoryObjects;
+use crate::source::{MemoryHistory, MemoryObjects};
 use crate::stage::{BuildPart, BuildRequest, Platform};
 
 /// Builds nothing; fails where the script says so.
@@ -55,6 +55,7 @@ struct Twins {
     final_store: MemoryStore,
     builder: ScriptedBuilder,
     target: MemoryTarget,
+    history: MemoryHistory,
     clock: FixedClock,
 }
 
@@ -66,6 +67,7 @@ impl Twins {
             final_store: MemoryStore::default(),
             builder,
             target: MemoryTarget::default(),
+            history: MemoryHistory::default(),
             clock: FixedClock::at(1_000),
         }
     }
@@ -77,6 +79,7 @@ impl Twins {
             final_store: Some(&self.final_store),
             builder: &self.builder,
             target: Some(&self.target),
+            history: &self.history,
             clock: &self.clock,
         }
     }
@@ -125,6 +128,7 @@ fn build(name: &str, needs: &[&str]) -> Operation {
         digest: digest(name),
         request: BuildRequest::new(Platform::linux_amd64(), vec![part]),
         annotations: BTreeMap::from([("org.opencontainers.image.title".into(), name.into())]),
+        binding: None,
     };
     operation(name, needs, vec![Guard::StageAbsent { digest: digest(name) }], work)
 }
@@ -150,7 +154,13 @@ fn record(needs: &[&str], revision: u64) -> Operation {
 #[test]
 fn a_stage_is_built_published_and_tagged() {
     let twins = Twins::new(ScriptedBuilder::default());
-    let tag = Work::TagImage { image: "web".into(), tag: "t1".into(), stage_digest: digest("web"), custom: false };
+    let tag = Work::TagImage {
+        image: "web".into(),
+        tag: "t1".into(),
+        stage_digest: digest("web"),
+        binding: None,
+        custom: false,
+    };
     let plan = plan(vec![build("web", &[]), operation("tag", &["web"], Vec::new(), tag)]);
     let (outcome, events) = twins.run(&plan, 4, OnFailure::Continue);
     assert!(outcome.is_success(), "{outcome:?}");
@@ -166,7 +176,13 @@ fn a_stage_is_built_published_and_tagged() {
 #[test]
 fn a_final_image_is_copied_with_its_blobs_and_its_name() {
     let twins = Twins::new(ScriptedBuilder::default());
-    let tag = Work::TagImage { image: "web".into(), tag: "t1".into(), stage_digest: digest("web"), custom: false };
+    let tag = Work::TagImage {
+        image: "web".into(),
+        tag: "t1".into(),
+        stage_digest: digest("web"),
+        binding: None,
+        custom: false,
+    };
     let copy = |tag: &str| {
         let (from, tag, repo) = ("t1".into(), tag.to_owned(), "r.example/final".into());
         Work::CopyImage { image: "web".into(), from, tag, repo }
@@ -199,7 +215,7 @@ fn a_stage_that_somebody_stored_meanwhile_is_used() {
     let plan = plan(vec![build("web", &[])]);
     let Work::BuildStage { request, .. } = &plan.operations[0].work else { unreachable!() };
     let image = built.build(request, &context).unwrap();
-    twins.store.publish(&Sha224Digest::of_bytes(b"web"), &image, &BTreeMap::new(), 5).unwrap();
+    twins.store.publish(&Sha224Digest::of_bytes(b"web"), &image, &BTreeMap::new(), 5, &crate::ports::any).unwrap();
     assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap(), Vec::new());
     let (outcome, events) = twins.run(&plan, 1, OnFailure::Continue);
     assert!(outcome.is_success());

@@ -9,10 +9,12 @@ use super::event::{Event, Subject};
 use super::guards::{Violation, first_violation, is_done};
 use super::run::Options;
 use crate::digest::Sha224Digest;
-use crate::plan::{Operation, Work};
+use crate::plan::{Binding, Operation, Work, judge};
 use crate::ports::{
-    BlobDigest, BuildContext, BuildError, Published, StoreError, TargetError, TargetSession, copy_image,
+    BlobDigest, BuildContext, BuildError, Published, StoreError, StoredStage, TargetError, TargetSession, copy_image,
 };
+use crate::signature::mapped_files;
+use crate::stage::{Base, BuildRequest, CopySource, ImageRef, Step, TreeSource};
 
 /// How often a tag is put when older builds of the stage keep appearing.
 const MOST_TAGS: usize = 5;
@@ -73,8 +75,8 @@ pub(super) struct Workshop<'a> {
     cancelled: &'a AtomicBool,
     introspect: bool,
     events: &'a (dyn Fn(Event) + Sync),
-    /// Manifests of the stages this run built or found, by stage digest.
-    stages: Mutex<BTreeMap<String, BlobDigest>>,
+    /// The stages this run built or found, by stage digest.
+    stages: Mutex<BTreeMap<String, StoredStage>>,
     session: Mutex<Option<Box<dyn TargetSession + 'a>>>,
 }
 
@@ -94,8 +96,8 @@ impl<'a> Workshop<'a> {
         }
         match &operation.work {
             Work::BuildStage { digest, .. } => self.build(digest, operation, made),
-            Work::TagImage { image, tag, stage_digest, custom } => {
-                self.tag((!custom).then_some(image.as_str()), tag, stage_digest)
+            Work::TagImage { image, tag, stage_digest, binding, custom } => {
+                self.tag((!custom).then_some(image.as_str()), tag, stage_digest, binding.as_ref())
             }
             Work::CopyImage { image, from, tag, repo } => {
                 let name = (from == tag).then_some(image.as_str());
@@ -117,12 +119,14 @@ impl<'a> Workshop<'a> {
     }
 
     fn build(&self, digest: &str, operation: &Operation, made: &dyn Fn(u64)) -> Result<Done, WorkError> {
-        let Work::BuildStage { request, annotations, .. } = &operation.work else { return Ok(Done::Already) };
+        let Work::BuildStage { request, annotations, binding, .. } = &operation.work else { return Ok(Done::Already) };
         let id = Sha224Digest::from_hex(digest).ok_or_else(|| WorkError::NotADigest(digest.to_owned()))?;
-        if let Some(stored) = self.ports.store.stages(&id)?.into_iter().next() {
-            self.remember(digest, stored.manifest);
+        let suits = |stored: &StoredStage| self.suits(stored, binding.as_ref());
+        if let Some(stored) = self.ports.store.stages(&id)?.into_iter().find(suits) {
+            self.remember(digest, stored);
             return Ok(Done::Already);
         }
+        let request = self.settled(request)?;
         let subject = Subject::of(operation);
         let output = |line: &str| (self.events)(Event::Output { subject: subject.clone(), line: line.to_owned() });
         let context = BuildContext {
@@ -131,30 +135,83 @@ impl<'a> Workshop<'a> {
             introspect: self.introspect,
             ..BuildContext::new(self.ports.objects, self.ports.store)
         };
-        let built = self.ports.builder.build(request, &context)?;
+        let built = self.ports.builder.build(&request, &context)?;
         made(built.layers.iter().map(|layer| layer.size).sum::<u64>() + built.config.size);
-        match self.ports.store.publish(&id, &built, annotations, self.ports.clock.now_ms())? {
+        match self.ports.store.publish(&id, &built, annotations, self.ports.clock.now_ms(), &suits)? {
             Published::Stored(stored) => {
-                self.remember(digest, stored.manifest);
+                self.remember(digest, stored);
                 Ok(Done::Now)
             }
             Published::Existing(stored) => {
-                self.remember(digest, stored.manifest);
+                self.remember(digest, stored);
                 Ok(Done::Already)
             }
         }
     }
 
-    fn tag(&self, image: Option<&str>, tag: &str, stage: &str) -> Result<Done, WorkError> {
+    /// Says whether a stored build may be used in place of one of ours.
+    fn suits(&self, stored: &StoredStage, binding: Option<&Binding>) -> bool {
+        binding.is_none_or(|b| judge(b, &stored.annotations, self.ports.history, &**self.ports.objects).is_ok())
+    }
+
+    /// Says which builds of stages a request means, and what its base holds of git mappings: known only now, since
+    /// somebody else may have built the base meanwhile.
+    fn settled(&self, request: &BuildRequest) -> Result<BuildRequest, WorkError> {
+        let mut request = request.clone();
+        for part in &mut request.parts {
+            let mut held = None;
+            if let Base::Image(base) = &mut part.base {
+                held = self.settle(base)?;
+            }
+            for step in &mut part.steps {
+                match step {
+                    Step::Update(files) => {
+                        let now: Vec<TreeSource> = files.iter().map(|f| f.now.clone()).collect();
+                        let before = held.as_ref().and_then(|stored| mapped_files(&stored.annotations, &now));
+                        for (files, before) in files.iter_mut().zip(before.into_iter().flatten()) {
+                            files.before = Some(before);
+                        }
+                    }
+                    Step::Copy(copy) => {
+                        for source in &mut copy.sources {
+                            if let CopySource::Image { image, .. } = source {
+                                self.settle(image)?;
+                            }
+                        }
+                    }
+                    Step::Run(_) | Step::Config(_) => {}
+                }
+            }
+        }
+        Ok(request)
+    }
+
+    /// Finds the build of a stage that is meant, and says it; `None` for other images and for a stage that is not there.
+    fn settle(&self, image: &mut ImageRef) -> Result<Option<StoredStage>, WorkError> {
+        let ImageRef::Stage { digest, created_ms } = image else { return Ok(None) };
+        let name = digest.to_string();
+        let ours = self.stages.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        let is_meant = |stored: &StoredStage| created_ms.is_none_or(|ms| stored.id.created_ms == ms);
+        let found = match ours.filter(|stored| is_meant(stored)) {
+            Some(ours) => Some(ours),
+            None => self.ports.store.stages(digest)?.into_iter().find(is_meant),
+        };
+        if let Some(found) = &found {
+            *created_ms = Some(found.id.created_ms);
+        }
+        Ok(found)
+    }
+
+    fn tag(&self, image: Option<&str>, tag: &str, stage: &str, binding: Option<&Binding>) -> Result<Done, WorkError> {
         let ours = self.stages.lock().unwrap_or_else(PoisonError::into_inner).get(stage).cloned();
         let mut manifest = match ours {
-            Some(manifest) => manifest,
-            None => self.stored(stage)?,
+            Some(ours) => ours.manifest,
+            None => self.stored(stage, binding)?,
         };
         for _ in 0..MOST_TAGS {
             self.ports.store.tag(tag, image, &manifest)?;
             // An older build may have been stored meanwhile: everybody who tags looks again, so that the last one is right.
-            let oldest = self.stored(stage)?;
+            let oldest = self.stored(stage, binding)?;
             if oldest == manifest {
                 break;
             }
@@ -171,14 +228,14 @@ impl<'a> Workshop<'a> {
         Ok(Done::Now)
     }
 
-    fn stored(&self, stage: &str) -> Result<BlobDigest, WorkError> {
+    fn stored(&self, stage: &str, binding: Option<&Binding>) -> Result<BlobDigest, WorkError> {
         let id = Sha224Digest::from_hex(stage).ok_or_else(|| WorkError::NotADigest(stage.to_owned()))?;
-        let oldest = self.ports.store.stages(&id)?.into_iter().next();
+        let oldest = self.ports.store.stages(&id)?.into_iter().find(|stored| self.suits(stored, binding));
         oldest.map(|s| s.manifest).ok_or_else(|| WorkError::NoStage(stage.to_owned()))
     }
 
-    fn remember(&self, digest: &str, manifest: BlobDigest) {
-        self.stages.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned(), manifest);
+    fn remember(&self, digest: &str, stored: StoredStage) {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned(), stored);
     }
 
     /// Acts within the one change of the target that this run makes; begins it at the first use.

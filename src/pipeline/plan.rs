@@ -11,8 +11,8 @@ use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Question, ReleaseFact};
 use crate::plan::{
     ChartChanges, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, Reason, ReleaseContext,
-    ReleaseRecord, ReleaseSection, ResourceAction, TakenRepository, Work, assemble, chart_changes, missing_bases,
-    plan_images, plan_release, read_record,
+    ReleaseRecord, ReleaseSection, ResourceAction, StageSelection, TakenRepository, Work, assemble, chart_changes,
+    missing_bases, plan_images, plan_release, read_record,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{ObjectId, Objects, Place, Sources};
@@ -44,6 +44,8 @@ pub struct PlanRequest<'a> {
     pub target: Option<(&'a dyn Target, &'a str)>,
     /// The builder's name.
     pub builder: &'a str,
+    /// How the builds of stages are chosen that hold files of git mappings.
+    pub selection: StageSelection,
     /// The tags of the user's choice, by image name.
     pub custom_tags: &'a BTreeMap<String, Vec<String>>,
     /// Whether the builder runs commands.
@@ -182,6 +184,8 @@ fn image_context<'a>(
     ImageContext {
         commit: &request.inputs.commit.hash,
         objects,
+        history: &*request.inputs.history,
+        selection: request.selection,
         previous,
         wanted,
         custom_tags: request.custom_tags,

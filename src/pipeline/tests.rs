@@ -9,12 +9,12 @@ use crate::config;
 use crate::diag::Diagnostics;
 use crate::eval::NoHost;
 use crate::exec::{self, OnFailure};
-use crate::plan::{ImageAction, Plan, Reason, ResourceAction};
+use crate::plan::{ImageAction, Plan, Reason, ResourceAction, StageSelection};
 use crate::ports::{
     BuildContext, BuildError, Builder, BuiltImage, Descriptor, FixedClock, MemoryStore, MemoryTarget, StageStore,
     Target,
 };
-use crate::source::{Files, MemoryObjects, Mode, Sources};
+use crate::source::{Files, MemoryHistory, MemoryObjects, Mode, Sources};
 use crate::stage::BuildRequest;
 
 const SHOP: &[(&str, &str)] = &[
@@ -103,6 +103,7 @@ impl World {
                 store: (store, "memory"),
                 target: Some((target, "memory")),
                 builder: "noting",
+                selection: StageSelection::Either,
                 final_store: None,
                 secondary_repos: &[],
                 custom_tags: &std::collections::BTreeMap::new(),
@@ -132,6 +133,7 @@ impl World {
             store: &self.store,
             builder: &NotingBuilder,
             target: Some(&self.target),
+            history: &MemoryHistory::default(),
             clock: &clock,
         };
         let cancelled = AtomicBool::new(false);

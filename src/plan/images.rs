@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::instructions::plan_instructions;
-use super::model::{ImageAction, ImagePlan, StageAction, StagePlan};
+use super::model::{ImageAction, ImagePlan, RejectedStage, StageAction, StagePlan};
 use super::operation::{Guard, Operation, Work};
 use super::reason::{FileChange, Reason};
+use super::selection::{Binding, StageSelection, changed_bytes, judge};
 use crate::digest::Sha224Digest;
 use crate::observed::{Asking, StoredFact};
 use crate::signature::{
-    ANNOTATION_COMMIT, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, Difference, Ingredient, IngredientKind, Record,
-    SignedImage, compare, compare_trees,
+    ANNOTATION_COMMIT, ANNOTATION_FILES, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, Difference, Ingredient,
+    IngredientKind, Record, SignedImage, SignedStage, compare, compare_trees, git_cache_digest, mapped_files_json,
 };
-use crate::source::{Mode, ObjectId, Objects, Place};
-use crate::stage::{Base, BuildRequest, CopySource, ImageRef, MountFrom, MountKind, Platform, RunMount, Step};
+use crate::source::{History, Mode, ObjectId, Objects, Place};
+use crate::stage::{
+    Base, BuildRequest, CopySource, ImageRef, MountFrom, MountKind, Platform, RunMount, Stage, Step, TreeSource,
+};
 
 /// A reason names at most this many files; the rest is counted by the last one's line-less place.
 const FILES_NAMED: usize = 50;
@@ -24,6 +27,10 @@ pub struct ImageContext<'a> {
     pub commit: &'a str,
     /// The repository, to compare files with older builds.
     pub objects: &'a dyn Objects,
+    /// The commits that led to this one.
+    pub history: &'a dyn History,
+    /// How the builds of stages are chosen that hold files of git mappings.
+    pub selection: StageSelection,
     /// The tags of the last applied release, by image name.
     pub previous: &'a BTreeMap<String, String>,
     /// The images that are wanted; what they need is added.
@@ -124,6 +131,39 @@ fn previous_build<'a>(
     }
 }
 
+/// A stage of an image that is built, with the stored build of it that may be used.
+struct Link<'s, 'o> {
+    stage: &'s Stage,
+    signed: &'s SignedStage,
+    found: Option<&'o StoredFact>,
+    /// What the found build holds of git mappings.
+    holds: Vec<TreeSource>,
+    rejected: Vec<RejectedStage>,
+}
+
+/// Looks for the oldest suitable build of a stage.
+fn choose<'s, 'o>(
+    stage: &'s Stage,
+    signed: &'s SignedStage,
+    context: &ImageContext<'_>,
+    asking: &mut Asking<'o>,
+) -> Link<'s, 'o> {
+    let mut link = Link { stage, signed, found: None, holds: Vec::new(), rejected: Vec::new() };
+    for stored in asking.stages(signed.digest) {
+        let judged = binding(stage, context)
+            .map_or(Ok(Vec::new()), |b| judge(&b, &stored.annotations, context.history, context.objects));
+        match judged {
+            Ok(holds) => return Link { found: Some(stored), holds, ..link },
+            Err(cause) => link.rejected.push(RejectedStage { stage_id: stored.tag.clone(), cause }),
+        }
+    }
+    link
+}
+
+fn binding(stage: &Stage, context: &ImageContext<'_>) -> Option<Binding> {
+    (!stage.mapped.is_empty()).then(|| Binding { selection: context.selection, files: stage.mapped.clone() })
+}
+
 /// Plans the stages of an image that is built, and its operations.
 fn plan_stages(
     image: &SignedImage,
@@ -132,14 +172,18 @@ fn plan_stages(
     built: &mut BTreeMap<Sha224Digest, String>,
     section: &mut ImageSection,
 ) {
-    let stored: Vec<Option<&StoredFact>> =
-        image.stages.iter().map(|(_, signed)| asking.stages(signed.digest).first()).collect();
-    let reused = stored.iter().rposition(Option::is_some);
+    let mut links: Vec<Link<'_, '_>> =
+        image.stages.iter().map(|(stage, signed)| choose(stage, signed, context, asking)).collect();
+    let cache = git_cache(&links, context);
+    if let Some((at, (stage, signed))) = &cache {
+        links.insert(*at, choose(stage, signed, context, asking));
+    }
+    let reused = links.iter().rposition(|link| link.found.is_some());
     let mut last_operation: Option<String> = None;
     let mut chain: Vec<&Ingredient> = Vec::new();
-    for (index, (stage, signed)) in image.stages.iter().enumerate() {
+    for (index, link) in links.iter().enumerate() {
+        let Link { stage, signed, found, .. } = link;
         chain.extend(&signed.ingredients);
-        let found = stored.get(index).copied().flatten();
         let reuse = reused.is_some_and(|last| index <= last);
         section.stages.push(StagePlan {
             image: image.name.clone(),
@@ -152,6 +196,7 @@ fn plan_stages(
                 (None, true) => Reason::NotNeeded,
                 (_, false) => Reason::NotInStore { tag: signed.digest.to_string() },
             }],
+            rejected: link.rejected.clone(),
         });
         if reuse {
             continue;
@@ -162,9 +207,9 @@ fn plan_stages(
         }
         let id = format!("build:{}/{}", image.name, stage.name);
         let mut guards = vec![Guard::StageAbsent { digest: signed.digest.to_string() }];
-        if index > 0 && reused == Some(index - 1) {
-            guards.extend(stored.get(index - 1).copied().flatten().map(stage_present));
-        }
+        let below = index.checked_sub(1).and_then(|below| links.get(below));
+        let base = below.filter(|_| index.checked_sub(1) == reused).and_then(|below| below.found);
+        guards.extend(base.map(stage_present));
         guards.extend(
             used_images(&stage.request)
                 .into_iter()
@@ -172,6 +217,15 @@ fn plan_stages(
         );
         let mut needs: BTreeSet<String> = last_operation.iter().cloned().collect();
         needs.extend(used_images(&stage.request).into_iter().filter_map(|used| tag_operation(used, section)));
+        let mut annotations = BTreeMap::from([
+            (ANNOTATION_COMMIT.to_owned(), context.commit.to_owned()),
+            (ANNOTATION_INGREDIENTS.to_owned(), Record::new(chain.iter().copied()).to_json()),
+            (ANNOTATION_STAGE.to_owned(), stage.name.clone()),
+        ]);
+        if !stage.mapped.is_empty() {
+            annotations.insert(ANNOTATION_FILES.to_owned(), mapped_files_json(&stage.mapped));
+        }
+        let request = over(&stage.request, below.map(|below| below.signed.digest), base);
         section.operations.push(Operation {
             id: id.clone(),
             needs: needs.into_iter().collect(),
@@ -180,18 +234,15 @@ fn plan_stages(
                 image: image.name.clone(),
                 stage: stage.name.clone(),
                 digest: signed.digest.to_string(),
-                request: stage.request.clone(),
-                annotations: BTreeMap::from([
-                    (ANNOTATION_COMMIT.to_owned(), context.commit.to_owned()),
-                    (ANNOTATION_INGREDIENTS.to_owned(), Record::new(chain.iter().copied()).to_json()),
-                    (ANNOTATION_STAGE.to_owned(), stage.name.clone()),
-                ]),
+                request,
+                annotations,
+                binding: binding(stage, context),
             },
         });
         built.insert(signed.digest, id.clone());
         last_operation = Some(id);
     }
-    let guards = match (&last_operation, stored.last().copied().flatten()) {
+    let guards = match (&last_operation, links.last().and_then(|link| link.found)) {
         (None, Some(last)) => vec![stage_present(last)],
         _ => Vec::new(),
     };
@@ -199,13 +250,49 @@ fn plan_stages(
         id: tag_id(&image.name),
         needs: last_operation.into_iter().collect(),
         guards,
-        work: Work::TagImage {
-            image: image.name.clone(),
-            tag: image.signature.to_string(),
-            stage_digest: last_stage(image),
-            custom: false,
-        },
+        work: tag_work(image, image.signature.to_string(), false, context),
     });
+}
+
+/// Returns the stage that keeps the files of git mappings below the newest ones, and its place in the chain; `None` where
+/// what changed since the last command fits in one patch.
+fn git_cache(links: &[Link<'_, '_>], context: &ImageContext<'_>) -> Option<(usize, (Stage, SignedStage))> {
+    let last = links.iter().rposition(|link| link.found.is_some())?;
+    let (below, patch) = (links.get(last)?, links.get(last + 1)?);
+    if below.stage.mapped.is_empty() || !patch.stage.mapped.is_empty() {
+        return None;
+    }
+    let bytes = changed_bytes(&below.holds, &below.stage.mapped, context.objects).ok()?;
+    let mebibytes = bytes >> 20;
+    if mebibytes == 0 {
+        return None;
+    }
+    let digest = git_cache_digest(below.signed.digest, mebibytes);
+    let stage = Stage { name: "gitCache".to_owned(), mapped: below.stage.mapped.clone(), ..patch.stage.clone() };
+    let signed = SignedStage { ingredients: Vec::new(), digest, content: patch.signed.content };
+    Some((last + 1, (stage, signed)))
+}
+
+/// Returns a request over the stage below, or over that stored build of it.
+fn over(request: &BuildRequest, below: Option<Sha224Digest>, base: Option<&StoredFact>) -> BuildRequest {
+    let mut request = request.clone();
+    if let (Some(digest), Some(part)) = (below, request.parts.first_mut())
+        && matches!(part.base, Base::Image(ImageRef::Stage { .. }))
+    {
+        let created_ms = base.and_then(|fact| fact.tag.rsplit_once('-')?.1.parse().ok());
+        part.base = Base::Image(ImageRef::Stage { digest, created_ms });
+    }
+    request
+}
+
+pub(super) fn tag_work(image: &SignedImage, tag: String, custom: bool, context: &ImageContext<'_>) -> Work {
+    Work::TagImage {
+        image: image.name.clone(),
+        tag,
+        stage_digest: last_stage(image),
+        binding: image.stages.last().and_then(|(stage, _)| binding(stage, context)),
+        custom,
+    }
 }
 
 /// Plans the tags of the user's choice that do not stand on the image yet, and returns them.
@@ -228,12 +315,7 @@ fn plan_custom_tags(
             id: format!("{}:{tag}", tag_id(&image.name)),
             needs: builds.then(|| tag_id(&image.name)).into_iter().collect(),
             guards,
-            work: Work::TagImage {
-                image: image.name.clone(),
-                tag: tag.clone(),
-                stage_digest: last_stage(image),
-                custom: true,
-            },
+            work: tag_work(image, tag.clone(), true, context),
         });
     }
     missing
@@ -319,7 +401,7 @@ fn step_images(step: &Step) -> Vec<&ImageRef> {
             images.flatten().collect()
         }
         Step::Run(run) => run.mounts.iter().filter_map(mounted_image).collect(),
-        Step::Config(_) => Vec::new(),
+        Step::Config(_) | Step::Update(_) => Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::images::{
-    ImageContext, ImageSection, last_stage, stage_present, tag_id, tag_operation, used_guard, used_images,
+    ImageContext, ImageSection, stage_present, tag_id, tag_operation, tag_work, used_guard, used_images,
 };
 use super::model::{StageAction, StagePlan};
 use super::operation::{Guard, Operation, Work};
@@ -44,6 +44,7 @@ pub(super) fn plan_instructions(
                 Some(f) if needed.contains(&index) => Reason::InStore { tag: f.tag.clone() },
                 Some(_) | None => Reason::NotNeeded,
             }],
+            rejected: Vec::new(),
         });
         if !builds {
             continue;
@@ -77,6 +78,7 @@ pub(super) fn plan_instructions(
                     (ANNOTATION_INGREDIENTS.to_owned(), record.to_json()),
                     (ANNOTATION_STAGE.to_owned(), stage.name.clone()),
                 ]),
+                binding: None,
             },
         });
         built.insert(signed.digest, id.clone());
@@ -87,12 +89,7 @@ pub(super) fn plan_instructions(
         id: tag_id(&image.name),
         needs: operation.get(&last).cloned().into_iter().collect(),
         guards: found(last).map(stage_present).into_iter().collect(),
-        work: Work::TagImage {
-            image: image.name.clone(),
-            tag: image.signature.to_string(),
-            stage_digest: last_stage(image),
-            custom: false,
-        },
+        work: tag_work(image, image.signature.to_string(), false, context),
     });
 }
 
@@ -109,7 +106,7 @@ fn inputs_of(image: &SignedImage) -> Vec<Vec<usize>> {
 
 fn stages_of(request: &BuildRequest) -> impl Iterator<Item = Sha224Digest> {
     used_images(request).into_iter().filter_map(|used| match used {
-        ImageRef::Stage { digest } => Some(*digest),
+        ImageRef::Stage { digest, .. } => Some(*digest),
         ImageRef::Project { .. } | ImageRef::External { .. } => None,
     })
 }

@@ -16,6 +16,7 @@ mod operation;
 mod reason;
 mod release;
 mod risk;
+mod selection;
 pub mod saved;
 mod sensitive;
 
@@ -24,8 +25,8 @@ pub use chart_changes::chart_changes;
 pub use diff::{diff, is_sensitive};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};
 pub use model::{
-    CleanupItem, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, ResourceAction, ResourcePlan,
-    Restart, Risk, RiskLevel, StageAction, StagePlan, Summary, TakenRepository,
+    CleanupItem, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, RejectedStage, ResourceAction,
+    ResourcePlan, Restart, Risk, RiskLevel, StageAction, StagePlan, Summary, TakenRepository,
 };
 pub use operation::{Guard, Operation, OperationId, Work};
 pub use reason::{FileChange, Reason};
@@ -33,6 +34,7 @@ pub use release::{
     ChartChanges, DesiredResource, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection, plan_release,
     read_record, resource_path,
 };
+pub use selection::{Binding, StageSelection, Unsuitable, judge};
 pub use sensitive::Sensitive;
 
 /// The version of the plan's JSON; additions only within a major.

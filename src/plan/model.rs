@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::operation::Operation;
 use super::reason::Reason;
+use super::selection::Unsuitable;
 use crate::source::Place;
 
 /// Everything that will happen, and why.
@@ -197,6 +198,19 @@ pub struct StagePlan {
     pub stage_id: Option<String>,
     /// Why.
     pub reasons: Vec<Reason>,
+    /// The stored builds that are not used, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<RejectedStage>,
+}
+
+/// A stored build of a stage that is not used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RejectedStage {
+    /// Its stage id.
+    pub stage_id: String,
+    /// Why not.
+    #[serde(flatten)]
+    pub cause: Unsuitable,
 }
 
 /// What happens to an image.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::selection::Binding;
 use super::sensitive::Sensitive;
 use crate::stage::{BuildRequest, Platform};
 
@@ -42,6 +43,9 @@ pub enum Work {
         request: BuildRequest,
         /// What is recorded with it.
         annotations: BTreeMap<String, String>,
+        /// Which stored builds of it may be used; absent where all are the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        binding: Option<Binding>,
     },
     /// Puts a tag on the last stage of an image.
     TagImage {
@@ -51,6 +55,9 @@ pub enum Work {
         tag: String,
         /// The digest of its last stage.
         stage_digest: String,
+        /// Which stored builds of it may be used; absent where all are the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        binding: Option<Binding>,
         /// Whether the tag is of the user's choice.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         custom: bool,

@@ -4,6 +4,7 @@ use super::blobs::{BlobDigest, BlobError, Descriptor};
 use super::builder::BuiltImage;
 use super::oci::{Manifest, read_manifest};
 use super::stage_store::{Published, StageStore, StoreError, StoredStage};
+use crate::signature::ANNOTATION_FILES;
 
 /// Copies what a manifest names, where it is missing.
 ///
@@ -33,18 +34,20 @@ fn copy_blob(from: &dyn StageStore, to: &dyn StageStore, digest: &BlobDigest) ->
     }
 }
 
-/// Copies a stored build of a stage with its id, unless one of that digest is there.
+/// Copies a stored build of a stage with its id, unless one of that digest and of the same files is there.
 ///
 /// # Errors
 /// As [`copy_blobs`].
 pub fn copy_stage(from: &dyn StageStore, to: &dyn StageStore, stage: &StoredStage) -> Result<StoredStage, StoreError> {
-    if let Some(there) = to.stages(&stage.id.digest)?.into_iter().next() {
+    // Builds of one stage that hold other files are not the same.
+    let same = |there: &StoredStage| there.annotations.get(ANNOTATION_FILES) == stage.annotations.get(ANNOTATION_FILES);
+    if let Some(there) = to.stages(&stage.id.digest)?.into_iter().find(same) {
         return Ok(there);
     }
     let manifest = read_manifest(from, &stage.manifest)?;
     copy_blobs(from, to, manifest.blobs())?;
     let built = BuiltImage { config: manifest.config, layers: manifest.layers };
-    match to.publish(&stage.id.digest, &built, &stage.annotations, stage.id.created_ms)? {
+    match to.publish(&stage.id.digest, &built, &stage.annotations, stage.id.created_ms, &same)? {
         Published::Stored(stage) | Published::Existing(stage) => Ok(stage),
     }
 }
@@ -92,7 +95,8 @@ pub(super) mod tests {
         };
         let built = BuiltImage { config: blob("{}".into()), layers: vec![blob(content.into())] };
         let notes = BTreeMap::from([("note".to_owned(), content.to_owned())]);
-        match store.publish(&Sha224Digest::of_bytes(content.as_bytes()), &built, &notes, 7).unwrap() {
+        match store.publish(&Sha224Digest::of_bytes(content.as_bytes()), &built, &notes, 7, &crate::ports::any).unwrap()
+        {
             Published::Stored(stage) | Published::Existing(stage) => stage,
         }
     }

@@ -134,9 +134,10 @@ impl StageStore for LayeredStore {
         built: &BuiltImage,
         annotations: &BTreeMap<String, String>,
         created_ms: u64,
+        suits: &dyn Fn(&StoredStage) -> bool,
     ) -> Result<Published, StoreError> {
         self.bring(built.layers.iter().chain([&built.config]))?;
-        self.primary.publish(digest, built, annotations, created_ms)
+        self.primary.publish(digest, built, annotations, created_ms, suits)
     }
 
     fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
@@ -213,8 +214,9 @@ mod tests {
             built: &BuiltImage,
             annotations: &BTreeMap<String, String>,
             created_ms: u64,
+            suits: &dyn Fn(&StoredStage) -> bool,
         ) -> Result<Published, StoreError> {
-            self.0.publish(digest, built, annotations, created_ms)
+            self.0.publish(digest, built, annotations, created_ms, suits)
         }
 
         fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
@@ -251,7 +253,7 @@ mod tests {
         let (digest, size) = layered.put(&mut |out| out.write_all(b"more")).unwrap();
         let more = Descriptor { media_type: "text/plain".into(), digest, size };
         let built = BuiltImage { config: base.config, layers: base.layers.into_iter().chain([more]).collect() };
-        layered.publish(&Sha224Digest::of_bytes(b"b"), &built, &BTreeMap::new(), 9).unwrap();
+        layered.publish(&Sha224Digest::of_bytes(b"b"), &built, &BTreeMap::new(), 9, &crate::ports::any).unwrap();
         assert!(built.layers.iter().all(|layer| ours.has(&layer.digest).unwrap()));
     }
 }

@@ -105,8 +105,9 @@ impl StageStore for MemoryStore {
         built: &BuiltImage,
         annotations: &BTreeMap<String, String>,
         created_ms: u64,
+        suits: &dyn Fn(&StoredStage) -> bool,
     ) -> Result<Published, StoreError> {
-        if let Some(existing) = self.stages(digest)?.into_iter().next() {
+        if let Some(existing) = self.stages(digest)?.into_iter().find(suits) {
             return Ok(Published::Existing(existing));
         }
         let bytes = Manifest::of(built, annotations).to_bytes();

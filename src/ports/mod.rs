@@ -31,6 +31,6 @@ pub use layered::LayeredStore;
 pub use lock::{Lock, LockError, LockGuard, MemoryLock};
 pub use memory::MemoryStore;
 pub use memory_target::MemoryTarget;
-pub use stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage};
+pub use stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage, any};
 pub use target::{Target, TargetError, TargetSession};
 pub use work_tree::{MemoryWorkTree, WorkTree, WorkTreeError};

@@ -105,6 +105,11 @@ pub enum StoreError {
     },
 }
 
+/// Every stored build of a stage suits.
+pub fn any(_: &StoredStage) -> bool {
+    true
+}
+
 /// Knows stages and images by digest and tag. Stored stages are never overwritten.
 pub trait StageStore: BlobStore {
     /// Returns the stored builds of a stage, oldest first.
@@ -139,9 +144,10 @@ pub trait StageStore: BlobStore {
     /// The store failed, or holds the image in a form that cannot be read.
     fn external(&self, reference: &str, platform: &Platform) -> Result<Option<StoredImage>, StoreError>;
 
-    /// Stores a built stage, unless one of that digest is there meanwhile; the oldest such is used.
+    /// Stores a built stage, unless a suitable one of that digest is there meanwhile; the oldest such is used.
     ///
-    /// The blobs are in the store already. `created_ms` is moved on until it is unique.
+    /// The blobs are in the store already. `created_ms` is moved on until it is unique. `suits` says which stored
+    /// builds may be used in place of ours; [`any`] where the digest tells all content.
     ///
     /// # Errors
     /// The store failed; it is then as it was before.
@@ -151,6 +157,7 @@ pub trait StageStore: BlobStore {
         built: &BuiltImage,
         annotations: &BTreeMap<String, String>,
         created_ms: u64,
+        suits: &dyn Fn(&StoredStage) -> bool,
     ) -> Result<Published, StoreError>;
 
     /// Puts a tag on a stored manifest, as the newest image of a name; on another manifest it is moved. Images of equal
@@ -192,7 +199,10 @@ pub trait StageStore: BlobStore {
                 let found = self.images(&[signature.to_string()])?;
                 found.into_iter().flatten().next().map(|image| image.manifest)
             }
-            ImageRef::Stage { digest } => self.stages(digest)?.into_iter().next().map(|stage| stage.manifest),
+            ImageRef::Stage { digest, created_ms } => {
+                let is_meant = |stage: &StoredStage| created_ms.is_none_or(|ms| ms == stage.id.created_ms);
+                self.stages(digest)?.into_iter().find(is_meant).map(|stage| stage.manifest)
+            }
             ImageRef::External { reference } => self.external(reference, platform)?.map(|image| image.manifest),
         })
     }

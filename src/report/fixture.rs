@@ -132,6 +132,7 @@ pub fn shop() -> Plan {
             action: StageAction::Build,
             stage_id: None,
             reasons: source_changed(),
+            rejected: Vec::new(),
         }],
         images: images(),
         resources: resources(),
@@ -239,6 +240,7 @@ fn operations() -> Vec<Operation> {
         digest: tag("e"),
         request: BuildRequest::new(Platform::linux_amd64(), vec![part]),
         annotations: BTreeMap::from([("org.opencontainers.image.title".into(), "backend".into())]),
+        binding: None,
     };
     let write = Work::WriteResource {
         address: "shop/Secret/token".into(),

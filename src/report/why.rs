@@ -49,7 +49,11 @@ fn stage_text(stage: &StagePlan, indent: usize) -> String {
     };
     let id = stage.stage_id.as_deref().unwrap_or(&stage.digest);
     let head = format!("{:indent$}stage {}/{} {verb}: {}\n", "", stage.image, stage.stage, shorten(id));
-    head + &drawn(&lines(&stage.reasons), indent + 2)
+    let mut text = head + &drawn(&lines(&stage.reasons), indent + 2);
+    for rejected in &stage.rejected {
+        text += &format!("{:width$}not {}: {}\n", "", shorten(&rejected.stage_id), rejected.cause, width = indent + 2);
+    }
+    text
 }
 
 fn drawn(reasons: &[Line], indent: usize) -> String {

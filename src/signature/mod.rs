@@ -16,8 +16,9 @@
 //! | argument      | the resolved value of a declared `ARG`       | the Dockerfile            |
 //! | instruction   | the instruction, variables expanded          | its stage                 |
 //!
-//! The digest of a stage also holds the digest of the stage before it. The signature of an image is the
-//! digest of its whole chain. Names of images and of the project, paths of the machine, times, the store's address
+//! The digest of a stage also holds the digest of the stage before it. Stages that only hold the files of git mappings
+//! have a second digest without them, under which they are stored: their commands do not run again for a file that
+//! no stage dependency names. The signature of an image is the digest of its whole chain, files included. Names of images and of the project, paths of the machine, times, the store's address
 //! and the tool's version enter nothing.
 
 mod compare;
@@ -26,8 +27,11 @@ mod project;
 mod record;
 mod sign;
 
-pub use compare::{Difference, compare, compare_trees};
+pub use compare::{ChangedFile, Difference, compare, compare_trees};
 pub use ingredient::{Ingredient, IngredientKind, Origin};
 pub use project::{Signatures, SignedImage, sign_image};
-pub use record::{ANNOTATION_COMMIT, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, Record, RecordError};
-pub use sign::{SignedStage, image_signature, ingredients, sign_stage};
+pub use record::{
+    ANNOTATION_COMMIT, ANNOTATION_FILES, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, Record, RecordError, mapped_files,
+    mapped_files_json,
+};
+pub use sign::{SignedStage, git_cache_digest, image_signature, ingredients, sign_stage};

@@ -30,20 +30,20 @@ pub type Signatures = BTreeMap<String, Sha224Digest>;
 /// Signs an image. The base of every stage but the first becomes the stage before it; an instruction of a staged
 /// Dockerfile knows its base itself.
 pub fn sign_image(image: ImageStages) -> SignedImage {
-    let mut previous: Option<Sha224Digest> = None;
     let mut stages: Vec<(Stage, SignedStage)> = Vec::with_capacity(image.stages.len());
     for mut stage in image.stages {
+        let mut previous = stages.last().map(|(_, signed)| signed);
         if stage.is_instruction {
-            let digest = |index: usize| stages.get(index).map(|(_, signed)| signed.digest);
-            previous = link(&mut stage.request, &digest);
-        } else if let (Some(digest), Some(part)) = (previous, stage.request.parts.first_mut()) {
-            part.base = Base::Image(ImageRef::Stage { digest });
+            let base = link(&mut stage.request, &|index| stages.get(index).map(|(_, signed)| signed.digest));
+            previous = base.and_then(|index| stages.get(index)).map(|(_, signed)| signed);
+        } else if let (Some(previous), Some(part)) = (previous, stage.request.parts.first_mut()) {
+            part.base = Base::Image(ImageRef::Stage { digest: previous.digest, created_ms: None });
         }
         let signed = sign_stage(&stage, previous);
-        previous = Some(signed.digest);
         stages.push((stage, signed));
     }
-    let last = previous.expect("every image has a stage");
+    // Of an image whose files are never brought up to date, only what its stage digests tell is its content.
+    let last = stages.last().map(|(_, signed)| signed.digest).expect("every image has a stage");
     SignedImage {
         name: image.name,
         is_final: image.is_final,
@@ -54,16 +54,16 @@ pub fn sign_image(image: ImageStages) -> SignedImage {
     }
 }
 
-/// Puts digests in place of the earlier stages that an instruction points to; returns that of its base.
-fn link(request: &mut BuildRequest, digest: &dyn Fn(usize) -> Option<Sha224Digest>) -> Option<Sha224Digest> {
+/// Puts digests in place of the earlier stages that an instruction points to; returns the index of its base.
+fn link(request: &mut BuildRequest, digest: &dyn Fn(usize) -> Option<Sha224Digest>) -> Option<usize> {
     let image = |index: usize| {
         let digest = digest(index).expect("an instruction points to earlier stages");
-        ImageRef::Stage { digest }
+        ImageRef::Stage { digest, created_ms: None }
     };
     let mut base = None;
     for part in &mut request.parts {
         if let Base::Part(index) = part.base {
-            base = digest(index);
+            base = Some(index);
             part.base = Base::Image(image(index));
         }
         for step in &mut part.steps {
@@ -86,7 +86,7 @@ fn link(request: &mut BuildRequest, digest: &dyn Fn(usize) -> Option<Sha224Diges
                         }
                     }
                 }
-                Step::Config(_) => {}
+                Step::Config(_) | Step::Update(_) => {}
             }
         }
     }

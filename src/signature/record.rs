@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ingredient::{Ingredient, IngredientKind, Origin};
 use crate::digest::Sha224Digest;
-use crate::source::Place;
+use crate::source::{Mode, ObjectId, Place};
+use crate::stage::TreeSource;
 
 /// Manifest annotation: the ingredients of the whole chain, as JSON.
 pub const ANNOTATION_INGREDIENTS: &str = "io.stagewright.ingredients";
@@ -14,6 +15,35 @@ pub const ANNOTATION_INGREDIENTS: &str = "io.stagewright.ingredients";
 pub const ANNOTATION_COMMIT: &str = "io.stagewright.commit";
 /// Manifest annotation: the stage's name.
 pub const ANNOTATION_STAGE: &str = "io.stagewright.stage";
+
+/// Manifest annotation: the files of git mappings that a stage holds and that its digest does not tell, as JSON.
+pub const ANNOTATION_FILES: &str = "io.stagewright.files";
+
+/// What is recorded of the files of one mapping: where they were taken, and what they are.
+#[derive(Serialize, Deserialize)]
+struct Held {
+    root: ObjectId,
+    id: ObjectId,
+    mode: Mode,
+}
+
+/// Writes files of git mappings as the value of [`ANNOTATION_FILES`].
+pub fn mapped_files_json(files: &[TreeSource]) -> String {
+    let held: Vec<Held> = files.iter().map(|f| Held { root: f.root, id: f.id, mode: f.mode }).collect();
+    serde_json::to_string(&held).expect("ids are plain data")
+}
+
+/// Reads what a stored build holds of these mappings; `None` when it does not say.
+pub fn mapped_files(annotations: &BTreeMap<String, String>, mappings: &[TreeSource]) -> Option<Vec<TreeSource>> {
+    let held: Vec<Held> = serde_json::from_str(annotations.get(ANNOTATION_FILES)?).ok()?;
+    let with = |(held, mapping): (Held, &TreeSource)| TreeSource {
+        root: held.root,
+        id: held.id,
+        mode: held.mode,
+        ..mapping.clone()
+    };
+    (held.len() == mappings.len()).then(|| held.into_iter().zip(mappings).map(with).collect())
+}
 
 /// A recorded value longer than this is cut and completed by its digest. Unit: bytes.
 const LONGEST_VALUE: usize = 400;

@@ -10,30 +10,63 @@ use crate::stage::{
     show_base_env,
 };
 
-/// A stage with its ingredients and its digest.
+/// A stage with its ingredients and its digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedStage {
     /// Its ingredients, without those of earlier stages.
     pub ingredients: Vec<Ingredient>,
-    /// Its stage digest.
+    /// Its stage digest, under which it is stored. It does not tell the files of git mappings that the stage only holds.
     pub digest: Sha224Digest,
+    /// The digest of all its content; equal to `digest` where that tells everything.
+    pub content: Sha224Digest,
 }
 
-/// Signs a stage; `previous` is the digest of the stage before it.
-pub fn sign_stage(stage: &Stage, previous: Option<Sha224Digest>) -> SignedStage {
+/// Signs a stage; `previous` is the stage before it.
+pub fn sign_stage(stage: &Stage, previous: Option<&SignedStage>) -> SignedStage {
     let ingredients = ingredients(stage);
+    let content = hash(stage, &ingredients, previous.map(|p| p.content), false);
+    let digest =
+        if stage.mapped.is_empty() { content } else { hash(stage, &ingredients, previous.map(|p| p.digest), true) };
+    SignedStage { ingredients, digest, content }
+}
+
+/// Hashes a stage and the digest of the one before; `is_bound` leaves out which files of git mappings it copies.
+fn hash(stage: &Stage, ingredients: &[Ingredient], previous: Option<Sha224Digest>, is_bound: bool) -> Sha224Digest {
     let mut hasher = Hasher::new("stage");
     // Which instruction of which Dockerfile stage it is says nothing about what it makes.
     hasher.field(if stage.is_instruction { b"instruction" } else { stage.name.as_bytes() });
-    for ingredient in &ingredients {
-        for field in [ingredient.kind.name(), &ingredient.key, &ingredient.value, &ingredient.detail] {
+    let copied = stage.request.parts.iter().flat_map(|part| &part.steps).flat_map(|step| match step {
+        Step::Copy(copy) => copy.sources.as_slice(),
+        Step::Run(_) | Step::Config(_) | Step::Update(_) => &[],
+    });
+    let mut mappings = copied.filter_map(|s| if let CopySource::Tree(tree) = s { Some(tree) } else { None });
+    for ingredient in ingredients {
+        let mapping = (is_bound && ingredient.kind == IngredientKind::Content).then(|| mappings.next()).flatten();
+        let filter;
+        let fields = match mapping {
+            Some(tree) => {
+                filter = json(&tree.filter);
+                ["git mapping", &ingredient.key, &filter, ""]
+            }
+            None => [ingredient.kind.name(), &ingredient.key, &ingredient.value, &ingredient.detail],
+        };
+        for field in fields {
             hasher.field(field.as_bytes());
         }
     }
     if let Some(previous) = previous {
         hasher.field(b"previous").field(previous.to_string().as_bytes());
     }
-    SignedStage { ingredients, digest: hasher.finish() }
+    hasher.finish()
+}
+
+/// Returns the digest of the stage that keeps files of git mappings between the last command and the newest files, for
+/// changes of so many mebibytes since that command.
+pub fn git_cache_digest(previous: Sha224Digest, mebibytes: u64) -> Sha224Digest {
+    let mut hasher = Hasher::new("stage");
+    hasher.field(b"gitCache").field(mebibytes.to_string().as_bytes());
+    hasher.field(b"previous").field(previous.to_string().as_bytes());
+    hasher.finish()
 }
 
 /// Returns the signature of an image, which is its content-based tag, from the digest of its last stage.
@@ -104,6 +137,8 @@ fn part_ingredients(
                 });
                 list.extend(run.inputs.iter().map(|tree| content_ingredient(tree, stage, place.as_ref())));
             }
+            // What it brings is told by the stage that copied it first.
+            Step::Update(_) => {}
             Step::Config(change) => {
                 let text = change.to_string();
                 let shown = show_base_env(&text);
@@ -162,7 +197,7 @@ fn image_ingredient(key: &str, image: &ImageRef, place: Option<Place>) -> Ingred
         ImageRef::Project { name, signature } => {
             Ingredient { detail: String::new(), ..plain(IngredientKind::Image, name, signature.to_string(), place) }
         }
-        ImageRef::Stage { digest } => plain(IngredientKind::Image, key, digest.to_string(), place),
+        ImageRef::Stage { digest, .. } => plain(IngredientKind::Image, key, digest.to_string(), place),
         ImageRef::External { reference } => plain(IngredientKind::Base, key, reference.clone(), place),
     }
 }

@@ -156,6 +156,14 @@ pub trait Objects: Send + Sync {
     /// # Errors
     /// The blob is absent or unreadable.
     fn blob(&self, id: ObjectId) -> Result<Arc<[u8]>, FilesError>;
+
+    /// Returns the size of a blob. Unit: bytes.
+    ///
+    /// # Errors
+    /// As [`Objects::blob`].
+    fn size(&self, id: ObjectId) -> Result<u64, FilesError> {
+        Ok(self.blob(id)?.len() as u64)
+    }
 }
 
 /// Why a file could not be read.
@@ -471,14 +479,7 @@ impl JoinedObjects {
         Self(std::iter::once(first).chain(others).collect())
     }
 
-    fn first<T>(
-        &self,
-        id: ObjectId,
-        get: impl Fn(&dyn Objects) -> Result<Arc<T>, FilesError>,
-    ) -> Result<Arc<T>, FilesError>
-    where
-        T: ?Sized,
-    {
+    fn first<T>(&self, id: ObjectId, get: impl Fn(&dyn Objects) -> Result<T, FilesError>) -> Result<T, FilesError> {
         let mut failed = None;
         for store in &self.0 {
             match get(store.as_ref()) {
@@ -500,6 +501,10 @@ impl Objects for JoinedObjects {
     fn blob(&self, id: ObjectId) -> Result<Arc<[u8]>, FilesError> {
         self.first(id, |store| store.blob(id))
     }
+
+    fn size(&self, id: ObjectId) -> Result<u64, FilesError> {
+        self.first(id, |store| store.size(id))
+    }
 }
 
 impl Objects for MemoryObjects {
@@ -517,6 +522,12 @@ impl Objects for MemoryObjects {
         }
         let below = self.below.as_ref();
         below.map_or_else(|| Err(FilesError::Object { id, cause: "no such blob".into() }), |b| b.blob(id))
+    }
+
+    fn size(&self, id: ObjectId) -> Result<u64, FilesError> {
+        let ours = self.blobs.read().unwrap_or_else(PoisonError::into_inner).get(&id).map(|blob| blob.len() as u64);
+        let below = || self.below.as_ref().map(|b| b.size(id));
+        ours.map(Ok).or_else(below).unwrap_or_else(|| Err(FilesError::Object { id, cause: "no such blob".into() }))
     }
 }
 

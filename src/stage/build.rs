@@ -49,6 +49,9 @@ pub enum ImageRef {
     Stage {
         /// The stage digest.
         digest: Sha224Digest,
+        /// Which of its stored builds; the oldest when absent. Unit: milliseconds since the Unix epoch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        created_ms: Option<u64>,
     },
     /// An image of somebody else, as written.
     External {
@@ -61,7 +64,7 @@ impl std::fmt::Display for ImageRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Project { name, .. } => f.write_str(name),
-            Self::Stage { digest } => write!(f, "stage {digest}"),
+            Self::Stage { digest, .. } => write!(f, "stage {digest}"),
             Self::External { reference } => f.write_str(reference),
         }
     }
@@ -146,6 +149,30 @@ pub enum Step {
     Run(RunStep),
     /// Changes the image configuration only; `Workdir` also makes the directory where it is missing.
     Config(ConfigChange),
+    /// Brings the files of git mappings that the base holds to those of this commit, in one layer; none if they are the
+    /// same. Never signed: the stage that copied them is.
+    Update(Vec<MappedFiles>),
+}
+
+/// The files of a git mapping in an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MappedFiles {
+    /// What they are to be.
+    pub now: TreeSource,
+    /// What the base holds; equal to `now` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<TreeSource>,
+    /// Absolute destination.
+    pub to: String,
+    /// Their owner.
+    pub owner: Owner,
+}
+
+impl MappedFiles {
+    /// Returns what the base holds, if that is something else than what is to be there.
+    pub fn older(&self) -> Option<&TreeSource> {
+        self.before.as_ref().filter(|before| (before.id, before.mode) != (self.now.id, self.now.mode))
+    }
 }
 
 /// Copies files into the image, as Docker's COPY does.

@@ -78,6 +78,7 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
         argument_places: converter.argument_places,
         prefixes: BTreeMap::from([(inputs.context, inputs.prefix.to_owned())]),
         commands: converter.commands,
+        mapped: Vec::new(),
         not_yet: converter.not_yet,
     })
 }

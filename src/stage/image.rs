@@ -91,7 +91,12 @@ pub fn image_stages(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, ind
         ImageKind::Stapel(stapel) => stapel_stages(diagnostics, inputs, image, stapel, &platform)?,
     };
     if let Some(spec) = &image.image_spec {
-        stages.push(image_spec_stage(inputs, image, spec, &platform));
+        let mut stage = image_spec_stage(inputs, image, spec, &platform);
+        // Over files that no stage brings up to date, it cannot tell them either.
+        if let Some(last) = stages.last() {
+            stage.mapped.clone_from(&last.mapped);
+        }
+        stages.push(stage);
     }
     for (index, stage) in stages.iter_mut().enumerate() {
         // Every chain of a staged Dockerfile begins with a first one.
@@ -179,7 +184,7 @@ fn trees(stages: &[Stage]) -> impl Iterator<Item = (&TreeSource, &str, Option<&P
                 let place = places.and_then(|places| places.get(index + 1)).and_then(Option::as_ref);
                 let sources: &[CopySource] = match step {
                     Step::Copy(copy) => &copy.sources,
-                    Step::Run(_) | Step::Config(_) => &[],
+                    Step::Run(_) | Step::Config(_) | Step::Update(_) => &[],
                 };
                 sources.iter().filter_map(move |source| match source {
                     CopySource::Tree(tree) => {
@@ -449,6 +454,7 @@ pub fn empty_stage(name: &str, platform: &Platform) -> Stage {
         argument_places: BTreeMap::new(),
         prefixes: BTreeMap::<ObjectId, String>::new(),
         commands: Vec::new(),
+        mapped: Vec::new(),
         not_yet: Vec::new(),
     }
 }

@@ -17,9 +17,9 @@ mod staged;
 mod stapel;
 
 pub use build::{
-    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountFrom,
-    MountKind, Network, Owner, Platform, RunMount, RunStep, SecretPlace, Sharing, Step, TreeSource, base_env,
-    resolve_base_env, show_base_env,
+    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MappedFiles,
+    MountFrom, MountKind, Network, Owner, Platform, RunMount, RunStep, SecretPlace, Sharing, Step, TreeSource,
+    base_env, resolve_base_env, show_base_env,
 };
 pub use filter::{Filter, TakeError, take};
 pub use image::{ImageInputs, RemoteTree, UsedImage, image_stages};

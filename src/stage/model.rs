@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::build::BuildRequest;
+use super::build::{BuildRequest, TreeSource};
 use crate::source::{ObjectId, Place};
 
 /// One step of an image build that is stored on its own.
@@ -26,6 +26,9 @@ pub struct Stage {
     pub prefixes: BTreeMap<ObjectId, String>,
     /// What a builder that runs no commands cannot do, and where it stands.
     pub commands: Vec<(String, Place)>,
+    /// The files of git mappings that it holds and that its digest does not tell, one for each mapping: which of its
+    /// stored builds are suitable depends on them. Empty for a stage whose digest tells its content.
+    pub mapped: Vec<TreeSource>,
     /// What no builder can do yet, and where it stands.
     pub not_yet: Vec<(String, Place)>,
 }

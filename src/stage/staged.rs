@@ -83,7 +83,7 @@ fn instructions(steps: impl Iterator<Item = Placed>) -> Vec<Vec<Placed>> {
                 marks.push((Step::Config(ConfigChange::KeepCmd), None));
             }
             Step::Config(ConfigChange::Cmd(_)) => has_command = true,
-            Step::Config(_) | Step::Copy(_) | Step::Run(_) => {}
+            Step::Config(_) | Step::Copy(_) | Step::Run(_) | Step::Update(_) => {}
         }
         marks.push((step, place));
         groups.push(std::mem::take(&mut marks));
@@ -100,6 +100,7 @@ fn keyword(step: Option<&Step>) -> String {
         Some(Step::Copy(copy)) => copy.created_by.clone(),
         Some(Step::Run(run)) => run.created_by.clone(),
         Some(Step::Config(change)) => change.to_string(),
+        Some(Step::Update(_)) => String::new(),
     };
     text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase()
 }
@@ -126,7 +127,7 @@ fn linked(mut steps: Vec<Step>, made: &[Made]) -> Vec<Step> {
                     }
                 }
             }
-            Step::Config(_) => {}
+            Step::Config(_) | Step::Update(_) => {}
         }
     }
     steps

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::build::{
-    Base, BuildPart, ConfigChange, CopySource, CopyStep, FilterSpec, ImageRef, MountKind, Owner, Platform, RunMount,
-    RunStep, Sharing, Step, TreeSource,
+    Base, BuildPart, ConfigChange, CopySource, CopyStep, FilterSpec, ImageRef, MappedFiles, MountKind, Owner, Platform,
+    RunMount, RunStep, Sharing, Step, TreeSource,
 };
 use super::content::report_take;
 use super::dockerfile::{command_words, parse_owner, ports};
@@ -29,7 +29,7 @@ pub fn stapel_stages(
     stapel: &StapelImage,
     platform: &Platform,
 ) -> Option<Vec<Stage>> {
-    let mut chain = Chain { inputs, image, stapel, platform, stages: Vec::new() };
+    let mut chain = Chain { inputs, image, stapel, platform, mapped: Vec::new(), stages: Vec::new() };
     let before = diagnostics.as_slice().len();
     chain.user(diagnostics, UserStage::BeforeInstall);
     chain.slot(diagnostics, Slot::BeforeInstall);
@@ -40,10 +40,11 @@ pub fn stapel_stages(
     chain.slot(diagnostics, Slot::BeforeSetup);
     chain.user(diagnostics, UserStage::Setup);
     chain.slot(diagnostics, Slot::AfterSetup);
-    if !stapel.disable_git_after_patch
-        && let Some(docker) = &stapel.docker
-    {
-        chain.docker(diagnostics, docker);
+    if !stapel.disable_git_after_patch {
+        chain.git_latest_patch();
+        if let Some(docker) = &stapel.docker {
+            chain.docker(diagnostics, docker);
+        }
     }
     let mut stages = chain.stages;
     if stages.is_empty() {
@@ -85,10 +86,24 @@ struct Chain<'a> {
     image: &'a Image,
     stapel: &'a StapelImage,
     platform: &'a Platform,
+    /// The files of git mappings, once they are in the image.
+    mapped: Vec<MappedFiles>,
     stages: Vec<Stage>,
 }
 
 impl Chain<'_> {
+    /// Adds a stage over the files of git mappings, which it first brings to those of this commit.
+    fn push_bound(&mut self, name: &str, mut steps: Vec<(Step, Option<Place>)>) -> Option<&mut Stage> {
+        if self.mapped.is_empty() {
+            return self.push(name, steps);
+        }
+        steps.insert(0, (Step::Update(self.mapped.clone()), None));
+        let mapped = self.mapped.iter().map(|files| files.now.clone()).collect();
+        let stage = self.push(name, steps)?;
+        stage.mapped = mapped;
+        Some(stage)
+    }
+
     /// Adds a stage of these steps; nothing for no steps.
     fn push(&mut self, name: &str, steps: Vec<(Step, Option<Place>)>) -> Option<&mut Stage> {
         if steps.is_empty() {
@@ -103,16 +118,27 @@ impl Chain<'_> {
         self.stages.last_mut()
     }
 
+    /// Adds the stage after which the image holds the files of this commit, whatever the stages before held.
+    fn git_latest_patch(&mut self) {
+        if !self.mapped.is_empty() {
+            self.push("gitLatestPatch", vec![(Step::Update(self.mapped.clone()), None)]);
+        }
+    }
+
     fn git_archive(&mut self, diagnostics: &mut Diagnostics) {
         let mut steps = Vec::new();
         for mapping in &self.stapel.git {
             let place = self.inputs.place(mapping.span);
             let paths = |list: &[Text]| list.iter().map(|t| t.value.clone()).collect::<Vec<_>>();
             if let Some(source) = self.tree(diagnostics, mapping, paths(&mapping.include)) {
+                let owner = owner(mapping.owner.as_ref(), mapping.group.as_ref());
+                let to = mapping.to.value.clone();
+                let files = MappedFiles { now: source.clone(), before: None, to: to.clone(), owner: owner.clone() };
+                self.mapped.push(files);
                 let copy = CopyStep {
                     sources: vec![CopySource::Tree(source)],
-                    to: mapping.to.value.clone(),
-                    owner: owner(mapping.owner.as_ref(), mapping.group.as_ref()),
+                    to,
+                    owner,
                     mode: None,
                     extract: false,
                     parents: false,
@@ -124,8 +150,10 @@ impl Chain<'_> {
         }
         let trees = self.stapel.git.iter().filter_map(|mapping| self.remote_tree(mapping));
         let prefixes: Vec<_> = trees.map(|tree| (tree.root, tree.name.clone())).collect();
+        let mapped = self.mapped.iter().map(|files| files.now.clone()).collect();
         if let Some(stage) = self.push("gitArchive", steps) {
             stage.prefixes.extend(prefixes);
+            stage.mapped = mapped;
         }
     }
 
@@ -218,6 +246,10 @@ impl Chain<'_> {
             versions.into_iter().map(|(k, v)| (k, v.value.clone(), image.place(v.span))).collect();
         if steps.is_empty() {
             // A cache version alone makes the stage, as in werf; it has no command and so no work.
+            if let Some(stage) = self.push_bound(user.key(), Vec::new()) {
+                stage.cache_versions = versions;
+                return;
+            }
             let mut stage = empty_stage(user.key(), self.platform);
             stage.request.parts.push(part(user.key(), Vec::new()));
             stage.places.push(vec![None]);
@@ -225,7 +257,7 @@ impl Chain<'_> {
             self.stages.push(stage);
             return;
         }
-        if let Some(stage) = self.push(user.key(), steps) {
+        if let Some(stage) = self.push_bound(user.key(), steps) {
             stage.commands = commands;
             stage.cache_versions = versions;
         }
@@ -303,7 +335,9 @@ impl Chain<'_> {
                 steps.push((Step::Config(ConfigChange::Env(name, value)), Some(place)));
             }
         }
-        self.push(slot.stage_name(), steps);
+        if !steps.is_empty() {
+            self.push_bound(slot.stage_name(), steps);
+        }
     }
 
     fn import(&self, diagnostics: &mut Diagnostics, import: &Import) -> Option<Step> {
@@ -319,7 +353,7 @@ impl Chain<'_> {
                 diagnostics.push(Diagnostic::at(&rules::UNKNOWN_STAGE, stage.span, message));
                 return None;
             };
-            image = ImageRef::Stage { digest: *digest };
+            image = ImageRef::Stage { digest: *digest, created_ms: None };
         }
         let paths = |list: &[Text]| list.iter().map(|t| t.value.clone()).collect::<Vec<_>>();
         let filter = if import.include.is_empty() && import.exclude.is_empty() {

@@ -58,11 +58,13 @@ fn stages_and_images_are_images_of_the_engine() {
     assert!(matches!(store.read(&BlobDigest::of(b"x")), Err(BlobError::Absent(_))));
 
     let built = image(docker, &store, "one\n");
-    let Published::Stored(first) = store.publish(&digest, &built, &notes("1"), 5).unwrap() else {
+    let Published::Stored(first) = store.publish(&digest, &built, &notes("1"), 5, &stagewright::ports::any).unwrap()
+    else {
         panic!("nothing was there")
     };
     assert_eq!(first.id.created_ms, 5);
-    let second = store.publish(&digest, &image(docker, &store, "two\n"), &notes("2"), 6).unwrap();
+    let second =
+        store.publish(&digest, &image(docker, &store, "two\n"), &notes("2"), 6, &stagewright::ports::any).unwrap();
     assert_eq!(second, Published::Existing(first.clone()));
     assert_eq!(store.stages(&digest).unwrap(), std::slice::from_ref(&first));
     assert_eq!(docker.run(&["run", "--rm", "--network=none", &format!("store-test:{}", first.id)]), "one");

@@ -43,7 +43,7 @@ fn times(most: u64) -> impl Iterator<Item = u64> {
 fn publish(store: &OciLayout, number: u64) {
     let digest = Sha224Digest::of_bytes(&number.to_be_bytes());
     let built = image(store, &format!("layer {number}").repeat(2_000));
-    let stage = match store.publish(&digest, &built, &BTreeMap::new(), 1).unwrap() {
+    let stage = match store.publish(&digest, &built, &BTreeMap::new(), 1, &stagewright::ports::any).unwrap() {
         stagewright::ports::Published::Stored(stage) | stagewright::ports::Published::Existing(stage) => stage,
     };
     store.tag(&format!("tag-{number}"), Some("web"), &stage.manifest).unwrap();

@@ -134,7 +134,7 @@ fn umoci_unpacks_what_was_built() {
     let store = OciLayout::new(path.join("store"));
     let built = build(&store, &files, Base::Image(ImageRef::External { reference: "base".into() }));
     let digest = Sha224Digest::of_bytes(b"stage");
-    let published = store.publish(&digest, &built, &BTreeMap::new(), 1).unwrap();
+    let published = store.publish(&digest, &built, &BTreeMap::new(), 1, &stagewright::ports::any).unwrap();
     let Published::Stored(stage) = published else { panic!("the stage is new") };
     store.tag("v1", Some("web"), &stage.manifest).unwrap();
     run("umoci", &["unpack", "--keep-dirlinks", "--image", "store:v1", "third"]);

@@ -31,7 +31,7 @@ fn skopeo_inspects_stages_and_images() {
     let store = OciLayout::new(dir.path().join("store"));
     let digest = Sha224Digest::of_bytes(b"stage");
     let notes = BTreeMap::from([("note".to_owned(), "x".to_owned())]);
-    let published = store.publish(&digest, &image(&store, "layer"), &notes, 5).unwrap();
+    let published = store.publish(&digest, &image(&store, "layer"), &notes, 5, &stagewright::ports::any).unwrap();
     let Published::Stored(stage) = published else { panic!("the store was empty") };
     store.tag("v1", Some("web"), &stage.manifest).unwrap();
     for tag in ["v1".to_owned(), stage.id.to_string()] {

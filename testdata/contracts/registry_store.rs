@@ -68,7 +68,7 @@ fn round_trip(proxy: &Proxy, path: &str, content: &str) {
     let digest = Sha224Digest::of_bytes(content.as_bytes());
     let writer = through(proxy, path);
     let built = image(&writer, content);
-    let stage = stage_of(writer.publish(&digest, &built, &notes("n"), 7).unwrap());
+    let stage = stage_of(writer.publish(&digest, &built, &notes("n"), 7, &stagewright::ports::any).unwrap());
     writer.tag("t", Some("web"), &stage.manifest).unwrap();
     let reader = through(proxy, path);
     let found = reader.images(&["t".into(), "absent".into()]).unwrap();
@@ -155,7 +155,8 @@ fn what_lasts_is_told_with_host_and_status_and_leaves_no_stage() {
         });
         let path = fresh_name();
         let store = through(&proxy, &path);
-        let failed = store.publish(&digest, &image(&store, "layer"), &notes("1"), 1).unwrap_err();
+        let failed =
+            store.publish(&digest, &image(&store, "layer"), &notes("1"), 1, &stagewright::ports::any).unwrap_err();
         let text = words(&failed);
         assert!(text.contains(told) && text.contains(&proxy.address), "{status}: {text}");
         assert!(text.contains("send blob sha256:"), "{text}");
@@ -174,7 +175,7 @@ fn corrupted_bytes_are_never_used() {
     let good = store(registry, &path);
     let digest = Sha224Digest::of_bytes(b"stage");
     let built = image(&good, "a layer that will be damaged");
-    let stage = stage_of(good.publish(&digest, &built, &notes("1"), 1).unwrap());
+    let stage = stage_of(good.publish(&digest, &built, &notes("1"), 1, &stagewright::ports::any).unwrap());
     good.tag("t", Some("web"), &stage.manifest).unwrap();
     let layer = &built.layers[0].digest;
     let proxy = Proxy::start(&registry.address, |asked, _| {
@@ -237,7 +238,7 @@ fn tokens_are_fetched_once_and_again_when_they_have_expired() {
     let store = with_login(&proxy, &fresh_name(), "s3cret");
     let digest = Sha224Digest::of_bytes(b"stage");
     let built = image(&store, "layer");
-    let stage = stage_of(store.publish(&digest, &built, &notes("1"), 1).unwrap());
+    let stage = stage_of(store.publish(&digest, &built, &notes("1"), 1, &stagewright::ports::any).unwrap());
     store.tag("t", Some("web"), &stage.manifest).unwrap();
     assert!(proxy.asked().iter().filter(|a| a.path.starts_with("/token")).count() > 2);
     let text = words(&with_login(&proxy, "shop", "wr0ng").images(&["t".into()]).unwrap_err());
@@ -252,7 +253,9 @@ fn many_tags_come_in_pages() {
     let digests: Vec<Sha224Digest> = (0..12_u8).map(|i| Sha224Digest::of_bytes(&[i])).collect();
     let mut all = BTreeSet::new();
     for digest in &digests {
-        let stage = stage_of(good.publish(digest, &image(&good, &digest.to_string()), &notes("1"), 1).unwrap());
+        let stage = stage_of(
+            good.publish(digest, &image(&good, &digest.to_string()), &notes("1"), 1, &stagewright::ports::any).unwrap(),
+        );
         all.insert(stage.id.to_string());
     }
     let tags = all.clone();
@@ -301,7 +304,7 @@ fn a_large_blob_arrives_over_connections_that_break_off() {
     let (layer, size) = writer.put(&mut |out| out.write_all(&bytes)).unwrap();
     let mut built = image(&writer, "x");
     built.layers = vec![Descriptor { digest: layer.clone(), size, ..built.layers[0].clone() }];
-    writer.publish(&Sha224Digest::of_bytes(b"big"), &built, &notes("1"), 1).unwrap();
+    writer.publish(&Sha224Digest::of_bytes(b"big"), &built, &notes("1"), 1, &stagewright::ports::any).unwrap();
     let asked = proxy.asked();
     let patches: Vec<&Asked> = asked.iter().filter(|a| a.method == "PATCH").collect();
     assert_eq!(patches.len(), 3, "{asked:#?}");
@@ -320,7 +323,8 @@ fn a_base_beside_our_repository_is_mounted_and_its_platform_chosen() {
     let put = |architecture: &str| {
         let built = image(&bases, &format!("base {architecture}"));
         let digest = Sha224Digest::of_bytes(architecture.as_bytes());
-        let stage = stage_of(bases.publish(&digest, &built, &notes(architecture), 1).unwrap());
+        let stage =
+            stage_of(bases.publish(&digest, &built, &notes(architecture), 1, &stagewright::ports::any).unwrap());
         let size = bases.read(&stage.manifest).unwrap().len();
         let entry = serde_json::json!({"mediaType": MEDIA_MANIFEST, "digest": stage.manifest, "size": size,
             "platform": {"os": "linux", "architecture": architecture}});
@@ -342,7 +346,7 @@ fn a_base_beside_our_repository_is_mounted_and_its_platform_chosen() {
     let missing = ours.external("alpine:3.18", &platform("s390x")).unwrap_err();
     assert!(missing.to_string().contains("linux/s390x") && missing.to_string().contains("linux/arm64"));
     let over = BuiltImage { layers: amd.0.layers.clone(), ..image(&ours, "ours") };
-    ours.publish(&Sha224Digest::of_bytes(b"over"), &over, &notes("1"), 1).unwrap();
+    ours.publish(&Sha224Digest::of_bytes(b"over"), &over, &notes("1"), 1, &stagewright::ports::any).unwrap();
     let asked = proxy.asked();
     let mounts: Vec<&Asked> = asked.iter().filter(|a| a.path.contains("mount=")).collect();
     assert!(!mounts.is_empty() && mounts.iter().all(|a| a.status == 201), "{asked:#?}");
@@ -356,7 +360,7 @@ fn a_cache_serves_the_next_run_and_a_damaged_one_is_mended() {
     let path = fresh_name();
     let good = store(registry, &path);
     let built = image(&good, "kept");
-    good.publish(&Sha224Digest::of_bytes(b"s"), &built, &notes("1"), 1).unwrap();
+    good.publish(&Sha224Digest::of_bytes(b"s"), &built, &notes("1"), 1, &stagewright::ports::any).unwrap();
     let cache = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(&registry.address, |_, _| Deed::Pass);
     let layer = &built.layers[0].digest;
@@ -383,7 +387,9 @@ fn of_twenty_writers_one_wins_for_all() {
             let store = store(registry, &path);
             std::thread::spawn(move || {
                 let built = image(&store, &format!("built by {number}"));
-                let stage = stage_of(store.publish(&digest, &built, &notes("x"), 1_000 + number).unwrap());
+                let stage = stage_of(
+                    store.publish(&digest, &built, &notes("x"), 1_000 + number, &stagewright::ports::any).unwrap(),
+                );
                 // As a run does: it tags, looks again, and puts it right.
                 let mut manifest = stage.manifest;
                 loop {
@@ -404,7 +410,8 @@ fn of_twenty_writers_one_wins_for_all() {
     let stored = reader.stages(&digest).unwrap();
     let tagged = reader.images(&["content".into()]).unwrap().remove(0).unwrap();
     assert_eq!(tagged.manifest, stored[0].manifest);
-    let late = stage_of(reader.publish(&digest, &image(&reader, "late"), &notes("x"), 1).unwrap());
+    let late =
+        stage_of(reader.publish(&digest, &image(&reader, "late"), &notes("x"), 1, &stagewright::ports::any).unwrap());
     assert_eq!(late, stored[0]);
     for stage in &stored {
         let manifest = Manifest::parse(&reader.read(&stage.manifest).unwrap(), String::new).unwrap();
@@ -417,12 +424,14 @@ fn a_stage_whose_manifest_is_gone_does_not_count() {
     let Some(registry) = Registry::start(None) else { return };
     let good = store(&registry, "shop");
     let digest = Sha224Digest::of_bytes(b"stage");
-    let first = stage_of(good.publish(&digest, &image(&good, "1"), &notes("1"), 7).unwrap());
+    let first = stage_of(good.publish(&digest, &image(&good, "1"), &notes("1"), 7, &stagewright::ports::any).unwrap());
     let file = registry.data().join("blobs/sha256").join(&first.manifest.hex()[..2]).join(first.manifest.hex());
     std::fs::remove_dir_all(file).unwrap();
     let again = store(&registry, "shop");
     assert_eq!(again.stages(&digest).unwrap(), []);
-    let Published::Stored(second) = again.publish(&digest, &image(&again, "2"), &notes("2"), 7).unwrap() else {
+    let Published::Stored(second) =
+        again.publish(&digest, &image(&again, "2"), &notes("2"), 7, &stagewright::ports::any).unwrap()
+    else {
         panic!("the first is gone")
     };
     assert_eq!(second.id, StageId { digest, created_ms: 8 });

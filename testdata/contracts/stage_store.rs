@@ -115,8 +115,9 @@ impl StageStore for Borrowed<'_> {
         built: &BuiltImage,
         annotations: &BTreeMap<String, String>,
         created_ms: u64,
+        suits: &dyn Fn(&StoredStage) -> bool,
     ) -> Result<Published, StoreError> {
-        self.0.publish(digest, built, annotations, created_ms)
+        self.0.publish(digest, built, annotations, created_ms, suits)
     }
 
     fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
@@ -155,11 +156,13 @@ fn the_first_published_stage_wins() {
     on_all(|store| {
         let digest = Sha224Digest::of_bytes(b"stage");
         let built = image(store, "layer");
-        let Published::Stored(first) = store.publish(&digest, &built, &notes("1"), 5).unwrap() else {
+        let Published::Stored(first) =
+            store.publish(&digest, &built, &notes("1"), 5, &stagewright::ports::any).unwrap()
+        else {
             panic!("nothing was there")
         };
         assert_eq!(first.id.created_ms, 5);
-        let second = store.publish(&digest, &image(store, "other"), &notes("2"), 6).unwrap();
+        let second = store.publish(&digest, &image(store, "other"), &notes("2"), 6, &stagewright::ports::any).unwrap();
         assert_eq!(second, Published::Existing(first.clone()));
         let (manifest, config) = read_image(store, &first.manifest).unwrap();
         assert_eq!(store.stages(&digest).unwrap(), [first]);
@@ -175,7 +178,8 @@ fn stages_whose_manifest_is_lost_do_not_count_and_ids_are_unique() {
     let store = OciLayout::new(dir.path());
     let digest = Sha224Digest::of_bytes(b"stage");
     for (text, expected) in [("1", 7), ("2", 8), ("3", 9)] {
-        let published = store.publish(&digest, &image(&store, text), &notes(text), 7).unwrap();
+        let published =
+            store.publish(&digest, &image(&store, text), &notes(text), 7, &stagewright::ports::any).unwrap();
         let Published::Stored(stage) = published else { panic!("the others are lost") };
         assert_eq!(stage.id.created_ms, expected);
         fs::remove_file(dir.path().join("blobs/sha256").join(stage.manifest.hex())).unwrap();
@@ -187,7 +191,7 @@ fn a_tag_names_a_manifest_and_can_move() {
     on_all(|store| {
         let publish = |text: &str| {
             let digest = Sha224Digest::of_bytes(text.as_bytes());
-            match store.publish(&digest, &image(store, text), &notes(text), 1).unwrap() {
+            match store.publish(&digest, &image(store, text), &notes(text), 1, &stagewright::ports::any).unwrap() {
                 Published::Stored(stage) | Published::Existing(stage) => stage.manifest,
             }
         };
@@ -216,17 +220,17 @@ fn images_are_resolved_by_what_names_them() {
     on_cases(|case| {
         let store = case.store;
         let digest = Sha224Digest::of_bytes(b"stage");
-        store.publish(&digest, &image(store, "1"), &notes("1"), 2).unwrap();
+        store.publish(&digest, &image(store, "1"), &notes("1"), 2, &stagewright::ports::any).unwrap();
         let manifest = store.stages(&digest).unwrap()[0].manifest.clone();
         let signature = Sha224Digest::of_bytes(b"image");
         store.tag(&signature.to_string(), Some("web"), &manifest).unwrap();
         let (bases, tag) = (case.bases)("alpine");
-        bases.publish(&digest, &image(&*bases, "1"), &notes("1"), 2).unwrap();
+        bases.publish(&digest, &image(&*bases, "1"), &notes("1"), 2, &stagewright::ports::any).unwrap();
         bases.tag(&format!("{tag}3.18"), Some("alpine"), &manifest).unwrap();
         let resolve = |image: ImageRef| store.resolve(&image, &Platform::linux_amd64()).unwrap();
         let external = |reference: &str| resolve(ImageRef::External { reference: case.reference(reference) });
-        assert_eq!(resolve(ImageRef::Stage { digest }), Some(manifest.clone()));
-        assert_eq!(resolve(ImageRef::Stage { digest: signature }), None);
+        assert_eq!(resolve(ImageRef::Stage { digest, created_ms: None }), Some(manifest.clone()));
+        assert_eq!(resolve(ImageRef::Stage { digest: signature, created_ms: None }), None);
         assert_eq!(resolve(ImageRef::Project { name: "web".into(), signature }), Some(manifest.clone()));
         assert_eq!(external("alpine:3.18"), Some(manifest.clone()));
         if case.prefix.is_empty() {
@@ -267,7 +271,7 @@ fn a_second_process_sees_what_the_first_wrote_and_foreign_entries_stay() {
     let (one, two) = (OciLayout::new(dir.path()), OciLayout::new(dir.path()));
     an_answer(&two);
     let digest = Sha224Digest::of_bytes(b"stage");
-    one.publish(&digest, &image(&one, "1"), &notes("1"), 2).unwrap();
+    one.publish(&digest, &image(&one, "1"), &notes("1"), 2, &stagewright::ports::any).unwrap();
     let manifest = two.stages(&digest).unwrap()[0].manifest.clone();
     let index = dir.path().join("index.json");
     let text = fs::read_to_string(&index).unwrap();
@@ -288,7 +292,7 @@ fn corruption_is_told_with_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let store = OciLayout::new(dir.path());
     let digest = Sha224Digest::of_bytes(b"stage");
-    store.publish(&digest, &image(&store, "1"), &notes("1"), 2).unwrap();
+    store.publish(&digest, &image(&store, "1"), &notes("1"), 2, &stagewright::ports::any).unwrap();
     let manifest = store.stages(&digest).unwrap()[0].manifest.clone();
     store.tag("t", Some("web"), &manifest).unwrap();
     let file = dir.path().join("blobs/sha256").join(manifest.hex());
@@ -341,7 +345,7 @@ fn writers_in_many_threads_lose_nothing() {
                 for i in 0..10 {
                     let digest = Sha224Digest::of_bytes(format!("{}", i * 8 + t).as_bytes());
                     let built = image(&*store, &format!("{i}"));
-                    store.publish(&digest, &built, &notes("x"), 1).unwrap();
+                    store.publish(&digest, &built, &notes("x"), 1, &stagewright::ports::any).unwrap();
                 }
             })
         })

@@ -98,6 +98,7 @@ pub struct BaseImage {
 }
 
 /// A base as the store has it.
+#[derive(Clone)]
 pub struct StoredBase {
     /// Its manifest.
     pub manifest: Manifest,
@@ -242,6 +243,8 @@ impl Writer<'_> {
                     config::apply(&mut made.config, change, &mut command_set)?;
                     self.config(&mut made, change, index);
                 }
+                // It is made before, see `split_update`.
+                Step::Update(_) => return unsayable("changed files of git mappings"),
                 Step::Copy(copy) => {
                     self.copy(&mut made, copy)?;
                     self.note_step(index, &copy.created_by);

@@ -13,7 +13,7 @@ mod export;
 mod progress;
 mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +35,7 @@ use crate::backend::runtime;
 use crate::ports::oci::{ImageConfig, MEDIA_CONFIG, Manifest, RootFs, oci_layer_media_type, read_manifest};
 use crate::ports::{BlobDigest, BlobStore, BuildContext, BuildError, Builder, BuiltImage, Descriptor, StoreError};
 use crate::source::MemoryObjects;
-use crate::stage::{Base, BuildRequest, ConfigChange, ImageRef, Network, Step};
+use crate::stage::{Base, BuildPart, BuildRequest, ConfigChange, ImageRef, Network, Step};
 
 /// How often a build looks whether it was cancelled.
 const CANCEL_EVERY: Duration = Duration::from_millis(200);
@@ -342,10 +342,21 @@ impl Builder for DockerBuilder {
 
     fn build(&self, request: &BuildRequest, context: &BuildContext<'_>) -> Result<BuiltImage, BuildError> {
         let needed = needed_parts(request)?;
-        if is_configuration_only(request) {
+        let (rest, update) = split_update(request);
+        if is_configuration_only(&rest) {
             return self.native.build(request, context);
         }
-        let mut lookup = |reference: &ImageRef| stored(reference, request, context);
+        // The engine cannot remove files without a command of the image.
+        let updated = update.map(|update| self.native.build(&update, context)).transpose()?;
+        let updated = updated.map(|built| stored_base(&built, context)).transpose()?;
+        let request = &rest;
+        let base = request.parts.first().map(|part| &part.base);
+        let mut lookup = |reference: &ImageRef| match &updated {
+            Some(updated) if matches!(base, Some(Base::Image(base)) if base == reference) => {
+                Ok(StoredBase::clone(updated))
+            }
+            Some(_) | None => stored(reference, request, context),
+        };
         match Canonical::of(request, &needed, &mut lookup) {
             Ok(canonical) => self.build_in_engine(request, &canonical, context),
             Err(Refusal::Wrong(error)) => Err(error),
@@ -362,12 +373,37 @@ impl Builder for DockerBuilder {
     }
 }
 
+/// Splits off the files of git mappings that a stage first brings up to date; `None` where they are.
+fn split_update(request: &BuildRequest) -> (BuildRequest, Option<BuildRequest>) {
+    let mut rest = request.clone();
+    let mut update = None;
+    if let Some(part) = rest.parts.first_mut()
+        && let Some(Step::Update(files)) = part.steps.first()
+    {
+        if files.iter().any(|files| files.older().is_some()) {
+            let steps = vec![Step::Update(files.clone())];
+            let part =
+                BuildPart { name: part.name.clone(), base: part.base.clone(), arguments: BTreeMap::new(), steps };
+            update = Some(BuildRequest::new(request.platform.clone(), vec![part]));
+        }
+        part.steps.remove(0);
+    }
+    (rest, update)
+}
+
+/// Reads an image that was just made.
+fn stored_base(built: &BuiltImage, context: &BuildContext<'_>) -> Result<StoredBase, BuildError> {
+    let bytes = context.store.read(&built.config.digest)?;
+    let config = ImageConfig::parse(&bytes, || format!("image configuration {}", built.config.digest))?;
+    Ok(StoredBase { manifest: Manifest::of(built, &BTreeMap::new()), config, bytes })
+}
+
 /// Says whether a request makes no files: the engine would add nothing.
 fn is_configuration_only(request: &BuildRequest) -> bool {
     let [part] = request.parts.as_slice() else { return false };
     let touches_files = |step: &Step| match step {
         Step::Copy(_) | Step::Run(_) | Step::Config(ConfigChange::Workdir(_)) => true,
-        Step::Config(_) => false,
+        Step::Config(_) | Step::Update(_) => false,
     };
     !part.steps.iter().any(touches_files) && matches!(part.base, Base::Image(_))
 }

@@ -236,10 +236,11 @@ impl StageStore for DockerStore {
         built: &BuiltImage,
         annotations: &BTreeMap<String, String>,
         created_ms: u64,
+        suits: &dyn Fn(&StoredStage) -> bool,
     ) -> Result<Published, StoreError> {
         let config = self.read(&built.config.digest)?;
         let all = self.list()?;
-        if let Some(existing) = self.stages(digest)?.into_iter().next() {
+        if let Some(existing) = self.stages(digest)?.into_iter().find(suits) {
             return Ok(Published::Existing(existing));
         }
         let manifest = Manifest::of(built, annotations);
@@ -258,7 +259,7 @@ impl StageStore for DockerStore {
         let loaded = load(&self.engine, connection, &image, std::slice::from_ref(&name), self, true);
         loaded.map_err(|e| StoreError::Io { attempt: format!("load {name}"), source: std::io::Error::other(e) })?;
         // Who came first wins; whoever finds an older one withdraws.
-        match self.stages(digest)?.into_iter().next() {
+        match self.stages(digest)?.into_iter().find(suits) {
             Some(oldest) if oldest.id != id => {
                 let none: Option<RemoveImageOptions> = None;
                 let _ = runtime::block_on(connection.docker.remove_image(&name, none, None));

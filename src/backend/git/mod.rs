@@ -254,6 +254,14 @@ impl Objects for Repository {
             Ok(lfs_content(repo, blob.content()).map_or_else(|| Arc::from(blob.content()), Arc::from))
         })
     }
+
+    fn size(&self, id: ObjectId) -> Result<u64, FilesError> {
+        let wrap = |e: git2::Error| FilesError::Object { id, cause: e.message().to_owned() };
+        let header = |repo: &git2::Repository| repo.odb()?.read_header(git2::Oid::from_str(&id.to_string())?);
+        let size = self.with(|repo| Ok(header(repo).map_err(wrap)?.0 as u64))?;
+        // A short one may be a pointer of LFS.
+        if size < 1024 { Ok(self.blob(id)?.len() as u64) } else { Ok(size) }
+    }
 }
 
 fn tree_entry(tree: ObjectId, entry: &git2::TreeEntry<'_>) -> Result<TreeEntry, FilesError> {

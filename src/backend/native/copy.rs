@@ -69,11 +69,11 @@ impl CopyJob<'_> {
         Ok(())
     }
 
-    fn refuse(&self, why: &dyn std::fmt::Display) -> BuildError {
+    pub(super) fn refuse(&self, why: &dyn std::fmt::Display) -> BuildError {
         BuildError::Step { step: self.step.created_by.clone(), why: why.to_string() }
     }
 
-    fn check<T, E: std::fmt::Display>(&self, result: Result<T, E>) -> Result<T, BuildError> {
+    pub(super) fn check<T, E: std::fmt::Display>(&self, result: Result<T, E>) -> Result<T, BuildError> {
         result.map_err(|e| self.refuse(&e))
     }
 
@@ -141,7 +141,13 @@ impl CopyJob<'_> {
     }
 
     /// Copies what is in a git tree.
-    fn copy_directory(&self, draft: &mut Draft, id: ObjectId, top: String, stamp: &Stamp) -> Result<(), BuildError> {
+    pub(super) fn copy_directory(
+        &self,
+        draft: &mut Draft,
+        id: ObjectId,
+        top: String,
+        stamp: &Stamp,
+    ) -> Result<(), BuildError> {
         let mut todo = vec![(id, top)];
         while let Some((id, directory)) = todo.pop() {
             for entry in self.objects.tree(id)?.entries() {
@@ -162,7 +168,7 @@ impl CopyJob<'_> {
         Ok(())
     }
 
-    fn git_node(&self, mode: Mode, id: ObjectId, path: &str) -> Result<Node, BuildError> {
+    pub(super) fn git_node(&self, mode: Mode, id: ObjectId, path: &str) -> Result<Node, BuildError> {
         Ok(match mode {
             Mode::File => Node::file(Content::Blob(id)),
             Mode::Executable => Node { mode: 0o755, ..Node::file(Content::Blob(id)) },

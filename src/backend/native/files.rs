@@ -331,12 +331,32 @@ impl Draft {
         }
     }
 
+    /// Removes what is at a path, and all below it; nothing where nothing is.
+    pub fn remove(&mut self, path: &str) {
+        self.layer.entries.remove(path);
+        self.layer.remove_below(path);
+        if !self.layer.hides(path) && self.below.get(path).is_some() {
+            self.layer.whiteouts.retain(|hidden| !is_below(hidden, path));
+            self.layer.whiteouts.insert(path.into());
+        }
+    }
+
+    /// Says whether a path is a directory that nothing is in.
+    pub fn is_empty_directory(&self, path: &str) -> bool {
+        self.get(path).is_some_and(Node::is_directory)
+            && self.layer.below(path).next().is_none()
+            && (self.layer.hides(path) || self.below.below(path).keys().all(|inside| self.layer.hides(inside)))
+    }
+
     /// Puts anything in place of anything.
     pub fn put(&mut self, path: &str, node: Node) -> Result<(), Obstacle> {
         if name_of(path).starts_with(".wh.") {
             return Err(Obstacle::Whiteout(path.to_owned()));
         }
         let is_directory = node.is_directory();
+        if self.layer.whiteouts.remove(path) && is_directory && self.below.get(path).is_some_and(Node::is_directory) {
+            self.layer.opaque.insert(path.into());
+        }
         let old = self.layer.entries.insert(path.into(), node);
         if !is_directory && old.is_some_and(|old| old.is_directory()) {
             self.layer.remove_below(path);

@@ -24,6 +24,7 @@ mod scratch;
 pub(super) mod tar_read;
 mod tar_write;
 mod unpack;
+mod update;
 mod users;
 #[cfg(test)]
 mod tests;
@@ -155,7 +156,7 @@ pub(super) fn needed_parts(request: &BuildRequest) -> Result<Vec<bool>, BuildErr
         let base = if let Base::Part(base) = part.base { Some(base) } else { None };
         let sources = part.steps.iter().flat_map(|step| match step {
             Step::Copy(copy) => copy.sources.as_slice(),
-            Step::Run(_) | Step::Config(_) => &[],
+            Step::Run(_) | Step::Config(_) | Step::Update(_) => &[],
         });
         let from = sources.filter_map(|s| if let CopySource::Part { part, .. } = s { Some(*part) } else { None });
         for used in from.chain(base).chain(part.steps.iter().flat_map(mounted_parts)) {
@@ -237,6 +238,13 @@ impl Build<'_> {
                     let layer = if is_workdir { self.working_dir_layer(&image)? } else { Layer::default() };
                     if change.is_told() {
                         image.finish_step(layer, &change.to_string());
+                    }
+                }
+                Step::Update(files) => {
+                    let mut draft = Draft::over(self.view(&image)?);
+                    update::update(self.context, &self.objects, files, &mut draft)?;
+                    if draft.layer != Layer::default() {
+                        image.finish_step(draft.layer, update::CREATED_BY);
                     }
                 }
                 Step::Run(run) if run.command.is_empty() => {

@@ -87,6 +87,7 @@ impl StageStore for RegistryStore {
         built: &BuiltImage,
         annotations: &BTreeMap<String, String>,
         created_ms: u64,
+        suits: &dyn Fn(&StoredStage) -> bool,
     ) -> Result<Published, StoreError> {
         runtime::block_on(async {
             let blobs = built.layers.iter().chain([&built.config]);
@@ -96,7 +97,7 @@ impl StageStore for RegistryStore {
                 .try_collect::<()>()
                 .await?;
             let before = self.ids(digest).await?;
-            if let Some(existing) = self.described(&before).await?.into_iter().next() {
+            if let Some(existing) = self.described(&before).await?.into_iter().find(suits) {
                 return Ok(Published::Existing(existing));
             }
             let mut id = StageId { digest: *digest, created_ms };
@@ -113,7 +114,7 @@ impl StageStore for RegistryStore {
                 after.sort();
             }
             let ours = StoredStage { id, manifest, annotations: annotations.clone() };
-            let oldest = self.described(&after).await?.into_iter().next().unwrap_or_else(|| ours.clone());
+            let oldest = self.described(&after).await?.into_iter().find(suits).unwrap_or_else(|| ours.clone());
             Ok(if oldest == ours { Published::Stored(ours) } else { Published::Existing(oldest) })
         })
     }

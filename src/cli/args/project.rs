@@ -1,6 +1,8 @@
 //! Options that say which project is read, how, and where it goes.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+
+use crate::plan::StageSelection;
 
 /// Which project is read, and how.
 #[derive(Clone, Debug, Default, Args)]
@@ -52,6 +54,9 @@ pub struct BuildArgs {
     /// Names the images by this tag instead of their signatures; needs the rule `cli.allowCustomTags`.
     #[arg(long, value_name = "TAG")]
     pub use_custom_tag: Option<String>,
+    /// Which stored builds of a stage may be used that holds files of git mappings.
+    #[arg(long, value_enum, default_value_t, value_name = "RULE", hide_short_help = true)]
+    pub stage_selection: StageSelectionArg,
     /// Platform of the images that name none.
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
@@ -101,4 +106,26 @@ pub struct DeployArgs {
     /// Its namespace.
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
+}
+
+/// `--stage-selection`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum StageSelectionArg {
+    /// Those built from this commit or one behind it, and those built from the same files.
+    #[default]
+    Either,
+    /// Those built from this commit or one behind it.
+    Ancestry,
+    /// Those built from the same files; the history is not asked.
+    Content,
+}
+
+impl From<StageSelectionArg> for StageSelection {
+    fn from(rule: StageSelectionArg) -> Self {
+        match rule {
+            StageSelectionArg::Either => Self::Either,
+            StageSelectionArg::Ancestry => Self::Ancestry,
+            StageSelectionArg::Content => Self::Content,
+        }
+    }
 }

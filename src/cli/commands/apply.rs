@@ -12,7 +12,7 @@ use super::super::streams::Invocation;
 use super::super::wiring::{Names, Reach, wire};
 use super::make_plan::{Made, Wish, make_plan};
 use super::run_plan::{self, Run};
-use crate::backend::git::{RemoteRepositories, Repository};
+use crate::backend::git::{GitHistory, RemoteRepositories, Repository};
 use crate::pipeline::{lay_over, planned_stages, stage_lists};
 use crate::plan::Plan;
 use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
@@ -58,6 +58,7 @@ pub fn approved(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invo
         project: &made.found.dir,
         stages: stage_lists(&made.project.images),
         objects: &made.objects,
+        history: &*made.found.inputs.history,
         back_ends: &made.back_ends,
         args,
         resume,
@@ -84,11 +85,12 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
     let plan = open_plan(&invocation.cwd.join(path), keys)?;
     let reach = Reach::new(&args.build.registry, global, invocation);
     let back_ends = wire(&Names::of_plan(&plan.inputs), &dir, &reach)?;
-    let objects = objects(&plan, &dir, invocation)?;
+    let (objects, history) = repository(&plan, &dir, invocation)?;
     let run = Run {
         project: &dir,
         stages: planned_stages(&plan),
         objects: &objects,
+        history: &history,
         back_ends: &back_ends,
         args: &args.run,
         resume: args.resume,
@@ -99,12 +101,13 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
 /// A plan of `--dev` names content of the work tree, and so does one of `contextAddFiles`; it is hashed again, and what
 /// changed meanwhile is not found. Other
 /// repositories are read at the commits that the plan names.
-fn objects(plan: &Plan, dir: &Path, invocation: &Invocation) -> Result<Arc<dyn Objects>, CliError> {
+fn repository(plan: &Plan, dir: &Path, invocation: &Invocation) -> Result<(Arc<dyn Objects>, GitHistory), CliError> {
     let failed = |e| CliError::environment("read the git repository", e);
     let repository = Arc::new(Repository::discover(dir).map_err(failed)?);
     let head = repository.head().map_err(failed)?;
     let own = if plan.inputs.dev { repository.dev_files(&head).map_err(failed)? } else { repository.files(&head) };
     let mut own = own.objects().clone();
+    let history = repository.history(&head);
     if !plan.inputs.added.is_empty() {
         let failed = |e| CliError::environment("read the files of `contextAddFiles`", e);
         let tree = ObjectId::from_hex(&plan.inputs.tree);
@@ -116,7 +119,7 @@ fn objects(plan: &Plan, dir: &Path, invocation: &Invocation) -> Result<Arc<dyn O
         own = Arc::new(overlay);
     }
     if plan.inputs.repositories.is_empty() {
-        return Ok(own);
+        return Ok((own, history));
     }
     let remotes = RemoteRepositories::new(dir, cache_dir(&invocation.env, "git"), &invocation.env);
     let mut others = Vec::with_capacity(plan.inputs.repositories.len());
@@ -126,5 +129,5 @@ fn objects(plan: &Plan, dir: &Path, invocation: &Invocation) -> Result<Arc<dyn O
         let files = files.map_err(|e| CliError::environment(format!("read the repository {}", taken.url), e))?;
         others.push(files.objects().clone());
     }
-    Ok(Arc::new(JoinedObjects::new(own, others)))
+    Ok((Arc::new(JoinedObjects::new(own, others)), history))
 }

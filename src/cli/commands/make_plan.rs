@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::args::{GlobalArgs, TagArgs};
+use super::super::args::{BuildArgs, GlobalArgs, TagArgs};
 use super::super::error::CliError;
 use super::super::project::{Found, Options, find};
 use super::super::streams::Invocation;
@@ -54,7 +54,7 @@ pub fn make_plan(
     let back_ends = wire(&names, &found.dir, &Reach::new(&build.registry, global, invocation))?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
-    let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, &build.tags, wish);
+    let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, &build, wish);
     let (diagnostics, forbidden) = if wish.applies { forbid_unbuildable(&diagnostics) } else { (diagnostics, false) };
     invocation.streams.tell_diagnostics(diagnostics, &sources);
     if forbidden {
@@ -70,11 +70,11 @@ fn planned(
     found: &Found,
     back_ends: &BackEnds,
     names: &Names,
-    tags: &TagArgs,
+    build: &BuildArgs,
     wish: Wish<'_>,
 ) -> Result<(Plan, Project), CliError> {
     let project = load(diagnostics, sources, &found.inputs).ok_or(CliError::Config)?;
-    let custom_tags = custom_tags(&project, tags)?;
+    let custom_tags = custom_tags(&project, &build.tags)?;
     let request = PlanRequest {
         project: &project,
         inputs: &found.inputs,
@@ -85,6 +85,7 @@ fn planned(
         secondary_repos: &names.secondary_repos,
         target: back_ends.target.as_deref().zip(names.target.as_deref()),
         builder: &names.builder,
+        selection: build.stage_selection.into(),
         custom_tags: &custom_tags,
         runs_commands: back_ends.runs_commands,
         host: &found.host,

@@ -14,7 +14,7 @@ use crate::pipeline::{StageLists, build_report};
 use crate::plan::{Plan, Work};
 use crate::ports::{LockError, LockGuard};
 use crate::report::{outcome_json, outcome_line};
-use crate::source::Objects;
+use crate::source::{History, Objects};
 
 /// What a run needs besides the plan.
 pub struct Run<'a> {
@@ -24,6 +24,8 @@ pub struct Run<'a> {
     pub stages: StageLists,
     /// The repository's objects.
     pub objects: &'a Arc<dyn Objects>,
+    /// The commits that led to the one that is read.
+    pub history: &'a dyn History,
     /// The back ends.
     pub back_ends: &'a BackEnds,
     /// How it runs.
@@ -40,6 +42,7 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         final_store: run.back_ends.final_store.as_deref(),
         builder: run.back_ends.builder.as_ref(),
         target: run.back_ends.target.as_deref(),
+        history: run.history,
         clock: &SystemClock,
     };
     check(plan, &ports, run.resume)?;
