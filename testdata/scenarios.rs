@@ -534,6 +534,54 @@ fn s47_in_a_shallow_clone_only_content_counts() {
     assert_eq!(builds_of(&shallow, "app"), FROM_ARCHIVE);
 }
 
+#[test]
+fn s72_a_faster_builder_with_older_files_makes_the_patch_larger_and_the_image_the_same() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let built = Built::project(FILES);
+    built.write("README", "newer\n");
+    commit(&built, "newer");
+    let planned = plan(&built);
+    done(&built, &["plan", "--target", "dir:../out", "--out", "../saved"]);
+    // Meanwhile somebody builds the commit before.
+    built.git(&["checkout", "-q", "HEAD~1"]);
+    done(&built, &["build"]);
+    built.git(&["checkout", "-q", "main"]);
+    done(&built, &["apply", "../saved", "--auto-approve"]);
+    assert_eq!(file(&built, "app/README").unwrap(), "f 644 0:0 \"newer\\n\"");
+    let archives = fs::read_to_string(built.path("store/index.json")).unwrap();
+    let digest = stage(&planned, "gitArchive")["digest"].as_str().unwrap();
+    assert_eq!(archives.matches(&format!("{digest}-")).count(), 1, "the archive of the other one is used");
+}
+
+#[cfg(feature = "docker")]
+#[test]
+fn s03_s06_s33_a_docker_engine_brings_files_up_to_date_too() {
+    let Some(docker) = crate::services::Docker::shared() else { return };
+    let built = Built::project(FILES);
+    let docker = |args: &[&str]| {
+        let mut command = built.command(args);
+        let output = command.args(["--builder", "docker"]).env("DOCKER_HOST", docker.host()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    docker(&["build"]);
+    remove(&built, "assets/only/logo");
+    built.write("README", "again\n");
+    commit(&built, "edit");
+    assert_eq!(builds_of(&plan(&built), "app"), PATCH);
+    docker(&["build"]);
+    built.write("README", "and again\n");
+    built.write("package.json", "{ \"a\": 1 }\n");
+    commit(&built, "edit");
+    assert_eq!(builds_of(&plan(&built), "app"), FROM_INSTALL);
+    docker(&["build"]);
+    let files = built.files(&tag(&built));
+    assert!(files["app/README"].ends_with("0:0 \"and again\\n\""), "{files:#?}");
+    assert!(files["install"].ends_with("0:0 \"{ \\\"a\\\": 1 }\\n\""), "{files:#?}");
+    assert!(!files.contains_key("app/assets") && files.contains_key("setup"), "{files:#?}");
+}
+
 /// An image that imports from another one.
 const IMPORT: &str = "\
 project: scenarios

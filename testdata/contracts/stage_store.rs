@@ -173,6 +173,24 @@ fn the_first_published_stage_wins() {
 }
 
 #[test]
+fn an_unsuitable_build_is_passed_over_and_both_are_kept() {
+    on_all(|store| {
+        let digest = Sha224Digest::of_bytes(b"stage");
+        let is = |note: &'static str| move |stage: &StoredStage| stage.annotations == notes(note);
+        let publish = |note: &'static str, ms| store.publish(&digest, &image(store, note), &notes(note), ms, &is(note));
+        let Published::Stored(first) = publish("1", 5).unwrap() else { panic!("nothing was there") };
+        let Published::Stored(second) = publish("2", 6).unwrap() else { panic!("what is there does not suit") };
+        assert_eq!(publish("2", 7).unwrap(), Published::Existing(second.clone()));
+        assert_eq!(publish("1", 8).unwrap(), Published::Existing(first.clone()));
+        assert_eq!(store.stages(&digest).unwrap(), [first.clone(), second.clone()]);
+        let meant =
+            |created_ms| store.resolve(&ImageRef::Stage { digest, created_ms }, &Platform::linux_amd64()).unwrap();
+        assert_eq!(meant(None), Some(first.manifest));
+        assert_eq!(meant(Some(second.id.created_ms)), Some(second.manifest));
+    });
+}
+
+#[test]
 fn stages_whose_manifest_is_lost_do_not_count_and_ids_are_unique() {
     let dir = tempfile::tempdir().unwrap();
     let store = OciLayout::new(dir.path());
