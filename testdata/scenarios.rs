@@ -1,6 +1,10 @@
 //! What each change of a project builds anew: the stages of an image, edit by edit, with a real store and real commands.
 //!
 //! The one idea: a step edits, commits, asks the plan which stages it builds, builds them, and finds the next plan empty.
+//! The numbers are those of our list of build scenarios. Elsewhere: 70 (`staged`), 72 with twenty builders and 74 (`contracts`),
+//! 77 to 79 (`cli::verbs`), 82 (`platforms`). Without meaning here: 48, 49 (no virtual merges), 52, 56, 101 (an import is
+//! told by its source's signature), 73, 80 (no locks), 75 (a stored stage stands for itself).
+//!
 //! "The patch" is the two stages that follow every changed file: `gitLatestPatch` and `dockerInstructions`.
 
 use std::fs;
@@ -27,7 +31,7 @@ shell:
   beforeInstall: [echo 1 > /before]
   install: [cat /app*/package.json > /install]
   beforeSetup: [echo 3 > /third]
-  setup: [cat /app*/src/* > /setup]
+  setup: [cat /app*/src/*.js > /setup]
 docker:
   ENTRYPOINT: [sh]
 ";
@@ -694,4 +698,181 @@ fn s100_the_digests_of_a_plan_are_those_that_are_stored() {
     for stage in planned["stages"].as_array().unwrap() {
         assert!(index.contains(&format!("{}-", stage["digest"].as_str().unwrap())), "{stage}");
     }
+}
+
+#[test]
+fn s25_tasks_are_compared_by_what_they_say() {
+    let ansible = |tasks: &str| {
+        let text = format!("{}ansible:\n  setup:\n{tasks}", WERF.split("shell:").next().unwrap());
+        let built = Built::project(&[&FILES[1..], &[("werf.yaml", &*text)]].concat());
+        // Another file of the mapping is the same file here.
+        let plan = plan(&built);
+        stage(&plan, "setup")["digest"].as_str().unwrap().to_owned()
+    };
+    let first = "  - name: one\n    command: echo 1\n  - name: two\n    command: echo 2\n";
+    let same = "    - command:   'echo 1'\n      name: one\n    - { command: echo 2, name: two }\n";
+    let swapped = "  - name: two\n    command: echo 2\n  - name: one\n    command: echo 1\n";
+    assert_eq!(ansible(first), ansible(same));
+    assert_ne!(ansible(first), ansible(swapped));
+}
+
+#[test]
+fn s37_a_moved_submodule_is_a_change_of_its_files() {
+    let Some(built) = world() else { return };
+    let other = built.path("other");
+    fs::create_dir_all(&other).unwrap();
+    let in_other = |args: &[&str]| built.git(&[&["-C", other.to_str().unwrap()], args].concat());
+    in_other(&["init", "-q", "-b", "main"]);
+    fs::write(other.join("lib.js"), "one\n").unwrap();
+    in_other(&["add", "-A"]);
+    in_other(&["commit", "-q", "-m", "one"]);
+    let add = ["-c", "protocol.file.allow=always", "submodule", "add", "-q", other.to_str().unwrap(), "src/lib"];
+    built.git(&add);
+    builds(&built, FROM_SETUP);
+    fs::write(other.join("lib.js"), "two\n").unwrap();
+    in_other(&["commit", "-q", "-a", "-m", "two"]);
+    built.git(&["-c", "protocol.file.allow=always", "submodule", "update", "-q", "--remote", "src/lib"]);
+    builds(&built, FROM_SETUP);
+    assert_eq!(file(&built, "app/src/lib/lib.js").unwrap(), "f 644 0:0 \"two\\n\"");
+}
+
+#[test]
+fn s51_a_build_that_does_not_say_what_it_holds_is_passed_over() {
+    let Some(built) = world() else { return };
+    let store = built.store();
+    built.write("README", "again\n");
+    commit(&built, "edit");
+    let planned = plan(&built);
+    let id = stage(&planned, "setup")["stage_id"].as_str().unwrap().to_owned();
+    // An older build of the same stage, without notes.
+    let digest = stagewright::digest::Sha224Digest::from_hex(id.split('-').next().unwrap()).unwrap();
+    let found = stagewright::ports::StageStore::stages(&store, &digest).unwrap().remove(0);
+    let (manifest, _) = stagewright::ports::oci::read_image(&store, &found.manifest).unwrap();
+    let bare = stagewright::ports::BuiltImage { config: manifest.config, layers: manifest.layers };
+    let none = |_: &stagewright::ports::StoredStage| false;
+    stagewright::ports::StageStore::publish(&store, &digest, &bare, &[].into(), 1, &none).unwrap();
+    let again = plan(&built);
+    assert_eq!(stage(&again, "setup")["rejected"][0]["cause"], "not_recorded");
+    assert_eq!(stage(&again, "setup")["stage_id"], id.as_str());
+}
+
+const DOCKERFILE: &str = "\
+FROM busybox:test AS unused
+ARG ELSEWHERE
+COPY unused /u
+FROM busybox:test AS tools
+COPY tools /t
+FROM busybox:test
+ARG LEVEL
+COPY app /app
+COPY --from=tools /t /t
+RUN echo $LEVEL > /level
+";
+
+/// A Dockerfile with three stages, of which the target needs two.
+fn image_of(dockerfile: &str) -> Option<Built> {
+    let werf = "project: scenarios\nconfigVersion: 1\n---\nimage: app\ndockerfile: Dockerfile\n";
+    world_of(&[
+        ("werf.yaml", werf),
+        ("Dockerfile", dockerfile),
+        ("app/a", "a\n"),
+        ("tools/t", "t\n"),
+        ("unused/u", "u\n"),
+        ("README", "read me\n"),
+        ("ignored", "1\n"),
+        (".dockerignore", "ignored\n"),
+    ])
+}
+
+const DOCKER: &[&str] = &["dockerfile"];
+
+#[test]
+fn s60_to_s62_only_files_that_an_instruction_of_the_target_takes_count() {
+    let Some(built) = image_of(DOCKERFILE) else { return };
+    for (path, stages) in [("README", NOTHING), ("unused/u", NOTHING), ("tools/t", DOCKER), ("app/a", DOCKER)] {
+        built.write(path, "edited\n");
+        builds(&built, stages);
+    }
+    let text = fs::read_to_string(built.path("project/Dockerfile")).unwrap();
+    built.write("Dockerfile", &text.replace("/u\n", "/other\n"));
+    builds(&built, NOTHING);
+}
+
+#[test]
+fn s61_s64_with_the_whole_context_all_but_ignored_files_count() {
+    let Some(built) = image_of("FROM busybox:test\nCOPY . /all\n") else { return };
+    built.write("ignored", "2\n");
+    builds(&built, NOTHING);
+    built.write("README", "edited\n");
+    builds(&built, DOCKER);
+    built.write("Dockerfile", "# a comment\nFROM busybox:test\nCOPY . /all\n");
+    builds(&built, DOCKER);
+}
+
+#[test]
+fn s61_s64_the_text_of_the_ignore_file_and_of_the_dockerfile_is_no_content() {
+    let Some(built) = image_of(DOCKERFILE) else { return };
+    built.write(".dockerignore", "# the same set\nign*red\n");
+    builds(&built, NOTHING);
+    built.write("Dockerfile", &format!("# a comment\n\n{DOCKERFILE}"));
+    builds(&built, NOTHING);
+    built.write("Dockerfile", &DOCKERFILE.replace("RUN echo", "RUN  echo -n"));
+    builds(&built, DOCKER);
+}
+
+#[test]
+fn s63_an_argument_counts_where_it_is_declared() {
+    let Some(built) = image_of(DOCKERFILE) else { return };
+    edit_werf(&built, "dockerfile: Dockerfile\n", "dockerfile: Dockerfile\nargs:\n  ELSEWHERE: a\n");
+    builds(&built, NOTHING);
+    edit_werf(&built, "  ELSEWHERE: a\n", "  LEVEL: b\n");
+    builds(&built, DOCKER);
+    assert_eq!(file(&built, "level").unwrap(), "f 644 0:0 \"b\\n\"");
+}
+
+#[test]
+fn s65_the_mode_of_a_file_that_is_copied_alone_is_content() {
+    let Some(built) = image_of("FROM busybox:test\nCOPY README /r\n") else { return };
+    fs::set_permissions(built.path("project/README"), fs::Permissions::from_mode(0o755)).unwrap();
+    builds(&built, DOCKER);
+    assert_eq!(file(&built, "r").unwrap(), "f 755 0:0 \"read me\\n\"");
+}
+
+#[test]
+fn s66_an_added_file_counts_where_it_is_copied() {
+    let Some(built) = image_of("FROM busybox:test\nCOPY app /app\n") else { return };
+    let rules = "giterminismConfigVersion: 1\nconfig:\n  dockerfile:\n    allowContextAddFiles: [app/made, made]\n";
+    built.write("werf-giterminism.yaml", rules);
+    built.write(".gitignore", "made\n");
+    edit_werf(&built, "dockerfile: Dockerfile\n", "dockerfile: Dockerfile\ncontextAddFiles: [app/made, made]\n");
+    built.write("app/made", "1\n");
+    built.write("made", "1\n");
+    builds(&built, DOCKER);
+    built.write("made", "2\n");
+    builds(&built, NOTHING);
+    built.write("app/made", "2\n");
+    builds(&built, DOCKER);
+    assert_eq!(file(&built, "app/made").unwrap(), "f 644 0:0 \"2\\n\"");
+}
+
+#[test]
+fn s57_s67_a_base_that_moved_is_the_same_base() {
+    let Some(built) = image_of("FROM busybox:test\nCOPY app /app\n") else { return };
+    let store = built.store();
+    let ours = stagewright::ports::StageStore::images(&store, &[tag(&built)]).unwrap().remove(0).unwrap();
+    stagewright::ports::StageStore::tag(&store, "busybox:test", Some("busybox"), &ours.manifest).unwrap();
+    builds(&built, NOTHING);
+}
+
+#[test]
+fn s68_s69_untracked_files_do_not_count_and_branches_do_not_matter() {
+    let Some(built) = image_of("FROM busybox:test\nCOPY . /all\n") else { return };
+    let before = tag(&built);
+    built.write("untracked", "1\n");
+    assert_eq!(plan(&built)["summary"]["images_build"], 0);
+    assert_eq!(builds_of(&plan_with(&built, &["--dev"]), "app"), DOCKER);
+    remove(&built, "untracked");
+    built.git(&["checkout", "-q", "--orphan", "other"]);
+    commit(&built, "another history");
+    assert_eq!((tag(&built), builds_of(&plan(&built), "app").len()), (before, 0));
 }

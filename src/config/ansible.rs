@@ -47,7 +47,10 @@ pub(super) fn decode(d: &mut Diagnostics, image: &Section<'_>) -> Option<Ansible
 
 fn task(d: &mut Diagnostics, node: &Node) -> AnsibleTask {
     check(d, node, 0);
-    AnsibleTask { span: node.span, task: node.to_plain() }
+    // The order of keys says nothing.
+    let mut task = node.to_plain();
+    task.sort_all_objects();
+    AnsibleTask { span: node.span, task }
 }
 
 fn check(d: &mut Diagnostics, node: &Node, depth: usize) {
