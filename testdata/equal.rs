@@ -35,8 +35,8 @@ const MOUNT_POINTS: [&str; 17] = [
     "base",
     "tmpdir",
 ];
-/// Cases of `testdata/builds` that tell about the builder itself, or ask for what `docker` is not given yet.
-const OWN: [(&str, &str); 8] = [
+/// Cases of `testdata/builds` that tell about the builder itself.
+const OWN: [(&str, &str); 6] = [
     ("builds/ansible-modules", "the native builder runs tasks of Ansible"),
     ("builds/ansible-raw", "the native builder runs tasks of Ansible"),
     ("builds/isolation", "what a command sees of the machine"),
@@ -46,8 +46,6 @@ const OWN: [(&str, &str); 8] = [
         "Docker 20.10 lets a command write into a mounted image, though it is mounted read-only",
     ),
     ("builds/mount-cache", "looks for mount points, which Docker 20.10 leaves"),
-    ("builds/mount-secret", "secrets"),
-    ("builds/stapel-mounts", "secrets"),
 ];
 
 fn testdata() -> PathBuf {

@@ -11,6 +11,7 @@ mod docker;
 mod folder;
 mod file_lock;
 pub mod git;
+mod host_access;
 pub mod manifest_folder;
 mod native;
 mod oci_layout;
@@ -25,7 +26,8 @@ pub use credentials::CredentialSource;
 pub use docker::{DockerBuilder, DockerStore, Engine, EngineAddress, EngineError};
 pub use file_lock::FileLock;
 pub use folder::read_folder;
-pub use native::{HostAccess, NO_NAMESPACE, NativeBuilder, become_root, run_inside};
+pub use host_access::HostAccess;
+pub use native::{NO_NAMESPACE, NativeBuilder, become_root, run_inside};
 pub use oci_layout::OciLayout;
 #[cfg(feature = "registry")]
 pub use registry::{RegistryOptions, RegistryStore, Repository, Retry};

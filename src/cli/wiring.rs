@@ -140,7 +140,7 @@ pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, Cl
 /// Makes the builder, and says whether it runs commands.
 fn builder(name: &str, project: &Path, reach: &Reach) -> Result<(Box<dyn Builder>, bool), CliError> {
     if name == "docker" {
-        return Ok((docker_builder(reach)?, true));
+        return Ok((docker_builder(project, reach)?, true));
     }
     let refusal = reach.env.get(NO_NAMESPACE);
     let able = may_run_commands(refusal);
@@ -153,9 +153,10 @@ fn builder(name: &str, project: &Path, reach: &Reach) -> Result<(Box<dyn Builder
 }
 
 #[cfg(feature = "docker")]
-fn docker_builder(reach: &Reach) -> Result<Box<dyn Builder>, CliError> {
+fn docker_builder(project: &Path, reach: &Reach) -> Result<Box<dyn Builder>, CliError> {
     use crate::backend::{DockerBuilder, Engine};
-    Ok(Box::new(DockerBuilder::new(Engine::new(engine_address(reach)?))))
+    let host = HostAccess { environment: reach.env.clone(), project: project.to_owned() };
+    Ok(Box::new(DockerBuilder::new(Engine::new(engine_address(reach)?), host)))
 }
 
 #[cfg(feature = "docker")]
@@ -179,7 +180,7 @@ fn engine_store(name: &str, _: &Path, _: &Reach) -> Result<Box<dyn StageStore>, 
 }
 
 #[cfg(not(feature = "docker"))]
-fn docker_builder(_: &Reach) -> Result<Box<dyn Builder>, CliError> {
+fn docker_builder(_: &Path, _: &Reach) -> Result<Box<dyn Builder>, CliError> {
     Err(CliError::user("--builder docker: this build was made without the feature `docker`".to_owned())
         .hint("use the builder that needs no engine: --builder native"))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stagewright::backend::{DockerBuilder, DockerStore, Engine, EngineAddress};
+use stagewright::backend::{DockerBuilder, DockerStore, Engine, EngineAddress, HostAccess};
 use stagewright::digest::Sha224Digest;
 use stagewright::ports::oci::read_image;
 use stagewright::ports::{
@@ -39,7 +39,7 @@ fn image(docker: &Docker, store: &dyn StageStore, content: &str) -> BuiltImage {
     let part = BuildPart { name: "main".into(), base, arguments: BTreeMap::new(), steps };
     let request = BuildRequest::new(Platform::linux_amd64(), vec![part]);
     let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
-    DockerBuilder::new(engine(docker)).build(&request, &BuildContext::new(&objects, store)).unwrap()
+    DockerBuilder::new(engine(docker), HostAccess::default()).build(&request, &BuildContext::new(&objects, store)).unwrap()
 }
 
 fn notes(text: &str) -> BTreeMap<String, String> {
@@ -99,7 +99,7 @@ fn a_failed_command_is_told_and_a_cancelled_one_ends() {
         let steps = vec![Step::Run(RunStep::new(format!("RUN {script}"), vec![script.to_owned()], true))];
         let base = Base::Image(ImageRef::External { reference: BUSYBOX.into() });
         let part = BuildPart { name: "main".into(), base, arguments: BTreeMap::new(), steps };
-        DockerBuilder::new(engine(docker)).build(&BuildRequest::new(Platform::linux_amd64(), vec![part]), context)
+        DockerBuilder::new(engine(docker), HostAccess::default()).build(&BuildRequest::new(Platform::linux_amd64(), vec![part]), context)
     };
     let told = Mutex::new(Vec::new());
     let output = |line: &str| told.lock().unwrap().push(line.to_owned());

@@ -15,7 +15,7 @@ use crate::ports::oci::{ImageConfig, Manifest};
 use crate::source::{Mode, ObjectId};
 use crate::stage::{
     Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountFrom,
-    MountKind, Network, Owner, Platform, RunStep, Sharing, Step, TreeSource,
+    MountKind, Network, Owner, Platform, RunStep, SecretPlace, Sharing, Step, TreeSource,
 };
 
 /// The name of the builder, for messages.
@@ -43,6 +43,10 @@ pub struct Canonical {
     pub base: Option<usize>,
     /// The history over the base.
     pub history: Vec<Told>,
+    /// The secrets that commands get: the engine knows the first as `s0`, and so on.
+    pub secrets: Vec<String>,
+    /// Whether a command gets the ssh agent.
+    pub agent: bool,
     /// The instruction as written for each step that makes a layer, by part.
     steps: Vec<Vec<String>>,
 }
@@ -122,6 +126,14 @@ impl From<BuildError> for Refusal {
     }
 }
 
+/// What there is to be given to commands.
+pub struct Offered<'a> {
+    /// The secrets of the image.
+    pub secrets: &'a BTreeMap<String, SecretPlace>,
+    /// Whether an ssh agent runs.
+    pub agent: bool,
+}
+
 /// A part in the making.
 struct Part {
     config: ImageConfig,
@@ -132,6 +144,7 @@ struct Part {
 
 struct Writer<'a> {
     platform: &'a Platform,
+    offered: Offered<'a>,
     lookup: &'a mut dyn FnMut(&ImageRef) -> Result<StoredBase, BuildError>,
     canonical: Canonical,
     networks: Vec<Network>,
@@ -147,6 +160,7 @@ impl Canonical {
     pub fn of(
         request: &BuildRequest,
         needed: &[bool],
+        offered: Offered<'_>,
         lookup: &mut dyn FnMut(&ImageRef) -> Result<StoredBase, BuildError>,
     ) -> Result<Self, Refusal> {
         let canonical = Self {
@@ -160,10 +174,12 @@ impl Canonical {
             is_exact: true,
             base: None,
             history: Vec::new(),
+            secrets: Vec::new(),
+            agent: false,
             steps: Vec::new(),
         };
         let mut writer =
-            Writer { platform: &request.platform, lookup, canonical, networks: Vec::new(), parts: Vec::new() };
+            Writer { platform: &request.platform, offered, lookup, canonical, networks: Vec::new(), parts: Vec::new() };
         for (index, (part, needed)) in request.parts.iter().zip(needed).enumerate() {
             writer.canonical.steps.push(vec![format!("FROM of {}", part.name)]);
             let made = if *needed { Some(writer.part(index, part)?) } else { None };
@@ -472,7 +488,7 @@ impl Writer<'_> {
         let Some(first) = script.first().filter(|s| !s.command.is_empty()) else {
             return unsayable(format!("`{created_by}`: it has no command"));
         };
-        let words: Vec<String> = if first.as_root {
+        let mut words: Vec<String> = if first.as_root {
             let mut text = "set -e\n".to_owned();
             for command in script.iter().flat_map(|s| &s.command) {
                 text.push_str(command);
@@ -508,6 +524,7 @@ impl Writer<'_> {
         }
         let mut mounts = String::new();
         let mut targets = Vec::new();
+        let mut exported = String::new();
         for step in script {
             self.canonical.add_host.extend(step.add_host.iter().cloned());
             for mount in &step.mounts {
@@ -515,6 +532,19 @@ impl Writer<'_> {
                     continue;
                 }
                 targets.push(&mount.target);
+                if let MountKind::Secret { id, variable: Some(variable), .. } = &mount.kind
+                    && let Some(known) = self.secret(step, &mount.kind)?
+                {
+                    if !variable.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()) {
+                        return unsayable(format!("the secret `{id}` as the variable `{variable}`"));
+                    }
+                    // The front end of 20.10 knows files only. What lies in `/dev` leaves no mount point.
+                    let place = format!("/dev/stagewright-{known}");
+                    mounts.push_str(&format!(" --mount=type=secret,id={known},target={place},mode=0444"));
+                    exported.push_str(&format!(
+                        "{variable}=\"$(cat {place}; echo x)\"; export {variable}=\"${{{variable}%x}}\"; "
+                    ));
+                }
                 let fields = self.mount(step, &mount.target, &mount.kind)?;
                 if fields.is_empty() {
                     continue;
@@ -528,10 +558,29 @@ impl Writer<'_> {
             }
             self.networks.push(step.network);
         }
+        if !exported.is_empty() {
+            let script = format!("{exported}exec \"$0\" \"$@\"");
+            words.splice(0..0, ["/bin/sh".to_owned(), "-c".to_owned(), script]);
+        }
         let words = serde_json::to_string(&words).unwrap_or_default();
         self.line(&format!("RUN{mounts} {words}"));
         part.history.push(Told::Step(created_by.to_owned()));
         Ok(())
+    }
+
+    /// Returns the name by which the engine knows a secret; `None` for one that is not there and need not be.
+    fn secret(&mut self, step: &RunStep, kind: &MountKind) -> Result<Option<String>, Refusal> {
+        let MountKind::Secret { id, required, .. } = kind else { return Ok(None) };
+        if !self.offered.secrets.contains_key(id) {
+            let why = format!("the image has no secret `{id}`: declare it in `secrets`");
+            return if *required { Err(refused(step, &why)) } else { Ok(None) };
+        }
+        let secrets = &mut self.canonical.secrets;
+        let index = secrets.iter().position(|known| known == id).unwrap_or_else(|| {
+            secrets.push(id.clone());
+            secrets.len() - 1
+        });
+        Ok(Some(format!("s{index}")))
     }
 
     fn mount(&mut self, step: &RunStep, target: &str, kind: &MountKind) -> Result<Vec<String>, Refusal> {
@@ -582,18 +631,35 @@ impl Writer<'_> {
                     self.folder(Content::Text { at: "script".into(), text: content.clone(), executable: true });
                 vec!["type=bind".to_owned(), format!("source={folder}/script")]
             }
-            MountKind::Secret { id, required: true, .. } => {
-                return unsayable(format!("the secret `{id}`, which this builder is not given yet,"));
+            MountKind::Secret { file, mode, uid, gid, .. } => match self.secret(step, kind)? {
+                Some(id) if *file => {
+                    let mut fields = vec!["type=secret".to_owned(), format!("id={id}")];
+                    fields.extend([format!("mode={mode:04o}"), format!("uid={uid}"), format!("gid={gid}")]);
+                    fields
+                }
+                Some(_) | None => return Ok(Vec::new()),
+            },
+            MountKind::Ssh { required, mode, uid, gid, .. } => {
+                if !self.offered.agent && *required {
+                    return Err(refused(step, "no ssh agent is running: SSH_AUTH_SOCK is not set"));
+                }
+                if !self.offered.agent {
+                    return Ok(Vec::new());
+                }
+                self.canonical.agent = true;
+                let mut fields = vec!["type=ssh".to_owned(), "id=default".to_owned(), format!("mode={mode:04o}")];
+                fields.extend([format!("uid={uid}"), format!("gid={gid}")]);
+                fields
             }
-            MountKind::Ssh { id, required: true, .. } => {
-                return unsayable(format!("the ssh agent `{id}`, which this builder is not given yet,"));
-            }
-            MountKind::Secret { .. } | MountKind::Ssh { .. } => return Ok(Vec::new()),
             MountKind::Host { path } => return unsayable(format!("the folder `{path}` of the host")),
         };
         fields.insert(1, at);
         Ok(fields)
     }
+}
+
+fn refused(step: &RunStep, why: &str) -> Refusal {
+    BuildError::Step { step: step.created_by.clone(), why: why.to_owned() }.into()
 }
 
 /// Returns a word in quotes that stands for the text and nothing else.

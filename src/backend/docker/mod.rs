@@ -11,6 +11,7 @@ mod dockerfile;
 mod engine;
 mod export;
 mod progress;
+mod session;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,13 +24,15 @@ use bollard::query_parameters::{ImportImageOptions, TagImageOptionsBuilder};
 use futures_util::StreamExt as _;
 
 use self::context::{is_broken_pipe, stream, write_archive, write_context};
-use self::dockerfile::{BaseImage, Canonical, NAME, Refusal, StoredBase, Told};
+use self::dockerfile::{BaseImage, Canonical, NAME, Offered, Refusal, StoredBase, Told};
 use self::engine::{Connection, with_causes};
 pub use self::engine::{Engine, EngineAddress, EngineError};
 use self::export::{ExportError, export};
 use self::progress::Progress;
+use self::session::{Offer, Session};
 pub use self::store::DockerStore;
 use crate::backend::NativeBuilder;
+use crate::backend::host_access::{Hidden, HostAccess};
 use crate::backend::native::{config, needed_parts};
 use crate::backend::runtime;
 use crate::ports::oci::{ImageConfig, MEDIA_CONFIG, Manifest, RootFs, oci_layer_media_type, read_manifest};
@@ -47,6 +50,8 @@ pub struct DockerBuilder {
     engine: Engine,
     /// Makes what runs no command and cannot be said in a Dockerfile.
     native: NativeBuilder,
+    /// What commands may be given of the host.
+    host: HostAccess,
     /// Images that are in the engine under our name, by that name.
     loaded: Mutex<BTreeSet<String>>,
     /// Chains of layers that the engine has, by the digest of all their names.
@@ -55,8 +60,8 @@ pub struct DockerBuilder {
 
 impl DockerBuilder {
     /// Returns a builder that connects when it is first needed.
-    pub fn new(engine: Engine) -> Self {
-        Self { engine, native: NativeBuilder::default(), loaded: Mutex::default(), chains: Mutex::default() }
+    pub fn new(engine: Engine, host: HostAccess) -> Self {
+        Self { engine, native: NativeBuilder::default(), host, loaded: Mutex::default(), chains: Mutex::default() }
     }
 
     fn connect(&self) -> Result<&Connection, BuildError> {
@@ -70,11 +75,12 @@ impl DockerBuilder {
         canonical: &Canonical,
         context: &BuildContext<'_>,
     ) -> Result<BuiltImage, BuildError> {
+        let (offer, hidden) = self.offer(request, canonical)?;
         let connection = self.connect()?;
         for base in &canonical.bases {
             self.bring(connection, base, context.store)?;
         }
-        let image = self.run(connection, request, canonical, context)?;
+        let image = self.run(connection, request, canonical, offer, &hidden, context)?;
         let base = canonical.base.and_then(|index| canonical.bases.get(index));
         let below = base.map(|b| b.parsed.rootfs.diff_ids.clone()).unwrap_or_default();
         let known: BTreeSet<&BlobDigest> = below.iter().collect();
@@ -105,6 +111,20 @@ impl DockerBuilder {
         let bytes = config.to_bytes();
         let (digest, size) = context.store.put(&mut |out| out.write_all(&bytes))?;
         Ok(BuiltImage { config: Descriptor { media_type: MEDIA_CONFIG.into(), digest, size }, layers })
+    }
+
+    /// Reads what commands get.
+    fn offer(&self, request: &BuildRequest, canonical: &Canonical) -> Result<(Offer, Hidden), BuildError> {
+        let mut offer = Offer { agent: self.host.agent().filter(|_| canonical.agent), ..Offer::default() };
+        let mut hidden = Hidden::default();
+        for (index, id) in canonical.secrets.iter().enumerate() {
+            let Some(place) = request.secrets.get(id) else { continue };
+            let step = || request.parts.last().map(|p| p.name.clone()).unwrap_or_default();
+            let content = self.host.secret(id, place).map_err(|why| BuildError::Step { step: step(), why })?;
+            hidden.add(&content);
+            offer.secrets.insert(format!("s{index}"), content);
+        }
+        Ok((offer, hidden))
     }
 
     /// Makes sure that the engine has an image under its name.
@@ -152,6 +172,8 @@ impl DockerBuilder {
         connection: &Connection,
         request: &BuildRequest,
         canonical: &Canonical,
+        offer: Offer,
+        hidden: &Hidden,
         context: &BuildContext<'_>,
     ) -> Result<String, BuildError> {
         let attempt = "build in the Docker Engine";
@@ -181,7 +203,7 @@ impl DockerBuilder {
         let objects = Arc::new(MemoryObjects::over(context.objects.clone()));
         let (written, sent) = stream(
             |out| write_context(out, &canonical.text, &canonical.content, &objects),
-            |body| runtime::block_on(follow(connection, url, body, context)),
+            |body| runtime::block_on(follow(connection, url, body, offer, hidden, context)),
         );
         if let Err(error) = written
             && !is_broken_pipe(&error)
@@ -196,6 +218,7 @@ impl DockerBuilder {
         }
         let why = progress.error.clone().unwrap_or_else(|| "the engine told no image".to_owned());
         let (vertex, last_lines) = progress.failed().unwrap_or(("", Vec::new()));
+        let last_lines: Vec<String> = last_lines.iter().map(|line| hidden.mask(line)).collect();
         let step = canonical.step(vertex).map_or_else(|| last.clone(), str::to_owned);
         match exit_code(&why) {
             Some(status) => Err(BuildError::Command { step, status, last_lines }),
@@ -242,13 +265,19 @@ fn load(
 /// Sends the build and follows it to its end; `None` when it was cancelled.
 async fn follow(
     connection: &Connection,
-    url: url::Url,
+    mut url: url::Url,
     body: context::ChunkStream,
+    offer: Offer,
+    hidden: &Hidden,
     context: &BuildContext<'_>,
 ) -> Option<Result<Progress, String>> {
-    let mut output = |line: &str| (context.output)(line);
+    let mut output = |line: &str| (context.output)(&hidden.mask(line));
     let work = async {
         let mut progress = Progress::default();
+        let session = if offer.is_empty() { None } else { Some(Session::open(connection, offer).await?) };
+        if let Some(session) = &session {
+            url.query_pairs_mut().append_pair("session", &session.id);
+        }
         let request = connection.http.post(url).header("Content-Type", "application/x-tar");
         let answer = request.body(reqwest::Body::wrap_stream(body)).send().await;
         let answer = answer.map_err(|e| with_causes(&e))?;
@@ -357,7 +386,8 @@ impl Builder for DockerBuilder {
             }
             Some(_) | None => stored(reference, request, context),
         };
-        match Canonical::of(request, &needed, &mut lookup) {
+        let offered = Offered { secrets: &request.secrets, agent: self.host.agent().is_some() };
+        match Canonical::of(request, &needed, offered, &mut lookup) {
             Ok(canonical) => self.build_in_engine(request, &canonical, context),
             Err(Refusal::Wrong(error)) => Err(error),
             Err(Refusal::Unsayable(what)) => {

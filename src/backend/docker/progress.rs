@@ -30,8 +30,10 @@ pub struct Progress {
 }
 
 /// A field of a protocol buffer.
-enum Field<'a> {
+pub enum Field<'a> {
+    /// A number.
     Number(u64),
+    /// Bytes or text, or a message.
     Bytes(&'a [u8]),
 }
 
@@ -139,7 +141,7 @@ impl Progress {
 }
 
 /// The fields of a message, as far as they can be read.
-struct Fields<'a>(&'a [u8]);
+pub struct Fields<'a>(pub &'a [u8]);
 
 impl Fields<'_> {
     fn number(&mut self) -> Option<u64> {

@@ -21,14 +21,12 @@ use super::run::{Stubs, attempt, open_to_all};
 use super::sandbox::spec::{Mount, Root, Upper};
 use super::unpack::unpack;
 use super::{Build, Image};
+use crate::backend::host_access::{Hidden, HostAccess};
 use crate::ports::BuildError;
 use crate::stage::{
-    CopySource, CopyStep, FilterSpec, ImageRef, MountFrom, MountKind, Owner, RunMount, RunStep, SecretPlace, Sharing,
+    CopySource, CopyStep, FilterSpec, ImageRef, MountFrom, MountKind, Owner, RunMount, RunStep, Sharing,
     TreeSource,
 };
-
-/// Secrets shorter than this are not masked: every second word would be. Unit: bytes.
-const SHORTEST_MASKED: usize = 4;
 
 /// What the mounts of a command come to.
 #[derive(Default)]
@@ -38,7 +36,7 @@ pub struct Given {
     /// The environment.
     pub environment: BTreeMap<String, String>,
     /// Texts that must not be printed.
-    pub hidden: Vec<String>,
+    pub hidden: Hidden,
     /// Locks that are held while the command runs.
     pub locks: Vec<File>,
 }
@@ -116,7 +114,7 @@ impl Build<'_> {
                 given.mounts.push(Mount::Bind { source, at: stubs.directory(target)?, writable: true });
             }
             MountKind::Host { path } => {
-                let source = self.host_path(path)?;
+                let source = self.host()?.path(path);
                 if !source.exists() {
                     fs::create_dir_all(&source).map_err(attempt(format!("make {}", source.display())))?;
                 }
@@ -124,7 +122,7 @@ impl Build<'_> {
                 given.mounts.push(Mount::Bind { source, at, writable: true });
             }
             MountKind::Secret { .. } => self.secret(step, mount, target, stubs, given)?,
-            MountKind::Ssh { required, .. } => match self.agent() {
+            MountKind::Ssh { required, .. } => match self.host()?.agent() {
                 Some(source) => {
                     given.mounts.push(Mount::Bind { source, at: stubs.file(target)?, writable: true });
                     given.environment.insert("SSH_AUTH_SOCK".into(), format!("/{target}"));
@@ -152,9 +150,7 @@ impl Build<'_> {
             return Ok(());
         };
         let text = String::from_utf8_lossy(&content).into_owned();
-        given.hidden.extend(text.lines().filter(|l| l.len() >= SHORTEST_MASKED).map(str::to_owned));
-        // The longest first: a secret may hold another one.
-        given.hidden.sort_by_key(|h| std::cmp::Reverse(h.len()));
+        given.hidden.add(&content);
         if let Some(variable) = variable {
             given.environment.insert(variable.clone(), text);
         }
@@ -172,37 +168,12 @@ impl Build<'_> {
     /// Reads a secret of the image; `None` when it has none of that name.
     fn secret_value(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
         let Some(place) = self.secrets.get(id) else { return Ok(None) };
-        match place {
-            SecretPlace::Variable(name) => {
-                let environment = self.builder.runner.as_ref().map(|r| &r.host.environment);
-                let value = environment.and_then(|e| e.get(name)).cloned();
-                value
-                    .map(|v| Some(v.into_bytes()))
-                    .ok_or(format!("the secret `{id}`: the variable `{name}` is not set"))
-            }
-            SecretPlace::File(path) => {
-                let path = self.host_path(path).map_err(|e| e.to_string())?;
-                fs::read(&path).map(Some).map_err(|e| format!("the secret `{id}`: read {}: {e}", path.display()))
-            }
-            SecretPlace::Value(value) if value.is_empty() => {
-                Err(format!("the secret `{id}` stands in werf.yaml, and is not written into saved plans"))
-            }
-            SecretPlace::Value(value) => Ok(Some(value.clone().into_bytes())),
-        }
+        self.host().map_err(|e| e.to_string())?.secret(id, place).map(Some)
     }
 
-    fn host_path(&self, path: &str) -> Result<PathBuf, BuildError> {
+    fn host(&self) -> Result<&HostAccess, BuildError> {
         let runner = self.builder.runner.as_ref();
-        let host = runner.map(|r| &r.host).ok_or_else(|| super::unsupported("commands are not run"))?;
-        match (path.strip_prefix("~/"), host.environment.get("HOME")) {
-            (Some(rest), Some(home)) => Ok(Path::new(home).join(rest)),
-            _ => Ok(host.project.join(path)),
-        }
-    }
-
-    fn agent(&self) -> Option<PathBuf> {
-        let socket = self.builder.runner.as_ref()?.host.environment.get("SSH_AUTH_SOCK")?;
-        Some(PathBuf::from(socket)).filter(|path| path.exists())
+        runner.map(|r| &r.host).ok_or_else(|| super::unsupported("commands are not run"))
     }
 
     fn scratch_folder(&self, kind: &str) -> Result<PathBuf, BuildError> {

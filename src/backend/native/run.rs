@@ -24,6 +24,7 @@ use super::scratch::Scratch;
 use super::unpack::{implied, unpack};
 use super::users::find_user;
 use super::{Build, Image, NAME, diff};
+use crate::backend::host_access::{Hidden, HostAccess};
 use crate::ports::{BuildError, Descriptor};
 use crate::stage::{Network, RunStep};
 
@@ -202,10 +203,10 @@ impl Build<'_> {
         Ok(*runner.overlay.get_or_init(|| sandbox::can_mount_layers(&runner.program, &folder)))
     }
 
-    fn command(&self, program: &Path, spec: &Spec, created_by: &str, hidden: &[String]) -> Result<(), BuildError> {
+    fn command(&self, program: &Path, spec: &Spec, created_by: &str, hidden: &Hidden) -> Result<(), BuildError> {
         let last = Mutex::new(VecDeque::with_capacity(LAST_LINES));
         let output = |line: &str| {
-            let line = &*hidden.iter().fold(line.to_owned(), |line, secret| line.replace(secret, "***"));
+            let line = &*hidden.mask(line);
             (self.context.output)(line);
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             if last.len() == LAST_LINES {
@@ -440,19 +441,4 @@ pub struct Runner {
     pub host: HostAccess,
     /// Whether layers can be mounted over each other, once tried.
     pub overlay: OnceLock<bool>,
-}
-
-/// What commands may be given of the host.
-#[derive(Clone, Default)]
-pub struct HostAccess {
-    /// The environment, for secrets and the address of the ssh agent.
-    pub environment: BTreeMap<String, String>,
-    /// The folder to which paths of the host are relative.
-    pub project: PathBuf,
-}
-
-impl std::fmt::Debug for HostAccess {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HostAccess").field("project", &self.project).finish_non_exhaustive()
-    }
 }
