@@ -93,7 +93,7 @@ pub fn store_busybox(store: &OciLayout) {
     store.tag("busybox:test", Some("busybox"), &stage.manifest).unwrap();
 }
 
-fn git(dir: &Path, args: &[&str]) {
+pub fn git(dir: &Path, args: &[&str]) {
     let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"];
     let mut command = Command::new("git");
     command.args(identity).args(args).current_dir(dir);

@@ -16,7 +16,7 @@ use super::builds::{Built, cannot_run};
 use super::services::Docker;
 
 /// Mount points of commands: where the image has none, Docker 20.10 leaves an empty directory.
-const MOUNT_POINTS: [&str; 17] = [
+const MOUNT_POINTS: [&str; 20] = [
     "dev",
     "proc",
     "sys",
@@ -34,6 +34,9 @@ const MOUNT_POINTS: [&str; 17] = [
     "opt/t",
     "base",
     "tmpdir",
+    "cache/dir",
+    "run",
+    "run/secrets",
 ];
 /// Cases of `testdata/builds` that tell about the builder itself.
 const OWN: [(&str, &str); 6] = [

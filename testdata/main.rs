@@ -11,6 +11,8 @@
 mod accept;
 mod arrows;
 mod builds;
+#[cfg(feature = "docker")]
+mod builds_docker;
 mod charts;
 mod cli;
 mod contracts;

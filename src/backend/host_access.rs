@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_not_there_says_where_it_was_looked_for() {
-        let host = HostAccess { environment: BTreeMap::from([("A".into(), "1".into())]), project: "/nonexistent".into() };
+        let host =
+            HostAccess { environment: BTreeMap::from([("A".into(), "1".into())]), project: "/nonexistent".into() };
         assert_eq!(host.secret("a", &SecretPlace::Variable("A".into())).unwrap(), b"1");
         let missing = host.secret("b", &SecretPlace::Variable("B".into())).unwrap_err();
         assert_eq!(missing, "the secret `b`: the variable `B` is not set");

@@ -201,9 +201,12 @@ fn report_missing(
     request: &PlanRequest<'_>,
     missing: Vec<(String, Place)>,
 ) {
-    let is_folder = request.store.1.starts_with("oci:");
+    let (store, _) = request.store.1.split_once(':').unwrap_or_default();
     for (reference, place) in missing {
-        let (message, hint) = if is_folder {
+        let (message, hint) = if store == "docker" {
+            let hint = format!("fetch it into the engine: docker pull {reference}");
+            (format!("the image `{reference}` is not in the Docker Engine"), hint)
+        } else if store == "oci" {
             let copy = format!("skopeo copy docker://{reference} oci:DIR:{reference}");
             (
                 format!("the image `{reference}` is not in the stage store"),

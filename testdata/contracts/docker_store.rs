@@ -21,6 +21,11 @@ fn engine(docker: &Docker) -> Engine {
     Engine::new(EngineAddress { host: docker.host(), certificates: None, named_by: "the test".into() })
 }
 
+/// A store in an engine, with a cache of its own in a folder.
+pub fn store(docker: &Docker, name: &str, folder: &std::path::Path) -> DockerStore {
+    DockerStore::new(engine(docker), name.to_owned(), folder.join(name.replace('/', "-")))
+}
+
 /// Builds an image with one file over the engine's busybox.
 fn image(docker: &Docker, store: &dyn StageStore, content: &str) -> BuiltImage {
     let copy = Step::Copy(CopyStep {
@@ -39,7 +44,9 @@ fn image(docker: &Docker, store: &dyn StageStore, content: &str) -> BuiltImage {
     let part = BuildPart { name: "main".into(), base, arguments: BTreeMap::new(), steps };
     let request = BuildRequest::new(Platform::linux_amd64(), vec![part]);
     let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
-    DockerBuilder::new(engine(docker), HostAccess::default()).build(&request, &BuildContext::new(&objects, store)).unwrap()
+    DockerBuilder::new(engine(docker), HostAccess::default())
+        .build(&request, &BuildContext::new(&objects, store))
+        .unwrap()
 }
 
 fn notes(text: &str) -> BTreeMap<String, String> {
@@ -99,7 +106,8 @@ fn a_failed_command_is_told_and_a_cancelled_one_ends() {
         let steps = vec![Step::Run(RunStep::new(format!("RUN {script}"), vec![script.to_owned()], true))];
         let base = Base::Image(ImageRef::External { reference: BUSYBOX.into() });
         let part = BuildPart { name: "main".into(), base, arguments: BTreeMap::new(), steps };
-        DockerBuilder::new(engine(docker), HostAccess::default()).build(&BuildRequest::new(Platform::linux_amd64(), vec![part]), context)
+        DockerBuilder::new(engine(docker), HostAccess::default())
+            .build(&BuildRequest::new(Platform::linux_amd64(), vec![part]), context)
     };
     let told = Mutex::new(Vec::new());
     let output = |line: &str| told.lock().unwrap().push(line.to_owned());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use stagewright::backend::OciLayout;
 use stagewright::digest::Sha224Digest;
 use stagewright::ports::oci::{
-    ImageConfig, MEDIA_CONFIG, MEDIA_INDEX, MEDIA_LAYER_GZIP, MEDIA_MANIFEST, Manifest, read_image,
+    ImageConfig, MEDIA_CONFIG, MEDIA_INDEX, MEDIA_LAYER_GZIP, MEDIA_MANIFEST, Manifest, RootFs, read_image,
 };
 use stagewright::ports::{
     BlobDigest, BlobError, BlobStore, BuiltImage, Descriptor, MemoryStore, Published, StageStore, StoreError,
@@ -15,10 +15,20 @@ use stagewright::ports::{
 };
 use stagewright::stage::{ImageRef, Platform};
 
-/// Puts an image with one layer into a store.
+/// Puts an image with one layer into a store; the layer is a real one, for engines look into it.
 pub fn image(store: &dyn StageStore, content: &str) -> BuiltImage {
-    let (layer, layer_size) = store.put(&mut |out| out.write_all(content.as_bytes())).unwrap();
-    let config = ImageConfig { architecture: "amd64".into(), os: "linux".into(), ..ImageConfig::default() };
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(content.len() as u64);
+    tar.append_data(&mut header, "content", content.as_bytes()).unwrap();
+    let plain = tar.into_inner().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &plain).unwrap();
+    let packed = gzip.finish().unwrap();
+    let (layer, layer_size) = store.put(&mut |out| out.write_all(&packed)).unwrap();
+    let rootfs = RootFs { diff_ids: vec![BlobDigest::of(&plain)], ..RootFs::default() };
+    let config = ImageConfig { architecture: "amd64".into(), os: "linux".into(), rootfs, ..ImageConfig::default() };
     let (config, config_size) = store.put(&mut |out| out.write_all(&config.to_bytes())).unwrap();
     BuiltImage {
         config: Descriptor { media_type: MEDIA_CONFIG.into(), digest: config, size: config_size },
@@ -48,7 +58,7 @@ impl Case<'_> {
     }
 }
 
-/// Runs a test over the twin, over a folder, and over real registries.
+/// Runs a test over the twin, over a folder, over real registries and over a real engine.
 fn on_all(test: impl Fn(&dyn StageStore)) {
     on_cases(|case| test(case.store));
 }
@@ -69,6 +79,13 @@ fn on_cases(test: impl Fn(&Case<'_>)) {
         let bases = |name: &str| (Box::new(open(&format!("bases/{name}"))) as Box<dyn StageStore + '_>, String::new());
         let prefix = format!("{}/{folder}/bases/", registry.address);
         test(&Case { store: &open("shop"), prefix, bases: &bases });
+    }
+    #[cfg(feature = "docker")]
+    if let Some(docker) = crate::services::Docker::shared() {
+        let folder = super::registry_store::fresh_name();
+        let open = |path: &str| super::docker_store::store(docker, &format!("{folder}/{path}"), dir.path());
+        let bases = |name: &str| (Box::new(open(&format!("bases/{name}"))) as Box<dyn StageStore + '_>, String::new());
+        test(&Case { store: &open("shop"), prefix: format!("{folder}/bases/"), bases: &bases });
     }
 }
 
@@ -230,6 +247,30 @@ fn a_tag_names_a_manifest_and_can_move() {
         let absent = store.tag("t", Some("web"), &BlobDigest::of(b"nothing"));
         assert!(matches!(absent, Err(StoreError::Blob(BlobError::Absent(_)))), "{absent:?}");
         assert_eq!(store.images(&["t".into()]).unwrap()[0].as_ref().unwrap().manifest, two);
+    });
+}
+
+#[test]
+fn an_image_that_is_no_stage_is_stored_under_a_tag_and_listed() {
+    on_all(|store| {
+        let manifest = |text: &str| Manifest::of(&image(store, text), &notes(text));
+        let (one, two) = (manifest("1"), manifest("2"));
+        let digest = store.put_image("v1", Some("web"), &one).unwrap();
+        assert_eq!(digest, BlobDigest::of(&one.to_bytes()));
+        assert_eq!(store.put_image("v1", Some("web"), &one).unwrap(), digest);
+        let found = store.images(&["v1".into()]).unwrap().remove(0).unwrap();
+        assert_eq!((&found.manifest, &found.annotations), (&digest, &notes("1")));
+        let moved = store.put_image("v1", None, &two).unwrap();
+        assert_eq!(store.images(&["v1".into()]).unwrap()[0].as_ref().unwrap().manifest, moved);
+        assert_eq!(read_image(store, &moved).unwrap().0.layers, two.layers);
+        store.put_image("v2", None, &two).unwrap();
+        let stage = Sha224Digest::of_bytes(b"stage");
+        store.publish(&stage, &image(store, "3"), &notes("3"), 7).unwrap();
+        let mut tags = store.tags().unwrap();
+        tags.sort();
+        let mut expected = ["v1".to_owned(), "v2".to_owned(), format!("{stage}-7")];
+        expected.sort();
+        assert_eq!(tags, expected);
     });
 }
 

@@ -126,8 +126,10 @@ impl From<BuildError> for Refusal {
     }
 }
 
-/// What there is to be given to commands.
-pub struct Offered<'a> {
+/// What a builder knows besides the request.
+pub struct Around<'a> {
+    /// What the names of images in the engine end with.
+    pub run: &'a str,
     /// The secrets of the image.
     pub secrets: &'a BTreeMap<String, SecretPlace>,
     /// Whether an ssh agent runs.
@@ -144,7 +146,7 @@ struct Part {
 
 struct Writer<'a> {
     platform: &'a Platform,
-    offered: Offered<'a>,
+    around: Around<'a>,
     lookup: &'a mut dyn FnMut(&ImageRef) -> Result<StoredBase, BuildError>,
     canonical: Canonical,
     networks: Vec<Network>,
@@ -160,7 +162,7 @@ impl Canonical {
     pub fn of(
         request: &BuildRequest,
         needed: &[bool],
-        offered: Offered<'_>,
+        around: Around<'_>,
         lookup: &mut dyn FnMut(&ImageRef) -> Result<StoredBase, BuildError>,
     ) -> Result<Self, Refusal> {
         let canonical = Self {
@@ -179,7 +181,7 @@ impl Canonical {
             steps: Vec::new(),
         };
         let mut writer =
-            Writer { platform: &request.platform, offered, lookup, canonical, networks: Vec::new(), parts: Vec::new() };
+            Writer { platform: &request.platform, around, lookup, canonical, networks: Vec::new(), parts: Vec::new() };
         for (index, (part, needed)) in request.parts.iter().zip(needed).enumerate() {
             writer.canonical.steps.push(vec![format!("FROM of {}", part.name)]);
             let made = if *needed { Some(writer.part(index, part)?) } else { None };
@@ -318,7 +320,7 @@ impl Writer<'_> {
             stored.bytes = stored.config.to_bytes();
         }
         let hex = crate::ports::BlobDigest::of(&stored.bytes).hex().to_owned();
-        let name = format!("stagewright-base:{hex}");
+        let name = format!("stagewright-base:{hex}-{}", self.around.run);
         let bases = &mut self.canonical.bases;
         if let Some(known) = bases.iter().position(|b| b.name == name) {
             return known;
@@ -571,7 +573,7 @@ impl Writer<'_> {
     /// Returns the name by which the engine knows a secret; `None` for one that is not there and need not be.
     fn secret(&mut self, step: &RunStep, kind: &MountKind) -> Result<Option<String>, Refusal> {
         let MountKind::Secret { id, required, .. } = kind else { return Ok(None) };
-        if !self.offered.secrets.contains_key(id) {
+        if !self.around.secrets.contains_key(id) {
             let why = format!("the image has no secret `{id}`: declare it in `secrets`");
             return if *required { Err(refused(step, &why)) } else { Ok(None) };
         }
@@ -588,6 +590,11 @@ impl Writer<'_> {
         let from = |writer: &mut Self, from: &MountFrom| match from {
             MountFrom::Part(part) => Ok(format!("from=p{part}")),
             MountFrom::Image(image) => writer.image_name(image).map(|name| format!("from={name}")),
+        };
+        // What lies in `/dev` leaves no mount point; commands of Stapel know the agent by its variable.
+        let at = match kind {
+            MountKind::Ssh { .. } if step.as_root => "target=/dev/stagewright-ssh".to_owned(),
+            _ => at,
         };
         let mut fields = match kind {
             MountKind::Context { input, writable } => {
@@ -640,10 +647,10 @@ impl Writer<'_> {
                 Some(_) | None => return Ok(Vec::new()),
             },
             MountKind::Ssh { required, mode, uid, gid, .. } => {
-                if !self.offered.agent && *required {
+                if !self.around.agent && *required {
                     return Err(refused(step, "no ssh agent is running: SSH_AUTH_SOCK is not set"));
                 }
-                if !self.offered.agent {
+                if !self.around.agent {
                     return Ok(Vec::new());
                 }
                 self.canonical.agent = true;

@@ -20,11 +20,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bollard::query_parameters::{ImportImageOptions, TagImageOptionsBuilder};
+use bollard::query_parameters::{
+    ImportImageOptions, RemoveImageOptions, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+};
 use futures_util::StreamExt as _;
 
 use self::context::{is_broken_pipe, stream, write_archive, write_context};
-use self::dockerfile::{BaseImage, Canonical, NAME, Offered, Refusal, StoredBase, Told};
+use self::dockerfile::{Around, BaseImage, Canonical, NAME, Refusal, StoredBase, Told};
 use self::engine::{Connection, with_causes};
 pub use self::engine::{Engine, EngineAddress, EngineError};
 use self::export::{ExportError, export};
@@ -52,16 +54,49 @@ pub struct DockerBuilder {
     native: NativeBuilder,
     /// What commands may be given of the host.
     host: HostAccess,
-    /// Images that are in the engine under our name, by that name.
+    /// What the names of images in the engine end with: other processes have names of their own.
+    run: String,
+    /// Images that are in the engine under our name, by that name. They go with the builder.
     loaded: Mutex<BTreeSet<String>>,
-    /// Chains of layers that the engine has, by the digest of all their names.
-    chains: Mutex<BTreeSet<BlobDigest>>,
+    /// Images that the engine made, by id. They go with the builder too.
+    made: Mutex<BTreeSet<String>>,
+}
+
+impl Drop for DockerBuilder {
+    fn drop(&mut self) {
+        let loaded = std::mem::take(self.loaded.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let made = std::mem::take(self.made.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if loaded.is_empty() && made.is_empty() {
+            return;
+        }
+        let Ok(connection) = self.engine.connect() else { return };
+        let docker = &connection.docker;
+        // What fails here stays for `docker image prune`.
+        runtime::block_on(async {
+            for name in loaded {
+                let _ = docker.remove_image(&name, Some(unpruned()), None).await;
+            }
+            for id in made {
+                let inspected = docker.inspect_image(&id).await;
+                if inspected.is_ok_and(|image| image.repo_tags.unwrap_or_default().is_empty()) {
+                    let _ = docker.remove_image(&id, Some(unpruned()), None).await;
+                }
+            }
+        });
+    }
+}
+
+fn unpruned() -> RemoveImageOptions {
+    RemoveImageOptionsBuilder::new().noprune(true).build()
 }
 
 impl DockerBuilder {
     /// Returns a builder that connects when it is first needed.
     pub fn new(engine: Engine, host: HostAccess) -> Self {
-        Self { engine, native: NativeBuilder::default(), host, loaded: Mutex::default(), chains: Mutex::default() }
+        let run = uuid::Uuid::new_v4().simple().to_string();
+        let run = run.get(..8).unwrap_or_default().to_owned();
+        let (loaded, made) = (Mutex::default(), Mutex::default());
+        Self { engine, native: NativeBuilder::default(), host, run, loaded, made }
     }
 
     fn connect(&self) -> Result<&Connection, BuildError> {
@@ -107,7 +142,6 @@ impl DockerBuilder {
             })?);
         }
         let config = finished(canonical, base, &exported.parsed);
-        self.chains.lock().unwrap_or_else(PoisonError::into_inner).insert(chain(all));
         let bytes = config.to_bytes();
         let (digest, size) = context.store.put(&mut |out| out.write_all(&bytes))?;
         Ok(BuiltImage { config: Descriptor { media_type: MEDIA_CONFIG.into(), digest, size }, layers })
@@ -144,13 +178,10 @@ impl DockerBuilder {
         let docker = &connection.docker;
         // The very image may be there, under another name or under none.
         if runtime::block_on(docker.tag_image(&id, Some(options()))).is_err() {
-            let chain = chain(&image.parsed.rootfs.diff_ids);
-            let has_layers = self.chains.lock().unwrap_or_else(PoisonError::into_inner).contains(&chain);
-            let thin = has_layers && self.load(connection, image, store, false).is_ok();
-            if !thin {
+            // It may have the layers, of a build or of another image.
+            if self.load(connection, image, store, false).is_err() {
                 self.load(connection, image, store, true)?;
             }
-            self.chains.lock().unwrap_or_else(PoisonError::into_inner).insert(chain);
         }
         loaded.insert(image.name.clone());
         Ok(())
@@ -214,6 +245,7 @@ impl DockerBuilder {
         let Some(ended) = sent else { return Err(BuildError::Cancelled(last)) };
         let progress = ended.map_err(|e| asked(attempt, self.engine.failed("build", e)))?;
         if let Some(image) = progress.image {
+            self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(image.clone());
             return Ok(image);
         }
         let why = progress.error.clone().unwrap_or_else(|| "the engine told no image".to_owned());
@@ -321,12 +353,6 @@ fn asked(attempt: &str, error: EngineError) -> BuildError {
     BuildError::Io { attempt: attempt.to_owned(), source: io::Error::other(error) }
 }
 
-/// Names a chain of layers.
-fn chain(diff_ids: &[BlobDigest]) -> BlobDigest {
-    let names: Vec<String> = diff_ids.iter().map(ToString::to_string).collect();
-    BlobDigest::of(names.join(" ").as_bytes())
-}
-
 /// Makes the configuration of the result: what the engine says, without what tells how it was built.
 fn finished(canonical: &Canonical, base: Option<&BaseImage>, engine: &ImageConfig) -> ImageConfig {
     let ours = &canonical.config;
@@ -386,8 +412,8 @@ impl Builder for DockerBuilder {
             }
             Some(_) | None => stored(reference, request, context),
         };
-        let offered = Offered { secrets: &request.secrets, agent: self.host.agent().is_some() };
-        match Canonical::of(request, &needed, offered, &mut lookup) {
+        let around = Around { run: &self.run, secrets: &request.secrets, agent: self.host.agent().is_some() };
+        match Canonical::of(request, &needed, around, &mut lookup) {
             Ok(canonical) => self.build_in_engine(request, &canonical, context),
             Err(Refusal::Wrong(error)) => Err(error),
             Err(Refusal::Unsayable(what)) => {

@@ -79,6 +79,38 @@ impl DockerStore {
         Some(Found { id: image.id, digest: BlobDigest::of(text.as_bytes()), text, manifest, tags })
     }
 
+    /// Loads an image into the engine under a name, with its manifest in the label.
+    fn load(&self, manifest: Manifest, name: &str) -> Result<(), StoreError> {
+        let bytes = manifest.to_bytes();
+        self.cache.put(&mut |out| out.write_all(&bytes))?;
+        let config = self.read(&manifest.config.digest)?;
+        let mut parsed = ImageConfig::parse(&config, || format!("image configuration {}", manifest.config.digest))?;
+        parsed.config.labels.insert(LABEL.into(), String::from_utf8_lossy(&bytes).into_owned());
+        let image = BaseImage { manifest, config: parsed.to_bytes(), parsed, name: name.to_owned() };
+        let connection = self.connect()?;
+        // The engine may have all of its layers.
+        let names = std::slice::from_ref(&image.name);
+        let thin = load(&self.engine, connection, &image, names, self, false);
+        let loaded = thin.or_else(|_| load(&self.engine, connection, &image, names, self, true));
+        loaded.map_err(|e| StoreError::Io { attempt: format!("load {name}"), source: std::io::Error::other(e) })
+    }
+
+    /// Returns an image that is in some `docker:` store as it is stored there.
+    fn external_of_ours(
+        &self,
+        reference: &str,
+        id: String,
+        text: String,
+        manifest: Manifest,
+    ) -> Result<StoredImage, StoreError> {
+        let digest = BlobDigest::of(text.as_bytes());
+        let found = Found { id, digest: digest.clone(), text, manifest, tags: Vec::new() };
+        if !self.cache.has(&digest)? || !self.cache.has(&found.manifest.config.digest)? {
+            self.restore(&found)?;
+        }
+        Ok(StoredImage { tag: reference.to_owned(), manifest: digest, annotations: found.manifest.annotations })
+    }
+
     /// Puts the blobs of an image back into the cache.
     fn restore(&self, found: &Found) -> Result<(), StoreError> {
         let exported = export(&self.engine, &found.id, &|_| true, &self.cache)?;
@@ -200,11 +232,24 @@ impl StageStore for DockerStore {
 
     fn external(&self, reference: &str, platform: &Platform) -> Result<Option<StoredImage>, StoreError> {
         let inspected = runtime::block_on(self.connect()?.docker.inspect_image(reference));
-        let id = match inspected {
-            Ok(inspected) => inspected.id.unwrap_or_default(),
+        let inspected = match inspected {
+            Ok(inspected) => inspected,
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => return Ok(None),
             Err(e) => return Err(self.failed(&format!("look for the image {reference}"), &e)),
         };
+        let is = |text: &Option<String>, wanted: &str| text.as_deref().is_none_or(|t| t.is_empty() || t == wanted);
+        if !is(&inspected.os, &platform.os) || !is(&inspected.architecture, &platform.architecture) {
+            let [os, architecture] = [inspected.os, inspected.architecture].map(Option::unwrap_or_default);
+            let why = format!("the engine has it for {os}/{architecture}, not for {platform}");
+            return Err(StoreError::Invalid { what: format!("image `{reference}`"), why });
+        }
+        let id = inspected.id.unwrap_or_default();
+        let label = inspected.config.and_then(|c| c.labels).and_then(|mut labels| labels.remove(LABEL));
+        if let Some(text) = label
+            && let Ok(manifest) = Manifest::parse(text.as_bytes(), String::new)
+        {
+            return self.external_of_ours(reference, id, text, manifest).map(Some);
+        }
         let known = format!("engine-{}", id.trim_start_matches("sha256:"));
         let cached = self.cache.images(std::slice::from_ref(&known))?.pop().flatten();
         if let Some(cached) = cached {
@@ -212,10 +257,6 @@ impl StageStore for DockerStore {
         }
         let exported = export(&self.engine, &id, &|_| true, &self.cache)?;
         let config = &exported.parsed;
-        if config.os != platform.os || config.architecture != platform.architecture {
-            let why = format!("the engine has it for {}/{}, not for {platform}", config.os, config.architecture);
-            return Err(StoreError::Invalid { what: format!("image `{reference}`"), why });
-        }
         let layers: Option<Vec<Descriptor>> =
             config.rootfs.diff_ids.iter().map(|diff_id| exported.layers.get(diff_id).cloned()).collect();
         let layers = layers.ok_or_else(|| StoreError::Invalid {
@@ -238,31 +279,21 @@ impl StageStore for DockerStore {
         created_ms: u64,
         suits: &dyn Fn(&StoredStage) -> bool,
     ) -> Result<Published, StoreError> {
-        let config = self.read(&built.config.digest)?;
         let all = self.list()?;
         if let Some(existing) = self.stages(digest)?.into_iter().find(suits) {
             return Ok(Published::Existing(existing));
         }
-        let manifest = Manifest::of(built, annotations);
-        let bytes = manifest.to_bytes();
-        self.cache.put(&mut |out| out.write_all(&bytes))?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let mut parsed = ImageConfig::parse(&config, || format!("image configuration {}", built.config.digest))?;
-        parsed.config.labels.insert(LABEL.into(), text);
         let mut id = StageId { digest: *digest, created_ms };
         while all.iter().any(|f| f.tags.contains(&id.to_string())) {
             id.created_ms += 1;
         }
         let name = format!("{}:{id}", self.name);
-        let image = BaseImage { manifest, config: parsed.to_bytes(), parsed, name: name.clone() };
-        let connection = self.connect()?;
-        let loaded = load(&self.engine, connection, &image, std::slice::from_ref(&name), self, true);
-        loaded.map_err(|e| StoreError::Io { attempt: format!("load {name}"), source: std::io::Error::other(e) })?;
+        self.load(Manifest::of(built, annotations), &name)?;
         // Who came first wins; whoever finds an older one withdraws.
         match self.stages(digest)?.into_iter().find(suits) {
             Some(oldest) if oldest.id != id => {
                 let none: Option<RemoveImageOptions> = None;
-                let _ = runtime::block_on(connection.docker.remove_image(&name, none, None));
+                let _ = runtime::block_on(self.connect()?.docker.remove_image(&name, none, None));
                 Ok(Published::Existing(oldest))
             }
             Some(ours) => Ok(Published::Stored(ours)),
@@ -275,5 +306,19 @@ impl StageStore for DockerStore {
         let found = found.ok_or_else(|| BlobError::Absent(manifest.clone()))?;
         self.put_tag(&found.id, tag)?;
         name.map_or(Ok(()), |name| self.put_tag(&found.id, &newest_tag(name)))
+    }
+
+    fn put_image(&self, tag: &str, name: Option<&str>, manifest: &Manifest) -> Result<BlobDigest, StoreError> {
+        let digest = BlobDigest::of(&manifest.to_bytes());
+        if !self.list()?.iter().any(|found| found.digest == digest) {
+            self.load(manifest.clone(), &format!("{}:{tag}", self.name))?;
+        }
+        self.tag(tag, name, &digest)?;
+        Ok(digest)
+    }
+
+    fn tags(&self) -> Result<Vec<String>, StoreError> {
+        let tags = self.list()?.into_iter().flat_map(|found| found.tags);
+        Ok(tags.filter(|tag| !tag.starts_with(NEWEST)).collect())
     }
 }

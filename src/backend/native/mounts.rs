@@ -24,8 +24,7 @@ use super::{Build, Image};
 use crate::backend::host_access::{Hidden, HostAccess};
 use crate::ports::BuildError;
 use crate::stage::{
-    CopySource, CopyStep, FilterSpec, ImageRef, MountFrom, MountKind, Owner, RunMount, RunStep, Sharing,
-    TreeSource,
+    CopySource, CopyStep, FilterSpec, ImageRef, MountFrom, MountKind, Owner, RunMount, RunStep, Sharing, TreeSource,
 };
 
 /// What the mounts of a command come to.
