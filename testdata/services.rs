@@ -192,6 +192,11 @@ impl Docker {
         SHARED.get_or_init(Self::start).as_ref()
     }
 
+    /// Starts an engine of one's own, which stops when it is dropped.
+    pub fn own() -> Option<Self> {
+        Self::start()
+    }
+
     fn start() -> Option<Self> {
         for program in ["dockerd", "docker", "busybox"] {
             if find(program).is_none() {

@@ -267,6 +267,8 @@ fn an_image_that_is_no_stage_is_stored_under_a_tag_and_listed() {
         let stage = Sha224Digest::of_bytes(b"stage");
         store.publish(&stage, &image(store, "3"), &notes("3"), 7).unwrap();
         let mut tags = store.tags().unwrap();
+        // Where the store notes what is newest as a tag, it may list that too.
+        tags.retain(|tag| !tag.starts_with("newest-"));
         tags.sort();
         let mut expected = ["v1".to_owned(), "v2".to_owned(), format!("{stage}-7")];
         expected.sort();
