@@ -265,7 +265,7 @@ fn an_image_that_is_no_stage_is_stored_under_a_tag_and_listed() {
         assert_eq!(read_image(store, &moved).unwrap().0.layers, two.layers);
         store.put_image("v2", None, &two).unwrap();
         let stage = Sha224Digest::of_bytes(b"stage");
-        store.publish(&stage, &image(store, "3"), &notes("3"), 7).unwrap();
+        store.publish(&stage, &image(store, "3"), &notes("3"), 7, &stagewright::ports::any).unwrap();
         let mut tags = store.tags().unwrap();
         // Where the store notes what is newest as a tag, it may list that too.
         tags.retain(|tag| !tag.starts_with("newest-"));
