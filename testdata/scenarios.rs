@@ -154,6 +154,8 @@ fn s03_to_s05_a_file_of_no_stage_makes_one_patch_and_a_revert_makes_none() {
     built.write("README", "read me twice\n");
     builds(&built, PATCH);
     assert_eq!(layers(&built), before + 1);
+    let why = done(&built, &["why", "app", "--since", "HEAD~1"]);
+    assert!(why.contains("stage app/setup is reused") && why.contains("stage app/gitLatestPatch is built"), "{why}");
     built.write("README", "read me three times\n");
     builds(&built, PATCH);
     assert_eq!(layers(&built), before + 1, "the patch is over the last command, not over the last patch");

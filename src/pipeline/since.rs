@@ -6,12 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::Diagnostics;
+use crate::digest::Sha224Digest;
 use crate::eval::Host;
 use crate::exec::WorkError;
 use crate::observed::{Observed, Question, ReleaseFact, StoredFact};
 use crate::plan::{Plan, RecordedResource, resource_path};
-use crate::signature::{ANNOTATION_COMMIT, ANNOTATION_INGREDIENTS, Record, SignedImage};
+use crate::signature::{
+    ANNOTATION_COMMIT, ANNOTATION_FILES, ANNOTATION_INGREDIENTS, Record, SignedImage, SignedStage, mapped_files_json,
+};
 use crate::source::Sources;
+use crate::stage::Stage;
 
 use super::load::{Project, ProjectInputs, load};
 use super::plan::{PlanError, PlanRequest, desired, new_record, plan_with};
@@ -34,39 +38,66 @@ pub fn plan_since(
     }
     let images: BTreeMap<String, StoredFact> =
         before.images.iter().map(|i| (i.name.clone(), stored(i, &old.commit.hash))).collect();
+    let stages: BTreeMap<Sha224Digest, StoredFact> = before
+        .images
+        .iter()
+        .flat_map(|image| &image.stages)
+        .map(|(stage, signed)| (signed.digest, stored_stage(stage, signed, &old.commit.hash)))
+        .collect();
+    let before = Before { images, stages, release };
     let answer = |questions: Vec<Question>, observed: &mut Observed| {
         for question in questions {
-            answer(question, &images, &release, observed);
+            before.answer(question, observed);
         }
         Ok::<(), WorkError>(())
     };
     plan_with(diagnostics, sources, request, &answer)
 }
 
-fn answer(question: Question, images: &BTreeMap<String, StoredFact>, release: &ReleaseFact, observed: &mut Observed) {
-    match question {
-        Question::Image(tag) => {
-            let found = images.values().find(|fact| fact.tag == tag).cloned();
-            observed.images.insert(tag, found);
+/// What a store and a target would hold if the older commit had just been applied.
+struct Before {
+    /// By name.
+    images: BTreeMap<String, StoredFact>,
+    stages: BTreeMap<Sha224Digest, StoredFact>,
+    release: ReleaseFact,
+}
+
+impl Before {
+    fn answer(&self, question: Question, observed: &mut Observed) {
+        match question {
+            Question::Image(tag) => {
+                let found = self.images.values().find(|fact| fact.tag == tag).cloned();
+                observed.images.insert(tag, found);
+            }
+            Question::Final(tag) => {
+                let found = self.images.values().find(|fact| fact.tag == tag).cloned();
+                observed.finals.insert(tag, found);
+            }
+            Question::Newest(name) => {
+                let found = self.images.get(&name).cloned();
+                observed.newest.insert(name, found);
+            }
+            Question::Stages(digest) => {
+                let found = self.stages.get(&digest).cloned();
+                observed.stages.insert(digest, found.into_iter().collect());
+            }
+            Question::External(reference, platform) => {
+                let fact = StoredFact { tag: reference.clone(), manifest: String::new(), annotations: BTreeMap::new() };
+                observed.external.insert((reference, platform), Some(fact));
+            }
+            Question::Release(name) => {
+                observed.releases.insert(name, self.release.clone());
+            }
         }
-        Question::Final(tag) => {
-            let found = images.values().find(|fact| fact.tag == tag).cloned();
-            observed.finals.insert(tag, found);
-        }
-        Question::Newest(name) => {
-            let found = images.get(&name).cloned();
-            observed.newest.insert(name, found);
-        }
-        Question::Stages(digest) => {
-            observed.stages.insert(digest, Vec::new());
-        }
-        Question::External(reference, platform) => {
-            let fact = StoredFact { tag: reference.clone(), manifest: String::new(), annotations: BTreeMap::new() };
-            observed.external.insert((reference, platform), Some(fact));
-        }
-        Question::Release(name) => {
-            observed.releases.insert(name, release.clone());
-        }
+    }
+}
+
+fn stored_stage(stage: &Stage, signed: &SignedStage, commit: &str) -> StoredFact {
+    let notes = [(ANNOTATION_COMMIT, commit.to_owned()), (ANNOTATION_FILES, mapped_files_json(&stage.mapped))];
+    StoredFact {
+        tag: signed.digest.to_string(),
+        manifest: String::new(),
+        annotations: notes.map(|(key, value)| (key.to_owned(), value)).into(),
     }
 }
 
