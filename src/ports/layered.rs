@@ -3,7 +3,7 @@
 //! The one idea: the others are only read. A stage that is found in one of them is copied when something of ours is
 //! to stand on it: a tag, or a stage that is built upon it. So planning writes nothing, and what we store is whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,8 +11,9 @@ use super::blobs::{BlobDigest, BlobError, BlobStore};
 use super::builder::BuiltImage;
 use super::copy::{copy_blobs, copy_stage};
 use super::oci::Manifest;
-use super::stage_store::{Published, StageStore, StoreError, StoredImage, StoredStage};
+use super::stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage};
 use crate::digest::Sha224Digest;
+use crate::signature::ANNOTATION_FILES;
 use crate::stage::Platform;
 
 /// A primary store over others that are only read.
@@ -88,7 +89,9 @@ impl StageStore for LayeredStore {
     fn stages_of(&self, digests: &[Sha224Digest]) -> Result<Vec<Vec<StoredStage>>, StoreError> {
         let mut all = self.primary.stages_of(digests)?;
         for (index, other) in self.others.iter().enumerate() {
-            let lacking = digests.iter().zip(&mut all).filter(|(_, stages)| stages.is_empty());
+            // Builds that hold files of git mappings may not suit: what others have comes after them.
+            let may_not_suit = |s: &StoredStage| s.annotations.contains_key(ANNOTATION_FILES);
+            let lacking = digests.iter().zip(&mut all).filter(|(_, stages)| stages.iter().all(may_not_suit));
             let (digests, slots): (Vec<Sha224Digest>, Vec<_>) = lacking.map(|(digest, slot)| (*digest, slot)).unzip();
             if digests.is_empty() {
                 break;
@@ -96,7 +99,8 @@ impl StageStore for LayeredStore {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             for (slot, stages) in slots.into_iter().zip(other.stages_of(&digests)?) {
                 found.extend(stages.iter().map(|stage| (stage.manifest.clone(), (index, stage.clone()))));
-                *slot = stages;
+                let known: BTreeSet<StageId> = slot.iter().map(|stage| stage.id).collect();
+                slot.extend(stages.into_iter().filter(|stage| !known.contains(&stage.id)));
             }
         }
         Ok(all)
@@ -243,6 +247,26 @@ mod tests {
         assert_eq!(ours.stages(&stage.id.digest).unwrap(), std::slice::from_ref(&stage));
         assert_eq!(ours.images(&["content".into()]).unwrap().remove(0).unwrap().manifest, stage.manifest);
         assert_eq!(theirs.tags().unwrap().len(), 2, "nothing is written elsewhere");
+    }
+
+    #[test]
+    fn builds_over_other_files_are_looked_for_elsewhere_too() {
+        let (ours, theirs, layered) = layered();
+        let digest = Sha224Digest::of_bytes(b"bound");
+        let holding = |store: &MemoryStore, files: &str, ms| {
+            let (config, size) = store.put(&mut |out| out.write_all(files.as_bytes())).unwrap();
+            let config = Descriptor { media_type: "application/json".into(), digest: config, size };
+            let notes = BTreeMap::from([(ANNOTATION_FILES.to_owned(), files.to_owned())]);
+            store.publish(&digest, &BuiltImage { config, layers: Vec::new() }, &notes, ms, &crate::ports::any).unwrap();
+        };
+        holding(&ours.0, "ours", 9);
+        holding(&theirs.0, "theirs", 5);
+        let found = layered.stages(&digest).unwrap();
+        let files: Vec<&str> = found.iter().map(|stage| stage.annotations[ANNOTATION_FILES].as_str()).collect();
+        assert_eq!(files, ["ours", "theirs"], "what is ours needs no copy");
+        layered.tag("content", Some("web"), &found[1].manifest).unwrap();
+        assert_eq!(ours.stages(&digest).unwrap().len(), 2);
+        assert_eq!(layered.stages(&digest).unwrap().len(), 2);
     }
 
     #[test]
