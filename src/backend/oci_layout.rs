@@ -28,7 +28,7 @@ use crate::ports::oci::{
     is_index_media_type, normalize_reference,
 };
 use crate::ports::{
-    BlobDigest, BlobError, BlobStore, BuiltImage, CheckedReader, Published, StageId, StageStore, StoreError,
+    BlobDigest, BlobError, BlobStore, BuiltImage, CheckedReader, Head, Published, StageId, StageStore, StoreError,
     StoredImage, StoredStage,
 };
 use crate::stage::Platform;
@@ -457,12 +457,12 @@ impl LayoutEntry {
         Ok(Self { text: text.into(), tag, name, entry: Arc::new(entry) })
     }
 
-    fn new(tag: &str, name: Option<&str>, digest: BlobDigest, size: u64) -> Self {
+    fn new(tag: &str, name: Option<&str>, media_type: &str, digest: BlobDigest, size: u64) -> Self {
         let mut annotations = BTreeMap::from([(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())]);
         if let Some(name) = name {
             annotations.insert(ANNOTATION_TITLE.to_owned(), name.to_owned());
         }
-        let entry = IndexEntry { media_type: MEDIA_MANIFEST.into(), digest, size, platform: None, annotations };
+        let entry = IndexEntry { media_type: media_type.into(), digest, size, platform: None, annotations };
         let text = serde_json::to_string(&entry).expect("an index entry has string keys only").into();
         Self { text, tag: Some(tag.into()), name: name.map(Into::into), entry: Arc::new(entry) }
     }
@@ -570,18 +570,23 @@ impl StageStore for OciLayout {
             while index.by_tag.contains_key(id.to_string().as_str()) {
                 id.created_ms += 1;
             }
-            index.push(LayoutEntry::new(&id.to_string(), None, manifest.clone(), size));
+            index.push(LayoutEntry::new(&id.to_string(), None, MEDIA_MANIFEST, manifest.clone(), size));
             Ok((Published::Stored(StoredStage { id, manifest, annotations: annotations.clone() }), true))
         })
     }
 
     fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
-        let path = self.blob_path(manifest);
-        let size = match fs::metadata(&path) {
-            Ok(metadata) => metadata.len(),
-            Err(e) if is_absent(&e) => return Err(BlobError::Absent(manifest.clone()).into()),
-            Err(e) => return Err(io_error(format!("look for `{}`", path.display()), e)),
-        };
+        let bytes = self.read(manifest)?;
+        let size = bytes.len() as u64;
+        let head = Head::parse(&bytes, || format!("manifest `{}`", self.blob_path(manifest).display()))?;
+        if head.is_index() {
+            let index = Index::parse(&bytes, || format!("image index `{}`", self.blob_path(manifest).display()))?;
+            for entry in index.manifests {
+                if !self.has(&entry.digest)? {
+                    return Err(BlobError::Absent(entry.digest).into());
+                }
+            }
+        }
         self.update(|_, index| {
             let same = index.by_tag(tag).filter(|e| e.entry.digest == *manifest);
             let names = match (same.map(|e| e.name.as_deref()), name) {
@@ -591,7 +596,7 @@ impl StageStore for OciLayout {
                 (Some(Some(names)), Some(name)) => Some(format!("{names},{name}")),
                 (Some(None) | None, name) => name.map(str::to_owned),
             };
-            index.put(LayoutEntry::new(tag, names.as_deref(), manifest.clone(), size));
+            index.put(LayoutEntry::new(tag, names.as_deref(), head.media_type(), manifest.clone(), size));
             Ok(((), true))
         })
     }

@@ -18,15 +18,20 @@ const FOREIGN_LISTS: [&str; 5] =
 /// Options whose variables mean something else: `WERF_REPO` is where images are stored.
 const NOT_READ: [&str; 2] = ["chart_repository", "chart_version"];
 
+/// Lists that are one choice: what is typed replaces what the environment has.
+const REPLACED: [&str; 1] = ["platform"];
+
 /// Returns the command line with the options of the environment in it.
 pub fn with_environment(root: &Command, args: &[OsString], env: &BTreeMap<String, String>) -> Vec<OsString> {
     let (command, at) = find_command(root, args);
     let lists = list_names(root);
     let mut line: Vec<OsString> = args.iter().take(1).cloned().collect();
-    line.extend(options(root, &lists, env));
+    let typed =
+        |arg: &Arg| REPLACED.contains(&arg.get_id().as_str()) && !typed_values(command, args, at, arg).is_empty();
+    line.extend(options(root, &lists, env, &typed));
     line.extend(args.iter().take(at).skip(1).map(|word| plain_switch(root, word)));
     if !std::ptr::eq(command, root) {
-        line.extend(options(command, &lists, env));
+        line.extend(options(command, &lists, env, &typed));
     }
     let mut literal = false;
     for word in args.iter().skip(at.max(1)) {
@@ -76,8 +81,13 @@ fn longs(arg: &Arg) -> impl Iterator<Item = &str> {
     arg.get_long().into_iter().chain(arg.get_all_aliases().into_iter().flatten())
 }
 
-/// Every option of a command that the environment sets.
-fn options(command: &Command, lists: &BTreeSet<String>, env: &BTreeMap<String, String>) -> Vec<OsString> {
+/// Every option of a command that the environment sets, and that is not `replaced` by what was typed.
+fn options(
+    command: &Command,
+    lists: &BTreeSet<String>,
+    env: &BTreeMap<String, String>,
+    replaced: &dyn Fn(&Arg) -> bool,
+) -> Vec<OsString> {
     let mut words = Vec::new();
     for arg in command.get_arguments() {
         let Some(long) = arg.get_long().filter(|_| !NOT_READ.contains(&arg.get_id().as_str())) else { continue };
@@ -86,7 +96,7 @@ fn options(command: &Command, lists: &BTreeSet<String>, env: &BTreeMap<String, S
             words.extend(scalar(arg, env).map(|(_, v)| format!("--{long}={v}").into()));
         } else if matches!(action, ArgAction::SetTrue) && scalar(arg, env).is_some_and(|(_, v)| is_true(&v)) {
             words.push(format!("--{long}").into());
-        } else if matches!(action, ArgAction::Append) {
+        } else if matches!(action, ArgAction::Append) && !replaced(arg) {
             words.extend(list(&variable(long), lists, env).into_iter().map(|(_, v)| format!("--{long}={v}").into()));
         }
     }
@@ -130,7 +140,9 @@ pub fn in_force(root: &Command, args: &[OsString], env: &BTreeMap<String, String
         let typed = typed_values(command, args, at, arg);
         let mut push = |value: String, variable| found.push(Setting { option: option.clone(), value, variable });
         if matches!(arg.get_action(), ArgAction::Append) {
-            list(&variable(long), &lists, env).into_iter().for_each(|(name, value)| push(value, Some(name)));
+            let replaced = REPLACED.contains(&arg.get_id().as_str()) && !typed.is_empty();
+            let variables = if replaced { Vec::new() } else { list(&variable(long), &lists, env) };
+            variables.into_iter().for_each(|(name, value)| push(value, Some(name)));
             typed.into_iter().for_each(|value| push(value, None));
         } else if let Some(value) = typed.into_iter().next_back() {
             push(value, None);
@@ -295,6 +307,16 @@ mod tests {
             (read.set, read.set_string, read.set_json),
             (vec!["a=1".into()], vec!["s=1".into()], vec!["j=1".into()])
         );
+    }
+
+    #[test]
+    fn platforms_are_a_list_that_is_replaced_by_what_is_typed() {
+        let env = [("STAGEWRIGHT_PLATFORM", "linux/amd64,linux/arm64")];
+        let platforms = |line: &str| plan(line, &env).build.platform;
+        assert_eq!(platforms("stagewright plan"), ["linux/amd64", "linux/arm64"]);
+        assert_eq!(platforms("stagewright plan --platform linux/s390x"), ["linux/s390x"]);
+        let typed = platforms("stagewright plan --platform a/b --platform c/d,e/f");
+        assert_eq!(typed, ["a/b", "c/d", "e/f"]);
     }
 
     #[test]

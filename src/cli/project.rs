@@ -18,6 +18,7 @@ use crate::config;
 use crate::eval::jsonnet::External;
 use crate::pipeline::{JsonnetInputs, ProjectInputs, ValuesFile};
 use crate::source::{Files, Mode, normalize_path};
+use crate::stage::Platform;
 
 /// The options that say what a project is read from. Commands that lack a group leave it empty.
 #[derive(Clone, Copy, Default)]
@@ -152,7 +153,7 @@ fn inputs(
         environment: invocation.env.clone(),
         now: now(),
         project_hint: project_hint(repository),
-        platforms: options.build.and_then(|b| b.platform.clone()).into_iter().collect(),
+        platforms: options.build.map(|build| platforms(&build.platform)).transpose()?.unwrap_or_default(),
         repo_address: repo_address(
             options.build.and_then(|build| build.final_repo.as_deref().or(build.repo.as_deref())),
         ),
@@ -345,6 +346,17 @@ fn named_files(argument: &str) -> Vec<String> {
         }
     }
     parts.iter().filter_map(|p| Some(p.split_once('=')?.1.to_owned())).filter(|p| !p.is_empty()).collect()
+}
+
+/// Reads `--platform`; blanks around commas do not count.
+fn platforms(words: &[String]) -> Result<Vec<String>, CliError> {
+    let words = words.iter().map(|word| word.trim()).filter(|word| !word.is_empty());
+    let read = |word: &str| match Platform::parse(word) {
+        Some(_) => Ok(word.to_owned()),
+        None => Err(CliError::user(format!("--platform {word} is no platform"))
+            .hint("write OS/ARCHITECTURE, for example linux/arm64; several with commas between")),
+    };
+    words.map(read).collect()
 }
 
 #[cfg(test)]

@@ -38,13 +38,23 @@ impl Subject {
     /// Returns the subject of an operation.
     pub fn of(operation: &Operation) -> Self {
         let (verb, name) = match &operation.work {
-            Work::BuildStage { image, stage, .. } if image.is_empty() => (Verb::Build, stage.clone()),
-            Work::BuildStage { image, stage, .. } => (Verb::Build, format!("{image}/{stage}")),
+            Work::BuildStage { image, stage, platform, .. } if image.is_empty() => {
+                (Verb::Build, on(stage, platform.as_ref()))
+            }
+            Work::BuildStage { image, stage, platform, .. } => {
+                (Verb::Build, format!("{}/{stage}", on(image, platform.as_ref())))
+            }
             Work::TagImage { image, tag, custom: true, .. } if !image.is_empty() => {
                 (Verb::Tag, format!("{image} as {tag}"))
             }
-            Work::TagImage { image, tag, .. } if image.is_empty() => (Verb::Tag, tag.clone()),
-            Work::TagImage { image, .. } => (Verb::Tag, image.clone()),
+            Work::TagIndex { image, tag, signature, .. } if tag != signature && !image.is_empty() => {
+                (Verb::Tag, format!("{image} as {tag}"))
+            }
+            Work::TagImage { image, tag, .. } | Work::TagIndex { image, tag, .. } if image.is_empty() => {
+                (Verb::Tag, tag.clone())
+            }
+            Work::TagImage { image, platform, .. } => (Verb::Tag, on(image, platform.as_ref())),
+            Work::TagIndex { image, .. } => (Verb::Tag, image.clone()),
             Work::CopyImage { image, from, tag, .. } if from != tag && !image.is_empty() => {
                 (Verb::Copy, format!("{image} as {tag}"))
             }
@@ -56,6 +66,11 @@ impl Subject {
         };
         Self { operation: operation.id.clone(), verb, name }
     }
+}
+
+/// Names one of several platforms.
+fn on(name: &str, platform: Option<&String>) -> String {
+    platform.map_or_else(|| name.to_owned(), |platform| format!("{name}[{platform}]"))
 }
 
 /// Why an operation was not begun.

@@ -38,6 +38,7 @@ impl Forecast {
             _ if !timed => 1,
             Work::BuildStage { .. } => took(operation).unwrap_or(mean).max(1),
             Work::TagImage { .. }
+            | Work::TagIndex { .. }
             | Work::CopyImage { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }

@@ -65,7 +65,7 @@ pub(super) fn is_done(operation: &Operation, ports: &Ports<'_>) -> Result<bool, 
         }
         Work::DeleteResource { path, .. } => target.content(path)?.is_none(),
         Work::RecordRelease { release, revision, .. } => target.revision(release)? == Some(*revision),
-        Work::BuildStage { .. } | Work::TagImage { .. } | Work::CopyImage { .. } => false,
+        Work::BuildStage { .. } | Work::TagImage { .. } | Work::TagIndex { .. } | Work::CopyImage { .. } => false,
     })
 }
 

@@ -9,6 +9,7 @@
 mod event;
 mod forecast;
 mod guards;
+mod index;
 mod observe;
 mod run;
 #[cfg(test)]

@@ -123,6 +123,7 @@ fn build(name: &str, needs: &[&str]) -> Operation {
     let (base, arguments) = (crate::stage::Base::Scratch, BTreeMap::new());
     let part = BuildPart { name: name.into(), base, arguments, steps: Vec::new() };
     let work = Work::BuildStage {
+        platform: None,
         image: name.into(),
         stage: "dockerfile".into(),
         digest: digest(name),
@@ -160,6 +161,7 @@ fn a_stage_is_built_published_and_tagged() {
         stage_digest: digest("web"),
         binding: None,
         custom: false,
+        platform: None,
     };
     let plan = plan(vec![build("web", &[]), operation("tag", &["web"], Vec::new(), tag)]);
     let (outcome, events) = twins.run(&plan, 4, OnFailure::Continue);
@@ -182,6 +184,7 @@ fn a_final_image_is_copied_with_its_blobs_and_its_name() {
         stage_digest: digest("web"),
         binding: None,
         custom: false,
+        platform: None,
     };
     let copy = |tag: &str| {
         let (from, tag, repo) = ("t1".into(), tag.to_owned(), "r.example/final".into());

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::Ports;
 use super::event::{Event, Subject};
 use super::guards::{Violation, first_violation, is_done};
+use super::index::{tag_as, tag_index};
 use super::run::Options;
 use crate::digest::Sha224Digest;
 use crate::plan::{Binding, Operation, Work, judge};
@@ -17,7 +18,7 @@ use crate::signature::mapped_files;
 use crate::stage::{Base, BuildRequest, CopySource, ImageRef, Step, TreeSource};
 
 /// How often a tag is put when older builds of the stage keep appearing.
-const MOST_TAGS: usize = 5;
+pub(super) const MOST_TAGS: usize = 5;
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -96,9 +97,15 @@ impl<'a> Workshop<'a> {
         }
         match &operation.work {
             Work::BuildStage { digest, .. } => self.build(digest, operation, made),
-            Work::TagImage { image, tag, stage_digest, binding, custom } => {
-                self.tag((!custom).then_some(image.as_str()), tag, stage_digest, binding.as_ref())
+            Work::TagImage { image, tag, stage_digest, binding, custom, platform } => {
+                // What is newest under a name is the image, not the image on one of its platforms.
+                let named = !custom && platform.is_none();
+                self.tag(named.then_some(image.as_str()), tag, stage_digest, binding.as_ref())
             }
+            Work::TagIndex { image, tag, signature, platforms } if tag == signature => {
+                tag_index(self.ports.store, image, signature, platforms)
+            }
+            Work::TagIndex { tag, signature, .. } => tag_as(self.ports.store, tag, signature),
             Work::CopyImage { image, from, tag, repo } => {
                 let name = (from == tag).then_some(image.as_str());
                 self.copy(from, tag, name, repo)

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::load::Project;
 use super::render::ProjectRender;
 use crate::config::{Config, EdgeKind, Image};
+use crate::signature::SignedImage;
 use crate::stage::{Base, CopySource, ImageRef, Step};
 
 /// What a node stands for.
@@ -106,9 +107,31 @@ pub fn graph(project: &Project, rendered: Option<&ProjectRender>) -> ProjectGrap
     let mut graph = ProjectGraph::default();
     for image in &project.images {
         let image_id = format!("image:{}", image.name);
+        let label = if image.name.is_empty() { "~" } else { &image.name };
+        let last: Vec<String> = image.chains().iter().filter_map(|chain| graph.chain(chain)).collect();
+        graph.node(image_id.clone(), NodeKind::Image, label, Some(image.signature.to_string()));
+        last.into_iter().for_each(|last| graph.edge(last, &image_id, "image"));
+    }
+    let manifests = rendered.iter().flat_map(|r| r.rendered.manifests.iter().chain(&r.rendered.hooks));
+    for manifest in manifests.filter(|m| !m.data.is_null()) {
+        let namespace = manifest.namespace.as_deref().unwrap_or("-");
+        let id = format!("resource:{namespace}/{}/{}", manifest.kind, manifest.name);
+        let label = format!("{}/{}", manifest.kind, manifest.name);
+        graph.node(id.clone(), NodeKind::Resource, &label, None);
+        for image in project.images.iter().filter(|i| manifest.text.contains(&i.signature.to_string())) {
+            graph.edge(format!("image:{}", image.name), &id, "image");
+        }
+    }
+    graph
+}
+
+impl ProjectGraph {
+    /// Adds the stages of an image, or of an image on one platform; returns the last.
+    fn chain(&mut self, chain: &SignedImage) -> Option<String> {
+        let graph = self;
         let mut before: Option<String> = None;
-        for (stage, signed) in &image.stages {
-            let id = format!("stage:{}/{}", image.name, stage.name);
+        for (stage, signed) in &chain.stages {
+            let id = format!("stage:{}/{}", chain.chain_name(), stage.name);
             for part in &stage.request.parts {
                 if let Base::Image(base) = &part.base {
                     graph.uses(base, &id, "from");
@@ -122,26 +145,13 @@ pub fn graph(project: &Project, rendered: Option<&ProjectRender>) -> ProjectGrap
                     }
                 }
             }
-            graph.node(id.clone(), NodeKind::Stage, &stage.name, Some(signed.digest.to_string()));
+            let on = chain.platform.as_ref().map(|platform| format!(" {platform}")).unwrap_or_default();
+            let label = format!("{}{on}", stage.name);
+            graph.node(id.clone(), NodeKind::Stage, &label, Some(signed.digest.to_string()));
             if let Some(before) = before.replace(id.clone()) {
                 graph.edge(before, &id, "stage");
             }
         }
-        let label = if image.name.is_empty() { "~" } else { &image.name };
-        graph.node(image_id.clone(), NodeKind::Image, label, Some(image.signature.to_string()));
-        if let Some(last) = before {
-            graph.edge(last, &image_id, "image");
-        }
+        before
     }
-    let manifests = rendered.iter().flat_map(|r| r.rendered.manifests.iter().chain(&r.rendered.hooks));
-    for manifest in manifests.filter(|m| !m.data.is_null()) {
-        let namespace = manifest.namespace.as_deref().unwrap_or("-");
-        let id = format!("resource:{namespace}/{}/{}", manifest.kind, manifest.name);
-        let label = format!("{}/{}", manifest.kind, manifest.name);
-        graph.node(id.clone(), NodeKind::Resource, &label, None);
-        for image in project.images.iter().filter(|i| manifest.text.contains(&i.signature.to_string())) {
-            graph.edge(format!("image:{}", image.name), &id, "image");
-        }
-    }
-    graph
 }

@@ -341,6 +341,8 @@ fn add_unsigned(images: &mut Vec<SignedImage>, sources: &Sources, config: &Confi
             uses: Vec::new(),
             stages: Vec::new(),
             signature: Sha224Digest::of_bytes(image.name.value.as_bytes()),
+            platform: None,
+            platforms: Vec::new(),
         });
     }
 }

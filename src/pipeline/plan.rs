@@ -259,12 +259,13 @@ fn unbuildable<'a>(
     need: impl Fn(&'a Stage) -> Option<&'a (String, Place)>,
 ) -> Vec<(String, String, Place)> {
     let mut found = Vec::new();
-    let built: BTreeSet<(&str, &str)> = section
+    let built: BTreeSet<&str> = section
         .operations
         .iter()
         .filter_map(|o| match &o.work {
-            Work::BuildStage { image, stage, .. } => Some((image.as_str(), stage.as_str())),
+            Work::BuildStage { digest, .. } => Some(digest.as_str()),
             Work::TagImage { .. }
+            | Work::TagIndex { .. }
             | Work::CopyImage { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
@@ -272,7 +273,7 @@ fn unbuildable<'a>(
         })
         .collect();
     for image in &project.images {
-        for (stage, _) in image.stages.iter().filter(|(s, _)| built.contains(&(image.name.as_str(), s.name.as_str()))) {
+        for (stage, _) in image.all_stages().filter(|(_, signed)| built.contains(signed.digest.to_string().as_str())) {
             if let Some((what, place)) = need(stage) {
                 found.push((image.name.clone(), what.clone(), place.clone()));
                 break;
@@ -321,7 +322,7 @@ fn plan_resources(
         let file = crate::source::FileId(u32::MAX);
         yaml::decode(text, file, 0, yaml::Options::HELM).ok().map(|node| node.to_plain())
     };
-    let is_named = |work: &Work| matches!(work, Work::TagImage { .. } | Work::CopyImage { .. });
+    let is_named = |work: &Work| matches!(work, Work::TagImage { .. } | Work::TagIndex { .. } | Work::CopyImage { .. });
     let tags = section.operations.iter().filter(|o| is_named(&o.work));
     let after = tags.map(|o| o.id.clone()).collect();
     let context = ReleaseContext { record, fact, images: &section.images, changes: &changes, parse: &parse, after };

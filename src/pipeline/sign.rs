@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::config::{Config, ImageIndex};
-use crate::diag::Diagnostics;
+use crate::diag::{Diagnostic, Diagnostics};
 use crate::digest::Sha224Digest;
-use crate::signature::{SignedImage, sign_image};
-use crate::source::{Files, Gap, MemoryObjects, ObjectId, Objects, Sources};
-use crate::stage::{ImageInputs, RemoteTree, UsedImage, image_stages};
+use crate::signature::{SignedImage, sign_image, sign_platforms};
+use crate::source::{Files, Gap, MemoryObjects, ObjectId, Objects, Place, Sources};
+use crate::stage::{ImageInputs, Platform, RemoteTree, UsedImage, image_platforms, image_stages};
 
 /// What images are signed from.
 pub struct SignInputs<'a> {
@@ -39,13 +39,39 @@ pub struct SignInputs<'a> {
 /// Signs all images, in build order; images whose stages cannot be made are reported and left out, with all that use them.
 pub fn sign_images(diagnostics: &mut Diagnostics, inputs: &SignInputs<'_>) -> Vec<SignedImage> {
     let store = Arc::new(MemoryObjects::over(inputs.objects.clone()));
-    let mut used: BTreeMap<String, UsedImage> = BTreeMap::new();
     let mut signed: BTreeMap<ImageIndex, SignedImage> = BTreeMap::new();
     for wave in waves(inputs.config) {
-        let sign = |index: ImageIndex| {
-            let mut found = Diagnostics::new();
-            let edges = inputs.config.graph.edges_of(index);
-            let has_all = edges.iter().all(|e| used.contains_key(&inputs.config.image(e.needed).name.value));
+        let results: Vec<_> = wave
+            .into_par_iter()
+            .map(|index| {
+                let mut found = Diagnostics::new();
+                let image = sign_one(&mut found, inputs, &store, &signed, index);
+                (index, found, image)
+            })
+            .collect();
+        for (index, found, image) in results {
+            diagnostics.extend(found);
+            if let Some(image) = image {
+                signed.insert(index, image);
+            }
+        }
+    }
+    inputs.config.graph.order.iter().filter_map(|index| signed.remove(index)).collect()
+}
+
+/// Signs an image on each of its platforms; what it uses is signed.
+fn sign_one(
+    diagnostics: &mut Diagnostics,
+    inputs: &SignInputs<'_>,
+    store: &Arc<MemoryObjects>,
+    signed: &BTreeMap<ImageIndex, SignedImage>,
+    index: ImageIndex,
+) -> Option<SignedImage> {
+    let platforms = image_platforms(diagnostics, inputs.config.image(index))?;
+    let mut chains: Vec<Option<SignedImage>> = Vec::new();
+    for platform in &platforms {
+        let mut found = Diagnostics::new();
+        let stages = used_images(inputs, signed, index, platform).and_then(|used| {
             let image_inputs = ImageInputs {
                 sources: inputs.sources,
                 config: inputs.config,
@@ -54,29 +80,54 @@ pub fn sign_images(diagnostics: &mut Diagnostics, inputs: &SignInputs<'_>) -> Ve
                 remotes: inputs.remotes,
                 gaps: inputs.gaps,
                 project_dir: inputs.project_dir,
-                store: &store,
+                store,
                 used: &used,
                 commit: inputs.commit,
             };
-            let stages = if has_all { image_stages(&mut found, &image_inputs, index) } else { None };
-            (index, found, stages.map(sign_image))
-        };
-        let results: Vec<_> = wave.into_par_iter().map(sign).collect();
-        for (index, found, image) in results {
-            diagnostics.extend(found);
-            let Some(image) = image else { continue };
-            used.insert(image.name.clone(), used_image(&image, inputs));
-            signed.insert(index, image);
-        }
+            image_stages(&mut found, &image_inputs, index, platform)
+        });
+        chains.push(stages.map(sign_image));
+        extend_by_new(diagnostics, found, inputs.sources);
     }
-    inputs.config.graph.order.iter().filter_map(|index| signed.remove(index)).collect()
+    sign_platforms(chains.into_iter().collect::<Option<Vec<_>>>()?)
 }
 
-fn used_image(image: &SignedImage, inputs: &SignInputs<'_>) -> UsedImage {
+/// Returns the images that an image uses, as they are on a platform; `None` when one of them could not be signed.
+fn used_images(
+    inputs: &SignInputs<'_>,
+    signed: &BTreeMap<ImageIndex, SignedImage>,
+    index: ImageIndex,
+    platform: &Platform,
+) -> Option<BTreeMap<String, UsedImage>> {
+    let edges = inputs.config.graph.edges_of(index);
+    let used = |needed: &ImageIndex| {
+        // That it is built for the platform was checked with the configuration.
+        let chain = signed.get(needed)?.on(platform)?;
+        Some((inputs.config.image(*needed).name.value.clone(), used_image(chain, inputs)))
+    };
+    edges.iter().map(|edge| used(&edge.needed)).collect()
+}
+
+fn used_image(chain: &SignedImage, inputs: &SignInputs<'_>) -> UsedImage {
     UsedImage {
-        signature: image.signature,
-        reference: (inputs.reference)(&image.signature),
-        stages: image.stages.iter().map(|(stage, signed)| (stage.name.clone(), signed.digest)).collect(),
+        signature: chain.signature,
+        reference: (inputs.reference)(&chain.signature),
+        stages: chain.stages.iter().map(|(stage, signed)| (stage.name.clone(), signed.digest)).collect(),
+    }
+}
+
+/// Adds findings, but not those that an earlier platform brought too: each reads the same files.
+fn extend_by_new(diagnostics: &mut Diagnostics, found: Diagnostics, sources: &Sources) {
+    type Told = (&'static str, String, Option<Place>);
+    let told = |d: &Diagnostic| -> Told {
+        (d.rule.name, d.message.clone(), d.primary.as_ref().map(|label| sources.place(label.span)))
+    };
+    if diagnostics.as_slice().is_empty() {
+        return diagnostics.extend(found);
+    }
+    let before: Vec<Told> = diagnostics.as_slice().iter().map(told).collect();
+    for diagnostic in found.as_slice().iter().filter(|d| !before.contains(&told(d))) {
+        diagnostics.push(diagnostic.clone());
     }
 }
 

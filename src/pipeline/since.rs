@@ -13,6 +13,7 @@ use crate::observed::{Observed, Question, ReleaseFact, StoredFact};
 use crate::plan::{Plan, RecordedResource, resource_path};
 use crate::signature::{
     ANNOTATION_COMMIT, ANNOTATION_FILES, ANNOTATION_INGREDIENTS, Record, SignedImage, SignedStage, mapped_files_json,
+    platform_annotations,
 };
 use crate::source::Sources;
 use crate::stage::Stage;
@@ -36,12 +37,16 @@ pub fn plan_since(
     if diagnostics.has_errors() {
         return Err(PlanError::Diagnostics);
     }
-    let images: BTreeMap<String, StoredFact> =
-        before.images.iter().map(|i| (i.name.clone(), stored(i, &old.commit.hash))).collect();
+    let images: BTreeMap<String, StoredFact> = before
+        .images
+        .iter()
+        .flat_map(|image| std::iter::once(image).chain(&image.platforms))
+        .map(|image| (image.chain_name(), stored(image, &old.commit.hash)))
+        .collect();
     let stages: BTreeMap<Sha224Digest, StoredFact> = before
         .images
         .iter()
-        .flat_map(|image| &image.stages)
+        .flat_map(SignedImage::all_stages)
         .map(|(stage, signed)| (signed.digest, stored_stage(stage, signed, &old.commit.hash)))
         .collect();
     let before = Before { images, stages, release };
@@ -103,14 +108,15 @@ fn stored_stage(stage: &Stage, signed: &SignedStage, commit: &str) -> StoredFact
 
 fn stored(image: &SignedImage, commit: &str) -> StoredFact {
     let record = Record::new(image.stages.iter().flat_map(|(_, signed)| &signed.ingredients));
-    StoredFact {
-        tag: image.signature.to_string(),
-        manifest: String::new(),
-        annotations: BTreeMap::from([
+    let annotations = if image.platforms.is_empty() {
+        BTreeMap::from([
             (ANNOTATION_COMMIT.to_owned(), commit.to_owned()),
             (ANNOTATION_INGREDIENTS.to_owned(), record.to_json()),
-        ]),
-    }
+        ])
+    } else {
+        platform_annotations(&image.platform_tags())
+    };
+    StoredFact { tag: image.signature.to_string(), manifest: String::new(), annotations }
 }
 
 /// Returns what a target would hold after the older commit was applied.

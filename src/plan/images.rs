@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::instructions::plan_instructions;
 use super::model::{ImageAction, ImagePlan, RejectedStage, StageAction, StagePlan};
 use super::operation::{Guard, Operation, Work};
+use super::platforms::{differences_on_platforms, needed_chains, plan_index, tag_id, tag_index};
 use super::reason::{FileChange, Reason};
 use super::selection::{Binding, StageSelection, changed_bytes, judge};
 use crate::digest::Sha224Digest;
@@ -58,7 +59,7 @@ pub struct ImageSection {
 
 /// Plans all images; `images` is in build order. What is not known yet is asked for.
 pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &mut Asking<'_>) -> ImageSection {
-    let needed = needed_images(images, context, asking);
+    let needed = needed_chains(images, context, asking);
     let mut section = ImageSection::default();
     let mut built: BTreeMap<Sha224Digest, String> = BTreeMap::new();
     let mut reasons: BTreeMap<String, Vec<Reason>> = BTreeMap::new();
@@ -67,19 +68,28 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
         let stored = asking.image(&tag);
         let previous = previous_build(image, context, asking);
         let previous_tag = previous.map(|p| p.tag.clone()).filter(|p| *p != tag);
-        let builds = needed.contains(&image.name) && asking.image_is_absent(&tag);
+        let tags = needed.contains(&image.name) && asking.image_is_absent(&tag);
         let mut why = Vec::new();
         if let Some(previous) = previous.filter(|p| p.tag != tag) {
-            why = differences(previous, image, &reasons, context.objects);
+            why = differences_on_platforms(previous, image, &reasons, context.objects, asking);
         }
-        if builds && image.stages.iter().any(|(stage, _)| stage.is_instruction) {
-            plan_instructions(image, context, asking, &mut built, &mut section);
-        } else if builds {
-            plan_stages(image, context, asking, &mut built, &mut section);
+        let mut builds = tags;
+        for chain in image.chains() {
+            if needed.contains(&chain.chain_name()) && asking.image_is_absent(&chain.signature.to_string()) {
+                builds = true;
+                if chain.stages.iter().any(|(stage, _)| stage.is_instruction) {
+                    plan_instructions(chain, context, asking, &mut built, &mut section);
+                } else {
+                    plan_stages(chain, context, asking, &mut built, &mut section);
+                }
+            }
+        }
+        if tags {
+            plan_index(image, asking, &mut section);
         }
         let (custom_tags, copied_to) = match context.final_repo {
-            Some(repo) => plan_copies(image, stored, builds, (context, repo), asking, &mut section),
-            None => (plan_custom_tags(image, stored, builds, context, asking, &mut section), None),
+            Some(repo) => plan_copies(image, stored, tags, (context, repo), asking, &mut section),
+            None => (plan_custom_tags(image, stored, tags, context, asking, &mut section), None),
         };
         if why.is_empty() {
             why.push(match (stored, builds) {
@@ -97,23 +107,13 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
             copied_to,
             reference: format!("{}:{}", context.repo_address, context.used_tags.get(&image.name).unwrap_or(&tag)),
             tag,
+            platforms: image.platforms.iter().filter_map(|p| p.platform.as_ref()).map(ToString::to_string).collect(),
             is_final: image.is_final,
             place: image.place.clone(),
             reasons: why,
         });
     }
     section
-}
-
-/// Returns the images without which a wanted image cannot be had: those wanted and absent, and what their builds use.
-fn needed_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &mut Asking<'_>) -> BTreeSet<String> {
-    let mut needed = context.wanted.clone();
-    for image in images.iter().rev() {
-        if needed.contains(&image.name) && asking.image_is_absent(&image.signature.to_string()) {
-            needed.extend(image.uses.iter().map(|(name, _)| name.clone()));
-        }
-    }
-    needed
 }
 
 /// Returns the build to compare with: that of the last release, else the newest of the name.
@@ -188,6 +188,7 @@ fn plan_stages(
         section.stages.push(StagePlan {
             image: image.name.clone(),
             stage: stage.name.clone(),
+            platform: image.platform.as_ref().map(ToString::to_string),
             digest: signed.digest.to_string(),
             action: if reuse { StageAction::Reuse } else { StageAction::Build },
             stage_id: found.filter(|_| reuse).map(|f| f.tag.clone()),
@@ -205,7 +206,7 @@ fn plan_stages(
             last_operation = Some(other.clone());
             continue;
         }
-        let id = format!("build:{}/{}", image.name, stage.name);
+        let id = format!("build:{}/{}", image.chain_name(), stage.name);
         let mut guards = vec![Guard::StageAbsent { digest: signed.digest.to_string() }];
         let below = index.checked_sub(1).and_then(|below| links.get(below));
         let base = below.filter(|_| index.checked_sub(1) == reused).and_then(|below| below.found);
@@ -233,6 +234,7 @@ fn plan_stages(
             work: Work::BuildStage {
                 image: image.name.clone(),
                 stage: stage.name.clone(),
+                platform: image.platform.as_ref().map(ToString::to_string),
                 digest: signed.digest.to_string(),
                 request,
                 annotations,
@@ -247,7 +249,7 @@ fn plan_stages(
         _ => Vec::new(),
     };
     section.operations.push(Operation {
-        id: tag_id(&image.name),
+        id: tag_id(image),
         needs: last_operation.into_iter().collect(),
         guards,
         work: tag_work(image, image.signature.to_string(), false, context),
@@ -286,12 +288,16 @@ fn over(request: &BuildRequest, below: Option<Sha224Digest>, base: Option<&Store
 }
 
 pub(super) fn tag_work(image: &SignedImage, tag: String, custom: bool, context: &ImageContext<'_>) -> Work {
+    if !image.platforms.is_empty() {
+        return tag_index(image, tag);
+    }
     Work::TagImage {
         image: image.name.clone(),
         tag,
         stage_digest: last_stage(image),
         binding: image.stages.last().and_then(|(stage, _)| binding(stage, context)),
         custom,
+        platform: image.platform.as_ref().map(ToString::to_string),
     }
 }
 
@@ -312,8 +318,8 @@ fn plan_custom_tags(
     for tag in &missing {
         let guards = if builds { Vec::new() } else { stored.map(present).into_iter().collect() };
         section.operations.push(Operation {
-            id: format!("{}:{tag}", tag_id(&image.name)),
-            needs: builds.then(|| tag_id(&image.name)).into_iter().collect(),
+            id: format!("{}:{tag}", tag_id(image)),
+            needs: builds.then(|| tag_id(image)).into_iter().collect(),
             guards,
             work: tag_work(image, tag.clone(), true, context),
         });
@@ -346,7 +352,7 @@ fn plan_copies(
         let content = *tag == from;
         section.operations.push(Operation {
             id: if content { format!("copy:{}", image.name) } else { format!("copy:{}:{tag}", image.name) },
-            needs: builds.then(|| tag_id(&image.name)).into_iter().collect(),
+            needs: builds.then(|| tag_id(image)).into_iter().collect(),
             guards: if builds { Vec::new() } else { stored.map(present).into_iter().collect() },
             work: Work::CopyImage {
                 image: image.name.clone(),
@@ -372,10 +378,6 @@ pub(super) fn present(fact: &StoredFact) -> Guard {
 
 pub(super) fn stage_present(fact: &StoredFact) -> Guard {
     Guard::StagePresent { stage_id: fact.tag.clone(), manifest: fact.manifest.clone() }
-}
-
-pub(super) fn tag_id(image: &str) -> String {
-    format!("tag:{image}")
 }
 
 /// Returns the images that a request reads, stages of the same chain left out.
@@ -434,18 +436,19 @@ pub(super) fn used_guard(used: &ImageRef, platform: &Platform, asking: &mut Aski
 }
 
 pub(super) fn tag_operation(used: &ImageRef, section: &ImageSection) -> Option<String> {
-    let ImageRef::Project { name, .. } = used else { return None };
-    let id = tag_id(name);
-    section.operations.iter().any(|o| o.id == id).then_some(id)
+    let ImageRef::Project { name, signature } = used else { return None };
+    let wanted = signature.to_string();
+    let puts = |work: &Work| matches!(work, Work::TagImage { image, tag, .. } if image == name && *tag == wanted);
+    section.operations.iter().find(|operation| puts(&operation.work)).map(|operation| operation.id.clone())
 }
 
 /// Returns the external references that a build needs and that the store does not have, with where they are used.
 pub fn missing_bases(images: &[SignedImage], plan: &ImageSection, asking: &mut Asking<'_>) -> Vec<(String, Place)> {
     let mut missing = Vec::new();
-    for image in images {
-        let built: BTreeSet<&str> = plan.operations.iter().map(|o| o.id.as_str()).collect();
+    let built: BTreeSet<&str> = plan.operations.iter().map(|o| o.id.as_str()).collect();
+    for image in images.iter().flat_map(SignedImage::chains) {
         for (stage, _) in &image.stages {
-            if !built.contains(format!("build:{}/{}", image.name, stage.name).as_str()) {
+            if !built.contains(format!("build:{}/{}", image.chain_name(), stage.name).as_str()) {
                 continue;
             }
             for (index, part) in stage.request.parts.iter().enumerate() {

@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::images::{
-    ImageContext, ImageSection, stage_present, tag_id, tag_operation, tag_work, used_guard, used_images,
-};
+use super::images::{ImageContext, ImageSection, stage_present, tag_operation, tag_work, used_guard, used_images};
 use super::model::{StageAction, StagePlan};
 use super::operation::{Guard, Operation, Work};
+use super::platforms::tag_id;
 use super::reason::Reason;
 use crate::digest::Sha224Digest;
 use crate::observed::{Asking, StoredFact};
@@ -36,6 +35,7 @@ pub(super) fn plan_instructions(
         section.stages.push(StagePlan {
             image: image.name.clone(),
             stage: stage.name.clone(),
+            platform: image.platform.as_ref().map(ToString::to_string),
             digest: signed.digest.to_string(),
             action: if builds { StageAction::Build } else { StageAction::Reuse },
             stage_id: found(index).filter(|_| needed.contains(&index)).map(|f| f.tag.clone()),
@@ -60,7 +60,7 @@ pub(super) fn plan_instructions(
         guards.extend(used.iter().filter_map(|used| used_guard(used, &stage.request.platform, asking)));
         let mut needs: BTreeSet<String> = own.iter().filter_map(|input| operation.get(input).cloned()).collect();
         needs.extend(used.iter().filter_map(|used| tag_operation(used, section)));
-        let id = format!("build:{}/{}", image.name, stage.name);
+        let id = format!("build:{}/{}", image.chain_name(), stage.name);
         let record = closure(index, &inputs);
         let ingredients = image.stages.iter().enumerate().filter(|(at, _)| record.contains(at));
         let record = Record::new(ingredients.flat_map(|(_, (_, signed))| &signed.ingredients));
@@ -71,6 +71,7 @@ pub(super) fn plan_instructions(
             work: Work::BuildStage {
                 image: image.name.clone(),
                 stage: stage.name.clone(),
+                platform: image.platform.as_ref().map(ToString::to_string),
                 digest: signed.digest.to_string(),
                 request: stage.request.clone(),
                 annotations: BTreeMap::from([
@@ -86,7 +87,7 @@ pub(super) fn plan_instructions(
     }
     let last = image.stages.len().saturating_sub(1);
     section.operations.push(Operation {
-        id: tag_id(&image.name),
+        id: tag_id(image),
         needs: operation.get(&last).cloned().into_iter().collect(),
         guards: found(last).map(stage_present).into_iter().collect(),
         work: tag_work(image, image.signature.to_string(), false, context),

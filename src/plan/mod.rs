@@ -13,6 +13,7 @@ mod images;
 mod instructions;
 mod model;
 mod operation;
+mod platforms;
 mod reason;
 mod release;
 mod risk;

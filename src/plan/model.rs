@@ -189,6 +189,9 @@ pub struct StagePlan {
     pub image: String,
     /// The stage's name.
     pub stage: String,
+    /// The platform, where the image has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
     /// Its stage digest.
     pub digest: String,
     /// What happens to it.
@@ -232,6 +235,9 @@ pub struct ImagePlan {
     pub action: ImageAction,
     /// Its signature: the content-based tag.
     pub tag: String,
+    /// Its platforms, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<String>,
     /// The tag of the last applied release, or of the newest stored image of that name, where it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_tag: Option<String>,

@@ -36,6 +36,9 @@ pub enum Work {
         image: String,
         /// The stage.
         stage: String,
+        /// The platform, where the image has several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        platform: Option<String>,
         /// Its stage digest.
         digest: String,
         /// What to build.
@@ -61,6 +64,20 @@ pub enum Work {
         /// Whether the tag is of the user's choice.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         custom: bool,
+        /// The platform, where the image has several and this is the image on one of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        platform: Option<String>,
+    },
+    /// Puts a tag on the index of an image for several platforms.
+    TagIndex {
+        /// The image.
+        image: String,
+        /// Its signature, or a tag of the user's choice.
+        tag: String,
+        /// Its signature.
+        signature: String,
+        /// The content-based tags of the image on its platforms, by platform.
+        platforms: BTreeMap<String, String>,
     },
     /// Copies an image to the final repository.
     CopyImage {

@@ -83,6 +83,13 @@ pub enum Reason {
         /// Why it changed.
         because: Vec<Reason>,
     },
+    /// The image changed on one of its platforms.
+    OnPlatform {
+        /// The platform.
+        platform: String,
+        /// Why it changed there.
+        because: Vec<Reason>,
+    },
     /// An earlier stage of the same image is built.
     FollowsStage {
         /// The earlier stage.
@@ -147,7 +154,7 @@ impl Reason {
             Self::Setting { place, .. } | Self::Base { place, .. } | Self::Value { place, .. } => {
                 place.iter().collect()
             }
-            Self::UsesImage { because, .. } | Self::ImageTag { because, .. } => {
+            Self::UsesImage { because, .. } | Self::ImageTag { because, .. } | Self::OnPlatform { because, .. } => {
                 because.iter().flat_map(Self::places).collect()
             }
             Self::NotInStore { .. }

@@ -190,6 +190,7 @@ fn secret(operation: &Operation) -> Option<&String> {
         Work::WriteResource { sealed, .. } => sealed.reveal(),
         Work::BuildStage { .. }
         | Work::TagImage { .. }
+        | Work::TagIndex { .. }
         | Work::CopyImage { .. }
         | Work::DeleteResource { .. }
         | Work::RecordRelease { .. } => None,

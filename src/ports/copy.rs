@@ -2,6 +2,7 @@
 
 use super::blobs::{BlobDigest, BlobError, Descriptor};
 use super::builder::BuiltImage;
+use super::index::{Document, check_indexes};
 use super::oci::{Manifest, read_manifest};
 use super::stage_store::{Published, StageStore, StoreError, StoredStage};
 use crate::signature::ANNOTATION_FILES;
@@ -52,7 +53,7 @@ pub fn copy_stage(from: &dyn StageStore, to: &dyn StageStore, stage: &StoredStag
     }
 }
 
-/// Copies an image and puts a tag on it; the copy has the same digest. See [`StageStore::put_image`] for the name.
+/// Copies an image, on all of its platforms, and puts a tag on it; the copy has the same digest. See [`StageStore::put_image`] for the name.
 ///
 /// # Errors
 /// As [`copy_blobs`].
@@ -63,9 +64,29 @@ pub fn copy_image(
     tag: &str,
     name: Option<&str>,
 ) -> Result<BlobDigest, StoreError> {
-    let manifest = read_manifest(from, image)?;
-    copy_blobs(from, to, manifest.blobs())?;
-    to.put_image(tag, name, &manifest)
+    let index = match Document::read(from, image)? {
+        Document::Manifest(manifest) => {
+            copy_blobs(from, to, manifest.blobs())?;
+            return to.put_image(tag, name, &manifest);
+        }
+        Document::Index(index) => index,
+    };
+    check_indexes(to, tag)?;
+    for entry in &index.manifests {
+        copy_manifest(from, to, &entry.digest)?;
+    }
+    copy_blob(from, to, image)?;
+    to.tag(tag, name, image)?;
+    Ok(image.clone())
+}
+
+/// Copies a manifest and what it names.
+///
+/// # Errors
+/// As [`copy_blobs`].
+pub fn copy_manifest(from: &dyn StageStore, to: &dyn StageStore, manifest: &BlobDigest) -> Result<(), StoreError> {
+    copy_blobs(from, to, read_manifest(from, manifest)?.blobs())?;
+    copy_blob(from, to, manifest)
 }
 
 impl Manifest {

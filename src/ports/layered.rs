@@ -128,6 +128,10 @@ impl StageStore for LayeredStore {
         }
     }
 
+    fn holds_indexes(&self) -> bool {
+        self.primary.holds_indexes()
+    }
+
     fn tags(&self) -> Result<Vec<String>, StoreError> {
         self.primary.tags()
     }

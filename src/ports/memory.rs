@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::blobs::{BlobDigest, BlobError, BlobStore};
 use super::builder::BuiltImage;
+use super::index::Document;
 use super::oci::{Manifest, normalize_reference, read_manifest};
 use super::stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage};
 use crate::digest::Sha224Digest;
@@ -33,8 +34,25 @@ impl MemoryStore {
 
     fn image(&self, tag: &str) -> Result<Option<StoredImage>, StoreError> {
         let Some(manifest) = self.with(|s| s.images.get(tag).cloned()) else { return Ok(None) };
-        let annotations = read_manifest(self, &manifest)?.annotations;
+        let annotations = match Document::read(self, &manifest)? {
+            Document::Manifest(manifest) => manifest.annotations,
+            Document::Index(index) => index.annotations,
+        };
         Ok(Some(StoredImage { tag: tag.to_owned(), manifest, annotations }))
+    }
+
+    /// Chooses the manifest for a platform where an image is an index.
+    fn image_on(&self, tag: &str, platform: &Platform) -> Result<Option<StoredImage>, StoreError> {
+        let Some(found) = self.image(tag)? else { return Ok(None) };
+        let Document::Index(index) = Document::read(self, &found.manifest)? else { return Ok(Some(found)) };
+        let entry = index.for_platform(platform).ok_or_else(|| {
+            let offered = index.manifests.iter().filter_map(|e| e.platform.as_ref()).map(ToString::to_string);
+            let offered = offered.collect::<Vec<_>>().join(", ");
+            let why = format!("it is not there for {platform}, only for {offered}");
+            StoreError::Invalid { what: format!("image `{tag}`"), why }
+        })?;
+        let annotations = read_manifest(self, &entry.digest)?.annotations;
+        Ok(Some(StoredImage { tag: tag.to_owned(), manifest: entry.digest.clone(), annotations }))
     }
 }
 
@@ -86,13 +104,13 @@ impl StageStore for MemoryStore {
         tags.into_iter().map(|tag| tag.map_or(Ok(None), |tag| self.image(&tag))).collect()
     }
 
-    fn external(&self, reference: &str, _platform: &Platform) -> Result<Option<StoredImage>, StoreError> {
-        if let Some(found) = self.image(reference)? {
+    fn external(&self, reference: &str, platform: &Platform) -> Result<Option<StoredImage>, StoreError> {
+        if let Some(found) = self.image_on(reference, platform)? {
             return Ok(Some(found));
         }
         let wanted = normalize_reference(reference);
         let tag = self.with(|s| s.images.keys().find(|tag| normalize_reference(tag) == wanted).cloned());
-        tag.map_or(Ok(None), |tag| self.image(&tag))
+        tag.map_or(Ok(None), |tag| self.image_on(&tag, platform))
     }
 
     fn tags(&self) -> Result<Vec<String>, StoreError> {
@@ -124,7 +142,9 @@ impl StageStore for MemoryStore {
     }
 
     fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
-        read_manifest(self, manifest)?;
+        if let Document::Index(index) = Document::read(self, manifest)? {
+            index.manifests.iter().try_for_each(|entry| read_manifest(self, &entry.digest).map(drop))?;
+        }
         self.with(|s| {
             s.images.insert(tag.to_owned(), manifest.clone());
             if let Some(name) = name {

@@ -10,6 +10,7 @@ mod charts;
 mod clock;
 mod copy;
 mod git_remotes;
+mod index;
 mod layered;
 mod lock;
 mod memory;
@@ -23,10 +24,11 @@ pub use blobs::{BlobDigest, BlobError, BlobStore, CheckedReader, Descriptor};
 pub use builder::{BuildContext, BuildError, Builder, BuiltImage};
 pub use charts::{ArchiveCache, ChartRelease, ChartSource, FetchError, MemoryArchives, MemoryCharts, Wanted};
 pub use clock::{Clock, FixedClock};
-pub use copy::{copy_blobs, copy_image, copy_stage};
+pub use copy::{copy_blobs, copy_image, copy_manifest, copy_stage};
 pub use git_remotes::{
     GitRemotes, MemoryRemotes, RemoteError, RemoteLogin, RemotePassword, RemoteReference, RemoteRepository, shown_url,
 };
+pub use index::{Document, Head, put_index};
 pub use layered::LayeredStore;
 pub use lock::{Lock, LockError, LockGuard, MemoryLock};
 pub use memory::MemoryStore;

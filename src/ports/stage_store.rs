@@ -65,9 +65,9 @@ pub struct StoredStage {
 pub struct StoredImage {
     /// The tag.
     pub tag: String,
-    /// Its manifest.
+    /// Its manifest, or its index where it is for several platforms.
     pub manifest: BlobDigest,
-    /// The annotations of its manifest.
+    /// The annotations of either.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -160,7 +160,7 @@ pub trait StageStore: BlobStore {
         suits: &dyn Fn(&StoredStage) -> bool,
     ) -> Result<Published, StoreError>;
 
-    /// Puts a tag on a stored manifest, as the newest image of a name; on another manifest it is moved. Images of equal
+    /// Puts a tag on a stored manifest, or on an index whose manifests are stored, as the newest image of a name; on another manifest it is moved. Images of equal
     /// content have one tag.
     /// A tag of the user's choice has no name: what is newest under a name is found by content-based tags alone.
     ///
@@ -178,6 +178,11 @@ pub trait StageStore: BlobStore {
         let (digest, _) = self.put(&mut |out| out.write_all(&bytes))?;
         self.tag(tag, name, &digest)?;
         Ok(digest)
+    }
+
+    /// Says whether it can hold an image for several platforms.
+    fn holds_indexes(&self) -> bool {
+        true
     }
 
     /// Returns every tag, those of stages included, in any order.

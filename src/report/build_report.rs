@@ -14,6 +14,9 @@ use super::pretty_json;
 pub struct BuildReport {
     /// The images, by name.
     pub images: BTreeMap<String, ReportedImage>,
+    /// Of images for several platforms: the image on each, by platform and by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub images_by_platform: BTreeMap<String, BTreeMap<String, ReportedImage>>,
 }
 
 /// An image.
@@ -26,13 +29,16 @@ pub struct ReportedImage {
     pub docker_repo: String,
     /// Its tag there.
     pub docker_tag: String,
-    /// Digest of its configuration.
+    /// Digest of its configuration; of its index, where it is for several platforms.
     #[serde(rename = "DockerImageID")]
     pub docker_image_id: String,
-    /// Digest of its manifest.
+    /// Digest of its manifest, or of its index.
     pub docker_image_digest: String,
     /// Repository and tag.
     pub docker_image_name: String,
+    /// The platform, where the image has several and this is the image on one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_platform: Option<String>,
     /// Whether any of its stages was built by this run.
     pub rebuilt: bool,
     /// Whether templates see it.
@@ -110,6 +116,7 @@ mod tests {
             docker_image_id: String::new(),
             docker_image_digest: String::new(),
             docker_image_name: "r.example/shop:t".into(),
+            target_platform: None,
             rebuilt: true,
             is_final: true,
             size: 1,
@@ -118,7 +125,7 @@ mod tests {
             stages: Vec::new(),
         };
         let images = ["", "api/v1.2-x"].map(|name| (name.to_owned(), image(name))).into();
-        let report = BuildReport { images };
+        let report = BuildReport { images, ..BuildReport::default() };
         let env = "WERF_DOCKER_IMAGE_NAME=r.example/shop:t\nWERF_API_V1_2_X_DOCKER_IMAGE_NAME=r.example/shop:t\n";
         assert_eq!(report.to_env(), env);
         let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();

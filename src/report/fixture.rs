@@ -52,6 +52,7 @@ fn image(
     let reference = format!("registry.example/shop:{tag}");
     let place = at("werf.yaml", 4, 9);
     ImagePlan {
+        platforms: Vec::new(),
         name: name.into(),
         action,
         tag,
@@ -126,6 +127,7 @@ pub fn shop() -> Plan {
             },
         ],
         stages: vec![StagePlan {
+            platform: None,
             image: "backend".into(),
             stage: "dockerfile".into(),
             digest: tag("e"),
@@ -235,6 +237,7 @@ fn kept(name: &str) -> ResourcePlan {
 fn operations() -> Vec<Operation> {
     let part = BuildPart { name: "final".into(), base: Base::Scratch, arguments: BTreeMap::new(), steps: Vec::new() };
     let build = Work::BuildStage {
+        platform: None,
         image: "backend".into(),
         stage: "dockerfile".into(),
         digest: tag("e"),

@@ -219,7 +219,9 @@ fn image(image: &ImagePlan) -> ImageView {
     };
     let also = image.custom_tags.iter().map(|tag| format!(", also {}", printable(tag))).collect::<String>();
     let copied = image.copied_to.iter().map(|repo| format!(", copied to {}", printable(repo))).collect::<String>();
-    let tags = tags + &also + &copied;
+    let platforms =
+        if image.platforms.is_empty() { String::new() } else { format!(", for {}", image.platforms.join(", ")) };
+    let tags = tags + &also + &copied + &printable(&platforms);
     ImageView {
         build: image.action == ImageAction::Build,
         name: if image.name.is_empty() { "(nameless)".into() } else { printable(&image.name) },
@@ -369,7 +371,10 @@ pub(super) fn lines(reasons: &[Reason]) -> Vec<Line> {
 fn push_lines(reasons: &[Reason], depth: usize, out: &mut Vec<Line>) {
     for reason in reasons {
         out.push(Line { depth, text: printable(&sentence(reason)) });
-        if let Reason::UsesImage { because, .. } | Reason::ImageTag { because, .. } = reason {
+        if let Reason::UsesImage { because, .. }
+        | Reason::ImageTag { because, .. }
+        | Reason::OnPlatform { because, .. } = reason
+        {
             push_lines(because, depth + 1, out);
         }
     }
@@ -401,6 +406,7 @@ pub(super) fn sentence(reason: &Reason) -> String {
             format!("{}base image: {} -> {}", at(place), shorten(before), shorten(after))
         }
         Reason::UsesImage { image, .. } => format!("uses image {image}, which changed"),
+        Reason::OnPlatform { platform, .. } => format!("on {platform}"),
         Reason::FollowsStage { stage } => format!("follows stage {stage}, which is built"),
         Reason::NotInTarget => "it is not in the target".into(),
         Reason::NotDeclared => "it is not declared any more".into(),

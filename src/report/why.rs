@@ -48,7 +48,8 @@ fn stage_text(stage: &StagePlan, indent: usize) -> String {
         StageAction::Reuse => "is reused",
     };
     let id = stage.stage_id.as_deref().unwrap_or(&stage.digest);
-    let head = format!("{:indent$}stage {}/{} {verb}: {}\n", "", stage.image, stage.stage, shorten(id));
+    let on = stage.platform.as_ref().map(|platform| format!("[{platform}]")).unwrap_or_default();
+    let head = format!("{:indent$}stage {}{on}/{} {verb}: {}\n", "", stage.image, stage.stage, shorten(id));
     let mut text = head + &drawn(&lines(&stage.reasons), indent + 2);
     for rejected in &stage.rejected {
         text += &format!("{:width$}not {}: {}\n", "", shorten(&rejected.stage_id), rejected.cause, width = indent + 2);

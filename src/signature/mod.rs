@@ -18,18 +18,21 @@
 //!
 //! The digest of a stage also holds the digest of the stage before it. Stages that only hold the files of git mappings
 //! have a second digest without them, under which they are stored: their commands do not run again for a file that
-//! no stage dependency names. The signature of an image is the digest of its whole chain, files included. Names of images and of the project, paths of the machine, times, the store's address
+//! no stage dependency names. The signature of an image is the digest of its whole chain, files included; an image for
+//! several platforms has a chain for each, and signs their signatures by the names of the platforms. Names of images and of the project, paths of the machine, times, the store's address
 //! and the tool's version enter nothing.
 
 mod compare;
 mod ingredient;
+mod platforms;
 mod project;
 mod record;
 mod sign;
 
 pub use compare::{ChangedFile, Difference, compare, compare_trees};
 pub use ingredient::{Ingredient, IngredientKind, Origin};
-pub use project::{Signatures, SignedImage, sign_image};
+pub use platforms::{ANNOTATION_PLATFORMS, PlatformTags, platform_annotations, platform_tags};
+pub use project::{Signatures, SignedImage, sign_image, sign_platforms};
 pub use record::{
     ANNOTATION_COMMIT, ANNOTATION_FILES, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, Record, RecordError, mapped_files,
     mapped_files_json,

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::platforms::PlatformTags;
 use super::sign::{SignedStage, image_signature, sign_stage};
-use crate::digest::Sha224Digest;
+use crate::digest::{Hasher, Sha224Digest};
 use crate::source::Place;
-use crate::stage::{Base, BuildRequest, CopySource, ImageRef, ImageStages, MountFrom, MountKind, Stage, Step};
+use crate::stage::{
+    Base, BuildRequest, CopySource, ImageRef, ImageStages, MountFrom, MountKind, Platform, Stage, Step,
+};
 
 /// An image with the signatures of its stages and its own.
 #[derive(Clone, Debug)]
@@ -18,10 +21,43 @@ pub struct SignedImage {
     pub place: Place,
     /// The images of the project that it uses, and where.
     pub uses: Vec<(String, Place)>,
-    /// The stages, first to last.
+    /// The stages, first to last; none where it has several platforms.
     pub stages: Vec<(Stage, SignedStage)>,
     /// The signature: its content-based tag.
     pub signature: Sha224Digest,
+    /// What it is built for, where it is one of several platforms of an image.
+    pub platform: Option<Platform>,
+    /// The image on each of its platforms, by their names; empty where it has one.
+    pub platforms: Vec<SignedImage>,
+}
+
+impl SignedImage {
+    /// Returns its chains of stages: itself, or the image on each of its platforms.
+    pub fn chains(&self) -> &[Self] {
+        if self.platforms.is_empty() { std::slice::from_ref(self) } else { &self.platforms }
+    }
+
+    /// Returns all stages, platform after platform.
+    pub fn all_stages(&self) -> impl Iterator<Item = &(Stage, SignedStage)> {
+        self.chains().iter().flat_map(|chain| &chain.stages)
+    }
+
+    /// Returns the chain that is built for a platform.
+    pub fn on(&self, platform: &Platform) -> Option<&Self> {
+        let is_for = |chain: &&Self| chain.stages.first().is_some_and(|(s, _)| s.request.platform.is_same(platform));
+        self.chains().iter().find(is_for)
+    }
+
+    /// Returns the content-based tags of its platforms, where it has several.
+    pub fn platform_tags(&self) -> PlatformTags {
+        let tag = |chain: &Self| Some((chain.platform.as_ref()?.to_string(), chain.signature.to_string()));
+        self.platforms.iter().filter_map(tag).collect()
+    }
+
+    /// Returns its name among the operations of a plan: `web`, or `web[linux/arm64]`.
+    pub fn chain_name(&self) -> String {
+        self.platform.as_ref().map_or_else(|| self.name.clone(), |platform| format!("{}[{platform}]", self.name))
+    }
 }
 
 /// The signatures of the images that were signed before.
@@ -51,6 +87,8 @@ pub fn sign_image(image: ImageStages) -> SignedImage {
         uses: image.uses,
         stages,
         signature: image_signature(last),
+        platform: None,
+        platforms: Vec::new(),
     }
 }
 
@@ -91,4 +129,31 @@ fn link(request: &mut BuildRequest, digest: &dyn Fn(usize) -> Option<Sha224Diges
         }
     }
     base
+}
+
+/// Joins the chains of one image, which come by the names of their platforms; the only one of an image stays as it is.
+///
+/// The signature of several is a pure function of theirs.
+pub fn sign_platforms(mut chains: Vec<SignedImage>) -> Option<SignedImage> {
+    let several = chains.len() > 1;
+    let platform = |chain: &SignedImage| chain.stages.first().map(|(stage, _)| stage.request.platform.clone());
+    if several {
+        chains.iter_mut().for_each(|chain| chain.platform = platform(chain));
+    }
+    let first = if several { chains.first() } else { return chains.pop() }?;
+    let mut hasher = Hasher::new("image index");
+    for chain in &chains {
+        let platform = chain.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+        hasher.field(platform.as_bytes()).field(chain.signature.to_string().as_bytes());
+    }
+    Some(SignedImage {
+        name: first.name.clone(),
+        is_final: first.is_final,
+        place: first.place.clone(),
+        uses: first.uses.clone(),
+        stages: Vec::new(),
+        signature: hasher.finish(),
+        platform: None,
+        platforms: chains,
+    })
 }

@@ -102,6 +102,11 @@ impl Record {
         self.0.is_empty()
     }
 
+    /// Returns the value of the first ingredient of a kind.
+    pub fn first(&self, kind: IngredientKind) -> Option<String> {
+        self.0.iter().find(|item| item.k == kind).map(|item| item.v.clone())
+    }
+
     /// Returns the items as ingredients; values are as recorded, the digest of what was cut is the detail.
     pub(super) fn entries(&self) -> Vec<Ingredient> {
         let entry = |i: &Item| Ingredient {

@@ -58,7 +58,7 @@ pub struct ImageInputs<'a> {
     pub project_dir: &'a str,
     /// Overlay in which filtered trees are kept.
     pub store: &'a Arc<MemoryObjects>,
-    /// The images that were signed before, by name.
+    /// The images that were signed before, by name, each for the platform that is built.
     pub used: &'a BTreeMap<String, UsedImage>,
     /// The commit.
     pub commit: &'a Commit,
@@ -78,20 +78,24 @@ impl ImageInputs<'_> {
     }
 }
 
-/// Makes the stages of an image; `None` when that is not possible, which is reported.
-pub fn image_stages(diagnostics: &mut Diagnostics, inputs: &ImageInputs<'_>, index: ImageIndex) -> Option<ImageStages> {
+/// Makes the stages of an image for a platform; `None` when that is not possible, which is reported.
+pub fn image_stages(
+    diagnostics: &mut Diagnostics,
+    inputs: &ImageInputs<'_>,
+    index: ImageIndex,
+    platform: &Platform,
+) -> Option<ImageStages> {
     let image = inputs.config.image(index);
-    let platform = platform(diagnostics, image)?;
     let network = network(diagnostics, image)?;
     let mut stages = match &image.kind {
         ImageKind::Dockerfile(docker) => {
-            let whole = dockerfile_image(diagnostics, inputs, image, &platform)?;
+            let whole = dockerfile_image(diagnostics, inputs, image, platform)?;
             if docker.staged.value { instruction_stages(&whole) } else { vec![whole] }
         }
-        ImageKind::Stapel(stapel) => stapel_stages(diagnostics, inputs, image, stapel, &platform)?,
+        ImageKind::Stapel(stapel) => stapel_stages(diagnostics, inputs, image, stapel, platform)?,
     };
     if let Some(spec) = &image.image_spec {
-        let mut stage = image_spec_stage(inputs, image, spec, &platform);
+        let mut stage = image_spec_stage(inputs, image, spec, platform);
         // Over files that no stage brings up to date, it cannot tell them either.
         if let Some(last) = stages.last() {
             stage.mapped.clone_from(&last.mapped);
@@ -253,27 +257,6 @@ fn give_host_access(image: &Image, network: Network, stage: &mut Stage) {
             SecretSource::Value(value) => SecretPlace::Value(value.value.clone()),
         };
         stage.request.secrets = image.secrets.iter().map(|s| (s.id.value.clone(), place(&s.source))).collect();
-    }
-}
-
-fn platform(diagnostics: &mut Diagnostics, image: &Image) -> Option<Platform> {
-    let Some(first) = image.platforms.first() else { return Some(Platform::linux_amd64()) };
-    if let Some(second) = image.platforms.get(1) {
-        let d = Diagnostic::at(&rules::NOT_YET, second.span, "images for several platforms cannot be built yet");
-        diagnostics.push(d.hint("name one platform"));
-        return None;
-    }
-    let mut parts = first.value.split('/').map(str::to_owned);
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(os), Some(architecture), variant, None) if !os.is_empty() && !architecture.is_empty() => {
-            Some(Platform { os, architecture, variant })
-        }
-        _ => {
-            let message = format!("`{}` is no platform", first.value);
-            let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, first.span, message);
-            diagnostics.push(d.hint("write OS/ARCHITECTURE, for example `linux/amd64`"));
-            None
-        }
     }
 }
 

@@ -13,6 +13,7 @@ mod filter;
 mod image;
 mod image_spec;
 mod model;
+mod platforms;
 mod staged;
 mod stapel;
 
@@ -24,3 +25,4 @@ pub use build::{
 pub use filter::{Filter, TakeError, take};
 pub use image::{ImageInputs, RemoteTree, UsedImage, image_stages};
 pub use model::{ImageStages, Stage};
+pub use platforms::image_platforms;

@@ -192,6 +192,11 @@ impl BlobStore for DockerStore {
 }
 
 impl StageStore for DockerStore {
+    /// An image of an engine is for one platform.
+    fn holds_indexes(&self) -> bool {
+        false
+    }
+
     fn stages(&self, digest: &Sha224Digest) -> Result<Vec<StoredStage>, StoreError> {
         Ok(self.stages_of(&[*digest])?.pop().unwrap_or_default())
     }

@@ -69,7 +69,7 @@ fn checked(session: &Session, reference: &str, answer: Answer) -> Result<Documen
     Ok(Document { media_type: answer.kind.unwrap_or_default(), bytes: answer.body })
 }
 
-/// Stores a manifest under a tag.
+/// Stores a manifest under a tag or its digest.
 pub async fn put(
     session: &Session,
     path: &str,

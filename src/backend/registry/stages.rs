@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde::Deserialize;
 
 use super::address::{is_tag, newest_tag};
 use super::manifests::{self, Document};
 use super::{REQUESTS, RegistryStore, UPLOADS, failed};
 use crate::backend::runtime;
 use crate::digest::Sha224Digest;
-use crate::ports::oci::{MEDIA_MANIFEST, Manifest};
+use crate::ports::oci::{Index, IndexEntry, MEDIA_MANIFEST, Manifest};
 use crate::ports::{
-    BlobDigest, BlobStore as _, BuiltImage, Descriptor, Published, StageId, StageStore, StoreError, StoredImage,
+    BlobDigest, BlobStore as _, BuiltImage, Descriptor, Head, Published, StageId, StageStore, StoreError, StoredImage,
     StoredStage,
 };
 use crate::stage::Platform;
@@ -27,16 +26,6 @@ const ANNOTATION_NAME: &str = "io.stagewright.newest.name";
 const ANNOTATION_TAG: &str = "io.stagewright.newest.tag";
 /// For so many stages at once all tags are listed, instead of those of each stage.
 const MANY: usize = 8;
-
-/// Any document with annotations; the rest is not read.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Annotated {
-    #[serde(default)]
-    media_type: Option<String>,
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, String>>,
-}
 
 impl StageStore for RegistryStore {
     fn stages(&self, digest: &Sha224Digest) -> Result<Vec<StoredStage>, StoreError> {
@@ -138,11 +127,14 @@ impl StageStore for RegistryStore {
     fn tag(&self, tag: &str, name: Option<&str>, manifest: &BlobDigest) -> Result<(), StoreError> {
         check_tag(tag)?;
         let bytes = self.read(manifest)?;
-        let what = || format!("manifest {manifest}");
-        let document = annotated(&bytes, what)?;
+        let head = Head::parse(&bytes, || format!("manifest {manifest}"))?;
+        // They are put before the index that names them; what is not in the cache is read outside of the runtime.
+        let manifests = if head.is_index() { self.manifests_of(manifest, &bytes)? } else { Vec::new() };
         runtime::block_on(async {
-            let media_type = document.media_type.as_deref().unwrap_or(MEDIA_MANIFEST);
-            self.move_tag(tag, media_type, &bytes).await?;
+            for (digest, bytes) in &manifests {
+                self.bring_manifest(digest, bytes).await?;
+            }
+            self.move_tag(tag, head.media_type(), &bytes).await?;
             match name {
                 Some(name) => self.remember_newest(name, tag).await,
                 None => Ok(()),
@@ -184,7 +176,7 @@ impl RegistryStore {
             return Ok(None);
         }
         let Some(Document { bytes, .. }) = self.manifest(tag).await? else { return Ok(None) };
-        let annotations = annotated(&bytes, || format!("manifest {}:{tag}", self.repository))?.annotations;
+        let annotations = Head::parse(&bytes, || format!("manifest {}:{tag}", self.repository))?.annotations;
         let manifest = self.keep(&bytes)?;
         Ok(Some(StoredImage { tag: tag.to_owned(), manifest, annotations: annotations.unwrap_or_default() }))
     }
@@ -197,6 +189,25 @@ impl RegistryStore {
     async fn put_manifest(&self, tag: &str, media_type: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let put = manifests::put(&self.own(), &self.repository.path, tag, media_type, bytes).await;
         put.map_err(failed(format!("store manifest {}:{tag}", self.repository)))
+    }
+
+    /// Reads the manifests that an index lists.
+    fn manifests_of(&self, digest: &BlobDigest, index: &[u8]) -> Result<Vec<(BlobDigest, Vec<u8>)>, StoreError> {
+        let index = Index::parse(index, || format!("image index {digest}"))?;
+        let read = |entry: IndexEntry| Ok((entry.digest.clone(), self.read(&entry.digest)?));
+        index.manifests.into_iter().map(read).collect()
+    }
+
+    /// Makes sure that our repository has a manifest, and what it names.
+    async fn bring_manifest(&self, digest: &BlobDigest, bytes: &[u8]) -> Result<(), StoreError> {
+        let name = digest.to_string();
+        if self.manifest(&name).await?.is_some() {
+            return Ok(());
+        }
+        let manifest = Manifest::parse(bytes, || format!("manifest {digest}"))?;
+        let blobs = stream::iter(manifest.blobs()).map(|blob| self.bring(&blob.digest));
+        blobs.buffer_unordered(UPLOADS).try_collect::<()>().await?;
+        self.put_manifest(&name, manifest.media_type.as_deref().unwrap_or(MEDIA_MANIFEST), bytes).await
     }
 
     /// Notes that a tag is the newest of a name. Who comes last is right.
@@ -222,7 +233,7 @@ impl RegistryStore {
     async fn newest_of(&self, name: &str) -> Result<Option<StoredImage>, StoreError> {
         let tag = newest_tag(name);
         let Some(document) = self.manifest(&tag).await? else { return Ok(None) };
-        let notes = annotated(&document.bytes, || format!("manifest {}:{tag}", self.repository))?.annotations;
+        let notes = Head::parse(&document.bytes, || format!("manifest {}:{tag}", self.repository))?.annotations;
         let notes = notes.unwrap_or_default();
         match notes.get(ANNOTATION_TAG).filter(|_| notes.get(ANNOTATION_NAME).is_some_and(|n| n == name)) {
             Some(tag) => self.image(tag).await,
@@ -237,8 +248,4 @@ fn check_tag(tag: &str) -> Result<(), StoreError> {
     }
     let why = "a tag has up to 128 letters, digits, `_`, `.` and `-`".to_owned();
     Err(StoreError::Invalid { what: format!("tag `{tag}`"), why })
-}
-
-fn annotated(bytes: &[u8], what: impl Fn() -> String) -> Result<Annotated, StoreError> {
-    serde_json::from_slice(bytes).map_err(|e| StoreError::Invalid { what: what(), why: e.to_string() })
 }

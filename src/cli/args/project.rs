@@ -57,9 +57,9 @@ pub struct BuildArgs {
     /// Which stored builds of a stage may be used that holds files of git mappings.
     #[arg(long, value_enum, default_value_t, value_name = "RULE", hide_short_help = true)]
     pub stage_selection: StageSelectionArg,
-    /// Platform of the images that name none.
-    #[arg(long, value_name = "OS/ARCH")]
-    pub platform: Option<String>,
+    /// Builds all images for these platforms, whatever `werf.yaml` says; may be repeated, or a list with commas.
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    pub platform: Vec<String>,
 }
 
 /// Which tags images get besides their content-based one.

@@ -104,6 +104,7 @@ fn lock(plan: &Plan, run: &Run<'_>, invocation: &Invocation) -> Result<Option<Bo
         Work::RecordRelease { release, .. } => Some(release),
         Work::BuildStage { .. }
         | Work::TagImage { .. }
+        | Work::TagIndex { .. }
         | Work::CopyImage { .. }
         | Work::WriteResource { .. }
         | Work::DeleteResource { .. } => None,

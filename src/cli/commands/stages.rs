@@ -80,8 +80,11 @@ impl Copies<'_> {
 
     /// Copies the stages of an image, and its content-based tag; says whether it is stored.
     fn image(&mut self, image: &SignedImage) -> Result<bool, StoreError> {
-        for (_, signed) in &image.stages {
+        for (_, signed) in image.all_stages() {
             self.stage(&signed.digest)?;
+        }
+        for chain in &image.platforms {
+            self.tagged(&chain.signature.to_string(), None)?;
         }
         self.tagged(&image.signature.to_string(), Some(&image.name))
     }

@@ -6,7 +6,7 @@ use super::super::project::Options;
 use super::super::streams::Invocation;
 use super::make_plan::{Wish, make_plan};
 use crate::diag::did_you_mean;
-use crate::plan::Plan;
+use crate::plan::{Plan, StagePlan};
 use crate::report::{why_image, why_resource, why_stage};
 
 pub fn run(global: &GlobalArgs, args: &WhyArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
@@ -32,8 +32,13 @@ fn answer(plan: &Plan, subject: &str) -> Option<String> {
         return Some(why_image(image, &stages));
     }
     let (left, right) = subject.rsplit_once('/')?;
-    if let Some(stage) = plan.stages.iter().find(|s| s.image == left && s.stage == right) {
-        return Some(why_stage(stage));
+    let is_of = |s: &&StagePlan| {
+        let on = s.platform.as_ref().map(|platform| format!("{}[{platform}]", s.image));
+        s.stage == right && (s.image == left || on.as_deref() == Some(left))
+    };
+    let stages: Vec<String> = plan.stages.iter().filter(is_of).map(why_stage).collect();
+    if !stages.is_empty() {
+        return Some(stages.concat());
     }
     let is_meant = |address: &str| {
         let wanted = format!("/{subject}").to_lowercase();
