@@ -739,6 +739,42 @@ fn s37_a_moved_submodule_is_a_change_of_its_files() {
 }
 
 #[test]
+fn s50_a_moved_branch_of_another_repository_is_a_patch() {
+    let werf = WERF.replace("  to: /app\n", "  to: /app\n- { url: ../other, branch: main, add: /, to: /other }\n");
+    let werf = werf
+        .replace("excludePaths: [werf.yaml, docs]", "")
+        .replace("  stageDependencies:\n    install: [package.json]\n    setup: ['src/**']\n", "");
+    let werf = werf.replace(
+        "- add: /\n  to: /app\n",
+        "- { add: /src, to: /app/src }\n- { add: /package.json, to: /app/package.json }\n",
+    );
+    let rules = "giterminismConfigVersion: 1\nconfig: {stapel: {git: {allowBranch: true}}}\n";
+    if cannot_run().is_some() {
+        return;
+    }
+    let built = Built::project(&[&FILES[1..], &[("werf.yaml", &*werf), ("werf-giterminism.yaml", rules)]].concat());
+    let other = built.path("other");
+    fs::create_dir_all(&other).unwrap();
+    let in_other = |args: &[&str]| built.git(&[&["-C", other.to_str().unwrap()], args].concat());
+    in_other(&["init", "-q", "-b", "main"]);
+    for (text, stages) in [("one\n", ALL), ("two\n", PATCH)] {
+        fs::write(other.join("file"), text).unwrap();
+        in_other(&["add", "-A"]);
+        in_other(&["commit", "-q", "-m", text]);
+        builds(&built, stages);
+    }
+    assert_eq!(file(&built, "other/file").unwrap(), "f 644 0:0 \"two\\n\"");
+    // Another repository with the same files is another one: what commands made of the files is not its own.
+    built.git(&["clone", "-q", other.to_str().unwrap(), built.path("twin").to_str().unwrap()]);
+    edit_werf(&built, "url: ../other", "url: ../twin");
+    edit_werf(&built, "ENTRYPOINT: [sh]", "ENTRYPOINT: [ash]");
+    commit(&built, "the twin");
+    let twin = plan(&built);
+    assert_eq!(stage(&twin, "install")["rejected"], Value::Null);
+    assert_eq!(stage(&twin, "install")["stage_id"], Value::Null);
+}
+
+#[test]
 fn s51_a_build_that_does_not_say_what_it_holds_is_passed_over() {
     let Some(built) = world() else { return };
     let store = built.store();

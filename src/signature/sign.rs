@@ -54,6 +54,10 @@ fn hash(stage: &Stage, ingredients: &[Ingredient], previous: Option<Sha224Digest
             hasher.field(field.as_bytes());
         }
     }
+    // The files of one repository say nothing about what commands made of those of another.
+    for address in stage.mapped_from.iter().filter(|_| is_bound) {
+        hasher.field(b"repository").field(address.as_bytes());
+    }
     if let Some(previous) = previous {
         hasher.field(b"previous").field(previous.to_string().as_bytes());
     }

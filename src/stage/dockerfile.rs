@@ -79,6 +79,7 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
         prefixes: BTreeMap::from([(inputs.context, inputs.prefix.to_owned())]),
         commands: converter.commands,
         mapped: Vec::new(),
+        mapped_from: Vec::new(),
         not_yet: converter.not_yet,
     })
 }

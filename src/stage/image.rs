@@ -438,6 +438,7 @@ pub fn empty_stage(name: &str, platform: &Platform) -> Stage {
         prefixes: BTreeMap::<ObjectId, String>::new(),
         commands: Vec::new(),
         mapped: Vec::new(),
+        mapped_from: Vec::new(),
         not_yet: Vec::new(),
     }
 }

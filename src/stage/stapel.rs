@@ -151,9 +151,12 @@ impl Chain<'_> {
         let trees = self.stapel.git.iter().filter_map(|mapping| self.remote_tree(mapping));
         let prefixes: Vec<_> = trees.map(|tree| (tree.root, tree.name.clone())).collect();
         let mapped = self.mapped.iter().map(|files| files.now.clone()).collect();
+        let address = |mapping: &GitMapping| mapping.remote.as_ref().map(|git| git.url.value.clone());
+        let mapped_from = self.stapel.git.iter().map(|mapping| address(mapping).unwrap_or_default()).collect();
         if let Some(stage) = self.push("gitArchive", steps) {
             stage.prefixes.extend(prefixes);
             stage.mapped = mapped;
+            stage.mapped_from = mapped_from;
         }
     }
 
