@@ -14,7 +14,7 @@ use stagewright::ports::{
 use stagewright::stage::Platform;
 
 use super::proxy::{Asked, Deed, Proxy};
-use super::stage_store::image;
+use super::stage_store::{image, layer};
 use crate::services::Registry;
 
 /// Pauses are short here.
@@ -78,7 +78,7 @@ fn round_trip(proxy: &Proxy, path: &str, content: &str) {
     assert_eq!(reader.newest(&["web".into()]).unwrap()[0].as_ref().unwrap().tag, "t");
     let (manifest, _) = read_image(&reader, &stage.manifest).unwrap();
     assert_eq!(manifest.layers, built.layers);
-    assert_eq!(reader.read(&manifest.layers[0].digest).unwrap(), content.as_bytes());
+    assert_eq!(reader.read(&manifest.layers[0].digest).unwrap(), layer(content).1);
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn a_base_beside_our_repository_is_mounted_and_its_platform_chosen() {
     let mounts: Vec<&Asked> = asked.iter().filter(|a| a.path.contains("mount=")).collect();
     assert!(!mounts.is_empty() && mounts.iter().all(|a| a.status == 201), "{asked:#?}");
     assert!(!asked.iter().any(|a| a.path.contains(&format!("/blobs/{}", amd.0.layers[0].digest)) && a.method == "GET"));
-    assert_eq!(ours.read(&amd.0.layers[0].digest).unwrap(), b"base amd64");
+    assert_eq!(ours.read(&amd.0.layers[0].digest).unwrap(), layer("base amd64").1);
 }
 
 #[test]
@@ -363,16 +363,16 @@ fn a_cache_serves_the_next_run_and_a_damaged_one_is_mended() {
     good.publish(&Sha224Digest::of_bytes(b"s"), &built, &notes("1"), 1, &stagewright::ports::any).unwrap();
     let cache = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(&registry.address, |_, _| Deed::Pass);
-    let layer = &built.layers[0].digest;
+    let kept = &built.layers[0].digest;
     let read = || {
         let repository = Repository::parse(&format!("{}/{path}", proxy.address)).unwrap();
         let store =
             RegistryStore::new(repository, RegistryOptions::default(), Some(cache.path().join("blobs"))).unwrap();
-        assert_eq!(store.read(layer).unwrap(), b"kept");
+        assert_eq!(store.read(kept).unwrap(), layer("kept").1);
         proxy.asked().len()
     };
     assert_eq!((read(), read()), (2, 0));
-    let file = cache.path().join("blobs/sha256").join(layer.hex());
+    let file = cache.path().join("blobs/sha256").join(kept.hex());
     std::fs::write(&file, "kepT").unwrap();
     assert_eq!((read(), read()), (2, 0));
 }

@@ -17,6 +17,19 @@ use stagewright::stage::{ImageRef, Platform};
 
 /// Puts an image with one layer into a store; the layer is a real one, for engines look into it.
 pub fn image(store: &dyn StageStore, content: &str) -> BuiltImage {
+    let (plain, packed) = layer(content);
+    let (layer, layer_size) = store.put(&mut |out| out.write_all(&packed)).unwrap();
+    let rootfs = RootFs { diff_ids: vec![BlobDigest::of(&plain)], ..RootFs::default() };
+    let config = ImageConfig { architecture: "amd64".into(), os: "linux".into(), rootfs, ..ImageConfig::default() };
+    let (config, config_size) = store.put(&mut |out| out.write_all(&config.to_bytes())).unwrap();
+    BuiltImage {
+        config: Descriptor { media_type: MEDIA_CONFIG.into(), digest: config, size: config_size },
+        layers: vec![Descriptor { media_type: MEDIA_LAYER_GZIP.into(), digest: layer, size: layer_size }],
+    }
+}
+
+/// Returns the layer of [`image`], plain and compressed.
+pub fn layer(content: &str) -> (Vec<u8>, Vec<u8>) {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_mode(0o644);
@@ -26,14 +39,7 @@ pub fn image(store: &dyn StageStore, content: &str) -> BuiltImage {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gzip, &plain).unwrap();
     let packed = gzip.finish().unwrap();
-    let (layer, layer_size) = store.put(&mut |out| out.write_all(&packed)).unwrap();
-    let rootfs = RootFs { diff_ids: vec![BlobDigest::of(&plain)], ..RootFs::default() };
-    let config = ImageConfig { architecture: "amd64".into(), os: "linux".into(), rootfs, ..ImageConfig::default() };
-    let (config, config_size) = store.put(&mut |out| out.write_all(&config.to_bytes())).unwrap();
-    BuiltImage {
-        config: Descriptor { media_type: MEDIA_CONFIG.into(), digest: config, size: config_size },
-        layers: vec![Descriptor { media_type: MEDIA_LAYER_GZIP.into(), digest: layer, size: layer_size }],
-    }
+    (plain, packed)
 }
 
 fn notes(text: &str) -> BTreeMap<String, String> {
