@@ -455,7 +455,8 @@ fn a_failed_command_is_told_with_its_place_its_status_and_its_last_lines() {
     assert_eq!(told.status.code(), Some(1), "{text}");
     assert!(text.contains("app/dockerfile │ before\n"), "{text}");
     let failure = text.split("failed to build").nth(1).unwrap();
-    assert!(failure.contains("RUN echo before; seq 100; echo oh >&2; exit 7 (Dockerfile:3)"), "{text}");
+    assert!(failure.contains("`RUN echo before; seq 100; echo oh >&2; exit 7`"), "{text}");
+    assert!(failure.contains("\n  --> Dockerfile:3\n"), "{text}");
     assert!(failure.contains("exit status 7") && failure.contains("│ 100\n"), "{text}");
     assert!(!failure.contains("│ 50\n"), "{text}");
     let missing = Built::dockerfile("FROM busybox:test\nRUN [\"nothing\"]\n").build(&[]);

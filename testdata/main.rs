@@ -10,6 +10,8 @@
 
 mod accept;
 mod arrows;
+#[cfg(feature = "docker")]
+mod attached;
 mod builds;
 #[cfg(feature = "docker")]
 mod builds_docker;

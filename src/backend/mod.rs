@@ -19,6 +19,7 @@ mod oci_layout;
 mod registry;
 #[cfg(feature = "registry")]
 mod runtime;
+mod terminal;
 
 pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_files};
 pub use credentials::CredentialSource;

@@ -10,6 +10,7 @@
 mod args;
 mod charts;
 mod commands;
+mod docker_options;
 mod durations;
 mod environment;
 mod error;
@@ -56,8 +57,8 @@ fn command(invocation: &mut Invocation) -> Result<u8, CliError> {
         Err(error) => return usage(&error, invocation),
     };
     invocation.streams.configure(&cli.global, &invocation.env);
-    use args::Command::{Apply, Build, Export, Publish};
-    if matches!(cli.command, Build(_) | Publish(_) | Export(_) | Apply(_)) {
+    use args::Command::{Apply, Build, Export, Publish, Run};
+    if matches!(cli.command, Build(_) | Publish(_) | Export(_) | Apply(_) | Run(_)) {
         wiring::become_root_to_build(invocation);
     }
     commands::run(cli, invocation)

@@ -139,6 +139,11 @@ impl Streams {
         self.in_terminal && self.err_terminal
     }
 
+    /// Says whether a command can be given the terminal.
+    pub fn has_terminal(&self) -> bool {
+        self.in_terminal && self.out_terminal
+    }
+
     /// Asks; anything but yes is no.
     pub fn ask(&self, question: &str) -> bool {
         let mut stderr = std::io::stderr();

@@ -11,7 +11,7 @@ use super::streams::Invocation;
 use crate::backend::manifest_folder::ManifestFolder;
 use crate::backend::{CredentialSource, FileLock, HostAccess, NO_NAMESPACE, NativeBuilder, OciLayout, become_root};
 use crate::plan::Inputs;
-use crate::ports::{Builder, Clock, LayeredStore, Lock, StageStore, Target};
+use crate::ports::{Builder, Clock, LayeredStore, Lock, Runner, StageStore, Target};
 
 /// The stage store that is used when none is named.
 pub const DEFAULT_REPO: &str = "oci:.stagewright/store";
@@ -140,8 +140,13 @@ pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, Cl
 /// Makes the builder, and says whether it runs commands.
 fn builder(name: &str, project: &Path, reach: &Reach) -> Result<(Box<dyn Builder>, bool), CliError> {
     if name == "docker" {
-        return Ok((docker_builder(project, reach)?, true));
+        return Ok((Box::new(docker_builder(project, reach)?), true));
     }
+    let (builder, runs_commands) = native_builder(project, reach);
+    Ok((Box::new(builder), runs_commands))
+}
+
+fn native_builder(project: &Path, reach: &Reach) -> (NativeBuilder, bool) {
     let refusal = reach.env.get(NO_NAMESPACE);
     let able = may_run_commands(refusal);
     let runner = reach.native.clone().zip(std::env::current_exe().ok()).filter(|_| able);
@@ -149,14 +154,24 @@ fn builder(name: &str, project: &Path, reach: &Reach) -> Result<(Box<dyn Builder
     let host = HostAccess { environment: reach.env.clone(), project: project.to_owned() };
     let builder = runner.map(|(cache, program)| NativeBuilder::running(program, cache, host));
     let unable = || refusal.map_or_else(NativeBuilder::default, |why| NativeBuilder::without_commands(why.clone()));
-    Ok((Box::new(builder.unwrap_or_else(unable)), runs_commands))
+    (builder.unwrap_or_else(unable), runs_commands)
+}
+
+/// Makes what runs images.
+pub fn runner(name: &str, project: &Path, reach: &Reach) -> Result<Box<dyn Runner>, CliError> {
+    check_builder(name)?;
+    #[cfg(feature = "docker")]
+    if name == "docker" {
+        return Ok(Box::new(docker_builder(project, reach)?));
+    }
+    Ok(Box::new(native_builder(project, reach).0))
 }
 
 #[cfg(feature = "docker")]
-fn docker_builder(project: &Path, reach: &Reach) -> Result<Box<dyn Builder>, CliError> {
+fn docker_builder(project: &Path, reach: &Reach) -> Result<crate::backend::DockerBuilder, CliError> {
     use crate::backend::{DockerBuilder, Engine};
     let host = HostAccess { environment: reach.env.clone(), project: project.to_owned() };
-    Ok(Box::new(DockerBuilder::new(Engine::new(engine_address(reach)?), host)))
+    Ok(DockerBuilder::new(Engine::new(engine_address(reach)?), host))
 }
 
 #[cfg(feature = "docker")]
@@ -180,7 +195,7 @@ fn engine_store(name: &str, _: &Path, _: &Reach) -> Result<Box<dyn StageStore>, 
 }
 
 #[cfg(not(feature = "docker"))]
-fn docker_builder(_: &Path, _: &Reach) -> Result<Box<dyn Builder>, CliError> {
+fn docker_builder(_: &Path, _: &Reach) -> Result<NativeBuilder, CliError> {
     Err(CliError::user("--builder docker: this build was made without the feature `docker`".to_owned())
         .hint("use the builder that needs no engine: --builder native"))
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::guards::Violation;
 use crate::plan::{Operation, OperationId, Work};
+use crate::source::Place;
 
 /// What an operation does to its subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -121,6 +122,12 @@ pub enum Event {
         subject: Subject,
         /// What was attempted, and the causes behind it.
         causes: Vec<String>,
+        /// Where the step that failed stands.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        place: Option<Place>,
+        /// Whether a command failed whose state one could have looked into.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        introspectable: bool,
     },
     /// A command that it runs printed a line.
     Output {
@@ -149,6 +156,9 @@ pub struct Failure {
     pub subject: Subject,
     /// What was attempted, and the causes behind it.
     pub causes: Vec<String>,
+    /// Where the step that failed stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// The guard that was violated, where that is the fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<Violation>,

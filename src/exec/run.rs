@@ -226,7 +226,10 @@ impl Walk<'_> {
             Ok(Done::Already) => Some(Event::Reused(subject)),
             // It is told at the end, with what was never begun.
             Err(WorkError::Build(BuildError::Cancelled(_))) => None,
-            Err(error) => Some(Event::Failed { subject, causes: causes(error) }),
+            Err(error) => {
+                let introspectable = error.is_command() && !self.options.introspect;
+                Some(Event::Failed { subject, causes: causes(error), place: error.place().cloned(), introspectable })
+            }
         };
         // Told before dependants may begin, so that events come in the order of the deeds.
         if let Some(event) = event {
@@ -245,7 +248,8 @@ impl Walk<'_> {
                 }
             }
             Err(error) => {
-                let failure = Failure { subject: Subject::of(operation), causes: causes(&error), stale: stale(error) };
+                let (subject, causes, place) = (Subject::of(operation), causes(&error), error.place().cloned());
+                let failure = Failure { subject, causes, place, stale: stale(error) };
                 state.failed = true;
                 if let Some(fate) = state.fates.get_mut(index) {
                     *fate = Fate::Failed(failure);

@@ -15,6 +15,7 @@ use crate::ports::{
     BlobDigest, BuildContext, BuildError, Published, StoreError, StoredStage, TargetError, TargetSession, copy_image,
 };
 use crate::signature::mapped_files;
+use crate::source::Place;
 use crate::stage::{Base, BuildRequest, CopySource, ImageRef, Step, TreeSource};
 
 /// How often a tag is put when older builds of the stage keep appearing.
@@ -53,6 +54,18 @@ pub enum WorkError {
     /// The target failed.
     #[error("use the target")]
     Target(#[from] TargetError),
+}
+
+impl WorkError {
+    /// Returns where the step of a build that failed stands.
+    pub fn place(&self) -> Option<&Place> {
+        if let Self::Build(error) = self { error.place() } else { None }
+    }
+
+    /// Says whether a command of a build failed.
+    pub fn is_command(&self) -> bool {
+        matches!(self, Self::Build(error) if error.is_command())
+    }
 }
 
 /// A violated guard as the cause of an error.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blobs::{BlobError, Descriptor};
 use super::stage_store::{StageStore, StoreError};
-use crate::source::{FilesError, Objects};
+use crate::source::{FilesError, Objects, Place};
 use crate::stage::BuildRequest;
 
 /// A built image whose blobs are in the store: all of a manifest but its annotations.
@@ -74,6 +74,9 @@ pub enum BuildError {
         /// The last lines that it printed.
         last_lines: Vec<String>,
     },
+    /// A step failed, and its place is known.
+    #[error(transparent)]
+    At(Box<PlacedError>),
     /// A command was killed because the run was cancelled.
     #[error("cancelled while `{0}` ran")]
     Cancelled(String),
@@ -95,6 +98,61 @@ pub enum BuildError {
     /// The store failed.
     #[error("ask the stage store")]
     Store(#[from] StoreError),
+}
+
+/// An error of a step, and where the step stands.
+#[derive(Debug)]
+pub struct PlacedError {
+    /// The place.
+    pub place: Place,
+    /// The error.
+    pub error: BuildError,
+}
+
+impl std::fmt::Display for PlacedError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for PlacedError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl BuildError {
+    /// Says where the step that failed stands; what is no fault of a step stays as it is.
+    #[must_use]
+    pub fn at(self, place: Option<&Place>) -> Self {
+        match (self, place) {
+            (error @ (Self::Command { .. } | Self::Step { .. }), Some(place)) => {
+                Self::At(Box::new(PlacedError { place: place.clone(), error }))
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// Returns where the step that failed stands.
+    pub fn place(&self) -> Option<&Place> {
+        if let Self::At(placed) = self { Some(&placed.place) } else { None }
+    }
+
+    /// Says whether a command failed, whose state one can look into.
+    pub fn is_command(&self) -> bool {
+        match self {
+            Self::At(placed) => placed.error.is_command(),
+            Self::Command { .. } => true,
+            Self::Unsupported { .. }
+            | Self::NoImage(_)
+            | Self::Step { .. }
+            | Self::Cancelled(_)
+            | Self::Io { .. }
+            | Self::Files(_)
+            | Self::Blob(_)
+            | Self::Store(_) => false,
+        }
+    }
 }
 
 fn told_command(step: &str, status: i32, last_lines: &[String]) -> String {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use console::Style;
 
 use super::live::Live;
-use super::plan_words::printable;
+use super::plan_words::{place as place_text, printable};
 use super::{Look, count, pretty_json};
 use crate::exec::{Event, Forecast, Outcome, Skip, Subject, Verb};
 
@@ -103,12 +103,19 @@ pub fn event_line(event: &Event, look: Look) -> Option<String> {
             let time = if subject.verb == Verb::Build { format!(" in {}", seconds(*ms)) } else { String::new() };
             format!("{done} {}{time}", name(subject))
         }
-        Event::Failed { subject, causes } => {
+        Event::Failed { subject, causes, place, introspectable } => {
             let failed = paint(Style::new().red().bold(), "failed");
             let head = format!("{failed} to {} {}", words(subject.verb).2, name(subject));
             // A cause may have lines, those of a command.
             let lines = |cause: &String| cause.split('\n').map(printable).collect::<Vec<_>>().join("\n");
-            causes.iter().fold(head, |text, cause| format!("{text}: {}", lines(cause)))
+            let text = causes.iter().fold(head, |text, cause| format!("{text}: {}", lines(cause)));
+            let (head, printed) =
+                text.split_once('\n').map_or((text.as_str(), None), |(head, rest)| (head, Some(rest)));
+            let at =
+                place.as_ref().map(|p| format!("\n  {} {}", paint(Style::new().blue().bold(), "-->"), place_text(p)));
+            let printed = printed.map(|lines| format!("\n{lines}")).unwrap_or_default();
+            let hint = "\n  = hint: to look around in what it left, run the same with --introspect-error";
+            format!("{head}{}{printed}{}", at.unwrap_or_default(), if *introspectable { hint } else { "" })
         }
         Event::Output { subject, line } => {
             let prefix = paint(Style::new().dim(), &format!("{} │", name(subject)));
@@ -172,6 +179,7 @@ pub fn outcome_json(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Place;
     use std::sync::Arc;
 
     #[derive(Clone, Default)]
@@ -196,7 +204,12 @@ mod tests {
             Event::Started(build.clone()),
             Event::Done { subject: build, ms: 1_234 },
             Event::Started(web.clone()),
-            Event::Failed { subject: web, causes: vec!["RUN make".into(), "exit code 2".into()] },
+            Event::Failed {
+                subject: web,
+                causes: vec!["`RUN make` failed with exit status 2\n  │ oh".into()],
+                place: Some(Place { line: Some(7), ..Place::file("Dockerfile") }),
+                introspectable: true,
+            },
             Event::Reused(subject(Verb::Build, "worker/dockerfile")),
             Event::Started(write.clone()),
             Event::Done { subject: write, ms: 3 },
@@ -235,7 +248,11 @@ mod tests {
 
     #[test]
     fn quiet_tells_failures_only() {
-        assert_eq!(told(Telling::Quiet), "failed to build web/dockerfile: RUN make: exit code 2\n");
+        assert_eq!(
+            told(Telling::Quiet),
+            "failed to build web/dockerfile: `RUN make` failed with exit status 2\n  --> Dockerfile:7\n  │ oh\n  = \
+             hint: to look around in what it left, run the same with --introspect-error\n"
+        );
     }
 
     #[test]

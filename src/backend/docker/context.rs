@@ -93,6 +93,7 @@ pub fn is_broken_pipe(error: &BuildError) -> bool {
         | BuildError::NoImage(_)
         | BuildError::Step { .. }
         | BuildError::Command { .. }
+        | BuildError::At(_)
         | BuildError::Cancelled(_)
         | BuildError::Files(_)
         | BuildError::Blob(_)

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::backend::native::config;
 use crate::ports::BuildError;
 use crate::ports::oci::{ImageConfig, Manifest};
-use crate::source::{Mode, ObjectId};
+use crate::source::{Mode, ObjectId, Place};
 use crate::stage::{
     Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountFrom,
     MountKind, Network, Owner, Platform, RunStep, SecretPlace, Sharing, Step, TreeSource,
@@ -47,8 +47,18 @@ pub struct Canonical {
     pub secrets: Vec<String>,
     /// Whether a command gets the ssh agent.
     pub agent: bool,
-    /// The instruction as written for each step that makes a layer, by part.
-    steps: Vec<Vec<String>>,
+    /// The steps that the engine numbers, by part.
+    steps: Vec<Vec<Noted>>,
+}
+
+/// A step as it was asked for.
+pub struct Noted {
+    /// The instruction as written.
+    pub told: String,
+    /// Where it stands.
+    pub place: Option<Place>,
+    /// The number of its line in the Dockerfile.
+    line: usize,
 }
 
 /// A folder `c0`, `c1`, … of the context.
@@ -151,6 +161,8 @@ struct Writer<'a> {
     canonical: Canonical,
     networks: Vec<Network>,
     parts: Vec<Option<Part>>,
+    /// How many lines are written.
+    lines: usize,
 }
 
 fn unsayable<T>(what: impl Into<String>) -> Result<T, Refusal> {
@@ -180,10 +192,18 @@ impl Canonical {
             agent: false,
             steps: Vec::new(),
         };
-        let mut writer =
-            Writer { platform: &request.platform, around, lookup, canonical, networks: Vec::new(), parts: Vec::new() };
+        let mut writer = Writer {
+            platform: &request.platform,
+            around,
+            lookup,
+            canonical,
+            networks: Vec::new(),
+            parts: Vec::new(),
+            lines: 0,
+        };
         for (index, (part, needed)) in request.parts.iter().zip(needed).enumerate() {
-            writer.canonical.steps.push(vec![format!("FROM of {}", part.name)]);
+            writer.canonical.steps.push(Vec::new());
+            writer.note_step(index, &format!("FROM of {}", part.name), None);
             let made = if *needed { Some(writer.part(index, part)?) } else { None };
             writer.parts.push(made);
         }
@@ -199,8 +219,20 @@ impl Canonical {
         Ok(Self { config: last.config, is_exact: last.is_exact, base: last.base, history: last.history, ..canonical })
     }
 
+    /// Returns the Dockerfile up to a command that failed, which is let fail.
+    pub fn until(&self, vertex: &str) -> Option<String> {
+        let noted = self.step(vertex)?;
+        let mut lines: Vec<&str> = self.text.lines().take(noted.line).collect();
+        let (head, words) = lines.pop()?.strip_prefix("RUN")?.split_once(" [")?;
+        let words: Vec<String> = serde_json::from_str(&format!("[{words}")).ok()?;
+        let anyway = ["/bin/sh".to_owned(), "-c".to_owned(), "\"$0\" \"$@\" || :".to_owned()];
+        let words: Vec<String> = anyway.into_iter().chain(words).collect();
+        let last = format!("RUN{head} {}", serde_json::to_string(&words).ok()?);
+        Some(format!("{}\n{last}\n", lines.join("\n")))
+    }
+
     /// Returns the instruction as written behind the engine's name of a step, as `[p1 2/3] RUN …`.
-    pub fn step(&self, vertex: &str) -> Option<&str> {
+    pub fn step(&self, vertex: &str) -> Option<&Noted> {
         let (head, _) = vertex.strip_prefix('[')?.split_once(']')?;
         let (part, numbers) = head.rsplit_once(' ').map_or((None, head), |(part, numbers)| (Some(part), numbers));
         let number: usize = numbers.split_once('/')?.0.trim().parse().ok()?;
@@ -208,7 +240,7 @@ impl Canonical {
             Some(part) => self.steps.get(part.strip_prefix('p')?.parse::<usize>().ok()?)?,
             None => self.steps.iter().rfind(|s| s.len() > 1)?,
         };
-        steps.get(number.checked_sub(1)?).map(String::as_str)
+        steps.get(number.checked_sub(1)?)
     }
 }
 
@@ -216,6 +248,7 @@ impl Writer<'_> {
     fn line(&mut self, text: &str) {
         self.canonical.text.push_str(text);
         self.canonical.text.push('\n');
+        self.lines += 1;
     }
 
     fn part(&mut self, index: usize, part: &BuildPart) -> Result<Part, Refusal> {
@@ -264,8 +297,7 @@ impl Writer<'_> {
                 // It is made before, see `split_update`.
                 Step::Update(_) => return unsayable("changed files of git mappings"),
                 Step::Copy(copy) => {
-                    self.copy(&mut made, copy)?;
-                    self.note_step(index, &copy.created_by);
+                    self.copy(&mut made, copy, index)?;
                 }
                 Step::Run(run) => {
                     if run.ansible {
@@ -283,16 +315,18 @@ impl Writer<'_> {
                     }
                     let created_by = script.iter().map(|s| s.created_by.as_str()).collect::<Vec<_>>().join(" && ");
                     self.run(&mut made, &script, &created_by, &mut declared)?;
-                    self.note_step(index, &created_by);
+                    self.note_step(index, &created_by, run.place.as_ref());
                 }
             }
         }
         Ok(made)
     }
 
-    fn note_step(&mut self, part: usize, created_by: &str) {
+    /// Notes the step whose line was written last.
+    fn note_step(&mut self, part: usize, created_by: &str, place: Option<&Place>) {
+        let line = self.lines;
         if let Some(steps) = self.canonical.steps.get_mut(part) {
-            steps.push(created_by.to_owned());
+            steps.push(Noted { told: created_by.to_owned(), place: place.cloned(), line });
         }
     }
 
@@ -320,7 +354,7 @@ impl Writer<'_> {
             stored.bytes = stored.config.to_bytes();
         }
         let hex = crate::ports::BlobDigest::of(&stored.bytes).hex().to_owned();
-        let name = format!("stagewright-base:{hex}-{}", self.around.run);
+        let name = base_name(&hex, self.around.run);
         let bases = &mut self.canonical.bases;
         if let Some(known) = bases.iter().position(|b| b.name == name) {
             return known;
@@ -351,8 +385,10 @@ impl Writer<'_> {
                 format!("LABEL {}={}", quoted(name), quoted(value))
             }
             ConfigChange::Workdir(path) => {
-                self.note_step(index, &change.to_string());
-                format!("WORKDIR {}", quoted(path))
+                self.line(&format!("WORKDIR {}", quoted(path)));
+                self.note_step(index, &change.to_string(), None);
+                part.history.push(Told::Step(change.to_string()));
+                return;
             }
             ConfigChange::User(user) if !user.is_empty() => format!("USER {}", quoted(user)),
             ConfigChange::ClearUser | ConfigChange::User(_) => {
@@ -403,7 +439,7 @@ impl Writer<'_> {
         format!("c{}", self.canonical.content.len() - 1)
     }
 
-    fn copy(&mut self, part: &mut Part, copy: &CopyStep) -> Result<(), Refusal> {
+    fn copy(&mut self, part: &mut Part, copy: &CopyStep, index: usize) -> Result<(), Refusal> {
         let mut flags = String::new();
         match owner_flag(&copy.owner) {
             Some(owner) if owner.contains(char::is_whitespace) => return unsayable("an owner with a space"),
@@ -435,6 +471,7 @@ impl Writer<'_> {
             let from = from.map(|f| format!(" --from={f}")).unwrap_or_default();
             let words = serde_json::to_string(&words).unwrap_or_default();
             self.line(&format!("{name}{from}{flags} {words}"));
+            self.note_step(index, &copy.created_by, None);
             part.history.push(Told::Step(copy.created_by.clone()));
         }
         Ok(())
@@ -663,6 +700,11 @@ impl Writer<'_> {
         fields.insert(1, at);
         Ok(fields)
     }
+}
+
+/// Returns the name that an image gets in the engine for as long as the builder is there.
+pub fn base_name(hex: &str, run: &str) -> String {
+    format!("stagewright-base:{hex}-{run}")
 }
 
 fn refused(step: &RunStep, why: &str) -> Refusal {

@@ -6,6 +6,7 @@
 //! The one idea: the engine makes layers, we keep them. A base is brought into it from the store, its result is taken
 //! out: the layers over the base become blobs, the configuration gets our creation time and the history of the request.
 
+mod container;
 mod context;
 mod dockerfile;
 mod engine;
@@ -16,10 +17,11 @@ mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     ImportImageOptions, RemoveImageOptions, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
@@ -38,9 +40,12 @@ use crate::backend::host_access::{Hidden, HostAccess};
 use crate::backend::native::{config, needed_parts};
 use crate::backend::runtime;
 use crate::ports::oci::{ImageConfig, MEDIA_CONFIG, Manifest, RootFs, oci_layer_media_type, read_manifest};
-use crate::ports::{BlobDigest, BlobStore, BuildContext, BuildError, Builder, BuiltImage, Descriptor, StoreError};
+use crate::ports::{
+    BlobDigest, BlobStore, BuildContext, BuildError, Builder, BuiltImage, Descriptor, HostMount, ImageRun, Runner,
+    StoreError,
+};
 use crate::source::MemoryObjects;
-use crate::stage::{Base, BuildPart, BuildRequest, ConfigChange, ImageRef, Network, Step};
+use crate::stage::{Base, BuildPart, BuildRequest, ConfigChange, ImageRef, Network, Platform, Step};
 
 /// How often a build looks whether it was cancelled.
 const CANCEL_EVERY: Duration = Duration::from_millis(200);
@@ -115,7 +120,7 @@ impl DockerBuilder {
         for base in &canonical.bases {
             self.bring(connection, base, context.store)?;
         }
-        let image = self.run(connection, request, canonical, offer, &hidden, context)?;
+        let image = self.run(connection, request, canonical, (offer, &hidden), context)?;
         let base = canonical.base.and_then(|index| canonical.bases.get(index));
         let below = base.map(|b| b.parsed.rootfs.diff_ids.clone()).unwrap_or_default();
         let known: BTreeSet<&BlobDigest> = below.iter().collect();
@@ -203,16 +208,55 @@ impl DockerBuilder {
         connection: &Connection,
         request: &BuildRequest,
         canonical: &Canonical,
-        offer: Offer,
-        hidden: &Hidden,
+        (offer, hidden): (Offer, &Hidden),
         context: &BuildContext<'_>,
     ) -> Result<String, BuildError> {
-        let attempt = "build in the Docker Engine";
-        let network = match canonical.network {
-            Network::Default if connection.has_bridge => "default",
-            Network::Default | Network::Host => "host",
-            Network::None => "none",
+        let sending = Sending { connection, request, canonical, offer, hidden };
+        let progress = self.send(&sending, &canonical.text, context)?;
+        if let Some(image) = progress.image {
+            return Ok(image);
+        }
+        let last = || request.parts.last().map(|p| p.name.clone()).unwrap_or_default();
+        let why = progress.error.clone().unwrap_or_else(|| "the engine told no image".to_owned());
+        let (vertex, last_lines) = progress.failed().unwrap_or(("", Vec::new()));
+        let last_lines: Vec<String> = last_lines.iter().map(|line| hidden.mask(line)).collect();
+        let noted = canonical.step(vertex);
+        let step = noted.map_or_else(last, |noted| noted.told.clone());
+        let error = match exit_code(&why) {
+            Some(status) => {
+                if context.introspect
+                    && let Some(text) = canonical.until(vertex)
+                {
+                    self.introspect(&sending, &text, context)?;
+                }
+                BuildError::Command { step, status, last_lines }
+            }
+            None => BuildError::Step { step, why },
         };
+        Err(error.at(noted.and_then(|noted| noted.place.as_ref())))
+    }
+
+    /// Makes the image that a failed command leaves, by running it once more, and opens a shell in it.
+    fn introspect(&self, sending: &Sending<'_>, text: &str, context: &BuildContext<'_>) -> Result<(), BuildError> {
+        let quiet = BuildContext { output: &|_| {}, introspect: false, ..*context };
+        let Some(image) = self.send(sending, text, &quiet)?.image else { return Ok(()) };
+        let body = ContainerCreateBody {
+            image: Some(image),
+            entrypoint: Some(vec!["/bin/sh".into()]),
+            cmd: Some(Vec::new()),
+            tty: Some(true),
+            host_config: Some(host_config(sending.connection, sending.canonical.network)),
+            ..ContainerCreateBody::default()
+        };
+        let ended = container::run(sending.connection, body, &AtomicUsize::new(0));
+        let attempt = "open a shell";
+        ended.map(drop).map_err(|why| asked(attempt, self.engine.failed(attempt, why)))
+    }
+
+    /// Sends a Dockerfile and follows its build to the end.
+    fn send(&self, sending: &Sending<'_>, text: &str, context: &BuildContext<'_>) -> Result<Progress, BuildError> {
+        let attempt = "build in the Docker Engine";
+        let Sending { connection, request, canonical, offer, hidden } = sending;
         let arguments = serde_json::to_string(&canonical.arguments).unwrap_or_default();
         let platform = request.platform.to_string();
         let hosts = canonical.add_host.iter().map(|host| ("extrahosts", host.as_str()));
@@ -222,7 +266,7 @@ impl DockerBuilder {
                 ("version", "2"),
                 ("dockerfile", "Dockerfile"),
                 ("platform", platform.as_str()),
-                ("networkmode", network),
+                ("networkmode", network_mode(connection, canonical.network)),
                 ("buildargs", &arguments),
                 ("rm", "1"),
                 ("forcerm", "1"),
@@ -233,8 +277,8 @@ impl DockerBuilder {
         let url = url.map_err(|e| asked(attempt, self.engine.failed(attempt, e)))?;
         let objects = Arc::new(MemoryObjects::over(context.objects.clone()));
         let (written, sent) = stream(
-            |out| write_context(out, &canonical.text, &canonical.content, &objects),
-            |body| runtime::block_on(follow(connection, url, body, offer, hidden, context)),
+            |out| write_context(out, text, &canonical.content, &objects),
+            |body| runtime::block_on(follow(connection, url, body, offer.clone(), hidden, context)),
         );
         if let Err(error) = written
             && !is_broken_pipe(&error)
@@ -244,18 +288,69 @@ impl DockerBuilder {
         let last = request.parts.last().map(|p| p.name.clone()).unwrap_or_default();
         let Some(ended) = sent else { return Err(BuildError::Cancelled(last)) };
         let progress = ended.map_err(|e| asked(attempt, self.engine.failed("build", e)))?;
-        if let Some(image) = progress.image {
+        if let Some(image) = &progress.image {
             self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(image.clone());
-            return Ok(image);
         }
-        let why = progress.error.clone().unwrap_or_else(|| "the engine told no image".to_owned());
-        let (vertex, last_lines) = progress.failed().unwrap_or(("", Vec::new()));
-        let last_lines: Vec<String> = last_lines.iter().map(|line| hidden.mask(line)).collect();
-        let step = canonical.step(vertex).map_or_else(|| last.clone(), str::to_owned);
-        match exit_code(&why) {
-            Some(status) => Err(BuildError::Command { step, status, last_lines }),
-            None => Err(BuildError::Step { step, why }),
+        Ok(progress)
+    }
+}
+
+/// What is built, and what it is given.
+struct Sending<'a> {
+    connection: &'a Connection,
+    request: &'a BuildRequest,
+    canonical: &'a Canonical,
+    offer: Offer,
+    hidden: &'a Hidden,
+}
+
+fn network_mode(connection: &Connection, network: Network) -> &'static str {
+    match network {
+        Network::Default if connection.has_bridge => "default",
+        Network::Default | Network::Host => "host",
+        Network::None => "none",
+    }
+}
+
+fn host_config(connection: &Connection, network: Network) -> HostConfig {
+    HostConfig { network_mode: Some(network_mode(connection, network).into()), ..HostConfig::default() }
+}
+
+impl Runner for DockerBuilder {
+    fn run_image(&self, run: &ImageRun, context: &BuildContext<'_>, signal: &AtomicUsize) -> Result<i32, BuildError> {
+        let attempt = "run the image in the Docker Engine";
+        let connection = self.connect()?;
+        let stored = stored(&run.image, &run.platform, context)?;
+        let hex = BlobDigest::of(&stored.bytes).hex().to_owned();
+        let config = &stored.config.config;
+        let words = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
+        if run.words(&words(&config.entrypoint), &words(&config.cmd)).is_none() {
+            let why = "the image has no command; name one behind --".to_owned();
+            return Err(BuildError::Step { step: format!("run {}", run.image), why });
         }
+        let name = dockerfile::base_name(&hex, &self.run);
+        let image = BaseImage { manifest: stored.manifest, config: stored.bytes, parsed: stored.config, name };
+        self.bring(connection, &image, context.store)?;
+        let bind = |m: &HostMount| {
+            let kind = if m.writable { "rw" } else { "ro" };
+            format!("{}:{}:{kind}", m.source.display(), m.target)
+        };
+        let body = ContainerCreateBody {
+            image: Some(image.name.clone()),
+            entrypoint: run.entrypoint.clone(),
+            // An entry point of ours forgets the command of the image.
+            cmd: (run.entrypoint.is_some() || !run.arguments.is_empty()).then(|| run.arguments.clone()),
+            env: Some(run.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+            user: run.user.clone(),
+            working_dir: run.working_dir.clone(),
+            tty: Some(run.terminal),
+            host_config: Some(HostConfig {
+                binds: Some(run.mounts.iter().map(bind).collect()),
+                ..host_config(connection, run.network)
+            }),
+            ..ContainerCreateBody::default()
+        };
+        container::run(connection, body, signal).map_err(|why| asked(attempt, self.engine.failed(attempt, why)))
     }
 }
 
@@ -410,7 +505,7 @@ impl Builder for DockerBuilder {
             Some(updated) if matches!(base, Some(Base::Image(base)) if base == reference) => {
                 Ok(StoredBase::clone(updated))
             }
-            Some(_) | None => stored(reference, request, context),
+            Some(_) | None => stored(reference, &request.platform, context),
         };
         let around = Around { run: &self.run, secrets: &request.secrets, agent: self.host.agent().is_some() };
         match Canonical::of(request, &needed, around, &mut lookup) {
@@ -465,8 +560,8 @@ fn is_configuration_only(request: &BuildRequest) -> bool {
 }
 
 /// Reads an image of the store.
-fn stored(reference: &ImageRef, request: &BuildRequest, context: &BuildContext<'_>) -> Result<StoredBase, BuildError> {
-    let found = context.store.resolve(reference, &request.platform)?;
+fn stored(reference: &ImageRef, platform: &Platform, context: &BuildContext<'_>) -> Result<StoredBase, BuildError> {
+    let found = context.store.resolve(reference, platform)?;
     let digest = found.ok_or_else(|| BuildError::NoImage(reference.to_string()))?;
     let manifest: Manifest = read_manifest(context.store, &digest)?;
     let bytes = context.store.read(&manifest.config.digest)?;

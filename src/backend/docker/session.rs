@@ -43,7 +43,7 @@ enum Code {
 }
 
 /// What commands may ask for.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Offer {
     /// Secrets by the id that the engine knows.
     pub secrets: BTreeMap<String, Vec<u8>>,

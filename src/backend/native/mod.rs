@@ -21,6 +21,7 @@ mod plain;
 mod run;
 mod sandbox;
 mod scratch;
+mod start;
 pub(super) mod tar_read;
 mod tar_write;
 mod unpack;
@@ -260,7 +261,8 @@ impl Build<'_> {
                     {
                         script.push(next.clone());
                     }
-                    let layer = self.run(&image, &script.iter().collect::<Vec<_>>())?;
+                    let made = self.run(&image, &script.iter().collect::<Vec<_>>());
+                    let layer = made.map_err(|e| e.at(run.place.as_ref()))?;
                     let created_by = script.iter().map(|s| s.created_by.as_str()).collect::<Vec<_>>().join(" && ");
                     image.finish_run(layer, &created_by);
                 }

@@ -19,7 +19,7 @@ use super::mounts::Given;
 use super::namespace;
 use super::plain::Before;
 use super::sandbox::spec::{Mount, Root, Spec, Upper};
-use super::sandbox::{self, Ended};
+use super::sandbox::{self, Console, Ended};
 use super::scratch::Scratch;
 use super::unpack::{implied, unpack};
 use super::users::find_user;
@@ -41,8 +41,9 @@ const OVERLAY: &str = "STAGEWRIGHT_OVERLAYFS";
 const MOST_LAYERS: usize = 80;
 
 /// The root of a command, and how its changes are read afterwards.
-struct Ready {
-    root: Root,
+pub struct Ready {
+    /// What the command sees.
+    pub root: Root,
     changes: PathBuf,
     /// Where the root is a copy.
     before: Option<Before>,
@@ -95,7 +96,7 @@ impl Build<'_> {
         let roots = self.roots()?;
         let scratch = &roots.scratch;
         let view = self.view(image)?;
-        let mut stubs = Stubs { view: &view, layer: Layer::default() };
+        let mut stubs = Stubs::over(&view);
         let mut mounts = system_mounts(&mut stubs, scratch, &first.add_host)?;
         let user = if first.as_root { String::new() } else { image.config.config.user.clone() };
         let draft = Draft::over(view.clone());
@@ -131,15 +132,13 @@ impl Build<'_> {
             groups: user.groups,
             network: first.network != Network::None,
             report: scratch.folder().join(&report),
-            terminal: false,
+            terminal: None,
+            stdin: None,
+            stays: false,
             outside: false,
         };
-        let told = match &first.place {
-            Some(place) => format!("{} ({place})", first.created_by),
-            None => first.created_by.clone(),
-        };
         let outside = if first.ansible { Some(self.tasks(runner, &spec, steps)?) } else { None };
-        self.command(&runner.program, outside.as_ref().unwrap_or(&spec), &told, &hidden)?;
+        self.command(&runner.program, outside.as_ref().unwrap_or(&spec), &first.created_by, &hidden)?;
         drop(locks);
         let tree = Arc::new(HostTree::new(root.changes, roots.scratch.clone()));
         let layer =
@@ -153,7 +152,7 @@ impl Build<'_> {
     }
 
     /// Makes ready what a command sees and can change.
-    fn root(&self, image: &Image, view: &View, mut stubs: Stubs<'_>) -> Result<Ready, BuildError> {
+    pub(super) fn root(&self, image: &Image, view: &View, mut stubs: Stubs<'_>) -> Result<Ready, BuildError> {
         let roots = self.roots()?;
         let scratch = &roots.scratch;
         let mounts_layers = self.mounts_layers()?;
@@ -277,7 +276,7 @@ impl Build<'_> {
 }
 
 /// What every command finds.
-fn system_mounts(stubs: &mut Stubs<'_>, scratch: &Scratch, add_host: &[String]) -> Result<Vec<Mount>, BuildError> {
+pub fn system_mounts(stubs: &mut Stubs<'_>, scratch: &Scratch, add_host: &[String]) -> Result<Vec<Mount>, BuildError> {
     for name in ["proc", "sys", "dev"] {
         if stubs.directory(name)? != name {
             let why = format!("`/{name}` of the image is a link, where commands need a directory");
@@ -300,9 +299,8 @@ fn system_mounts(stubs: &mut Stubs<'_>, scratch: &Scratch, add_host: &[String]) 
 
 /// Opens a shell where a command failed, and waits for its end.
 fn introspect(program: &Path, spec: &Spec) {
-    let spec = Spec { words: vec!["/bin/sh".into()], terminal: true, outside: false, ..spec.clone() };
-    // ^C is for the shell.
-    let _ = sandbox::run(program, &spec, &std::sync::atomic::AtomicBool::new(false), &|_| {});
+    let spec = Spec { words: vec!["/bin/sh".into()], stays: true, outside: false, ..spec.clone() };
+    let _ = sandbox::attached(program, spec, Console::Terminal, &std::sync::atomic::AtomicUsize::new(0));
 }
 
 /// The layer under the changes.
@@ -311,7 +309,12 @@ pub struct Stubs<'a> {
     layer: Layer,
 }
 
-impl Stubs<'_> {
+impl<'a> Stubs<'a> {
+    /// Begins with nothing.
+    pub fn over(view: &'a View) -> Self {
+        Self { view, layer: Layer::default() }
+    }
+
     /// Makes sure that there is a directory; returns its real path.
     pub fn directory(&mut self, path: &str) -> Result<String, BuildError> {
         self.point(path, &Node::directory())
@@ -415,7 +418,16 @@ fn environment(image: &Image, step: &RunStep, home: &str) -> BTreeMap<String, St
     all.insert("HOME".into(), home.into());
     all.extend(step.unsigned_environment.clone());
     all.extend(step.environment.clone());
-    let pairs = image.config.config.env.iter().filter_map(|line| line.split_once('='));
+    all.extend(base_environment(&image.config.config.env, home));
+    all
+}
+
+/// What every command has, and what the image says.
+pub fn base_environment(env: &[String], home: &str) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    all.insert("PATH".into(), DEFAULT_PATH.into());
+    all.insert("HOME".into(), home.into());
+    let pairs = env.iter().filter_map(|line| line.split_once('='));
     all.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
     all
 }

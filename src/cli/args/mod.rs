@@ -68,6 +68,8 @@ pub enum Command {
     Build(BuildCommandArgs),
     /// Builds and stores the images in a repository that is named.
     Publish(BuildCommandArgs),
+    /// Builds an image where it is not stored, and runs it.
+    Run(RunImageArgs),
     /// Builds images, and stores copies of them elsewhere, with nothing of ours in them.
     Export(ExportArgs),
     /// Copies stages and images between stage stores.
@@ -137,6 +139,32 @@ pub struct BuildCommandArgs {
     /// Images to build, by their names in werf.yaml; all by default.
     #[arg(value_name = "IMAGE")]
     pub images: Vec<String>,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunImageArgs {
+    /// The image, by its name in werf.yaml; needed where there are several.
+    #[arg(value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// The command and its arguments, in place of the image's command.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Runs `/bin/sh` in place of the image's entry point.
+    #[arg(long, conflicts_with = "bash")]
+    pub shell: bool,
+    /// Runs `/bin/bash` in place of the image's entry point.
+    #[arg(long)]
+    pub bash: bool,
+    /// Options of `docker run`, for every builder: `-e`, `-v`, `-w`, `-u`, `--entrypoint`, `--network`, `-i`, `-t`, `--rm`.
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    pub docker_options: Option<String>,
     #[command(flatten)]
     pub run: RunArgs,
     #[command(flatten)]

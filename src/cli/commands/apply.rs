@@ -54,6 +54,11 @@ pub fn approved(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invo
         return Ok(exit_code::DONE);
     }
     approve(&made.plan, args, invocation)?;
+    carried_out(made, args, resume, invocation)
+}
+
+/// Carries out a plan that was just made.
+pub fn carried_out(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invocation) -> Result<u8, CliError> {
     let run = Run {
         project: &made.found.dir,
         stages: stage_lists(&made.project.images),

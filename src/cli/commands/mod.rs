@@ -14,6 +14,7 @@ mod make_plan;
 mod plan;
 mod publish;
 mod render;
+mod run;
 mod run_plan;
 mod show;
 mod stages;
@@ -42,6 +43,7 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Explain(args) => explain::run(&args, invocation),
         Command::Build(args) => build::run(global, &args, invocation),
         Command::Publish(args) => publish::run(global, &args, invocation),
+        Command::Run(args) => run::run(global, &args, invocation),
         Command::Export(args) => export::run(global, &args, invocation),
         Command::Stages(command) => stages::run(global, &command, invocation),
         Command::Completion(args) => completion::run(&args, invocation),

@@ -50,7 +50,7 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
     let _lock = lock(plan, run, invocation)?;
     // Somebody else may have applied while we waited for the lock.
     check(plan, &ports, run.resume)?;
-    let cancelled = interrupt::flag()?;
+    let interrupts = interrupt::flag()?;
     let forecast = Forecast::new(&plan.operations, &durations::read(&run.back_ends.durations));
     let options = Options {
         parallel: run.args.parallel_tasks_limit.max(1),
@@ -58,7 +58,7 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         resume: run.resume,
         introspect: run.args.introspect_error && invocation.streams.can_ask(),
         forecast: &forecast,
-        cancelled: &cancelled,
+        cancelled: &interrupts.flag,
     };
     let progress = invocation.streams.progress(plan.operations.len(), &forecast, !run.args.introspect_error);
     let taken = Mutex::new(Durations::new());

@@ -13,15 +13,17 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
     mount_remount, unmount,
 };
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::{CapabilitySet, UnshareFlags};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::super::namespace;
 use super::spec::{Mount, Root, Spec, Upper};
@@ -129,9 +131,7 @@ fn supervise() -> Result<u8, Failure> {
 
 fn start_first(spec: &Spec, line: &str) -> Result<Child, Failure> {
     // ^C is told by the builder alone.
-    if !spec.terminal {
-        let _ = rustix::process::setsid();
-    }
+    let _ = rustix::process::setsid();
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if !spec.network {
         flags |= UnshareFlags::NEWNET;
@@ -169,8 +169,15 @@ fn wait(child: &mut Child) -> io::Result<u8> {
             break;
         }
         if !input.revents().is_empty() {
-            child.kill()?;
-            break;
+            // A byte is the number of a signal; the end is the end.
+            let mut number = [0];
+            match rustix::io::read(&stdin, &mut number) {
+                Ok(1..) => hand_on(pid, number[0]),
+                Ok(0) | Err(_) => {
+                    child.kill()?;
+                    break;
+                }
+            }
         }
     }
     let status = child.wait()?;
@@ -178,23 +185,78 @@ fn wait(child: &mut Child) -> io::Result<u8> {
     Ok(status.code().map_or_else(signalled, |code| code as u8))
 }
 
+fn hand_on(pid: Pid, number: u8) {
+    if let Some(signal) = Signal::from_named_raw(i32::from(number)) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
 // The first process
 
 fn become_command(spec: &Spec) -> Failure {
     match prepare(spec) {
         Ok(mut command) => {
-            let error = command.exec();
+            let error = if spec.stays { stay(spec, command) } else { command.exec() };
             Failure::new(format!("start `{}`", spec.words.first().map_or("", String::as_str)), error)
         }
         Err(failure) => failure,
     }
 }
 
+/// Stays in front of the command, hands signals on, and ends with its status; returns why it was not started.
+fn stay(spec: &Spec, mut command: Command) -> io::Error {
+    let caught = std::sync::Arc::new(AtomicUsize::new(0));
+    for signal in [SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2] {
+        // What is typed comes to the command from its terminal.
+        let typed = spec.terminal.is_some() && [SIGINT, SIGQUIT].contains(&signal);
+        let value = if typed { 0 } else { signal as usize };
+        if let Err(error) = signal_hook::flag::register_usize(signal, caught.clone(), value) {
+            return error;
+        }
+    }
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return error,
+    };
+    let status = wait_in_front(Pid::from_child(&child), &caught);
+    #[expect(clippy::exit, reason = "what would follow is for a command that was not started")]
+    std::process::exit(i32::from(status.unwrap_or(NOT_STARTED)))
+}
+
+fn wait_in_front(pid: Pid, caught: &AtomicUsize) -> io::Result<u8> {
+    let process = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let mut is_there = true;
+    loop {
+        // Whoever lost its parent is ours.
+        while let Ok(Some((ended, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if ended == pid {
+                let signalled = status.terminating_signal().map(|signal| 128_u8.wrapping_add(signal as u8));
+                return Ok(status.exit_status().map_or(signalled.unwrap_or(NOT_STARTED), |code| code as u8));
+            }
+        }
+        let number = caught.swap(0, Ordering::Relaxed);
+        if number != 0 {
+            hand_on(pid, number as u8);
+        }
+        let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let mut ends = [PollFd::new(&process, PollFlags::IN)];
+        // Once it is over it stays over; then only the wait above counts.
+        let ends = if is_there { &mut ends[..] } else { &mut [] };
+        is_there = !matches!(poll(ends, Some(&timeout)), Ok(1..)) && is_there;
+    }
+}
+
 fn prepare(spec: &Spec) -> Result<Command, Failure> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     std::env::set_current_dir(&spec.folder).attempt("go to the folder of layers")?;
-    let open = || fs::OpenOptions::new().read(true).write(true).open("/dev/tty").attempt("open the terminal");
-    let terminal = if spec.terminal { Some(open()?) } else { None };
+    if spec.terminal.is_some() || spec.stdin.is_none() {
+        let _ = rustix::process::setsid();
+    }
+    // The first terminal that the first process of a session opens is that of the session.
+    let open = |path: &PathBuf| fs::OpenOptions::new().read(true).write(true).open(path).attempt("open the terminal");
+    let terminal = spec.terminal.as_ref().map(open).transpose()?;
+    let stdin = spec.stdin.as_ref().map(|path| File::open(path).attempt("open stdin, which must be a file or a pipe"));
+    let stdin = stdin.transpose()?;
     mount_root(&spec.root).attempt("mount the root of the command")?;
     let root = PathBuf::from(&spec.root.at);
     for entry in &spec.mounts {
@@ -216,9 +278,10 @@ fn prepare(spec: &Spec) -> Result<Command, Failure> {
     if let Some(terminal) = &terminal {
         let copy = || terminal.try_clone().attempt("use the terminal");
         command.stdin(copy()?).stdout(copy()?).stderr(copy()?);
+    } else if let Some(stdin) = stdin {
+        command.stdin(stdin);
     } else {
         command.stdin(null()?);
-        let _ = rustix::process::setsid();
     }
     if !spec.outside {
         give_up_rights(spec).attempt("become the user of the command")?;

@@ -13,7 +13,7 @@ pub mod spec;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,11 +21,14 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use self::spec::Spec;
+use crate::backend::terminal::{Pty, Terminal, wait_for};
 
 /// How long a line of output may get. Unit: bytes.
 const MAX_LINE: u64 = 64 * 1024;
 /// How soon a cancellation is noticed.
 const NOTICE: Duration = Duration::from_millis(50);
+/// Who does not hear so many signals is killed.
+const MOST_SIGNALS: usize = 2;
 
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,62 @@ pub fn run(program: &Path, spec: &Spec, cancelled: &AtomicBool, output: &(dyn Fn
     if gave_up {
         return Ok(Ended::Cancelled);
     }
+    Ok(ended(status, &std::fs::read_to_string(&spec.report).unwrap_or_default()))
+}
+
+/// What an attached command talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// A terminal of its own, shown on that of the user.
+    Terminal,
+    /// The stdin, stdout and stderr of this process.
+    Given,
+}
+
+/// Runs a command that the user talks to; `signal` may be set to the number of a signal, which is handed on.
+pub fn attached(program: &Path, mut spec: Spec, console: Console, signal: &AtomicUsize) -> io::Result<Ended> {
+    let pty = match console {
+        Console::Terminal => Some((Pty::new()?, Terminal::take()?)),
+        Console::Given => None,
+    };
+    spec.terminal = pty.as_ref().map(|(pty, _)| pty.path.clone());
+    if pty.is_none() {
+        spec.stdin = Some(format!("/proc/{}/fd/0", std::process::id()).into());
+    }
+    let mut line = serde_json::to_vec(&spec).map_err(io::Error::other)?;
+    line.push(b'\n');
+    let output = || if console == Console::Terminal { Stdio::null() } else { Stdio::inherit() };
+    let mut command = Command::new(program);
+    command.arg(inside::COMMAND).stdin(Stdio::piped()).stdout(output()).stderr(output()).env_clear();
+    let mut child = command.spawn()?;
+    let mut leash = child.stdin.take();
+    let process = rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+    if let Some(pipe) = &mut leash {
+        pipe.write_all(&line)?;
+    }
+    let mut signals = 0;
+    let mut hand_on = || {
+        let number @ 1..=64 = signal.swap(0, Ordering::Relaxed) else { return Ok(()) };
+        signals += 1;
+        match &mut leash {
+            Some(pipe) if signals <= MOST_SIGNALS => pipe.write_all(&[number as u8]),
+            Some(_) | None => {
+                leash = None;
+                Ok(())
+            }
+        }
+    };
+    match pty {
+        Some((pty, terminal)) => pty.serve(&terminal, &process, hand_on)?,
+        None => loop {
+            let mut ends = [PollFd::new(&process, PollFlags::IN)];
+            if wait_for(&mut ends)? {
+                break;
+            }
+            hand_on()?;
+        },
+    }
+    let status = child.wait()?;
     Ok(ended(status, &std::fs::read_to_string(&spec.report).unwrap_or_default()))
 }
 

@@ -30,8 +30,12 @@ pub struct Spec {
     pub groups: Vec<u32>,
     /// Whether it has the network of the host; else none.
     pub network: bool,
-    /// Whether it talks to the terminal of the builder.
-    pub terminal: bool,
+    /// The terminal that it gets, as the host knows it.
+    pub terminal: Option<PathBuf>,
+    /// What it reads, as the host knows it; else nothing. Its output is then that of the builder.
+    pub stdin: Option<PathBuf>,
+    /// Whether a process of ours stays in front of it: signals end it as they would on the host.
+    pub stays: bool,
     /// Whether the program is one of the host, which reaches the root by entering it for each command.
     pub outside: bool,
     /// A file to which goes why the command could not be started.
