@@ -3,6 +3,9 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
+use stagewright::backend::OciLayout;
+use stagewright::ports::StageStore;
+
 use super::builds::{Built, cannot_run, git};
 use super::services::{BUSYBOX, Docker, skip};
 
@@ -130,4 +133,39 @@ fn a_build_leaves_no_image_in_the_engine() {
     let ran = build();
     assert!(!ran.status.success());
     assert_eq!(images(), BUSYBOX, "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn stages_go_into_the_engine_and_back() {
+    let Some(docker) = Docker::shared() else { return };
+    if cannot_run().is_some() {
+        return;
+    }
+    let name = format!("copies-{}", std::process::id());
+    let built = Built::dockerfile("FROM busybox:test\nRUN echo 1 > /one\nCMD [\"cat\", \"/one\"]\n");
+    let run = |args: &[&str]| {
+        let ran = built.command(args).env("DOCKER_HOST", docker.host()).output().unwrap();
+        assert!(ran.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stderr).into_owned()
+    };
+    run(&["build", "--final-repo", &format!("docker:{name}/final")]);
+    let copied = run(&["stages", "copy", "--to", &format!("docker:{name}/stages")]);
+    assert!(copied.contains("Copied 1 stages and 1 images"), "{copied}");
+    let again = run(&["stages", "copy", "--to", &format!("docker:{name}/stages")]);
+    assert!(again.contains("Copied 0 stages and 0 images"), "{again}");
+    // From a host whose cache is empty: all of it is in the engine.
+    fs::remove_dir_all(built.path("home")).unwrap();
+    let other = format!("oci:{}", built.path("other").display());
+    run(&["stages", "copy", "--all", "--from", &format!("docker:{name}/stages"), "--to", &other]);
+    let ours = |store: &dyn StageStore| {
+        let mut tags = store.tags().unwrap();
+        tags.retain(|tag| tag != "busybox:test" && !tag.ends_with("-1"));
+        tags.sort();
+        store.images(&tags).unwrap().into_iter().map(|image| image.unwrap().manifest).zip(tags).collect::<Vec<_>>()
+    };
+    let (before, after) = (ours(&built.store()), ours(&OciLayout::new(built.path("other"))));
+    assert!(before.len() == 2 && before == after, "{before:?} {after:?}");
+    let finals = docker.run(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", &format!("{name}/final")]);
+    let image = finals.lines().find(|line| !line.contains("newest")).unwrap();
+    assert_eq!(docker.run(&["run", "--rm", "--network=none", image]), "1");
 }

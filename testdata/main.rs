@@ -22,6 +22,8 @@ mod directives;
 #[cfg(feature = "docker")]
 mod equal;
 mod edits;
+#[cfg(feature = "registry")]
+mod faults;
 mod functions;
 mod jsonnet;
 mod kill;
