@@ -163,7 +163,11 @@ impl Shelf {
             let (path, meta) = (found.path(), found.metadata().ok()?);
             if !meta.is_dir() {
                 let is_mark = path.extension().is_some_and(|e| e == MARK);
-                return (!is_mark).then(|| Entry { used: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), size: meta.size(), path });
+                return (!is_mark).then(|| Entry {
+                    used: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                    size: meta.size(),
+                    path,
+                });
             }
             let mark = mark_of(&path);
             let used = fs::metadata(&mark).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);

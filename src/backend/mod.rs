@@ -8,6 +8,7 @@ mod credentials;
 mod disk;
 #[cfg(feature = "docker")]
 mod docker;
+mod eviction;
 mod folder;
 mod file_lock;
 pub mod git;
@@ -25,10 +26,11 @@ pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_f
 pub use credentials::CredentialSource;
 #[cfg(feature = "docker")]
 pub use docker::{DockerBuilder, DockerStore, Engine, EngineAddress, EngineError};
+pub use eviction::{Shelf, size_of};
 pub use file_lock::FileLock;
 pub use folder::read_folder;
 pub use host_access::HostAccess;
-pub use native::{NO_NAMESPACE, NativeBuilder, become_root, run_inside};
+pub use native::{NO_NAMESPACE, NativeBuilder, become_root, evict_layers, run_inside};
 pub use oci_layout::OciLayout;
 #[cfg(feature = "registry")]
 pub use registry::{RegistryOptions, RegistryStore, Repository, Retry};

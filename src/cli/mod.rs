@@ -19,6 +19,7 @@ mod host;
 mod plan_file;
 mod post_render;
 mod project;
+mod sizes;
 mod streams;
 mod values;
 mod wiring;

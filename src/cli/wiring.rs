@@ -20,6 +20,9 @@ pub const DEFAULT_TARGET: &str = "dir:.stagewright/manifests";
 /// The builder that is used when none is named.
 pub const DEFAULT_BUILDER: &str = "native";
 
+/// How much a cache takes when nobody says otherwise. Unit: bytes.
+const CACHE_LIMIT: u64 = 20_000_000_000;
+
 /// How the back ends of a run are named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -111,6 +114,13 @@ impl Reach {
     }
 }
 
+impl Reach {
+    /// The most that a cache takes. Unit: bytes.
+    fn cache_limit(&self) -> u64 {
+        self.args.cache_limit.unwrap_or(CACHE_LIMIT)
+    }
+}
+
 /// Makes the back ends. Nothing is written yet.
 pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, CliError> {
     check_builder(&names.builder)?;
@@ -152,7 +162,8 @@ fn native_builder(project: &Path, reach: &Reach) -> (NativeBuilder, bool) {
     let runner = reach.native.clone().zip(std::env::current_exe().ok()).filter(|_| able);
     let runs_commands = runner.is_some();
     let host = HostAccess { environment: reach.env.clone(), project: project.to_owned() };
-    let builder = runner.map(|(cache, program)| NativeBuilder::running(program, cache, host));
+    let builder =
+        runner.map(|(cache, program)| NativeBuilder::running(program, cache, Some(reach.cache_limit()), host));
     let unable = || refusal.map_or_else(NativeBuilder::default, |why| NativeBuilder::without_commands(why.clone()));
     (builder.unwrap_or_else(unable), runs_commands)
 }
@@ -230,6 +241,7 @@ fn registry(option: &str, uri: &str, address: &str, reach: &Reach) -> Result<Box
         mirrors: reach.args.container_registry_mirror.clone(),
         credentials: reach.credentials.clone(),
         retry: Retry::default(),
+        cache_limit: Some(reach.cache_limit()),
         tell: if reach.debug { Some(std::sync::Arc::new(tell)) } else { None },
     };
     let made = RegistryStore::new(repository, options, reach.cache.clone());

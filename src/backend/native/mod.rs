@@ -68,6 +68,15 @@ pub fn run_inside(words: &[String]) -> Option<u8> {
     })
 }
 
+/// Takes unpacked layers out of a cache folder until the others take `limit` at most, save those that a running build
+/// uses; returns how much was freed. Unit: bytes.
+///
+/// # Errors
+/// The folder cannot be written to.
+pub fn evict_layers(folder: &std::path::Path, limit: u64) -> std::io::Result<u64> {
+    Cache::new(folder.to_owned(), None).evict(limit)
+}
+
 /// Builds images from git objects and stored images.
 ///
 /// The default one runs no commands.
@@ -383,8 +392,8 @@ impl Build<'_> {
 
 impl NativeBuilder {
     /// Returns a builder that runs commands: `program` is this program, which is run again inside; layers are
-    /// unpacked below `cache`.
-    pub fn running(program: PathBuf, cache: PathBuf, host: HostAccess) -> Self {
+    /// unpacked below `cache`, where they take `limit` bytes at most when it is dropped.
+    pub fn running(program: PathBuf, cache: PathBuf, limit: Option<u64>, host: HostAccess) -> Self {
         // Owners on the disk mean what they mean here only.
         let cache = match namespace::numbering() {
             Some(name) => cache.with_file_name(format!(
@@ -393,7 +402,7 @@ impl NativeBuilder {
             )),
             None => cache,
         };
-        let runner = Runner { program, cache: Cache::new(cache), host, overlay: OnceLock::new() };
+        let runner = Runner { program, cache: Cache::new(cache, limit), host, overlay: OnceLock::new() };
         Self { runner: Some(runner), ..Self::default() }
     }
 

@@ -13,12 +13,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::backend::disk::{HashingWriter, TempFile, remove_leftovers};
+use crate::backend::eviction::{Shelf, Using};
 use crate::ports::BlobDigest;
 
 /// Blobs in a folder, which is made when it is needed. Several processes may use it at once.
 pub struct BlobFolder {
     dir: PathBuf,
     prepared: OnceLock<()>,
+    shelf: Shelf,
+    /// How much blobs may take after a run. Unit: bytes.
+    limit: Option<u64>,
+    using: Mutex<Option<Using>>,
     /// Those whose bytes this process has seen.
     checked: Mutex<BTreeSet<BlobDigest>>,
 }
@@ -31,8 +36,19 @@ pub struct BlobWriter {
 
 impl BlobFolder {
     /// Names the folder.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), prepared: OnceLock::new(), checked: Mutex::default() }
+    pub fn new(dir: impl Into<PathBuf>, limit: Option<u64>) -> Self {
+        let dir = dir.into();
+        let shelf = Shelf::new(&dir, "sha256");
+        Self { dir, prepared: OnceLock::new(), shelf, limit, using: Mutex::default(), checked: Mutex::default() }
+    }
+
+    /// Says that blobs are used from now on.
+    fn begin_use(&self) -> io::Result<()> {
+        let mut using = self.using.lock().unwrap_or_else(PoisonError::into_inner);
+        if using.is_none() {
+            *using = Some(self.shelf.begin()?);
+        }
+        Ok(())
     }
 
     /// Returns where a blob lies, if it is there.
@@ -48,6 +64,19 @@ impl BlobFolder {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
+        if !self.checked().contains(digest) {
+            self.begin_use()?;
+            // It may be taken away until it is marked.
+            let marked = self.shelf.still(|| match File::options().append(true).open(&path) {
+                Ok(file) => file.set_modified(std::time::SystemTime::now()),
+                Err(error) => Err(error),
+            })?;
+            match marked {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(e),
+            }
+        }
         let size = file.metadata()?.size();
         if !self.checked().contains(digest) {
             let mut hash = HashingWriter::new(io::sink());
@@ -71,6 +100,7 @@ impl BlobFolder {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
             fs::create_dir_all(self.dir.join("sha256"))?;
             let _ = remove_leftovers(&temporary);
+            self.begin_use()?;
             let _ = self.prepared.set(());
         }
         let temp = TempFile::create(&temporary)?;
@@ -115,6 +145,17 @@ impl BlobFolder {
     }
 }
 
+impl Drop for BlobFolder {
+    fn drop(&mut self) {
+        let using = self.using.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(limit) = self.limit.filter(|_| using.is_some()) {
+            drop(using);
+            // What cannot be taken away now will be next time.
+            let _ = self.shelf.evict(limit, &self.dir);
+        }
+    }
+}
+
 impl BlobWriter {
     /// Returns how much was written. Unit: bytes.
     pub fn size(&self) -> u64 {
@@ -140,8 +181,8 @@ mod tests {
     #[test]
     fn a_damaged_blob_counts_as_not_there() {
         let dir = tempfile::tempdir().unwrap();
-        let digest = BlobFolder::new(dir.path().join("blobs")).keep(b"hello").unwrap();
-        let folder = BlobFolder::new(dir.path().join("blobs"));
+        let digest = BlobFolder::new(dir.path().join("blobs"), None).keep(b"hello").unwrap();
+        let folder = BlobFolder::new(dir.path().join("blobs"), None);
         fs::write(folder.path(&digest), "hellO").unwrap();
         assert!(folder.open(&digest).unwrap().is_none());
         assert!(!folder.path(&digest).exists());
@@ -156,12 +197,29 @@ mod tests {
     #[test]
     fn what_has_another_digest_is_not_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = BlobFolder::new(dir.path());
+        let folder = BlobFolder::new(dir.path(), None);
         let mut blob = folder.begin().unwrap();
         blob.write_all(b"other").unwrap();
         let wanted = BlobDigest::of(b"hello");
         assert_eq!(folder.end(blob, Some(&wanted)).unwrap(), Err(BlobDigest::of(b"other")));
         assert!(folder.open(&wanted).unwrap().is_none());
         assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn blobs_are_bounded_when_nobody_uses_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (BlobFolder::new(dir.path(), Some(15)), BlobFolder::new(dir.path(), Some(15)));
+        let kept = [b"0123456789".as_slice(), b"abcdefghij"].map(|bytes| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            one.keep(bytes).unwrap()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(two.open(&kept[0]).unwrap().is_some());
+        drop(one);
+        assert!(two.open(&kept[0]).unwrap().is_some());
+        drop(two);
+        let last = BlobFolder::new(dir.path(), None);
+        assert!(last.path(&kept[0]).exists() && !last.path(&kept[1]).exists(), "the one that was used last stays");
     }
 }

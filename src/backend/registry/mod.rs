@@ -66,10 +66,11 @@ impl RegistryStore {
         runtime::prepare();
         let temporary = if cache.is_none() { Some(tempfile::tempdir()?) } else { None };
         let dir = cache.or_else(|| temporary.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
+        let limit = options.cache_limit;
         Ok(Self {
             repository,
             options,
-            cache: BlobFolder::new(dir),
+            cache: BlobFolder::new(dir, limit),
             sessions: Mutex::default(),
             sources: Mutex::default(),
             present: Mutex::default(),

@@ -48,6 +48,8 @@ pub struct RegistryOptions {
     pub retry: Retry,
     /// Is told each request.
     pub tell: Option<Tell>,
+    /// How much cached blobs may take after a run; any by default. Unit: bytes.
+    pub cache_limit: Option<u64>,
 }
 
 /// What a request is allowed to do.

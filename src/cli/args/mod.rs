@@ -75,6 +75,9 @@ pub enum Command {
     /// Copies stages and images between stage stores.
     #[command(subcommand)]
     Stages(StagesCommand),
+    /// Shows and empties what this machine keeps for later runs.
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Prints a completion script.
     Completion(CompletionArgs),
 }
@@ -220,6 +223,15 @@ pub struct StagesCopyArgs {
     pub project: ProjectArgs,
     #[command(flatten)]
     pub build: BuildArgs,
+}
+
+/// `cache`.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Lists what is kept, and how large it is.
+    List,
+    /// Removes what no running build needs.
+    Clear,
 }
 
 /// `show`.

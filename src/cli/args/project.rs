@@ -91,6 +91,10 @@ pub struct RegistryArgs {
     /// A registry that is asked for images of docker.io first; may be repeated.
     #[arg(long, value_name = "HOST", hide_short_help = true)]
     pub container_registry_mirror: Vec<String>,
+    /// The most that cached blobs take on this machine when a run is over, and unpacked layers the same: what was not
+    /// used for longest goes first; 20GB by default.
+    #[arg(long, value_name = "SIZE", value_parser = crate::cli::sizes::read_size, hide_short_help = true)]
+    pub cache_limit: Option<u64>,
 }
 
 /// Where resources go.

@@ -2,6 +2,7 @@
 
 mod apply;
 mod build;
+mod cache;
 mod chart;
 mod completion;
 mod config;
@@ -46,6 +47,7 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Run(args) => run::run(global, &args, invocation),
         Command::Export(args) => export::run(global, &args, invocation),
         Command::Stages(command) => stages::run(global, &command, invocation),
+        Command::Cache(command) => cache::run(&command, invocation),
         Command::Completion(args) => completion::run(&args, invocation),
     }
 }

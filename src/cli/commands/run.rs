@@ -22,9 +22,12 @@ pub fn run(global: &GlobalArgs, args: &RunImageArgs, invocation: &mut Invocation
     let wish = Wish { images: &images, deploy: false, applies: true, since: None };
     let made = make_plan(global, options, wish, invocation)?;
     let image = chosen(&made, args.image.as_deref())?;
-    let platform = image.stages.last().map(|(stage, _)| stage.request.platform.clone());
+    // Of several platforms the one of this machine, if it is among them.
+    let on = |chain: &&SignedImage| chain.platform.as_ref().is_some_and(|p| p.architecture == architecture());
+    let chain = image.chains().iter().find(on).or(image.chains().first()).unwrap_or(image);
+    let platform = chain.stages.last().map(|(stage, _)| stage.request.platform.clone());
     let platform = platform.ok_or_else(|| CliError::user(format!("image `{}` has no stages", image.name)))?;
-    let reference = ImageRef::Project { name: image.name.clone(), signature: image.signature };
+    let reference = ImageRef::Project { name: image.name.clone(), signature: chain.signature };
     let mut wanted = ImageRun::of(reference, platform);
     wanted.arguments.clone_from(&args.command);
     wanted.terminal = invocation.streams.has_terminal();
@@ -55,6 +58,16 @@ pub fn run(global: &GlobalArgs, args: &RunImageArgs, invocation: &mut Invocation
     let status = runner.run_image(&wanted, &context, &signal);
     let status = status.map_err(|e| CliError::environment(format!("run image `{}`", image.name), e))?;
     Ok(u8::try_from(status).unwrap_or(1))
+}
+
+/// The architecture of this machine, as images name it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
 }
 
 /// The image that is named, or the only one.
