@@ -26,7 +26,7 @@ fn command(built: &Built, (builder, host): &(&str, Option<String>), args: &[&str
     let mut command = Command::new(env!("CARGO_BIN_EXE_stagewright"));
     command.args(own).args(["--builder", builder, "--repo", &format!("oci:{}", built.path("store").display())]);
     command.args(rest).current_dir(built.path("project")).env_clear().env("HOME", built.path("home"));
-    command.env("PATH", "/usr/bin:/bin").env("TERM", "xterm").stdin(Stdio::null());
+    command.env("PATH", "/usr/bin:/bin").env("TERM", "xterm").env("NO_COLOR", "1").stdin(Stdio::null());
     command.envs(host.iter().map(|host| ("DOCKER_HOST", host)));
     command
 }
@@ -118,7 +118,8 @@ fn an_image_is_built_and_run_as_its_configuration_says() {
         assert_eq!((code, out.as_str()), (0, "image\n"), "{}: {err}", builder.0);
         assert!(!err.contains("built"), "{err}");
         let options = "-e A=mine -w / -u root --entrypoint /bin/sh -v .:/here:ro";
-        let script = "id -un; pwd; echo $A; ls /here; touch /new && touch /here/x 2>/dev/null || echo no; kill -9 $$";
+        let script =
+            "id -un; pwd; echo $A; ls /here; touch /new && touch /here/x 2>/dev/null || echo no; sh -c 'kill -9 $$'";
         let (code, out, err) = run(&["run", "app", "--docker-options", options, "--", "-c", script]);
         let wanted = "root\n/\nmine\nDockerfile\nwerf.yaml\nno\n";
         assert_eq!((code, out.as_str()), (137, wanted), "{}: {err}", builder.0);

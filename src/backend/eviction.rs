@@ -66,6 +66,13 @@ impl Shelf {
     pub fn begin(&self) -> io::Result<Using> {
         let runs = self.folder.join("runs");
         fs::create_dir_all(&runs)?;
+        // Locks that nobody holds are those of processes that were killed.
+        for lock in fs::read_dir(&runs)?.flatten() {
+            let is_free = |file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            if File::open(lock.path()).is_ok_and(is_free) {
+                let _ = fs::remove_file(lock.path());
+            }
+        }
         loop {
             let id = uuid::Uuid::new_v4().simple().to_string();
             let lock = runs.join(format!("{id}.lock"));
