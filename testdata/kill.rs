@@ -7,13 +7,9 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-const KILLS: u32 = 50;
+use crate::builds::git;
 
-fn git(dir: &Path, args: &[&str]) {
-    let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"];
-    let status = Command::new("git").args(identity).args(args).current_dir(dir).status().expect("git is installed");
-    assert!(status.success(), "git {args:?}");
-}
+const KILLS: u32 = 50;
 
 fn stagewright(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stagewright"));

@@ -11,13 +11,9 @@ use stagewright::ports::{BlobStore as _, StageId, StageStore as _};
 
 use crate::services::Registry;
 
-const KILLS: u32 = 100;
+use crate::builds::git;
 
-fn git(dir: &Path, args: &[&str]) {
-    let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"];
-    let status = Command::new("git").args(identity).args(args).current_dir(dir).status().expect("git is installed");
-    assert!(status.success(), "git {args:?}");
-}
+const KILLS: u32 = 100;
 
 /// Writes a project of which every file holds `version`.
 fn write_version(dir: &Path, version: u32) {
