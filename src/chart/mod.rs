@@ -23,6 +23,7 @@ mod reads;
 mod render;
 pub mod repository;
 mod schema;
+pub mod secret;
 pub mod strvals;
 mod tracking;
 pub mod tree;

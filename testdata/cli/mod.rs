@@ -13,6 +13,7 @@ mod project;
 #[cfg(feature = "registry")]
 mod registry;
 mod saved_plan;
+mod secret;
 mod template;
 mod verbs;
 

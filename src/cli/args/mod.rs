@@ -8,6 +8,7 @@ mod jsonnet;
 mod output;
 mod project;
 mod run;
+mod secret;
 mod values;
 
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ pub use jsonnet::JsonnetArgs;
 pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RunFormat};
 pub use project::{BuildArgs, DeployArgs, ProjectArgs, RegistryArgs, TagArgs};
 pub use run::RunArgs;
+pub use secret::{SecretCommand, SecretEditArgs, SecretFileArgs, SecretRotateArgs};
 pub use values::ValuesArgs;
 
 /// Compiles werf.yaml, Dockerfiles and charts to one exact plan, shows it, and carries it out.
@@ -78,6 +80,9 @@ pub enum Command {
     /// Shows and empties what this machine keeps for later runs.
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Encrypts, decrypts and edits secret values and files.
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Prints a completion script.
     Completion(CompletionArgs),
 }

@@ -17,6 +17,7 @@ mod publish;
 mod render;
 mod run;
 mod run_plan;
+mod secret;
 mod show;
 mod stages;
 mod template;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Export(args) => export::run(global, &args, invocation),
         Command::Stages(command) => stages::run(global, &command, invocation),
         Command::Cache(command) => cache::run(&command, invocation),
+        Command::Secret(command) => secret::run(global, &command, invocation),
         Command::Completion(args) => completion::run(&args, invocation),
     }
 }
