@@ -60,18 +60,17 @@ impl OnTerminal {
     fn see(&mut self, wanted: &str) {
         let start = Instant::now();
         while !self.shown.contains(wanted) {
-            assert!(start.elapsed() < Duration::from_secs(60), "`{wanted}` is not shown: {}", self.shown);
+            assert!(start.elapsed() < Duration::from_mins(1), "`{wanted}` is not shown: {}", self.shown);
             let mut ends = [PollFd::new(&self.ours, PollFlags::IN)];
             if poll(&mut ends, Some(&Timespec { tv_sec: 1, tv_nsec: 0 })).unwrap() == 0 {
                 continue;
             }
             let mut piece = [0; 4096];
-            match rustix::io::read(self.ours.as_fd(), &mut piece) {
-                Ok(count @ 1..) => self.shown += &String::from_utf8_lossy(&piece[..count]),
-                Ok(_) | Err(_) => {
-                    let status = self.child.wait().unwrap();
-                    panic!("it ended with {status}, `{wanted}` is not shown: {}", self.shown);
-                }
+            if let Ok(count @ 1..) = rustix::io::read(self.ours.as_fd(), &mut piece) {
+                self.shown += &String::from_utf8_lossy(&piece[..count]);
+            } else {
+                let status = self.child.wait().unwrap();
+                panic!("it ended with {status}, `{wanted}` is not shown: {}", self.shown);
             }
         }
         self.shown.clear();

@@ -501,3 +501,30 @@ fn equal_commands_give_equal_layers() {
     let (one, two) = (layers(&one), layers(&two));
     assert!(one.iter().filter(|n| two.contains(n)).count() >= one.len() - 2, "{one:?} {two:?}");
 }
+
+#[test]
+fn caches_are_bounded_listed_and_emptied() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let built = Built::dockerfile("FROM busybox:test\nRUN echo 1 > /one\n");
+    let native = built.path("home/.cache/stagewright/native");
+    let layers = || fs::read_dir(native.join("layers")).map_or(0, Iterator::count);
+    assert!(built.build(&["--cache-limit", "0"]).status.success());
+    assert_eq!((native.exists(), layers()), (true, 0));
+    fs::write(built.path("project/Dockerfile"), "FROM busybox:test\nRUN echo 2 > /two\n").unwrap();
+    git(&built.path("project"), &["commit", "-qam", "two"]);
+    assert!(built.build(&[]).status.success());
+    assert_eq!(layers(), 2, "a layer and its mark");
+    let cache = |word: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stagewright"));
+        let ran = command.args(["cache", word]).env_clear().env("HOME", built.path("home")).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr)
+    };
+    let listed = cache("list");
+    assert!(listed.contains(&format!("MB  {}", native.display())) && listed.ends_with("in all\n"), "{listed}");
+    assert!(cache("clear").starts_with("Freed "), "{listed}");
+    assert!(!native.exists());
+    assert_eq!(cache("list"), "       0 B  in all\n");
+}

@@ -3,8 +3,6 @@
 //! The one idea: a command has a terminal of its own, and everything typed goes there as it is. So ^C is for the command,
 //! and its shell has jobs; we only carry bytes, and put the user's terminal back as it was.
 
-#![expect(clippy::disallowed_methods, reason = "the terminal is a file")]
-
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};

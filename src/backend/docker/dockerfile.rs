@@ -629,10 +629,8 @@ impl Writer<'_> {
             MountFrom::Image(image) => writer.image_name(image).map(|name| format!("from={name}")),
         };
         // What lies in `/dev` leaves no mount point; commands of Stapel know the agent by its variable.
-        let at = match kind {
-            MountKind::Ssh { .. } if step.as_root => "target=/dev/stagewright-ssh".to_owned(),
-            _ => at,
-        };
+        let is_own = step.as_root && matches!(kind, MountKind::Ssh { .. });
+        let at = if is_own { "target=/dev/stagewright-ssh".to_owned() } else { at };
         let mut fields = match kind {
             MountKind::Context { input, writable } => {
                 let Some(tree) = step.inputs.get(*input) else { return unsayable("a mount of nothing") };

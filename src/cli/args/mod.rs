@@ -187,7 +187,7 @@ pub struct ExportArgs {
     /// Images to export, by their names in werf.yaml; all final ones by default.
     #[arg(value_name = "IMAGE")]
     pub images: Vec<String>,
-    /// The name of the copy: `HOST[:PORT]/PATH:TAG` or `oci:DIR:TAG`; with `%image%`, `%image_slug%`,
+    /// The name of the copy: `HOST[:PORT]/PATH:TAG`, `docker:NAME:TAG` or `oci:DIR:TAG`; with `%image%`, `%image_slug%`,
     /// `%image_safe_slug%` or `%image_content_based_tag%` where there are several images.
     #[arg(long, value_name = "REF")]
     pub tag: String,

@@ -71,7 +71,9 @@ fn references(pattern: &str, images: &[&SignedImage]) -> Result<BTreeMap<String,
 
 /// Splits `REPO:TAG`; the tag `latest` may be left out.
 fn split(reference: &str) -> Result<(String, String), CliError> {
-    let (scheme, rest) = reference.strip_prefix("oci:").map_or(("", reference), |rest| ("oci:", rest));
+    let schemes = ["oci:", "docker:"];
+    let scheme = schemes.into_iter().find(|scheme| reference.starts_with(scheme)).unwrap_or_default();
+    let rest = reference.strip_prefix(scheme).unwrap_or(reference);
     let (repo, tag) = match rest.rsplit_once(':') {
         Some((repo, tag)) if !tag.contains('/') => (repo, tag),
         Some(_) | None => (rest, "latest"),
@@ -79,7 +81,7 @@ fn split(reference: &str) -> Result<(String, String), CliError> {
     let is_tag = crate::config::slug::is_tag(tag);
     if repo.is_empty() || !is_tag {
         let what = format!("--tag {reference}: this is no name of an image");
-        return Err(CliError::user(what).hint("write HOST[:PORT]/PATH:TAG, or oci:DIR:TAG"));
+        return Err(CliError::user(what).hint("write HOST[:PORT]/PATH:TAG, docker:NAME:TAG or oci:DIR:TAG"));
     }
     Ok((format!("{scheme}{repo}"), tag.to_owned()))
 }
@@ -126,6 +128,7 @@ mod tests {
         assert_eq!(split("r.example:5000/shop"), "r.example:5000/shop latest");
         assert_eq!(split("oci:/tmp/x:v1"), "oci:/tmp/x v1");
         assert_eq!(split("oci:out"), "oci:out latest");
+        assert_eq!(split("docker:shop") + " " + &split("docker:shop/web:v1"), "docker:shop latest docker:shop/web v1");
         assert_eq!(split("shop:not a tag") + &split(":v1"), "");
     }
 

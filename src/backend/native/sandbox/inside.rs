@@ -171,12 +171,11 @@ fn wait(child: &mut Child) -> io::Result<u8> {
         if !input.revents().is_empty() {
             // A byte is the number of a signal; the end is the end.
             let mut number = [0];
-            match rustix::io::read(&stdin, &mut number) {
-                Ok(1..) => hand_on(pid, number[0]),
-                Ok(0) | Err(_) => {
-                    child.kill()?;
-                    break;
-                }
+            if let Ok(1..) = rustix::io::read(&stdin, &mut number) {
+                hand_on(pid, number[0]);
+            } else {
+                child.kill()?;
+                break;
             }
         }
     }
