@@ -117,8 +117,7 @@ fn an_image_is_built_and_run_as_its_configuration_says() {
         assert_eq!((code, out.as_str()), (0, "image\n"), "{}: {err}", builder.0);
         assert!(!err.contains("built"), "{err}");
         let options = "-e A=mine -w / -u root --entrypoint /bin/sh -v .:/here:ro";
-        let script =
-            "id -un; pwd; echo $A; ls /here; touch /new && touch /here/x 2>/dev/null || echo no; sh -c 'kill -9 $$'";
+        let script = "id -un; pwd; echo $A; ls /here; touch /new && touch /here/x 2>/dev/null || echo no; sh -c 'kill -9 $$'; exit $?";
         let (code, out, err) = run(&["run", "app", "--docker-options", options, "--", "-c", script]);
         let wanted = "root\n/\nmine\nDockerfile\nwerf.yaml\nno\n";
         assert_eq!((code, out.as_str()), (137, wanted), "{}: {err}", builder.0);
