@@ -1,5 +1,5 @@
 //! Laws of signatures and of `why` over hundreds of edits: a tag changes if and only if something that reaches the
-//! image changed, and the reason names just what was edited.
+//! image changed, and the reason names just what was edited, and who edited it.
 //!
 //! The one idea: every edit knows which images it reaches and what must be said of it; a project in memory is signed
 //! before and after.
@@ -12,9 +12,13 @@ use stagewright::config;
 use stagewright::diag::Diagnostics;
 use stagewright::observed::StoredFact;
 use stagewright::pipeline::{ProjectInputs, load};
-use stagewright::plan::differences;
+use stagewright::plan::{
+    Cause, CauseContext, Fidelity, ImageAction, ImagePlan, Inputs, Plan, Reason, Summary, differences, image_causes,
+};
 use stagewright::signature::{ANNOTATION_INGREDIENTS, Record, SignedImage};
-use stagewright::source::{Files, MemoryObjects, Mode, ObjectId, Objects, Sources};
+use stagewright::source::{
+    CommitNote, Files, LastChange, MemoryHistory, MemoryObjects, Mode, ObjectId, Objects, Sources,
+};
 
 type Tree = BTreeMap<String, (Mode, String)>;
 
@@ -263,6 +267,83 @@ fn words(reason: &Value) -> Vec<String> {
     }
 }
 
+/// Commits that lead to a tree: the edit, hidden between others that reach nothing, on a branch of its own at times.
+fn told(store: &Arc<MemoryObjects>, edited: &mut Tree, number: usize) -> (MemoryHistory, String) {
+    let mut history = MemoryHistory::over(store.clone());
+    let base = project();
+    let commit = |history: &mut MemoryHistory, tree: &Tree, parents: &[ObjectId], author: &str, at: usize| {
+        let hash = format!("{:040x}", (number << 8) + at);
+        let note = CommitNote { hash, author: author.to_owned(), ..CommitNote::default() };
+        history.commit(files(store, tree).root(), parents, note)
+    };
+    let note = |tree: &mut Tree, path: &str| tree.get_mut(path).unwrap().1.insert_str(0, "# nothing of weight\n");
+    let mut decoy = base.clone();
+    note(&mut decoy, "werf.yaml");
+    note(&mut decoy, "docs/a.txt");
+    note(edited, "werf.yaml");
+    note(edited, "docs/a.txt");
+    let first = commit(&mut history, &base, &[], "the first", 0);
+    let second = if number % 3 == 0 {
+        let mut side = edited.clone();
+        side.get_mut("docs/a.txt").unwrap().1.drain(..20);
+        side.get_mut("werf.yaml").unwrap().1.drain(..20);
+        let left = commit(&mut history, &decoy, &[first], "somebody", 1);
+        let right = commit(&mut history, &side, &[first], "the editor", 2);
+        commit(&mut history, edited, &[left, right], "a merger", 3)
+    } else {
+        let second = commit(&mut history, &decoy, &[first], "somebody", 1);
+        commit(&mut history, edited, &[second], "the editor", 2)
+    };
+    note(edited, "app/Dockerfile");
+    commit(&mut history, edited, &[second], "somebody else", 4);
+    (history, first.to_string())
+}
+
+/// Gathers the authors behind causes; those without a file name none.
+fn authors(causes: &[Cause], found: &mut BTreeSet<String>) {
+    for cause in causes {
+        match &cause.last_change {
+            Some(LastChange::Commit(note)) => found.extend([note.author.clone()]),
+            Some(other) => found.extend([format!("{other:?}")]),
+            None => {}
+        }
+        authors(&cause.because, found);
+    }
+}
+
+fn image_plan(image: &SignedImage, reasons: Vec<Reason>, since: &str) -> ImagePlan {
+    ImagePlan {
+        name: image.name.clone(),
+        action: ImageAction::Build,
+        tag: image.signature.to_string(),
+        previous_tag: None,
+        previous_commit: Some(since.to_owned()),
+        custom_tags: Vec::new(),
+        copied_to: None,
+        reference: String::new(),
+        is_final: image.is_final,
+        place: image.place.clone(),
+        reasons,
+    }
+}
+
+fn empty_plan() -> Plan {
+    Plan {
+        format_version: String::new(),
+        project: String::new(),
+        commit: String::new(),
+        fidelity: Fidelity::Offline,
+        inputs: Inputs::default(),
+        summary: Summary::default(),
+        risks: Vec::new(),
+        stages: Vec::new(),
+        images: Vec::new(),
+        resources: Vec::new(),
+        cleanup: Vec::new(),
+        operations: Vec::new(),
+    }
+}
+
 #[test]
 fn why_names_what_was_edited_and_nothing_else() {
     let store = Arc::new(MemoryObjects::new());
@@ -287,13 +368,27 @@ fn why_names_what_was_edited_and_nothing_else() {
         }
         let objects: Arc<dyn Objects> = store.clone();
         let mut reasons = BTreeMap::new();
-        for image in &signed(files(&store, &tree), number) {
+        let (history, since) = told(&store, &mut tree, number);
+        let read = files(&store, &tree);
+        let images = signed(read.clone(), number);
+        let mut plan = empty_plan();
+        for image in &images {
             let found = differences(&facts[&image.name], image, &reasons, &*objects);
             let told: Vec<Value> = found.iter().map(|reason| serde_json::to_value(reason).unwrap()).collect();
             let told: BTreeSet<String> = told.iter().flat_map(words).collect();
             let wanted = edit.reaches.contains(&image.name.as_str()).then(|| edit.names.clone());
             assert_eq!(told, wanted.into_iter().collect(), "edit {number}: {} in {}", edit.told, image.name);
+            plan.images.push(image_plan(image, found.clone(), &since));
             reasons.insert(image.name.clone(), found);
+        }
+        let context = CauseContext { plan: &plan, images: &images, history: &history, files: &read, project_dir: "" };
+        for image in &plan.images {
+            let mut found = BTreeSet::new();
+            let causes = image_causes(&context, image);
+            authors(&causes, &mut found);
+            let wanted = edit.reaches.contains(&image.name.as_str()).then(|| "the editor".to_owned());
+            assert_eq!(found, wanted.into_iter().collect(), "edit {number}: {} in {}", edit.told, image.name);
+            assert!(causes.iter().all(|cause| !cause.stages.is_empty()), "edit {number}: {causes:#?}");
         }
         explained += 1;
     }

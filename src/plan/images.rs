@@ -68,6 +68,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
         let stored = asking.image(&tag);
         let previous = previous_build(image, context, asking);
         let previous_tag = previous.map(|p| p.tag.clone()).filter(|p| *p != tag);
+        let previous_commit = previous.filter(|p| p.tag != tag).and_then(|p| p.annotations.get(ANNOTATION_COMMIT));
         let tags = needed.contains(&image.name) && asking.image_is_absent(&tag);
         let mut why = Vec::new();
         if let Some(previous) = previous.filter(|p| p.tag != tag) {
@@ -103,6 +104,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
             name: image.name.clone(),
             action: if builds { ImageAction::Build } else { ImageAction::Reuse },
             previous_tag,
+            previous_commit: previous_commit.filter(|commit| !commit.is_empty()).cloned(),
             custom_tags,
             copied_to,
             reference: format!("{}:{}", context.repo_address, context.used_tags.get(&image.name).unwrap_or(&tag)),

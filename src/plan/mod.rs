@@ -7,6 +7,7 @@
 //! written down as a [`Guard`].
 
 mod assemble;
+mod causes;
 mod chart_changes;
 mod diff;
 mod images;
@@ -22,6 +23,7 @@ pub mod saved;
 mod sensitive;
 
 pub use assemble::assemble;
+pub use causes::{Cause, CauseContext, Reached, image_causes, reached, resource_causes};
 pub use chart_changes::chart_changes;
 pub use diff::{diff, is_sensitive};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};

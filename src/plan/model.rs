@@ -241,6 +241,9 @@ pub struct ImagePlan {
     /// The tag of the last applied release, or of the newest stored image of that name, where it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_tag: Option<String>,
+    /// The commit that this older build was made from, where it is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_commit: Option<String>,
     /// The tags of the user's choice that are put on it, or moved to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub custom_tags: Vec<String>,

@@ -57,6 +57,7 @@ fn image(
         action,
         tag,
         previous_tag,
+        previous_commit: None,
         custom_tags: Vec::new(),
         copied_to: None,
         reference,

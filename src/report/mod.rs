@@ -25,7 +25,7 @@ pub use plan_json::{plan_json, plan_schema};
 pub use plan_text::plan_text;
 pub use plan_words::place as place_text;
 pub use progress::{Progress, Telling, event_line, outcome_json, outcome_line};
-pub use why::{why_image, why_resource, why_stage};
+pub use why::{Answer, why_json, why_text};
 
 /// How text is drawn for one reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -135,6 +135,8 @@ pub enum LastChange {
     NotCommitted,
     /// It did not change on this branch: the commit that is compared with has this change, which is not here.
     NotHere(CommitNote),
+    /// It is as it was: what changed is not in the file.
+    Unchanged,
     /// The commits that could tell are not in this clone.
     Missing,
 }
@@ -165,24 +167,37 @@ pub fn last_change(history: &dyn History, asked: &Asked<'_>) -> LastChange {
         }
     }
     let whole = Trail { path: asked.path.to_owned(), lines: None };
-    let found = match trail.lines {
+    let found = match walk(history, head, trail.clone(), since) {
         // Lines that did not change since then: the file did.
-        Some(_) => walk(history, head, trail, since).or_else(|| walk(history, head, whole, since)),
-        None => walk(history, head, whole, since),
+        End::Until if trail.lines.is_some() => walk(history, head, whole.clone(), since),
+        found => found,
     };
     let tell = |commit: ObjectId| history.note(commit).map_or(LastChange::Missing, LastChange::Commit);
-    let Some(since) = since else { return found.map_or(LastChange::Missing, tell) };
-    match found {
-        Some(found) if !history.descends(since, found) => tell(found),
-        Some(_) | None if history.descends(head, since) => {
-            dropped(history, head, since, asked.path).map_or(LastChange::Missing, tell)
-        }
-        Some(_) | None => {
-            let there = walk(history, since, Trail { path: asked.path.to_owned(), lines: None }, None);
-            let there = there.filter(|there| !history.descends(head, *there)).and_then(|there| history.note(there));
-            there.map_or(LastChange::Missing, LastChange::NotHere)
-        }
+    let since = match (found, since) {
+        (End::At(found), None) => return tell(found),
+        (End::At(found), Some(since)) if !history.descends(since, found) => return tell(found),
+        (End::Missing, _) | (End::Until, None) => return LastChange::Missing,
+        (End::At(_) | End::Until, Some(since)) => since,
+    };
+    if history.descends(head, since) {
+        return dropped(history, head, since, asked.path).map_or(LastChange::Unchanged, tell);
     }
+    match walk(history, since, whole, None) {
+        End::At(there) if history.descends(head, there) => LastChange::Unchanged,
+        End::At(there) => history.note(there).map_or(LastChange::Missing, LastChange::NotHere),
+        End::Until | End::Missing => LastChange::Missing,
+    }
+}
+
+/// Where a walk ended.
+#[derive(Clone, Copy)]
+enum End {
+    /// At the commit that made the change.
+    At(ObjectId),
+    /// At the commit that it was not to pass.
+    Until,
+    /// Where commits are missing, or the walk grew too long.
+    Missing,
 }
 
 /// What is followed: a path, and lines from 0, the last one not included.
@@ -198,66 +213,61 @@ fn zero_based((first, last): (u32, u32)) -> Option<(usize, usize)> {
     (first < end).then_some((first, end))
 }
 
-/// Walks back to the commit that changed what is followed; `None` at `until`, and where commits are missing.
-fn walk(history: &dyn History, from: ObjectId, mut trail: Trail, until: Option<ObjectId>) -> Option<ObjectId> {
-    let mut at = from;
-    let mut node = history.node(at)?;
-    let mut here = history.entry(node.tree, &trail.path);
+/// Walks back to the commit that changed what is followed.
+fn walk(history: &dyn History, from: ObjectId, mut trail: Trail, until: Option<ObjectId>) -> End {
+    let Some(node) = history.node(from) else { return End::Missing };
+    let here = history.entry(node.tree, &trail.path);
+    let mut at = Step { commit: from, node, entry: here };
     for _ in 0..LONGEST_WALK {
-        if Some(at) == until {
-            return None;
+        if Some(at.commit) == until {
+            return End::Until;
         }
-        let mut known = Vec::with_capacity(node.parents.len());
-        for parent in &node.parents {
-            let parent_node = history.node(*parent)?;
-            let there = history.entry(parent_node.tree, &trail.path);
-            known.push((*parent, parent_node, there));
-        }
-        if known.is_empty() {
-            return here.is_some().then_some(at);
-        }
-        let same = known.iter().position(|(_, _, there)| *there == here);
-        let step = match same {
-            Some(same) => same,
-            None => {
-                let followed = known.iter().enumerate().find_map(|(i, (_, parent, there))| {
-                    Some((i, follow(history, &node, here?, parent, *there, &trail)?))
-                });
-                let Some((step, (older, entry))) = followed else { return Some(at) };
-                trail = older;
-                if let Some((.., there)) = known.get_mut(step) {
-                    *there = Some(entry);
-                }
-                step
-            }
+        let parent = |commit: &ObjectId| {
+            let node = history.node(*commit)?;
+            let entry = history.entry(node.tree, &trail.path);
+            Some(Step { commit: *commit, node, entry })
         };
-        (at, node, here) = known.into_iter().nth(step)?;
+        let Some(parents) = at.node.parents.iter().map(parent).collect::<Option<Vec<Step>>>() else {
+            return End::Missing;
+        };
+        if parents.is_empty() {
+            // The border of a shallow clone looks like a first commit.
+            return if at.entry.is_some() && !history.is_cut() { End::At(at.commit) } else { End::Missing };
+        }
+        if let Some(same) = parents.iter().find(|parent| parent.entry == at.entry) {
+            at = same.clone();
+            continue;
+        }
+        let followed = parents.iter().find_map(|parent| follow(history, &at, parent, &trail));
+        let Some((older, step)) = followed else { return End::At(at.commit) };
+        (trail, at) = (older, step);
     }
-    None
+    End::Missing
+}
+
+/// A commit on a walk, and what it has at the path.
+#[derive(Clone)]
+struct Step {
+    commit: ObjectId,
+    node: CommitNode,
+    entry: Option<Entry>,
 }
 
 /// Follows lines that a commit did not touch into its parent; `None` when it touched them.
-fn follow(
-    history: &dyn History,
-    node: &CommitNode,
-    here: Entry,
-    parent: &CommitNode,
-    there: Option<Entry>,
-    trail: &Trail,
-) -> Option<(Trail, Entry)> {
-    let lines = trail.lines?;
+fn follow(history: &dyn History, at: &Step, parent: &Step, trail: &Trail) -> Option<(Trail, Step)> {
+    let (lines, here) = (trail.lines?, at.entry?);
     let objects = history.objects();
-    let Some(there) = there else {
-        let path = renamed_from(&*objects, parent.tree, node.tree, here.id)?;
-        let entry = history.entry(parent.tree, &path)?;
-        return Some((Trail { path, lines: Some(lines) }, entry));
+    let Some(there) = parent.entry else {
+        let path = renamed_from(&*objects, parent.node.tree, at.node.tree, here.id)?;
+        let entry = history.entry(parent.node.tree, &path);
+        return Some((Trail { path, lines: Some(lines) }, Step { entry, ..parent.clone() }));
     };
     let lines = if there.id == here.id {
         lines
     } else {
         moved(&objects.blob(there.id).ok()?, &objects.blob(here.id).ok()?, lines)?
     };
-    Some((Trail { path: trail.path.clone(), lines: Some(lines) }, there))
+    Some((Trail { path: trail.path.clone(), lines: Some(lines) }, parent.clone()))
 }
 
 /// Returns where lines of the newer text stand in the older one; `None` when any of them is new or changed, or one between
@@ -409,5 +419,164 @@ impl History for MemoryHistory {
 
     fn is_cut(&self) -> bool {
         self.cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Commits that are told one after another.
+    #[derive(Default)]
+    struct Story {
+        history: MemoryHistory,
+        told: usize,
+    }
+
+    impl Story {
+        /// Commits changes over the first parent's tree; no text removes a file.
+        fn commit(&mut self, parents: &[ObjectId], changes: &[(&str, Option<&str>)]) -> ObjectId {
+            self.told += 1;
+            let before = parents.first().map(|parent| self.history.node(*parent).unwrap().tree);
+            let changes = changes
+                .iter()
+                .map(|(path, text)| ((*path).to_owned(), text.map(|t| (Mode::File, t.as_bytes().to_vec()))))
+                .collect();
+            let tree = self.history.objects.with_changes(before, &changes).unwrap();
+            let note = CommitNote {
+                hash: format!("{:040x}", self.told),
+                author: format!("author {}", self.told),
+                ..CommitNote::default()
+            };
+            self.history.commit(tree, parents, note)
+        }
+
+        fn files(&self) -> Files {
+            let head = self.history.head().unwrap();
+            Files::new(self.history.objects(), self.history.node(head).unwrap().tree)
+        }
+
+        /// Tells which commit changed a file of the newest commit: its number, or another state.
+        fn last(&self, path: &str, lines: Option<(u32, u32)>, since: ObjectId) -> String {
+            self.last_in(&self.files(), path, lines, since)
+        }
+
+        fn last_in(&self, files: &Files, path: &str, lines: Option<(u32, u32)>, since: ObjectId) -> String {
+            let since = since.to_string();
+            match last_change(&self.history, &Asked { files, path, lines, since: Some(&since) }) {
+                LastChange::Commit(note) => note.author,
+                LastChange::NotHere(note) => format!("not here: {}", note.author),
+                LastChange::NotCommitted => "not committed".to_owned(),
+                LastChange::Unchanged => "unchanged".to_owned(),
+                LastChange::Missing => "missing".to_owned(),
+            }
+        }
+    }
+
+    const TEXT: &str = "one\ntwo\nthree\nfour\n";
+
+    #[test]
+    fn the_last_commit_that_changed_a_file_is_found_behind_others() {
+        let mut story = Story::default();
+        let first = story.commit(&[], &[("a/b", Some("1")), ("gone", Some("x"))]);
+        let second = story.commit(&[first], &[("a/b", Some("2"))]);
+        let third = story.commit(&[second], &[("gone", None), ("new", Some("n"))]);
+        story.commit(&[third], &[("other", Some("x"))]);
+        assert_eq!(story.last("a/b", None, first), "author 2");
+        assert_eq!(story.last("gone", None, first), "author 3");
+        assert_eq!(story.last("new", None, first), "author 3");
+        assert_eq!(story.last("a/b", None, second), "unchanged");
+        assert_eq!(story.last("a", None, first), "author 2", "a folder");
+    }
+
+    #[test]
+    fn lines_are_blamed_on_the_commit_that_touched_them_and_not_on_a_later_one() {
+        let mut story = Story::default();
+        let first = story.commit(&[], &[("f", Some(TEXT))]);
+        let second = story.commit(&[first], &[("f", Some("one\n2\nthree\nfour\n"))]);
+        let third = story.commit(&[second], &[("f", Some("zero\none\n2\nthree\n4\n"))]);
+        story.commit(&[third], &[("f", Some("zero\none\n2\n4\n"))]);
+        assert_eq!(story.last("f", Some((3, 3)), first), "author 2");
+        assert_eq!(story.last("f", Some((1, 2)), first), "author 3");
+        assert_eq!(story.last("f", Some((3, 4)), first), "author 4", "a line between them went");
+        assert_eq!(story.last("f", Some((2, 2)), first), "author 4", "the line did not change, so the file is told");
+    }
+
+    #[test]
+    fn lines_are_followed_through_a_commit_that_only_renames() {
+        let mut story = Story::default();
+        let first = story.commit(&[], &[("old/Dockerfile", Some(TEXT)), ("x", Some("x"))]);
+        let second = story.commit(&[first], &[("old/Dockerfile", Some("one\n2\nthree\nfour\n"))]);
+        story.commit(&[second], &[("old/Dockerfile", None), ("new/Prod", Some("one\n2\nthree\nfour\n"))]);
+        assert_eq!(story.last("new/Prod", Some((2, 2)), first), "author 2");
+        assert_eq!(story.last("new/Prod", None, first), "author 3", "the file came with the rename");
+        assert_eq!(story.last("old/Dockerfile", None, first), "author 3");
+    }
+
+    #[test]
+    fn a_merge_is_named_only_where_it_made_the_change() {
+        let mut story = Story::default();
+        let base = story.commit(&[], &[("f", Some(TEXT)), ("g", Some("g"))]);
+        let left = story.commit(&[base], &[("f", Some("1\ntwo\nthree\nfour\n"))]);
+        let right = story.commit(&[base], &[("f", Some("one\ntwo\nthree\n4\n")), ("g", Some("G"))]);
+        let merge = story.commit(&[left, right], &[("f", Some("1\ntwo\nthree\n4\n")), ("g", Some("G"))]);
+        assert_eq!(story.last("g", None, base), "author 3");
+        assert_eq!(story.last("f", Some((1, 1)), base), "author 2");
+        assert_eq!(story.last("f", Some((4, 4)), base), "author 3");
+        assert_eq!(story.last("f", None, base), "author 4", "neither side has the file as it is");
+        assert_eq!(story.last("g", None, left), "author 3", "the branch came in later than what is compared with");
+        // This one forgets what the right side did.
+        let right = story.commit(&[merge], &[("g", Some("GG"))]);
+        let left = story.commit(&[merge], &[("h", Some("h"))]);
+        story.commit(&[left, right], &[]);
+        assert_eq!(story.last("g", None, right), "author 7", "the merge dropped it");
+    }
+
+    #[test]
+    fn a_change_of_another_branch_is_told_as_one_that_is_not_here() {
+        let mut story = Story::default();
+        let base = story.commit(&[], &[("f", Some("1")), ("g", Some("1"))]);
+        let there = story.commit(&[base], &[("f", Some("2"))]);
+        story.commit(&[base], &[("g", Some("2"))]);
+        assert_eq!(story.last("f", None, there), "not here: author 2");
+        assert_eq!(story.last("g", None, there), "author 3");
+        assert_eq!(story.history.is_ancestor(&there.to_string()), Some(false));
+        assert_eq!(story.history.is_ancestor(&base.to_string()), Some(true));
+    }
+
+    #[test]
+    fn what_is_not_committed_is_told_for_the_lines_that_are_not() {
+        let mut story = Story::default();
+        let first = story.commit(&[], &[("f", Some(TEXT))]);
+        let second = story.commit(&[first], &[("f", Some("one\n2\nthree\nfour\n"))]);
+        let text = b"zero\none\n2\nthree\nfour\n".to_vec();
+        let tree = story.history.node(second).unwrap().tree;
+        let changes = [("f".to_owned(), Some((Mode::File, text)))].into();
+        let tree = story.history.objects.with_changes(Some(tree), &changes).unwrap();
+        let work = Files::new(story.history.objects(), tree);
+        assert_eq!(story.last_in(&work, "f", Some((1, 1)), first), "not committed");
+        assert_eq!(story.last_in(&work, "f", None, first), "not committed");
+        assert_eq!(story.last_in(&work, "f", Some((3, 3)), first), "author 2");
+    }
+
+    #[test]
+    fn a_shallow_clone_says_that_commits_are_missing() {
+        let mut story = Story::default();
+        let first = story.commit(&[], &[("f", Some("1")), ("g", Some("1"))]);
+        let second = story.commit(&[first], &[("f", Some("2"))]);
+        story.commit(&[second], &[("g", Some("2"))]);
+        story.history.forget(first);
+        assert_eq!(story.last("g", None, first), "author 3");
+        assert_eq!(story.last("f", None, first), "missing");
+        assert_eq!(story.history.is_ancestor(&first.to_string()), None);
+        assert_eq!(story.history.is_ancestor(&second.to_string()), Some(true));
+        assert_eq!(story.history.is_ancestor("main"), None);
+        assert_eq!(MemoryHistory::default().is_ancestor(&first.to_string()), None);
+    }
+
+    #[test]
+    fn dates_are_written_with_the_offset_of_the_author() {
+        assert_eq!(CommitNote::date_of(1_767_323_045, 120), "2026-01-02T05:04:05+02:00");
+        assert_eq!(CommitNote::date_of(i64::MAX, 0), "");
     }
 }

@@ -96,3 +96,71 @@ impl History for GitHistory {
         known
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Asked, LastChange, last_change};
+
+    /// Commits a tree of one file in a folder among others; the second line of the file is the number.
+    fn commit(repo: &git2::Repository, number: usize, parents: &[git2::Oid], text: &str) -> git2::Oid {
+        let blob = repo.blob(text.as_bytes()).unwrap();
+        let other = repo.blob(number.to_string().as_bytes()).unwrap();
+        let mut folder = repo.treebuilder(None).unwrap();
+        folder.insert("main.go", blob, 0o100_644).unwrap();
+        let mut root = repo.treebuilder(None).unwrap();
+        root.insert("app", folder.write().unwrap(), 0o040_000).unwrap();
+        root.insert("other", other, 0o100_644).unwrap();
+        let tree = repo.find_tree(root.write().unwrap()).unwrap();
+        let time = git2::Time::new(1_767_323_045 + i64::try_from(number).unwrap(), 60);
+        let author = git2::Signature::new(&format!("author {number}"), "a@example.org", &time).unwrap();
+        let parents: Vec<_> = parents.iter().map(|id| repo.find_commit(*id).unwrap()).collect();
+        let parents: Vec<_> = parents.iter().collect();
+        repo.commit(None, &author, &author, &format!("change {number}\n\nmore"), &tree, &parents).unwrap()
+    }
+
+    #[test]
+    fn commit_author_date_and_subject_are_told_from_a_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(dir.path()).unwrap();
+        let first = commit(&repo, 1, &[], "1");
+        let second = commit(&repo, 2, &[first], "2");
+        let side = commit(&repo, 3, &[first], "1");
+        let head = commit(&repo, 4, &[second, side], "2");
+        let repository = Arc::new(Repository::discover(dir.path()).unwrap());
+        let head = repository.commit(&head.to_string()).unwrap();
+        let history = repository.history(&head);
+        let files = repository.files(&head);
+        let since = first.to_string();
+        let asked = Asked { files: &files, path: "app/main.go", lines: None, since: Some(&since) };
+        let LastChange::Commit(note) = last_change(&history, &asked) else { panic!("a commit is known") };
+        assert_eq!((note.author.as_str(), note.subject.as_str()), ("author 2", "change 2"));
+        assert_eq!((note.hash, note.date), (second.to_string(), "2026-01-02T04:04:07+01:00".to_owned()));
+        assert_eq!(history.is_ancestor(&side.to_string()), Some(true));
+        assert_eq!(history.is_ancestor(&head.hash), Some(true));
+        let stray = commit(&repo, 5, &[first], "5");
+        assert_eq!(history.is_ancestor(&stray.to_string()), Some(false));
+        assert_eq!(history.is_ancestor(&"1".repeat(40)), None);
+        assert_eq!(history.is_ancestor(""), None);
+    }
+
+    #[test]
+    fn the_border_of_a_shallow_clone_changed_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(dir.path()).unwrap();
+        let first = commit(&repo, 1, &[], "1");
+        let second = commit(&repo, 2, &[first], "1");
+        let third = commit(&repo, 3, &[second], "1");
+        std::fs::write(dir.path().join(".git/shallow"), format!("{second}\n")).unwrap();
+        let hex = first.to_string();
+        std::fs::remove_file(dir.path().join(".git/objects").join(&hex[..2]).join(&hex[2..])).unwrap();
+        let repository = Arc::new(Repository::discover(dir.path()).unwrap());
+        let head = repository.commit(&third.to_string()).unwrap();
+        let (history, files) = (repository.history(&head), repository.files(&head));
+        let asked = Asked { files: &files, path: "app/main.go", lines: None, since: Some(&hex) };
+        assert_eq!(last_change(&history, &asked), LastChange::Missing);
+        let asked = Asked { path: "other", ..asked };
+        assert!(matches!(last_change(&history, &asked), LastChange::Commit(note) if note.author == "author 3"));
+        assert_eq!(history.is_ancestor(&hex), None);
+    }
+}

@@ -259,6 +259,9 @@ pub struct WhyArgs {
     /// Compares with this commit instead of with what was stored or applied last.
     #[arg(long, value_name = "REV")]
     pub since: Option<String>,
+    /// Format of the answer.
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: ConfigFormat,
     #[command(flatten)]
     pub project: ProjectArgs,
     #[command(flatten)]

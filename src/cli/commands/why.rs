@@ -1,13 +1,13 @@
 //! `why IMAGE[/STAGE] | KIND/NAME`.
 
-use super::super::args::{GlobalArgs, WhyArgs};
+use super::super::args::{ConfigFormat, GlobalArgs, WhyArgs};
 use super::super::error::{CliError, exit_code};
 use super::super::project::Options;
 use super::super::streams::Invocation;
-use super::make_plan::{Wish, make_plan};
+use super::make_plan::{Made, Wish, make_plan};
 use crate::diag::did_you_mean;
-use crate::plan::{Plan, StagePlan};
-use crate::report::{why_image, why_resource, why_stage};
+use crate::plan::{CauseContext, Plan, StagePlan, image_causes, reached, resource_causes};
+use crate::report::{Answer, why_json, why_text};
 
 pub fn run(global: &GlobalArgs, args: &WhyArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let options = Options {
@@ -20,32 +20,56 @@ pub fn run(global: &GlobalArgs, args: &WhyArgs, invocation: &mut Invocation) -> 
     };
     let wish = Wish { images: &[], deploy: true, applies: false, since: args.since.as_deref() };
     let made = make_plan(global, options, wish, invocation)?;
-    let text = answer(&made.plan, &args.subject).ok_or_else(|| unknown(&made.plan, &args.subject))?;
+    let answers = answers(&made, &args.subject);
+    if answers.is_empty() {
+        return Err(unknown(&made.plan, &args.subject));
+    }
+    let text = match args.output {
+        ConfigFormat::Text => answers.iter().map(why_text).collect::<Vec<_>>().join("\n"),
+        ConfigFormat::Json => why_json(&answers),
+    };
     invocation.streams.print(&text)?;
     Ok(exit_code::DONE)
 }
 
 /// An image first, for its name may hold slashes; then a stage, then resources.
-fn answer(plan: &Plan, subject: &str) -> Option<String> {
+fn answers<'a>(made: &'a Made, subject: &str) -> Vec<Answer<'a>> {
+    let plan = &made.plan;
+    let context = CauseContext {
+        plan,
+        images: &made.project.images,
+        history: &*made.found.inputs.history,
+        files: &made.found.inputs.repository,
+        project_dir: &made.found.inputs.project_dir,
+    };
     if let Some(image) = plan.images.iter().find(|i| i.name == subject) {
-        let stages: Vec<_> = plan.stages.iter().filter(|s| s.image == image.name).collect();
-        return Some(why_image(image, &stages));
+        return vec![Answer {
+            image: Some(image),
+            stages: plan.stages.iter().filter(|s| s.image == image.name).collect(),
+            causes: image_causes(&context, image),
+            reaches: Some(reached(&context, image)),
+            ..Answer::default()
+        }];
     }
-    let (left, right) = subject.rsplit_once('/')?;
+    let Some((left, right)) = subject.rsplit_once('/') else { return Vec::new() };
     let is_of = |s: &&StagePlan| {
         let on = s.platform.as_ref().map(|platform| format!("{}[{platform}]", s.image));
         s.stage == right && (s.image == left || on.as_deref() == Some(left))
     };
-    let stages: Vec<String> = plan.stages.iter().filter(is_of).map(why_stage).collect();
+    let stages: Vec<_> = plan.stages.iter().filter(is_of).collect();
     if !stages.is_empty() {
-        return Some(stages.concat());
+        return vec![Answer { stages, ..Answer::default() }];
     }
-    let is_meant = |address: &str| {
-        let wanted = format!("/{subject}").to_lowercase();
-        format!("/{address}").to_lowercase().ends_with(&wanted)
-    };
-    let found: Vec<String> = plan.resources.iter().filter(|r| is_meant(&r.address())).map(why_resource).collect();
-    (!found.is_empty()).then(|| found.join("\n"))
+    let wanted = format!("/{subject}").to_lowercase();
+    let is_meant = |address: &str| format!("/{address}").to_lowercase().ends_with(&wanted);
+    let found = plan.resources.iter().filter(|r| is_meant(&r.address()));
+    found
+        .map(|resource| Answer {
+            resource: Some(resource),
+            causes: resource_causes(&context, resource),
+            ..Answer::default()
+        })
+        .collect()
 }
 
 fn unknown(plan: &Plan, subject: &str) -> CliError {
