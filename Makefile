@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo build check test tools bless doc bench mutations fuzz bench-templates compare-charts install clean
+.PHONY: help demo build check test tools bless doc bench mutations fuzz bench-templates bench-builds compare-charts install clean
 
 help: ## Lists the verbs.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1 \t/'
@@ -41,6 +41,9 @@ fuzz: ## As mutations, with other seeds each time: FROM=NUMBER is the first, COU
 
 bench-templates: build ## Measures `template` against a warm Helm on large charts; CHARTS=FOLDER adds charts.
 	python3 benches/templates.py $(if $(CHARTS),--charts $(CHARTS))
+
+bench-builds: build tools ## Measures builds against `docker build`, `git ls-tree` and `tar | gzip`, and the requests of an idle one.
+	python3 benches/builds.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 install: ## Installs the program into cargo's bin folder.
 	$(CARGO) install --path . --locked

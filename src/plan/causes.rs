@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::model::{ImagePlan, Plan, ResourcePlan};
+use super::model::{ImagePlan, Plan, ResourcePlan, StageAction};
 use super::reason::Reason;
 use crate::signature::{Ingredient, IngredientKind, Origin, SignedImage};
 use crate::source::{Asked, Files, History, LastChange, ObjectId, Place, last_change};
@@ -118,7 +118,7 @@ fn cause(context: &CauseContext<'_>, reason: &Reason, image: Option<&SignedImage
     Cause {
         last_change: changed_by(context, reason, since),
         image: image.map(|image| image.name.clone()),
-        stages: image.map(|image| stages_of(reason, image, context.project_dir)).unwrap_or_default(),
+        stages: image.map(|image| built_stages_of(context, reason, image)).unwrap_or_default(),
         because: match reason {
             Reason::UsesImage { image: used, .. } | Reason::ImageTag { image: used, .. } => {
                 let used = context.plan.images.iter().find(|plan| plan.name == *used);
@@ -191,6 +191,17 @@ fn known_path(context: &CauseContext<'_>, place: &Place, since: Option<&str>) ->
 
 fn joined(folder: &str, path: &str) -> String {
     if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") }
+}
+
+/// As [`stages_of`], without stages of which an older build is used: the change comes with a later one then.
+fn built_stages_of(context: &CauseContext<'_>, reason: &Reason, image: &SignedImage) -> Vec<String> {
+    let mut stages = stages_of(reason, image, context.project_dir);
+    let reused = |stage: &String| {
+        let mut plans = context.plan.stages.iter().filter(|plan| plan.image == image.name);
+        plans.any(|plan| plan.stage == *stage && plan.action == StageAction::Reuse)
+    };
+    stages.retain(|stage| !reused(stage));
+    stages
 }
 
 /// Returns the stage that a cause enters, and those after it.
