@@ -37,6 +37,32 @@ pub struct Options<'a> {
     pub jsonnet: Option<&'a JsonnetArgs>,
 }
 
+impl<'a> Options<'a> {
+    /// Returns the options of a command that plans or renders all of a project.
+    pub fn all(
+        project: &'a ProjectArgs,
+        build: &'a BuildArgs,
+        deploy: &'a DeployArgs,
+        values: &'a ValuesArgs,
+        chart: &'a ChartArgs,
+        jsonnet: &'a JsonnetArgs,
+    ) -> Self {
+        Self {
+            project: Some(project),
+            build: Some(build),
+            deploy: Some(deploy),
+            values: Some(values),
+            chart: Some(chart),
+            jsonnet: Some(jsonnet),
+        }
+    }
+
+    /// Returns the options of a command that takes images only.
+    pub fn images(project: &'a ProjectArgs, build: &'a BuildArgs) -> Self {
+        Self { project: Some(project), build: Some(build), ..Self::default() }
+    }
+}
+
 /// A project that was found.
 pub struct Found {
     /// Its directory.

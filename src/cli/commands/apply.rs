@@ -23,14 +23,7 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
     if let Some(path) = &args.plan {
         return saved(global, args, path, invocation);
     }
-    let options = Options {
-        project: Some(&args.project),
-        build: Some(&args.build),
-        deploy: Some(&args.deploy),
-        values: Some(&args.values),
-        chart: Some(&args.chart),
-        jsonnet: Some(&args.jsonnet),
-    };
+    let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     let wish = Wish { images: &[], deploy: true, applies: true, since: None };
     let made = make_plan(global, options, wish, invocation)?;
     approved(&made, &args.run, args.resume, invocation)

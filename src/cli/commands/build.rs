@@ -8,7 +8,7 @@ use super::apply::approved;
 use super::make_plan::{Wish, make_plan};
 
 pub fn run(global: &GlobalArgs, args: &BuildCommandArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
-    let options = Options { project: Some(&args.project), build: Some(&args.build), ..Options::default() };
+    let options = Options::images(&args.project, &args.build);
     let wish = Wish { images: &args.images, deploy: false, applies: true, since: None };
     let made = make_plan(global, options, wish, invocation)?;
     // Building takes nothing away: there is nothing to ask.

@@ -82,14 +82,7 @@ fn explain(
     sources: &Sources,
     invocation: &Invocation,
 ) -> Result<String, CliError> {
-    let options = Options {
-        project: Some(&args.project),
-        build: Some(&args.build),
-        deploy: Some(&args.deploy),
-        values: Some(&args.values),
-        chart: Some(&args.chart),
-        jsonnet: Some(&args.jsonnet),
-    };
+    let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     let found = find(global, options, invocation)?;
     let mut diagnostics = Diagnostics::new();
     let config = loaded(&mut diagnostics, &found.inputs, sources);

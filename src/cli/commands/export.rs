@@ -20,7 +20,7 @@ const OWN_LABELS: [&str; 2] = ["werf", "io.stagewright."];
 
 pub fn run(global: &GlobalArgs, args: &ExportArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let labels = labels(&args.add_label)?;
-    let options = Options { project: Some(&args.project), build: Some(&args.build), ..Options::default() };
+    let options = Options::images(&args.project, &args.build);
     let wish = Wish { images: &args.images, deploy: false, applies: true, since: None };
     let made = make_plan(global, options, wish, invocation)?;
     let references = references(&args.tag, &wanted(&made, &args.images))?;

@@ -10,14 +10,7 @@ use crate::report::pretty_json;
 use crate::source::Sources;
 
 pub fn run(global: &GlobalArgs, args: &GraphArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
-    let options = Options {
-        project: Some(&args.project),
-        build: Some(&args.build),
-        deploy: Some(&args.deploy),
-        values: Some(&args.values),
-        chart: Some(&args.chart),
-        jsonnet: Some(&args.jsonnet),
-    };
+    let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     let found = find(global, options, invocation)?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();

@@ -25,14 +25,7 @@ pub fn run(global: &GlobalArgs, args: &LintArgs, invocation: &mut Invocation) ->
     {
         return lint_chart(global, args, path, invocation);
     }
-    let options = Options {
-        project: Some(&args.project),
-        build: Some(&args.build),
-        deploy: Some(&args.deploy),
-        values: Some(&args.values),
-        chart: Some(&args.chart),
-        jsonnet: Some(&args.jsonnet),
-    };
+    let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     let found = find(global, options, invocation)?;
     let paths = args.paths.iter().map(|p| project_path(p, &found.inputs)).collect::<Result<Vec<_>, _>>()?;
     let mut round = findings(&found, &found.inputs, args, &paths)?;

@@ -10,14 +10,7 @@ use super::show::drawn;
 use crate::plan::Plan;
 
 pub fn run(global: &GlobalArgs, args: &PlanArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
-    let options = Options {
-        project: Some(&args.project),
-        build: Some(&args.build),
-        deploy: Some(&args.deploy),
-        values: Some(&args.values),
-        chart: Some(&args.chart),
-        jsonnet: Some(&args.jsonnet),
-    };
+    let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     let wish = Wish { images: &args.images, deploy: args.images.is_empty(), applies: false, since: None };
     let made = make_plan(global, options, wish, invocation)?;
     let plan = &made.plan;

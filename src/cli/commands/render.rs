@@ -13,14 +13,7 @@ use crate::report::{OriginCounts, origin_lines, origins_json, origins_text};
 use crate::source::Sources;
 
 pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
-    let options = Options {
-        project: Some(&args.project),
-        build: Some(&args.build),
-        deploy: Some(&args.deploy),
-        values: Some(&args.values),
-        chart: Some(&args.chart),
-        jsonnet: Some(&args.jsonnet),
-    };
+    let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     let found = find(global, options, invocation)?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();

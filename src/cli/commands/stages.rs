@@ -17,7 +17,7 @@ use crate::source::Sources;
 
 pub fn run(global: &GlobalArgs, command: &StagesCommand, invocation: &mut Invocation) -> Result<u8, CliError> {
     let StagesCommand::Copy(args) = command;
-    let options = Options { project: Some(&args.project), build: Some(&args.build), ..Options::default() };
+    let options = Options::images(&args.project, &args.build);
     let found = find(global, options, invocation)?;
     let reach = Reach::new(&args.build.registry, global, invocation);
     let from = args.from.as_deref().or(args.build.repo.as_deref()).unwrap_or(DEFAULT_REPO);

@@ -10,14 +10,7 @@ use crate::plan::{CauseContext, Plan, StagePlan, image_causes, reached, resource
 use crate::report::{Answer, why_json, why_text};
 
 pub fn run(global: &GlobalArgs, args: &WhyArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
-    let options = Options {
-        project: Some(&args.project),
-        build: Some(&args.build),
-        deploy: Some(&args.deploy),
-        values: Some(&args.values),
-        chart: Some(&args.chart),
-        jsonnet: Some(&args.jsonnet),
-    };
+    let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     let wish = Wish { images: &[], deploy: true, applies: false, since: args.since.as_deref() };
     let made = make_plan(global, options, wish, invocation)?;
     let answers = answers(&made, &args.subject);
