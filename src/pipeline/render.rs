@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::chart::{self, Capabilities, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, ValuesInput};
 use crate::config::Image;
-use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
 use crate::source::{Sources, normalize_path};
 
@@ -109,9 +109,28 @@ pub fn render(
         Some(rendered)
     });
     let failed = found.has_errors();
-    diagnostics.extend(found);
+    if inputs.env.is_none() {
+        found.as_slice().iter().for_each(|fault| diagnostics.push(with_env_hint(fault.clone(), sources)));
+    } else {
+        diagnostics.extend(found);
+    }
     let rendered = rendered.filter(|_| !failed)?;
     Some(ProjectRender { rendered, chart_dir: dir })
+}
+
+/// Adds what to do to a fault in a line that reads the environment, where none is named: it is empty there.
+fn with_env_hint(fault: Diagnostic, sources: &Sources) -> Diagnostic {
+    let reads_env = fault.primary.as_ref().is_some_and(|label| {
+        let file = sources.get(label.span.file);
+        let (before, after) = file.text().split_at_checked(label.span.start as usize).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = [before.get(start..).unwrap_or_default(), after.lines().next().unwrap_or_default()].concat();
+        [".global.env", ".werf.env"].iter().any(|read| line.contains(read))
+    });
+    if fault.severity < Severity::Error || !reads_env {
+        return fault;
+    }
+    fault.hint("this line reads the environment, and none is named: name one with `--env`")
 }
 
 fn options_of<'a>(
