@@ -1,9 +1,10 @@
 //! Custom resources against the definitions that the chart itself brings.
 //!
-//! What lives here: finding the definition of a kind, and the structural part of `openAPIV3Schema`. What does not:
-//! expressions (`x-kubernetes-validations`) and schemas joined by `anyOf` and `oneOf`, which only a cluster decides.
+//! What lives here: finding the definition of a kind, and its `openAPIV3Schema`. What does not: expressions
+//! (`x-kubernetes-validations`), which only a cluster decides.
 //!
-//! The one idea: a definition is read when a resource of its group is met, and never before.
+//! The one idea: a definition is read when a resource of its group is met, and never before. Where schemas are joined by
+//! `anyOf`, `oneOf` or `not`, a value is wrong only if nothing that this file does not know could make it right.
 
 use regex::Regex;
 use rustc_hash::FxHashMap;
@@ -89,27 +90,76 @@ impl<'a> Customs<'a> {
         let Some(schema) = found.pointer("/schema/openAPIV3Schema").and_then(Value::as_object) else {
             return Vec::new();
         };
-        let mut walk = Walk { patterns: &mut self.patterns, found: Vec::new(), kind: &manifest.kind };
+        let mut walk = Walk::new(&mut self.patterns, &manifest.kind, true);
         walk.value(schema, &manifest.data, &root, 0);
         walk.found
     }
 }
 
+/// What joined schemas may hold that is checked here, or that checks nothing. Source: structural schemas, Kubernetes.
+const KNOWN_KEYS: &[&str] = &[
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "default",
+    "description",
+    "enum",
+    "example",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "externalDocs",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "not",
+    "oneOf",
+    "pattern",
+    "properties",
+    "required",
+    "title",
+    "type",
+];
+
+/// Alternatives whose faults are told.
+const ALTERNATIVES_TOLD: usize = 3;
+
 struct Walk<'a> {
     patterns: &'a mut FxHashMap<String, Option<Regex>>,
     found: Vec<Finding>,
     kind: &'a str,
+    /// Whether the schema describes the whole value; one of several that are joined does not.
+    whole: bool,
+    /// Whether something was met that cannot be judged here.
+    unsure: bool,
+}
+
+/// What one of several joined schemas says of a value.
+enum Verdict {
+    Fits,
+    Unsure,
+    /// The first fault.
+    Fails(String),
 }
 
 fn is_set(schema: &Map<String, Value>, key: &str) -> bool {
     schema.get(key) == Some(&Value::Bool(true))
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(patterns: &'a mut FxHashMap<String, Option<Regex>>, kind: &'a str, whole: bool) -> Self {
+        Self { patterns, found: Vec::new(), kind, whole, unsure: false }
+    }
+
     fn value(&mut self, schema: &Map<String, Value>, value: &Value, path: &Path<'_>, depth: usize) {
         if value.is_null() || depth > MAX_DEPTH {
+            self.unsure = true;
             return;
         }
+        self.unsure |= !schema.keys().all(|key| KNOWN_KEYS.contains(&key.as_str()));
         let is_integer = || value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|n| n.fract() == 0.0);
         if is_set(schema, "x-kubernetes-int-or-string") {
             if !is_integer() && !value.is_string() {
@@ -146,6 +196,66 @@ impl Walk<'_> {
             Value::Number(_) => self.number(schema, value, path),
             Value::Null | Value::Bool(_) => {}
         }
+        if ["allOf", "anyOf", "oneOf", "not"].iter().any(|key| schema.contains_key(*key)) {
+            self.joined(schema, &defaulted(schema, value, depth), path, depth);
+        }
+    }
+
+    /// Checks the schemas that are joined to one; what they say of a value is decided one by one.
+    fn joined(&mut self, schema: &Map<String, Value>, value: &Value, path: &Path<'_>, depth: usize) {
+        let branches = |key: &str| -> Vec<&Map<String, Value>> {
+            let list = schema.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            list.iter().filter_map(Value::as_object).collect()
+        };
+        for branch in branches("allOf") {
+            let mut walk = Walk::new(self.patterns, self.kind, false);
+            walk.value(branch, value, path, depth);
+            let (found, unsure) = (walk.found, walk.unsure);
+            self.unsure |= unsure;
+            self.found.extend(found);
+        }
+        for (key, most) in [("anyOf", usize::MAX), ("oneOf", 1)] {
+            let verdicts: Vec<Verdict> =
+                branches(key).into_iter().map(|branch| self.verdict(branch, value, path, depth)).collect();
+            self.alternatives(&verdicts, most, path);
+        }
+        if let Some(branch) = schema.get("not").and_then(Value::as_object) {
+            match self.verdict(branch, value, path, depth) {
+                Verdict::Fits => self.invalid(path, format!("`{path}` has a form that the {} forbids", self.kind)),
+                Verdict::Unsure => self.unsure = true,
+                Verdict::Fails(_) => {}
+            }
+        }
+    }
+
+    /// Tells when a value fits none of several schemas, or more than `most`.
+    fn alternatives(&mut self, verdicts: &[Verdict], most: usize, path: &Path<'_>) {
+        let faults: Vec<&str> = verdicts
+            .iter()
+            .filter_map(|verdict| match verdict {
+                Verdict::Fails(fault) => Some(fault.as_str()),
+                Verdict::Fits | Verdict::Unsure => None,
+            })
+            .collect();
+        let fit = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Fits)).count();
+        self.unsure |= fit + faults.len() < verdicts.len();
+        if !verdicts.is_empty() && faults.len() == verdicts.len() {
+            let more = if faults.len() > ALTERNATIVES_TOLD { "; …" } else { "" };
+            let told: Vec<&str> = faults.into_iter().take(ALTERNATIVES_TOLD).collect();
+            self.invalid(path, format!("`{path}` fits no alternative of the {}: {}{more}", self.kind, told.join("; ")));
+        } else if fit > most {
+            self.invalid(path, format!("`{path}` fits {fit} alternatives of the {}, which wants just one", self.kind));
+        }
+    }
+
+    fn verdict(&mut self, branch: &Map<String, Value>, value: &Value, path: &Path<'_>, depth: usize) -> Verdict {
+        let mut walk = Walk::new(self.patterns, self.kind, false);
+        walk.value(branch, value, path, depth);
+        match (walk.found.into_iter().next(), walk.unsure) {
+            (Some(fault), _) => Verdict::Fails(fault.message),
+            (None, true) => Verdict::Unsure,
+            (None, false) => Verdict::Fits,
+        }
     }
 
     fn wrong(&mut self, expected: &str, value: &Value, path: &Path<'_>) {
@@ -163,18 +273,18 @@ impl Walk<'_> {
         let is_resource = depth == 0 || is_set(schema, "x-kubernetes-embedded-resource");
         let open = is_set(schema, "x-kubernetes-preserve-unknown-fields") || other == Some(&Value::Bool(true));
         for (key, value) in object {
-            if is_resource && matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
-                continue;
-            }
             // what a controller writes is not the chart's
-            if depth == 0 && key == "status" {
+            if is_resource && matches!(key.as_str(), "apiVersion" | "kind" | "metadata")
+                || depth == 0 && key == "status"
+            {
+                self.unsure |= properties.is_some_and(|p| p.contains_key(key));
                 continue;
             }
             let at = path.key(key);
             let known = properties.and_then(|p| p.get(key)).or(other.filter(|o| o.is_object()));
             match known.and_then(Value::as_object) {
                 Some(schema) => self.value(schema, value, &at, depth + 1),
-                None if open || known.is_some() => {}
+                None if open || known.is_some() || !self.whole => {}
                 None if properties.is_none() && other.is_none() && depth == 0 => {}
                 None => {
                     let message = format!("`{at}` is not a field of the {} that the chart defines", self.kind);
@@ -189,6 +299,7 @@ impl Walk<'_> {
         for name in required.iter().filter_map(Value::as_str) {
             let has_default = properties.and_then(|p| p.get(name)).is_some_and(|p| p.get("default").is_some());
             let is_skipped = depth == 0 && matches!(name, "status" | "metadata");
+            self.unsure |= is_skipped;
             if object.get(name).is_none_or(Value::is_null) && !has_default && !is_skipped {
                 let message = format!("`{}` is missing in the {}", path.key(name), self.kind);
                 self.found.push(Finding::new(&MANIFEST_MISSING_FIELD, path, message));
@@ -209,6 +320,7 @@ impl Walk<'_> {
         self.size(schema, ("minLength", "maxLength"), text.chars().count(), "characters", path);
         let Some(pattern) = schema.get("pattern").and_then(Value::as_str) else { return };
         let known = self.patterns.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok());
+        self.unsure |= known.is_none();
         if known.as_ref().is_some_and(|p| !p.is_match(text)) {
             self.invalid(path, format!("`{path}` is `{text}`, which does not match `{pattern}`"));
         }
@@ -242,6 +354,39 @@ impl Walk<'_> {
         if let Some(most) = above {
             self.invalid(path, format!("`{path}` is {value}; it is too large, the most is {most}"));
         }
+    }
+}
+
+/// Returns a value with the defaults of its schema, as the API server sets them before it looks at joined schemas.
+fn defaulted(schema: &Map<String, Value>, value: &Value, depth: usize) -> Value {
+    if depth > MAX_DEPTH {
+        return value.clone();
+    }
+    match value {
+        Value::Object(object) => {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            let other = schema.get("additionalProperties").and_then(Value::as_object);
+            let of = |key: &String| properties.and_then(|p| p.get(key)).and_then(Value::as_object).or(other);
+            let is_open = |key: &String| of(key).is_none_or(|schema| is_set(schema, "nullable"));
+            let kept = object.iter().filter(|(key, value)| !value.is_null() || is_open(key));
+            let mut made: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+            for (key, schema) in properties.into_iter().flatten() {
+                if let Some(default) = schema.get("default").filter(|_| !made.contains_key(key)) {
+                    made.insert(key.clone(), default.clone());
+                }
+            }
+            for (key, value) in &mut made {
+                if let Some(schema) = of(key) {
+                    *value = defaulted(schema, value, depth + 1);
+                }
+            }
+            Value::Object(made)
+        }
+        Value::Array(list) => match schema.get("items").and_then(Value::as_object) {
+            Some(items) => Value::Array(list.iter().map(|item| defaulted(items, item, depth + 1)).collect()),
+            None => value.clone(),
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 

@@ -206,6 +206,58 @@ metadata: {name: a}
     );
 }
 
+/// Checks specs of a kind whose definition joins schemas.
+fn joined(schema: &str, spec: &str) -> Vec<String> {
+    let text = format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: things.example.com}}\n\
+         spec:\n  group: example.com\n  names: {{kind: Thing, plural: things}}\n  scope: Namespaced\n  versions:\n  \
+         - name: v1\n    served: true\n    storage: true\n    schema:\n      openAPIV3Schema:\n        type: object\n        \
+         properties:\n          spec: {schema}\n---\napiVersion: example.com/v1\nkind: Thing\nmetadata: {{name: a}}\nspec: {spec}\n"
+    );
+    let told = check_at("v1.35.0", false, &text);
+    told.into_iter().map(|line| line.replacen("Error manifest-", "", 1)).collect()
+}
+
+#[test]
+fn joined_schemas_of_a_definition_are_decided() {
+    let two =
+        "{type: object, properties: {a: {type: string}, b: {type: string}}, KEY: [{required: [a]}, {required: [b]}]}";
+    let none = ["invalid-value: `spec` fits no alternative of the Thing: `spec.a` is missing in the Thing; \
+         `spec.b` is missing in the Thing"];
+    let both = ["invalid-value: `spec` fits 2 alternatives of the Thing, which wants just one"];
+    for key in ["anyOf", "oneOf"] {
+        let schema = two.replace("KEY", key);
+        assert_eq!(joined(&schema, "{}"), none, "{key}");
+        assert_eq!(joined(&schema, "{a: x}"), [] as [&str; 0], "{key}");
+        assert_eq!(joined(&schema, "{a: x, b: null}"), [] as [&str; 0], "{key}");
+        let wanted: &[&str] = if key == "oneOf" { &both } else { &[] };
+        assert_eq!(joined(&schema, "{a: x, b: y}"), wanted, "{key}");
+    }
+    let all = two.replace("KEY", "allOf");
+    assert_eq!(joined(&all, "{a: x}"), ["missing-field: `spec.b` is missing in the Thing"]);
+    let not = "{type: object, properties: {a: {type: string}}, not: {properties: {a: {enum: [x]}}, required: [a]}}";
+    assert_eq!(joined(not, "{a: x}"), ["invalid-value: `spec` has a form that the Thing forbids"]);
+    assert_eq!(joined(not, "{a: y}"), [] as [&str; 0]);
+    assert_eq!(joined(not, "{}"), [] as [&str; 0]);
+}
+
+#[test]
+fn joined_schemas_that_cannot_be_decided_say_nothing() {
+    let schema = |of: &str| {
+        format!("{{type: object, properties: {{a: {{type: string, default: d}}, n: {{type: integer}}}}, {of}}}")
+    };
+    let silent = |of: &str, spec: &str| assert_eq!(joined(&schema(of), spec), [] as [&str; 0], "{of} {spec}");
+    silent("anyOf: [{required: [a]}, {required: [n]}]", "{}");
+    silent("not: {required: [n], properties: {a: {format: uuid}}}", "{n: 1}");
+    silent("oneOf: [{required: [n]}, {properties: {a: {format: ipv4}}}]", "{n: 1}");
+    silent("oneOf: [{properties: {a: {pattern: '(?=x)'}}}, {required: [n]}]", "{n: 1}");
+    silent("not: {anyOf: [{properties: {a: {format: ipv4}}}]}", "{}");
+    silent("anyOf: [{properties: {n: {minimum: 3}}}, {properties: {n: {maximum: 1}}}]", "{n: 1}");
+    let port =
+        "{type: object, properties: {p: {x-kubernetes-int-or-string: true, anyOf: [{type: integer}, {type: string}]}}}";
+    assert_eq!(joined(port, "{p: http}"), [] as [&str; 0]);
+}
+
 #[test]
 fn a_service_that_selects_nothing_is_told_with_the_label_that_differs() {
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n\
