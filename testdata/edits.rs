@@ -316,6 +316,7 @@ fn image_plan(image: &SignedImage, reasons: Vec<Reason>, since: &str) -> ImagePl
         name: image.name.clone(),
         action: ImageAction::Build,
         tag: image.signature.to_string(),
+        platforms: Vec::new(),
         previous_tag: None,
         previous_commit: Some(since.to_owned()),
         custom_tags: Vec::new(),

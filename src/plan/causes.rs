@@ -98,8 +98,9 @@ fn reached_from<'a>(
         let plan = context.plan.images.iter().find(|plan| plan.name == signed.name);
         let Some(plan) = plan.filter(|_| seen.insert(&signed.name)) else { continue };
         let takes = |i: &Ingredient| i.kind == IngredientKind::Image && i.key == image.name;
-        let stages = signed.stages.iter().filter(|(_, made)| made.ingredients.iter().any(takes));
-        let stages = stages.map(|(stage, _)| stage.name.clone()).collect();
+        let stages = signed.all_stages().filter(|(_, made)| made.ingredients.iter().any(takes));
+        let stages: BTreeSet<String> = stages.map(|(stage, _)| stage.name.clone()).collect();
+        let stages = stages.into_iter().collect();
         images.push(reached_from(context, plan, stages, seen));
     }
     let named = |r: &&ResourcePlan| {
@@ -112,7 +113,9 @@ fn reached_from<'a>(
 
 fn cause(context: &CauseContext<'_>, reason: &Reason, image: Option<&SignedImage>, since: Option<&str>) -> Cause {
     let mut alone = reason.clone();
-    if let Reason::UsesImage { because, .. } | Reason::ImageTag { because, .. } = &mut alone {
+    if let Reason::UsesImage { because, .. } | Reason::ImageTag { because, .. } | Reason::OnPlatform { because, .. } =
+        &mut alone
+    {
         because.clear();
     }
     Cause {
@@ -123,6 +126,9 @@ fn cause(context: &CauseContext<'_>, reason: &Reason, image: Option<&SignedImage
             Reason::UsesImage { image: used, .. } | Reason::ImageTag { image: used, .. } => {
                 let used = context.plan.images.iter().find(|plan| plan.name == *used);
                 used.map(|used| image_causes(context, used)).unwrap_or_default()
+            }
+            Reason::OnPlatform { because, .. } => {
+                because.iter().map(|reason| cause(context, reason, image, since)).collect()
             }
             Reason::File { .. }
             | Reason::Content { .. }
@@ -157,6 +163,7 @@ fn changed_by(context: &CauseContext<'_>, reason: &Reason, since: Option<&str>) 
         Reason::Content { place, .. } | Reason::Template { place, .. } => (place, lines(place)),
         Reason::UsesImage { .. }
         | Reason::ImageTag { .. }
+        | Reason::OnPlatform { .. }
         | Reason::NotInStore { .. }
         | Reason::InStore { .. }
         | Reason::NotNeeded
@@ -215,6 +222,7 @@ fn stages_of(reason: &Reason, image: &SignedImage, project_dir: &str) -> Vec<Str
         }
         Reason::UsesImage { image, .. } => i.kind == IngredientKind::Image && i.key == *image,
         Reason::ImageTag { .. }
+        | Reason::OnPlatform { .. }
         | Reason::Template { .. }
         | Reason::Value { .. }
         | Reason::NotInStore { .. }
@@ -227,11 +235,12 @@ fn stages_of(reason: &Reason, image: &SignedImage, project_dir: &str) -> Vec<Str
         | Reason::ImmutableField { .. }
         | Reason::Unchanged => false,
     };
-    let enters = image.stages.iter().position(|(_, signed)| signed.ingredients.iter().any(is_it));
+    let position = |chain: &SignedImage| chain.stages.iter().position(|(_, made)| made.ingredients.iter().any(is_it));
+    let enters = image.chains().iter().find_map(|chain| Some((chain, position(chain)?)));
     // What is gone is in no stage; with one stage there is no doubt.
-    let enters = enters.or((image.stages.len() == 1 && !reason.places().is_empty()).then_some(0));
-    let stages = enters.map(|enters| image.stages.iter().skip(enters));
-    stages.into_iter().flatten().map(|(stage, _)| stage.name.clone()).collect()
+    let only = image.chains().first().filter(|chain| chain.stages.len() == 1 && !reason.places().is_empty());
+    let Some((chain, enters)) = enters.or(only.map(|chain| (chain, 0))) else { return Vec::new() };
+    chain.stages.iter().skip(enters).map(|(stage, _)| stage.name.clone()).collect()
 }
 
 /// Says whether files of an origin hold a path of the repository.
