@@ -58,6 +58,8 @@ pub struct Observed {
     pub stages: BTreeMap<Sha224Digest, Vec<StoredFact>>,
     /// Images of others, by reference and platform.
     pub external: BTreeMap<(String, Platform), Option<StoredFact>>,
+    /// The triggers of images of others that have some; known with the image.
+    pub triggers: BTreeMap<(String, Platform), Vec<String>>,
     /// The newest stored image of each name.
     pub newest: BTreeMap<String, Option<StoredFact>>,
     /// Releases.
@@ -101,6 +103,13 @@ impl<'a> Asking<'a> {
         let key = (reference.to_owned(), platform.clone());
         let known = self.observed.external.get(&key);
         self.look(known, || Question::External(key.0, key.1))?.as_ref()
+    }
+
+    /// Returns the triggers of an image of somebody else; none also while it is not known.
+    pub fn triggers(&mut self, reference: &str, platform: &Platform) -> &'a [String] {
+        self.external(reference, platform);
+        let key = (reference.to_owned(), platform.clone());
+        self.observed.triggers.get(&key).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the newest image of a name; `None` also while it is not known.

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -77,6 +78,13 @@ fn archive() -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
+fn compressed(program: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut command = Command::new(program);
+    let mut child = command.arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    child.wait_with_output().unwrap().stdout
+}
+
 /// Reads the cases: names and their files.
 fn cases() -> Vec<(String, PathBuf, tempfile::TempDir)> {
     let text = fs::read_to_string(testdata().join("equal/cases.txt")).unwrap();
@@ -101,6 +109,8 @@ fn cases() -> Vec<(String, PathBuf, tempfile::TempDir)> {
                     gzip.write_all(&archive()).unwrap();
                     fs::write(&place, gzip.finish().unwrap()).unwrap();
                 }
+                (None, "tar") if path.ends_with(".xz") => fs::write(&place, compressed("xz", &archive())).unwrap(),
+                (None, "tar") if path.ends_with(".bz2") => fs::write(&place, compressed("bzip2", &archive())).unwrap(),
                 (None, "tar") => fs::write(&place, archive()).unwrap(),
                 (None, _) => {
                     fs::write(&place, content).unwrap();

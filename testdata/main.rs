@@ -8,6 +8,7 @@
     reason = "tests reach the world and may stop at a surprise"
 )]
 
+mod add_address;
 mod accept;
 mod arrows;
 #[cfg(feature = "docker")]
@@ -36,6 +37,7 @@ mod quickstart;
 mod readme;
 mod rules;
 mod scenarios;
+mod onbuild;
 mod services;
 mod signatures;
 mod staged;

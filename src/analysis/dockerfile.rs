@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::diag::rules::{ADD_INSTEAD_OF_COPY, ROOT_USER, SECRET_IN_IMAGE, UNTAGGED_BASE, UNUSED_STAGE};
+use crate::diag::rules::{
+    ADD_INSTEAD_OF_COPY, REMOTE_CONTENT, ROOT_USER, SECRET_IN_IMAGE, UNTAGGED_BASE, UNUSED_STAGE,
+};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::Span;
 use crate::syntax::dockerfile::{Base, Build, Copy, Dockerfile, Instruction, Kind, Stage, Word, reachable};
@@ -191,6 +193,15 @@ fn check_add(diagnostics: &mut Diagnostics, instruction: &Instruction, copy: &Co
         let is_open = text.contains(['*', '?', '[', '$']) || text.starts_with("<<");
         !is_remote && !is_open && !ARCHIVES.iter().any(|ending| text.ends_with(ending))
     };
+    let is_address = |source: &&Word| source.text.starts_with("http://") || source.text.starts_with("https://");
+    let is_git = |source: &Word| source.text.split(['?', '#']).next().is_some_and(|path| path.ends_with(".git"));
+    if let Some(source) = copy.sources.iter().find(is_address).filter(|source| !is_git(source))
+        && instruction.flag("checksum").is_none()
+    {
+        let message = format!("the content of `{}` is not known", source.text);
+        let found = Diagnostic::at(&REMOTE_CONTENT, source.span, message).label("the image keeps what was there first");
+        diagnostics.push(found.hint("add `--checksum=sha256:…`"));
+    }
     let special = ["checksum", "keep-git-dir", "unpack"].iter().any(|name| instruction.flag(name).is_some());
     if special || copy.sources.is_empty() || !copy.sources.iter().all(is_local) {
         return;

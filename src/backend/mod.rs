@@ -9,6 +9,8 @@ mod disk;
 #[cfg(feature = "docker")]
 mod docker;
 mod eviction;
+#[cfg(feature = "registry")]
+mod fetch;
 mod folder;
 mod file_lock;
 pub mod git;

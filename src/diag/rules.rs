@@ -97,6 +97,8 @@ rules! {
     NOT_YET, "not-yet", Error, "the configuration asks for something that does not work yet";
     NEEDS_COMMANDS, "needs-commands", Warning, "an image needs a builder that runs commands";
     BASE_NOT_IN_STORE, "base-not-in-store", Error, "a base image is not in the stage store";
+    UNDECLARED_TRIGGERS, "undeclared-triggers", Error, "a base has triggers that the Dockerfile does not declare";
+    REMOTE_CONTENT, "remote-content", Warning, "the content behind an address that ADD fetches is not known";
     SUBMODULE_STATE, "submodule-state", Error, "files of a submodule cannot be taken as the commit says";
     LFS_POINTER, "lfs-pointer", Error, "the content of a file is kept by Git LFS and is not here";
     REPOSITORY_UNREADABLE, "repository-unreadable", Error, "an object of the repository cannot be read";

@@ -2,6 +2,7 @@
 
 use super::work::WorkError;
 use crate::observed::{Observed, Question, StoredFact};
+use crate::ports::oci::read_image;
 use crate::ports::{StageStore, StoredImage, StoredStage, Target};
 
 /// What questions are put to.
@@ -32,8 +33,12 @@ pub fn observe(questions: Vec<Question>, world: World<'_>, observed: &mut Observ
             Question::Newest(name) => names.push(name),
             Question::Stages(digest) => digests.push(digest),
             Question::External(reference, platform) => {
-                let found = store.external(&reference, &platform)?.map(image_fact);
-                observed.external.insert((reference, platform), found);
+                let found = store.external(&reference, &platform)?;
+                if let Some(found) = &found {
+                    let triggers = read_image(store, &found.manifest)?.1.config.on_build;
+                    observed.triggers.insert((reference.clone(), platform.clone()), triggers);
+                }
+                observed.external.insert((reference, platform), found.map(image_fact));
             }
             Question::Release(release) => {
                 let found =

@@ -339,6 +339,7 @@ fn add_unsigned(images: &mut Vec<SignedImage>, sources: &Sources, config: &Confi
             is_final: image.is_final,
             place: sources.place(image.name.span),
             uses: Vec::new(),
+            on_build: Vec::new(),
             stages: Vec::new(),
             signature: Sha224Digest::of_bytes(image.name.value.as_bytes()),
             platform: None,

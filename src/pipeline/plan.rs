@@ -11,12 +11,12 @@ use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Question, ReleaseFact};
 use crate::plan::{
     ChartChanges, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, Reason, ReleaseContext,
-    ReleaseRecord, ReleaseSection, ResourceAction, StageSelection, TakenRepository, Work, assemble, chart_changes,
-    missing_bases, plan_images, plan_release, read_record,
+    ReleaseRecord, ReleaseSection, ResourceAction, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble,
+    carry_out_triggers, chart_changes, missing_bases, plan_images, plan_release, read_record,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{ObjectId, Objects, Place, Sources};
-use crate::stage::Stage;
+use crate::stage::{Stage, declaration};
 use crate::syntax::yaml;
 
 use super::check::report_refused;
@@ -101,20 +101,22 @@ pub(super) fn plan_with(
     let release = project.names.release.clone();
     let deploys = request.deploy && request.images.is_empty();
     let target = request.target.filter(|_| deploys);
-    let (section, missing) = loop {
+    let (section, missing, undeclared) = loop {
         let mut asking = Asking::new(&observed);
         let fact = if target.is_some() { asking.release(&release) } else { None };
         let previous = fact.and_then(read_record).map(|r| r.images).unwrap_or_default();
         let context = image_context(request, &wanted, &previous);
-        let section = plan_images(&project.images, &context, &mut asking);
+        let mut section = plan_images(&project.images, &context, &mut asking);
+        let undeclared = carry_out_triggers(&project.images, &mut section, &mut asking);
         let missing = missing_bases(&project.images, &section, &mut asking);
         let questions = asking.into_questions();
         if questions.is_empty() {
-            break (section, missing);
+            break (section, missing, undeclared);
         }
         answer(questions, &mut observed)?;
     };
     report_missing(diagnostics, sources, request, missing);
+    report_triggers(diagnostics, sources, undeclared);
     report_commands(diagnostics, sources, request, &section);
     let fact = observed.releases.get(&release).cloned().unwrap_or_default();
     let mut resources = ReleaseSection::default();
@@ -217,6 +219,22 @@ fn report_missing(
         };
         let d = place_diagnostic(sources, &rules::BASE_NOT_IN_STORE, &place, message);
         diagnostics.push(d.label("needed to build").hint(hint));
+    }
+}
+
+/// Reports triggers that would have to be declared, to be signed.
+fn report_triggers(diagnostics: &mut Diagnostics, sources: &Sources, undeclared: Vec<UndeclaredTriggers>) {
+    for UndeclaredTriggers { place, base, triggers, declared } in undeclared {
+        let message = match declared.is_empty() {
+            true => format!("the base `{base}` has triggers that take files or arguments"),
+            false => format!("the base `{base}` has other triggers than those that are declared"),
+        };
+        let d = place_diagnostic(sources, &rules::UNDECLARED_TRIGGERS, &place, message);
+        let hint = match triggers.is_empty() {
+            true => "it has none: remove the comments".to_owned(),
+            false => format!("write above FROM:\n{}", declaration(&triggers)),
+        };
+        diagnostics.push(d.label("they are carried out in this image").hint(hint));
     }
 }
 

@@ -400,7 +400,10 @@ fn step_images(step: &Step) -> Vec<&ImageRef> {
         Step::Copy(copy) => {
             let images = copy.sources.iter().map(|source| match source {
                 CopySource::Image { image, .. } => Some(image),
-                CopySource::Tree(_) | CopySource::Inline { .. } | CopySource::Part { .. } => None,
+                CopySource::Tree(_)
+                | CopySource::Inline { .. }
+                | CopySource::Address { .. }
+                | CopySource::Part { .. } => None,
             });
             images.flatten().collect()
         }

@@ -21,6 +21,7 @@ mod risk;
 mod selection;
 pub mod saved;
 mod sensitive;
+mod triggers;
 
 pub use assemble::assemble;
 pub use causes::{Cause, CauseContext, Reached, image_causes, reached, resource_causes};
@@ -39,6 +40,7 @@ pub use release::{
 };
 pub use selection::{Binding, StageSelection, Unsuitable, judge};
 pub use sensitive::Sensitive;
+pub use triggers::{UndeclaredTriggers, carry_out_triggers};
 
 /// The version of the plan's JSON; additions only within a major.
 pub const FORMAT_VERSION: &str = "1.0";

@@ -21,6 +21,8 @@ pub struct SignedImage {
     pub place: Place,
     /// The images of the project that it uses, and where.
     pub uses: Vec<(String, Place)>,
+    /// The triggers that it leaves for images based on it.
+    pub on_build: Vec<String>,
     /// The stages, first to last; none where it has several platforms.
     pub stages: Vec<(Stage, SignedStage)>,
     /// The signature: its content-based tag.
@@ -85,6 +87,7 @@ pub fn sign_image(image: ImageStages) -> SignedImage {
         is_final: image.is_final,
         place: image.place,
         uses: image.uses,
+        on_build: image.on_build,
         stages,
         signature: image_signature(last),
         platform: None,
@@ -151,6 +154,7 @@ pub fn sign_platforms(mut chains: Vec<SignedImage>) -> Option<SignedImage> {
         is_final: first.is_final,
         place: first.place.clone(),
         uses: first.uses.clone(),
+        on_build: first.on_build.clone(),
         stages: Vec::new(),
         signature: hasher.finish(),
         platform: None,

@@ -166,6 +166,10 @@ fn copy_ingredients(copy: &CopyStep, stage: &Stage, place: Option<&Place>, list:
                 detail: content.clone(),
                 ..plain(IngredientKind::Instruction, "heredoc", name.clone(), place.cloned())
             },
+            CopySource::Address { url, checksum } => Ingredient {
+                detail: checksum.clone().unwrap_or_default(),
+                ..plain(IngredientKind::Instruction, "address", url.clone(), place.cloned())
+            },
             CopySource::Part { part, path, filter } => Ingredient {
                 detail: json(filter),
                 ..plain(IngredientKind::Instruction, "copy from stage", format!("{part} {path}"), place.cloned())

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha224Digest;
 use crate::source::{Mode, ObjectId, Place};
+use crate::syntax::dockerfile as syntax;
 
 /// An operating system and an architecture, as in an image index.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -216,6 +217,14 @@ pub enum CopySource {
         /// The text.
         content: String,
     },
+    /// A file that the builder fetches.
+    Address {
+        /// Where it is, `http://…` or `https://…`.
+        url: String,
+        /// What its content must be: `sha256:` and hexadecimal digits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checksum: Option<String>,
+    },
     /// Files of an earlier part; `path` may hold Docker's wildcards.
     Part {
         /// Index of the part.
@@ -234,6 +243,17 @@ pub enum CopySource {
         /// What is taken of it, relative to `path`.
         filter: FilterSpec,
     },
+}
+
+impl CopySource {
+    /// Returns the name that the file behind an address has in a directory. Source: BuildKit.
+    pub fn name_of_address(url: &str) -> String {
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        let path = path.split_once("://").map_or(path, |(_, rest)| rest);
+        let name = path.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
+        let name = name.rsplit('/').next().unwrap_or_default();
+        if name.is_empty() { "__unnamed__".to_owned() } else { name.to_owned() }
+    }
 }
 
 /// A file or directory of a git tree, filtered.
@@ -496,8 +516,34 @@ pub fn base_env(name: &str) -> String {
     format!("{BASE_ENV_MARK}{name}{BASE_ENV_MARK}")
 }
 
-/// Replaces what [`base_env`] wrote; `lookup` knows the environment of the base image.
+/// Wraps what depends on the value of such a variable: its name, a modifier, and the raw word after it.
+const DEFERRED: (char, char) = ('\u{2}', '\u{3}');
+
+/// Returns the text that stands for `${NAME:-WORD}` and its like until the build resolves it.
+pub fn deferred_base_env(name: &str, modifier: &str, word: &str) -> String {
+    format!("{}{name}{modifier}{word}{}", DEFERRED.0, DEFERRED.1)
+}
+
+/// Replaces what [`base_env`] and [`deferred_base_env`] wrote; `lookup` knows the environment of the base image.
 pub fn resolve_base_env(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
+    let Some((before, rest)) = text.split_once(DEFERRED.0) else { return resolve_names(text, lookup) };
+    let mut depth = 1_usize;
+    let end = rest.char_indices().find(|(_, c)| {
+        depth += usize::from(*c == DEFERRED.0);
+        depth -= usize::from(*c == DEFERRED.1);
+        depth == 0
+    });
+    let Some((inner, after)) = end.and_then(|(end, _)| rest.split_at_checked(end)) else {
+        return resolve_names(text, lookup);
+    };
+    // What stands inside is a raw word, so values enter it with escapes.
+    let inner = resolve_base_env(inner, &|name| lookup(name).map(|value| syntax::escaped(&value)));
+    let expanded = syntax::expand(&format!("${{{inner}}}"), '\\', lookup).map(|e| e.text).unwrap_or_default();
+    let after = resolve_base_env(after.get(DEFERRED.1.len_utf8()..).unwrap_or_default(), lookup);
+    format!("{}{expanded}{after}", resolve_names(before, lookup))
+}
+
+fn resolve_names(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
     let mut resolved = String::with_capacity(text.len());
     for (index, part) in text.split(BASE_ENV_MARK).enumerate() {
         if index % 2 == 0 {
@@ -511,7 +557,11 @@ pub fn resolve_base_env(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> 
 
 /// Shows a text that may stand for variables of the base image, for people.
 pub fn show_base_env(text: &str) -> String {
-    resolve_base_env(text, &|name| Some(format!("${{{name}}}")))
+    let shown = resolve_names(text, &|name| Some(format!("${{{name}}}")));
+    if shown.contains(DEFERRED.0) {
+        return shown.replace(DEFERRED.0, "${").replace(DEFERRED.1, "}").replace('\\', "");
+    }
+    shown
 }
 
 /// A change of the image configuration.
@@ -632,5 +682,27 @@ impl std::fmt::Display for ConfigChange {
             Self::ClearWorkdir => f.write_str("clear WORKDIR"),
             Self::ClearHistory => f.write_str("clear history"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modifiers_of_variables_of_the_base_wait_for_it() {
+        let lookup = |name: &str| match name {
+            "SET" => Some("1.2.3".to_owned()),
+            "ODD" => Some("a}b\\$c".to_owned()),
+            _ => None,
+        };
+        let resolve = |text: &str| resolve_base_env(text, &lookup);
+        assert_eq!(resolve(&format!("<{}>", deferred_base_env("UNSET", ":-", "x"))), "<x>");
+        assert_eq!(resolve(&deferred_base_env("SET", ":-", "x")), "1.2.3");
+        assert_eq!(resolve(&deferred_base_env("SET", "%", ".*")), "1.2");
+        let nested = deferred_base_env("ALSO", "-", &base_env("ODD"));
+        assert_eq!(resolve(&deferred_base_env("UNSET", ":-", &nested)), "a}b\\$c");
+        assert_eq!(resolve(&format!("{}{}", base_env("SET"), base_env("UNSET"))), "1.2.3");
+        assert_eq!(show_base_env(&deferred_base_env("UNSET", ":-", "x")), "${UNSET:-x}");
     }
 }

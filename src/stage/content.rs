@@ -88,13 +88,48 @@ fn candidates(context: &Context<'_>, clean: &str) -> Result<Vec<String>, TakeErr
     }
     let mut real = Vec::new();
     for path in paths {
-        match files.resolve(&path) {
-            Ok(Some((path, _))) => real.push(path),
-            Ok(None) | Err(FilesError::Link { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+        real.extend(real_path(&files, &path)?);
     }
     Ok(real)
+}
+
+/// How many links a path may lead through.
+const MAX_LINKS: usize = 255;
+
+/// Follows links; the context is their root, as it is for Docker. `None` when there is nothing.
+fn real_path(files: &Files, path: &str) -> Result<Option<String>, FilesError> {
+    let mut open: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+    let mut real: Vec<String> = Vec::new();
+    let mut links = 0;
+    while let Some(name) = open.pop() {
+        match name.as_str() {
+            "" | "." => continue,
+            ".." => {
+                real.pop();
+                continue;
+            }
+            _ => real.push(name),
+        }
+        let here = real.join("/");
+        match files.entry(&here)? {
+            None => return Ok(None),
+            Some(entry) if entry.mode == Mode::Symlink => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Ok(None);
+                }
+                let target = files.objects().blob(entry.id)?;
+                let target = String::from_utf8_lossy(&target);
+                real.pop();
+                if target.starts_with('/') {
+                    real.clear();
+                }
+                open.extend(target.split('/').rev().map(str::to_owned));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Some(real.join("/")))
 }
 
 fn matches(

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use super::build::{
     Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountFrom,
-    MountKind, Network, Owner, Platform, RunMount, RunStep, Sharing, Step, TreeSource, base_env, show_base_env,
+    MountKind, Network, Owner, Platform, RunMount, RunStep, Sharing, Step, TreeSource, base_env, deferred_base_env,
+    show_base_env,
 };
 use super::content::{Context, copy_source};
 use super::model::Stage;
+use super::onbuild;
 use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::source::{MemoryObjects, ObjectId, Place, Sources, Span};
 use crate::syntax::dockerfile as syntax;
@@ -39,6 +41,8 @@ pub struct DockerfileInputs<'a> {
     pub argument_places: BTreeMap<String, Place>,
     /// References that name images of this project.
     pub known_images: &'a BTreeMap<String, ImageRef>,
+    /// The triggers of such images, by reference.
+    pub known_triggers: &'a BTreeMap<String, Vec<String>>,
     /// Further names of hosts.
     pub add_host: Vec<String>,
     /// The platform.
@@ -64,6 +68,8 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
         argument_places: inputs.argument_places.clone(),
         commands: Vec::new(),
         not_yet: Vec::new(),
+        own_triggers: Vec::new(),
+        declared: BTreeMap::new(),
     };
     for stage in &reachable.stages {
         converter.stage(stage, &reachable.globals);
@@ -81,6 +87,7 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
         mapped: Vec::new(),
         mapped_from: Vec::new(),
         not_yet: converter.not_yet,
+        triggers: converter.declared,
     })
 }
 
@@ -103,6 +110,10 @@ struct Converter<'a> {
     argument_places: BTreeMap<String, Place>,
     commands: Vec<(String, Place)>,
     not_yet: Vec<(String, Place)>,
+    /// The triggers that each part leaves.
+    own_triggers: Vec<Vec<Instruction>>,
+    /// The triggers of somebody else's base that are declared, by part.
+    declared: BTreeMap<usize, Vec<String>>,
 }
 
 /// One part while its instructions go by.
@@ -111,6 +122,7 @@ struct Part {
     arguments: BTreeMap<String, String>,
     steps: Vec<Step>,
     places: Vec<Option<Place>>,
+    triggers: Vec<Instruction>,
 }
 
 impl Part {
@@ -139,7 +151,21 @@ impl Converter<'_> {
         let Some(stage) = self.inputs.dockerfile.stages.get(input.index) else { return };
         let (base, scope) = self.base(&input.base);
         let base_place = self.inputs.sources.place(stage.from.span);
-        let mut part = Part { scope, arguments: BTreeMap::new(), steps: Vec::new(), places: vec![Some(base_place)] };
+        let mut part = Part {
+            scope,
+            arguments: BTreeMap::new(),
+            steps: Vec::new(),
+            places: vec![Some(base_place.clone())],
+            triggers: Vec::new(),
+        };
+        let triggers = self.triggers(stage, &input.base);
+        if !triggers.is_empty() {
+            part.config(ConfigChange::ClearOnBuild, &base_place);
+        }
+        for trigger in &triggers {
+            let uses = self.uses_of_trigger(trigger);
+            self.instruction(&mut part, trigger, &uses.iter().collect::<Vec<_>>(), globals, &base_place);
+        }
         for (position, instruction) in stage.instructions.iter().enumerate() {
             let place = self.inputs.sources.place(instruction.span);
             let uses: Vec<&syntax::Use> = input.uses.iter().filter(|u| u.instruction == position).collect();
@@ -157,6 +183,72 @@ impl Converter<'_> {
         });
         self.scopes.push(part.scope);
         self.places.push(part.places);
+        self.own_triggers.push(part.triggers);
+    }
+
+    /// Returns the triggers that a base has, as far as they are known here.
+    fn triggers(&mut self, stage: &syntax::Stage, base: &syntax::Base) -> Vec<Instruction> {
+        match base {
+            syntax::Base::Scratch => Vec::new(),
+            syntax::Base::Stage(base) => {
+                let part = self.index.get(base).and_then(|part| self.own_triggers.get(*part));
+                part.cloned().unwrap_or_default()
+            }
+            syntax::Base::Image(reference) if self.inputs.known_images.contains_key(reference) => {
+                let texts = self.inputs.known_triggers.get(reference).map_or(&[][..], Vec::as_slice);
+                onbuild::parse(self.diagnostics, self.inputs.sources, reference, texts)
+            }
+            syntax::Base::Image(reference) => {
+                let text = self.inputs.sources.get(self.inputs.dockerfile.file);
+                let texts = onbuild::declared(text.text(), stage.from.span.start as usize);
+                let triggers = onbuild::parse(self.diagnostics, self.inputs.sources, reference, &texts);
+                if !texts.is_empty() {
+                    self.declared.insert(self.parts.len(), texts);
+                }
+                triggers
+            }
+        }
+    }
+
+    /// Finds what a trigger takes of other images: a stage of this Dockerfile is meant by its name.
+    fn uses_of_trigger(&mut self, trigger: &Instruction) -> Vec<syntax::Use> {
+        let words: Vec<&Word> = match &trigger.kind {
+            Kind::Copy(copy) => copy.from.iter().collect(),
+            Kind::Run(run) => run.mounts.iter().filter_map(|mount| mount.from.as_ref()).collect(),
+            Kind::Add(_)
+            | Kind::Arg(_)
+            | Kind::Cmd(_)
+            | Kind::Entrypoint(_)
+            | Kind::Env(_)
+            | Kind::Expose(_)
+            | Kind::Healthcheck(_)
+            | Kind::Label(_)
+            | Kind::Maintainer(_)
+            | Kind::Onbuild(_)
+            | Kind::Shell(_)
+            | Kind::Stopsignal(_)
+            | Kind::User(_)
+            | Kind::Volume(_)
+            | Kind::Workdir(_)
+            | Kind::Unknown => Vec::new(),
+        };
+        let mut uses = Vec::new();
+        for word in words {
+            let mut stages = self.inputs.dockerfile.stages.iter();
+            let named = stages.rposition(|s| s.name().is_some_and(|name| name.eq_ignore_ascii_case(&word.text)));
+            let source = match named.or_else(|| word.text.parse().ok()) {
+                Some(stage) if self.index.contains_key(&stage) => syntax::Base::Stage(stage),
+                Some(_) => {
+                    let message = format!("a trigger takes files of the stage `{}`, which is not built", word.text);
+                    let d = Diagnostic::at(&rules::NOT_YET, word.span, message);
+                    self.diagnostics.push(d.hint("let the stage that has the trigger carried out also copy of it"));
+                    continue;
+                }
+                None => syntax::Base::Image(word.text.clone()),
+            };
+            uses.push(syntax::Use { instruction: 0, source, span: word.span });
+        }
+        uses
     }
 
     /// Adds the arguments before the first FROM that the base of somebody else is named with.
@@ -198,7 +290,11 @@ impl Converter<'_> {
 
     fn expand_text(&mut self, part: &Part, text: &str, span: Span) -> Option<String> {
         let lookup = |name: &str| lookup(&part.scope, name);
-        match syntax::expand(text, self.inputs.dockerfile.escape, &lookup) {
+        let scope = &part.scope;
+        let is_open = |name: &str| scope.open && scope.scope.get(name).is_none();
+        let defer =
+            |name: &str, modifier: &str, word: &str| is_open(name).then(|| deferred_base_env(name, modifier, word));
+        match syntax::expand_deferring(text, self.inputs.dockerfile.escape, &lookup, &defer) {
             Ok(expanded) => Some(expanded.text),
             Err(error) => {
                 self.diagnostics.push(Diagnostic::at(&rules::DOCKERFILE_SYNTAX, span, error.to_string()));
@@ -247,7 +343,11 @@ impl Converter<'_> {
                 }
             }
             Kind::Maintainer(author) => part.config(ConfigChange::Author(author.text.clone()), place),
-            Kind::Onbuild(trigger) => part.config(ConfigChange::OnBuild(trigger.text.clone()), place),
+            Kind::Onbuild(trigger) => {
+                let text = instruction.text.split_once(' ').map_or("", |(_, text)| text).trim();
+                part.config(ConfigChange::OnBuild(text.to_owned()), place);
+                part.triggers.push((**trigger).clone());
+            }
             Kind::Shell(words) => {
                 let words: Vec<String> = words.iter().map(|w| w.text.clone()).collect();
                 part.scope.shell.clone_from(&words);
@@ -338,7 +438,7 @@ impl Converter<'_> {
             Command::Shell(text) => RunStep::new(instruction.text.clone(), vec![text.text.clone()], true),
         };
         heredoc_command(&mut step, &instruction.heredocs);
-        step.environment.clone_from(&part.arguments);
+        step.environment.clone_from(part.scope.scope.args());
         let proxies = self.inputs.args.iter().filter(|(name, _)| PROXIES.contains(&name.to_ascii_lowercase().as_str()));
         step.unsigned_environment.extend(proxies.map(|(name, value)| (name.clone(), value.clone())));
         step.add_host.clone_from(&self.inputs.add_host);
@@ -493,7 +593,6 @@ impl Converter<'_> {
         let flags = self.copy_flags(part, instruction);
         let mut shown = Vec::new();
         let mut sources = Vec::new();
-        let mut remote = false;
         for word in &copy.sources {
             let Some(text) = self.expand(part, word) else { continue };
             shown.push(show_base_env(&text));
@@ -502,7 +601,7 @@ impl Converter<'_> {
                 let content = if heredoc.expand { self.expand_heredoc(part, heredoc) } else { heredoc.content.clone() };
                 sources.push(CopySource::Inline { name: heredoc.name.clone(), content });
             } else if is_add && is_remote(&text) {
-                remote = true;
+                sources.extend(self.address(instruction, text, word));
             } else if let Some(from) = uses.first().filter(|_| copy.from.is_some()) {
                 sources.push(self.foreign_source(&from.source, &text, &flags.exclude));
             } else if copy.from.is_none() {
@@ -516,25 +615,48 @@ impl Converter<'_> {
             self.diagnostics.push(d.hint(format!("write `{to}/`")));
         }
         let created_by = copied_text(instruction, is_add, &flags, copy.from.as_ref(), &shown, &show_base_env(&to));
-        if remote {
-            self.not_yet.push(("ADD of a remote source".to_owned(), place.clone()));
-            let run = RunStep::new(created_by, Vec::new(), false);
-            part.push(Step::Run(run), place);
-            return;
-        }
         part.push(
             Step::Copy(CopyStep {
                 sources,
                 to,
                 owner: flags.owner,
                 mode: flags.mode,
-                extract: is_add,
+                extract: is_add && flags.unpack != Some(false),
                 parents: flags.parents,
                 link: flags.link,
                 created_by,
             }),
             place,
         );
+    }
+
+    /// Reads an ADD of an address; git repositories are refused.
+    fn address(&mut self, instruction: &Instruction, url: String, word: &Word) -> Option<CopySource> {
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        let is_http = url.starts_with("http://") || url.starts_with("https://");
+        let refused = if !is_http || path.ends_with(".git") {
+            Some(("ADD of a git repository does not work yet", "clone it in a RUN, or use a git mapping with `url`"))
+        } else if instruction.flag("unpack").is_some_and(is_on) {
+            Some(("`--unpack` of an address does not work yet", "unpack it in a RUN"))
+        } else {
+            None
+        };
+        if let Some((message, hint)) = refused {
+            self.diagnostics.push(Diagnostic::at(&rules::NOT_YET, word.span, message).hint(hint));
+            return None;
+        }
+        let checksum = instruction.flag("checksum").and_then(|flag| flag.value.as_ref());
+        let is_sha256 = |text: &str| {
+            let hex = text.strip_prefix("sha256:");
+            hex.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        };
+        if let Some(checksum) = checksum.filter(|word| !is_sha256(&word.text)) {
+            let message = format!("`{}` is no digest of SHA-256", checksum.text);
+            let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, checksum.span, message);
+            self.diagnostics.push(d.hint("write `--checksum=sha256:` and 64 hexadecimal digits"));
+            return None;
+        }
+        Some(CopySource::Address { url, checksum: checksum.map(|word| word.text.to_ascii_lowercase()) })
     }
 
     fn expand_heredoc(&mut self, part: &Part, heredoc: &syntax::Heredoc) -> String {
@@ -586,6 +708,7 @@ impl Converter<'_> {
                 ("exclude", Some(pattern)) => flags.exclude.push(pattern),
                 ("parents", _) => flags.parents = on,
                 ("link", _) => flags.link = on,
+                ("unpack", _) => flags.unpack = Some(on),
                 _ => {}
             }
         }
@@ -634,6 +757,12 @@ struct CopyFlags {
     exclude: Vec<String>,
     parents: bool,
     link: bool,
+    unpack: Option<bool>,
+}
+
+/// Says whether a switch is given and not `false`.
+fn is_on(flag: &syntax::Flag) -> bool {
+    flag.value.as_ref().is_none_or(|value| value.text != "false")
 }
 
 /// Build arguments that are given to commands without ARG. Source: Docker.

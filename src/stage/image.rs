@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::build::{CopySource, ImageRef, Network, Platform, SecretPlace, Step, TreeSource};
+use super::build::{ConfigChange, CopySource, ImageRef, Network, Platform, SecretPlace, Step, TreeSource};
 use super::dockerfile::{DockerfileInputs, dockerfile_stage};
 use super::filter::Filter;
 use super::image_spec::image_spec_stage;
@@ -27,6 +27,8 @@ pub struct UsedImage {
     pub signature: Sha224Digest,
     /// The reference that others see: `REPO:TAG`.
     pub reference: String,
+    /// The triggers that it leaves for images based on it.
+    pub on_build: Vec<String>,
     /// Its stages with their digests, first to last.
     pub stages: Vec<(String, Sha224Digest)>,
 }
@@ -87,9 +89,11 @@ pub fn image_stages(
 ) -> Option<ImageStages> {
     let image = inputs.config.image(index);
     let network = network(diagnostics, image)?;
+    let mut on_build = Vec::new();
     let mut stages = match &image.kind {
         ImageKind::Dockerfile(docker) => {
             let whole = dockerfile_image(diagnostics, inputs, image, platform)?;
+            on_build = triggers_left(&whole);
             if docker.staged.value { instruction_stages(&whole) } else { vec![whole] }
         }
         ImageKind::Stapel(stapel) => stapel_stages(diagnostics, inputs, image, stapel, platform)?,
@@ -129,8 +133,19 @@ pub fn image_stages(
         is_final: image.is_final,
         place: inputs.place(image.name.span),
         uses,
+        on_build,
         stages,
     })
+}
+
+/// Returns the triggers that the last part sets; those of its base are carried out, and gone.
+fn triggers_left(stage: &Stage) -> Vec<String> {
+    let steps = stage.request.parts.last().map_or(&[][..], |part| part.steps.as_slice());
+    let triggers = steps.iter().filter_map(|step| match step {
+        Step::Config(ConfigChange::OnBuild(trigger)) => Some(trigger.clone()),
+        Step::Config(_) | Step::Copy(_) | Step::Run(_) | Step::Update(_) => None,
+    });
+    triggers.collect()
 }
 
 /// Reports files of an image that the repository cannot give; says whether there are any.
@@ -194,7 +209,10 @@ fn trees(stages: &[Stage]) -> impl Iterator<Item = (&TreeSource, &str, Option<&P
                     CopySource::Tree(tree) => {
                         Some((tree, stage.prefixes.get(&tree.root).map_or("", String::as_str), place))
                     }
-                    CopySource::Inline { .. } | CopySource::Part { .. } | CopySource::Image { .. } => None,
+                    CopySource::Inline { .. }
+                    | CopySource::Address { .. }
+                    | CopySource::Part { .. }
+                    | CopySource::Image { .. } => None,
                 })
             })
         })
@@ -324,6 +342,7 @@ fn dockerfile_image(
         argument_places.insert(name.clone(), inputs.place(value.key));
     }
     let mut known_images = BTreeMap::new();
+    let mut known_triggers = BTreeMap::new();
     for dependency in &image.dependencies {
         for (name, value, place) in dependency_values(diagnostics, inputs, dependency) {
             args.insert(name.clone(), value);
@@ -333,6 +352,7 @@ fn dockerfile_image(
             && let Some(used) = inputs.used.get(&inputs.config.image(index).name.value)
         {
             known_images.insert(used.reference.clone(), inputs.image_ref(index));
+            known_triggers.insert(used.reference.clone(), used.on_build.clone());
         }
     }
     let target = docker.target.as_ref();
@@ -349,6 +369,7 @@ fn dockerfile_image(
             args: &args,
             argument_places,
             known_images: &known_images,
+            known_triggers: &known_triggers,
             add_host: docker.add_host.iter().map(|h| h.value.clone()).collect(),
             platform,
         },
@@ -440,5 +461,6 @@ pub fn empty_stage(name: &str, platform: &Platform) -> Stage {
         mapped: Vec::new(),
         mapped_from: Vec::new(),
         not_yet: Vec::new(),
+        triggers: BTreeMap::new(),
     }
 }

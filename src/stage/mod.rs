@@ -13,6 +13,7 @@ mod filter;
 mod image;
 mod image_spec;
 mod model;
+mod onbuild;
 mod platforms;
 mod staged;
 mod stapel;
@@ -25,4 +26,5 @@ pub use build::{
 pub use filter::{Filter, TakeError, take};
 pub use image::{ImageInputs, RemoteTree, UsedImage, image_stages};
 pub use model::{ImageStages, Stage};
+pub use onbuild::{declaration, steps_of_base};
 pub use platforms::image_platforms;

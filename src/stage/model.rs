@@ -33,6 +33,8 @@ pub struct Stage {
     pub mapped_from: Vec<String>,
     /// What no builder can do yet, and where it stands.
     pub not_yet: Vec<(String, Place)>,
+    /// For each part over a base of somebody else: its triggers, as the Dockerfile declares them. They are among the steps.
+    pub triggers: BTreeMap<usize, Vec<String>>,
 }
 
 /// An image as a chain of stages.
@@ -46,6 +48,8 @@ pub struct ImageStages {
     pub place: Place,
     /// The images of the project that it uses, with the place of the first use, in order of use.
     pub uses: Vec<(String, Place)>,
+    /// The triggers that it leaves for images based on it.
+    pub on_build: Vec<String>,
     /// The stages, first to last.
     pub stages: Vec<Stage>,
 }

@@ -10,9 +10,10 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 
 use super::dockerfile::{BaseImage, Content};
+use crate::backend::native::copy::fetched;
 use crate::backend::native::tar_read::decompress;
 use crate::ports::oci::{MEDIA_LAYER, MEDIA_LAYER_GZIP, oci_layer_media_type};
-use crate::ports::{BlobDigest, BlobError, BlobStore, BuildError};
+use crate::ports::{BlobDigest, BlobError, BlobStore, BuildContext, BuildError};
 use crate::source::{MemoryObjects, Mode, ObjectId, Objects as _};
 use crate::stage::take;
 
@@ -122,6 +123,7 @@ pub fn write_context(
     dockerfile: &str,
     content: &[Content],
     objects: &Arc<MemoryObjects>,
+    context: &BuildContext<'_>,
 ) -> Result<(), BuildError> {
     const ATTEMPT: &str = "send the build context";
     let mut tar = tar::Builder::new(out);
@@ -136,6 +138,13 @@ pub fn write_context(
             Content::Text { at, text: held, executable } => {
                 let mode = if *executable { 0o755 } else { 0o644 };
                 text(&mut tar, &format!("{folder}/{at}"), mode, held).map_err(failed(ATTEMPT))?;
+            }
+            Content::Address { at, url, checksum, step } => {
+                let (tree, name) = fetched(context, step, url, checksum.as_deref())?;
+                let file = std::fs::File::open(tree.path(&name)).map_err(failed(ATTEMPT))?;
+                let size = file.metadata().map_err(failed(ATTEMPT))?.len();
+                let mut header = header(tar::EntryType::Regular, 0o600, size);
+                tar.append_data(&mut header, format!("{folder}/{at}"), file.take(size)).map_err(failed(ATTEMPT))?;
             }
             Content::Tree { at, id, mode, source } => {
                 let path = source.path.trim_matches('/');

@@ -75,6 +75,17 @@ pub enum Content {
         /// How the request names it.
         source: TreeSource,
     },
+    /// A file that is fetched when it is sent.
+    Address {
+        /// Its path in the folder.
+        at: String,
+        /// Where it is.
+        url: String,
+        /// What its content must be.
+        checksum: Option<String>,
+        /// The instruction, for messages.
+        step: String,
+    },
     /// A file.
     Text {
         /// Its path in the folder.
@@ -292,6 +303,9 @@ impl Writer<'_> {
             match &*step {
                 Step::Config(change) => {
                     config::apply(&mut made.config, change, &mut command_set)?;
+                    if let ConfigChange::Env(name, _) = change {
+                        declared.remove(name);
+                    }
                     self.config(&mut made, change, index);
                 }
                 // It is made before, see `split_update`.
@@ -465,7 +479,13 @@ impl Writer<'_> {
         if (copy.sources.len() > 1 || copy.parents) && !to.ends_with('/') {
             to.push('/');
         }
-        let name = if copy.extract { "ADD" } else { "COPY" };
+        // What comes from an address is not unpacked.
+        let is_address = |source: &CopySource| matches!(source, CopySource::Address { .. });
+        let extracts = copy.extract && !copy.sources.iter().any(is_address);
+        if copy.extract && !extracts && !copy.sources.iter().all(is_address) {
+            return unsayable("an ADD of addresses and files");
+        }
+        let name = if extracts { "ADD" } else { "COPY" };
         for (from, mut words) in groups {
             words.push(escaped(&to));
             let from = from.map(|f| format!(" --from={f}")).unwrap_or_default();
@@ -505,6 +525,14 @@ impl Writer<'_> {
                 let folder = self.folder(Content::Text { at: name.clone(), text: content.clone(), executable: false });
                 Ok((None, format!("{folder}/{}", escaped(&literal(name)))))
             }
+            // Fetched by us: the engine's oldest front end knows no checksums, and the network is that of this host.
+            CopySource::Address { url, checksum } => {
+                let at = CopySource::name_of_address(url);
+                let path = escaped(&literal(&at));
+                let (url, checksum) = (url.clone(), checksum.clone());
+                let folder = self.folder(Content::Address { at, url, checksum, step: copy.created_by.clone() });
+                Ok((None, format!("{folder}/{path}")))
+            }
             CopySource::Part { part, path, filter } if sayable(filter) && keeps_owner => {
                 Ok((Some(format!("p{part}")), escaped(path)))
             }
@@ -543,9 +571,9 @@ impl Writer<'_> {
         };
         for step in script {
             for (name, value) in step.unsigned_environment.iter().chain(&step.environment) {
-                // The variables of the image win, wherever they stand.
+                // What the request does not sign never hides a variable of the image.
                 let in_image = part.config.config.env.iter().filter_map(|e| e.split_once('=')).any(|(n, _)| n == name);
-                if in_image || declared.get(name) == Some(value) {
+                if (in_image && !step.environment.contains_key(name)) || declared.get(name) == Some(value) {
                     continue;
                 }
                 declared.insert(name.clone(), value.clone());

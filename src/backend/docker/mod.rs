@@ -277,7 +277,7 @@ impl DockerBuilder {
         let url = url.map_err(|e| asked(attempt, self.engine.failed(attempt, e)))?;
         let objects = Arc::new(MemoryObjects::over(context.objects.clone()));
         let (written, sent) = stream(
-            |out| write_context(out, text, &canonical.content, &objects),
+            |out| write_context(out, text, &canonical.content, &objects, context),
             |body| runtime::block_on(follow(connection, url, body, offer.clone(), hidden, context)),
         );
         if let Err(error) = written

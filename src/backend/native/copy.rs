@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use super::content::{open_archive, read_content};
-use super::files::{Archive, Content, Draft, Kind, Node, View, clean, join, name_of, parent_of};
+use super::files::{Archive, Content, Draft, HostTree, Kind, Node, View, clean, join, name_of, parent_of};
 use super::owner::{Stamp, resolve_owner};
-use super::tar_read::{Compression, TarReader, decompress};
+use super::tar_read::{TarReader, decompress};
 use crate::ports::{BlobError, BuildContext, BuildError};
 use crate::source::glob::ShellPattern;
 use crate::source::{MemoryObjects, Mode, ObjectId, Objects as _, PathFilter as _, Verdict};
@@ -58,6 +58,13 @@ impl CopyJob<'_> {
                 CopySource::Inline { name, content } => {
                     let node = stamp.on(Node::file(Content::Text(content.as_bytes().into())));
                     let path = self.place_file(draft, &to, "", name, &stamp)?;
+                    self.check(draft.put_file(&path, node))?;
+                }
+                CopySource::Address { url, checksum } => {
+                    let (tree, name) = fetched(self.context, &self.step.created_by, url, checksum.as_deref())?;
+                    let content = Content::Host(Arc::new(tree), name.as_str().into());
+                    let node = stamp.on(Node { mode: 0o600, ..Node::file(content) });
+                    let path = self.place_file(draft, &to, "", &name, &stamp)?;
                     self.check(draft.put_file(&path, node))?;
                 }
                 CopySource::Part { path, filter, .. } | CopySource::Image { path, filter, .. } => {
@@ -272,11 +279,6 @@ impl CopyJob<'_> {
     /// Unpacks a source that is an archive; `false` when it is none.
     fn extract(&self, draft: &mut Draft, tree: &TreeSource, to: &Destination) -> Result<bool, BuildError> {
         let start = self.objects.blob(tree.id)?;
-        match Compression::of(&start) {
-            Compression::Bzip2 => return Err(self.unsupported("an archive that is compressed with bzip2")),
-            Compression::Xz => return Err(self.unsupported("an archive that is compressed with xz")),
-            Compression::None | Compression::Gzip | Compression::Zstd => {}
-        }
         let archive = Arc::new(Archive::Blob(tree.id));
         if !is_tar(&start) {
             return Ok(false);
@@ -328,10 +330,33 @@ impl CopyJob<'_> {
         let found = relative.filter(|path| path.split('/').count() == tail.len() && pattern.matches(path));
         Ok(found.map(|path| join(&directory, path)).collect())
     }
+}
 
-    fn unsupported(&self, what: &str) -> BuildError {
-        BuildError::Unsupported { builder: super::NAME, what: format!("{}: {what}", self.step.created_by) }
-    }
+/// Fetches a file into a folder of its own; returns the folder, and the name in it.
+#[cfg(feature = "registry")]
+pub fn fetched(
+    context: &BuildContext<'_>,
+    step: &str,
+    url: &str,
+    checksum: Option<&str>,
+) -> Result<(HostTree, String), BuildError> {
+    let failed = |e| BlobError::from_io("make a folder for what is fetched".into(), e);
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let name = CopySource::name_of_address(url);
+    crate::backend::fetch::fetch(url, checksum, &folder.path().join(&name), context.cancelled)
+        .map_err(|why| BuildError::Step { step: step.to_owned(), why })?;
+    Ok((HostTree::temporary(folder), name))
+}
+
+/// This program was built without what it needs to fetch files.
+#[cfg(not(feature = "registry"))]
+pub fn fetched(
+    _context: &BuildContext<'_>,
+    step: &str,
+    _url: &str,
+    _checksum: Option<&str>,
+) -> Result<(HostTree, String), BuildError> {
+    Err(BuildError::Unsupported { builder: super::NAME, what: format!("{step}: this program was built without HTTP") })
 }
 
 /// Says whether bytes are a tar file, perhaps compressed: whether its first header is one.

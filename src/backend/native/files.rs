@@ -73,13 +73,25 @@ pub enum Content {
 #[derive(Debug)]
 pub struct HostTree {
     folder: PathBuf,
-    _scratch: Arc<Scratch>,
+    _held: Held,
+}
+
+/// What makes a folder last.
+#[derive(Debug)]
+enum Held {
+    Scratch { _held: Arc<Scratch> },
+    Temporary { _held: tempfile::TempDir },
 }
 
 impl HostTree {
     /// Names a folder that lasts as long as `scratch`.
     pub fn new(folder: PathBuf, scratch: Arc<Scratch>) -> Self {
-        Self { folder, _scratch: scratch }
+        Self { folder, _held: Held::Scratch { _held: scratch } }
+    }
+
+    /// Takes a folder that is removed with it.
+    pub fn temporary(folder: tempfile::TempDir) -> Self {
+        Self { folder: folder.path().to_owned(), _held: Held::Temporary { _held: folder } }
     }
 
     /// Returns the place of a file.

@@ -11,7 +11,7 @@
 mod ansible;
 pub(super) mod config;
 pub(super) mod content;
-mod copy;
+pub(super) mod copy;
 mod diff;
 mod files;
 mod mounts;
@@ -343,7 +343,7 @@ impl Build<'_> {
         match source {
             CopySource::Part { part, .. } => self.view(self.made(*part)?),
             CopySource::Image { image, .. } => self.view(&self.stored(image)?),
-            CopySource::Tree(_) | CopySource::Inline { .. } => Ok(View::default()),
+            CopySource::Tree(_) | CopySource::Inline { .. } | CopySource::Address { .. } => Ok(View::default()),
         }
     }
 

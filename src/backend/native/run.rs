@@ -411,14 +411,14 @@ fn words(image: &Image, steps: &[&RunStep]) -> Vec<String> {
     shell.into_iter().chain(first.command.iter().cloned()).collect()
 }
 
-/// The variables of the image win over build arguments of the same name. Source: Dockerfile reference, ARG.
+/// Of ARG and ENV the last one wins: the request holds no argument that a later ENV hides. Source: BuildKit.
 fn environment(image: &Image, step: &RunStep, home: &str) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     all.insert("PATH".into(), DEFAULT_PATH.into());
     all.insert("HOME".into(), home.into());
     all.extend(step.unsigned_environment.clone());
-    all.extend(step.environment.clone());
     all.extend(base_environment(&image.config.config.env, home));
+    all.extend(step.environment.clone());
     all
 }
 

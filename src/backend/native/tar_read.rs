@@ -23,9 +23,9 @@ pub enum Compression {
     Gzip,
     /// zstd.
     Zstd,
-    /// bzip2, which we cannot read.
+    /// bzip2.
     Bzip2,
-    /// xz, which we cannot read.
+    /// xz.
     Xz,
 }
 
@@ -55,8 +55,8 @@ pub fn decompress<'a>(mut reader: impl Read + Send + 'a) -> io::Result<Box<dyn R
             let decoder = ruzstd::decoding::StreamingDecoder::new(whole).map_err(io::Error::other)?;
             Box::new(BufReader::with_capacity(64 * 1024, decoder))
         }
-        Compression::Bzip2 => return Err(io::Error::other("it is compressed with bzip2, which is not supported yet")),
-        Compression::Xz => return Err(io::Error::other("it is compressed with xz, which is not supported yet")),
+        Compression::Bzip2 => Box::new(BufReader::with_capacity(64 * 1024, bzip2::bufread::MultiBzDecoder::new(whole))),
+        Compression::Xz => Box::new(BufReader::with_capacity(64 * 1024, lzma_rust2::XzReader::new(whole, true))),
     })
 }
 

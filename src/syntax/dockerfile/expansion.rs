@@ -54,6 +54,22 @@ pub fn expand(raw: &str, escape: char, lookup: &dyn Fn(&str) -> Option<String>) 
     Ok(Expanded { text, used: expander.used, unset: expander.unset })
 }
 
+/// Expands one word; `defer` is asked first wherever a modifier depends on a value: the variable, the modifier (`:-`, `#`,
+/// …) and its word. What it returns stands for the whole.
+///
+/// # Errors
+/// As [`expand`].
+pub fn expand_deferring(
+    raw: &str,
+    escape: char,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    defer: &dyn Fn(&str, &str, &str) -> Option<String>,
+) -> Result<Expanded, ExpandError> {
+    let mut expander = Expander { defer, ..Expander::new(raw, escape, lookup) };
+    let text = expander.until(None, Escapes::Removed)?;
+    Ok(Expanded { text, used: expander.used, unset: expander.unset })
+}
+
 /// Expands a word and splits the result at blanks that came from outside quotes.
 ///
 /// # Errors
@@ -114,12 +130,25 @@ struct Expander<'a> {
     unset: Vec<String>,
     words: Option<Words>,
     depth: usize,
+    defer: Defer<'a>,
 }
+
+/// Takes a variable, a modifier and its word; returns what stands for them until the value is known.
+type Defer<'a> = &'a dyn Fn(&str, &str, &str) -> Option<String>;
 
 impl<'a> Expander<'a> {
     fn new(raw: &'a str, escape: char, lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         let chars = raw.chars().peekable();
-        Self { chars, escape, lookup, used: Vec::new(), unset: Vec::new(), words: None, depth: 0 }
+        Self {
+            chars,
+            escape,
+            lookup,
+            used: Vec::new(),
+            unset: Vec::new(),
+            words: None,
+            depth: 0,
+            defer: &|_, _, _| None,
+        }
     }
 
     /// Adds to the words of the outermost level.
@@ -261,6 +290,10 @@ impl<'a> Expander<'a> {
 
     fn modified(&mut self, name: &str, modifier: char, empty_is_unset: bool) -> Result<String, ExpandError> {
         let word = self.until(Some('}'), Escapes::Removed)?;
+        let colon = if empty_is_unset { ":" } else { "" };
+        if let Some(text) = (self.defer)(name, &format!("{colon}{modifier}"), &escaped(&word)) {
+            return Ok(text);
+        }
         let value = self.value(name).filter(|v| !(empty_is_unset && v.is_empty()));
         match (modifier, value) {
             ('+', Some(_)) | ('-', None) => Ok(word),
@@ -275,6 +308,9 @@ impl<'a> Expander<'a> {
 
     fn trimmed(&mut self, name: &str, modifier: char) -> Result<String, ExpandError> {
         let word = self.until(Some('}'), Escapes::Kept)?;
+        if let Some(text) = (self.defer)(name, &modifier.to_string(), &word) {
+            return Ok(text);
+        }
         let longest = word.starts_with(modifier);
         let pattern = if longest { word.get(1..).unwrap_or("") } else { &word };
         let value = self.value(name).unwrap_or_default();
@@ -291,11 +327,27 @@ impl<'a> Expander<'a> {
         let all = self.chars.next_if_eq(&'/').is_some();
         let pattern = self.until(Some('/'), Escapes::Kept)?;
         let replacement = self.until(Some('}'), Escapes::Removed)?;
+        let modifier = if all { "//" } else { "/" };
+        if let Some(text) = (self.defer)(name, modifier, &format!("{pattern}/{}", escaped(&replacement))) {
+            return Ok(text);
+        }
         let value = self.value(name).unwrap_or_default();
         let Some(pattern) = compile(&pattern_pieces(&pattern, self.escape), true, false) else { return Ok(value) };
         let limit = usize::from(!all); // 0 means all
         Ok(pattern.replacen(&value, limit, regex::NoExpand(&replacement)).into_owned())
     }
+}
+
+/// Returns a text that expands to this one where the escape character is a backslash; marks of others stay.
+pub fn escaped(text: &str) -> String {
+    let mut raw = String::with_capacity(text.len());
+    for c in text.chars() {
+        if !c.is_alphanumeric() && !c.is_control() {
+            raw.push('\\');
+        }
+        raw.push(c);
+    }
+    raw
 }
 
 /// One step of a shell pattern.
@@ -356,9 +408,9 @@ impl Scope {
         Self { args: BTreeMap::new(), env }
     }
 
-    /// Returns the value of a variable; ENV wins over ARG.
+    /// Returns the value of a variable; of ENV and ARG, the last one wins.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.env.get(name).or_else(|| self.args.get(name)).map(String::as_str)
+        self.args.get(name).or_else(|| self.env.get(name)).map(String::as_str)
     }
 
     /// Declares an ARG; without a value it is declared but not set.
@@ -370,6 +422,7 @@ impl Scope {
 
     /// Sets an ENV.
     pub fn set_env(&mut self, name: &str, value: String) {
+        self.args.remove(name);
         self.env.insert(name.to_owned(), value);
     }
 
@@ -378,7 +431,7 @@ impl Scope {
         &self.env
     }
 
-    /// Returns the ARGs that have a value.
+    /// Returns the ARGs that have a value and no later ENV.
     pub fn args(&self) -> &BTreeMap<String, String> {
         &self.args
     }

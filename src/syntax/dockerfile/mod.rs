@@ -19,7 +19,9 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use expansion::{ExpandError, Expanded, Scope, expand, expand_words, is_predefined_arg, platform_args};
+pub use expansion::{
+    ExpandError, Expanded, Scope, escaped, expand, expand_deferring, expand_words, is_predefined_arg, platform_args,
+};
 pub use parser::{KEYWORDS, parse};
 pub use stages::{Base, Build, Reachable, StageInput, Target, Use, reachable};
 pub use tree::{

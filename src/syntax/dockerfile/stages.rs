@@ -92,6 +92,9 @@ pub fn reachable(diagnostics: &mut Diagnostics, dockerfile: &Dockerfile, build: 
                 dag.add(*needed, index);
             }
         }
+        for needed in triggered(dockerfile, input.as_ref(), &names) {
+            dag.add(needed, index);
+        }
         inputs.push(input);
     }
     let order = match dag.order() {
@@ -220,6 +223,17 @@ fn stage_input(
         }
     }
     Some(StageInput { index, base, platform, uses })
+}
+
+/// Returns the stages that the triggers of a base take files of: they are carried out in the stage that is based on it.
+fn triggered(dockerfile: &Dockerfile, input: Option<&StageInput>, names: &Names) -> Vec<usize> {
+    let Some(Base::Stage(base)) = input.map(|input| &input.base) else { return Vec::new() };
+    let instructions = dockerfile.stages.get(*base).into_iter().flat_map(|stage| &stage.instructions);
+    let triggers =
+        instructions.filter_map(|i| if let Kind::Onbuild(trigger) = &i.kind { Some(&**trigger) } else { None });
+    let count = dockerfile.stages.len();
+    let named = |word: &Word| names.before(&word.text, count).or_else(|| word.text.parse().ok().filter(|i| *i < count));
+    triggers.flat_map(sources).filter_map(named).collect()
 }
 
 /// Returns what COPY --from and RUN --mount name.
