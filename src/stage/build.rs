@@ -702,6 +702,8 @@ mod tests {
         assert_eq!(resolve(&deferred_base_env("SET", "%", ".*")), "1.2");
         let nested = deferred_base_env("ALSO", "-", &base_env("ODD"));
         assert_eq!(resolve(&deferred_base_env("UNSET", ":-", &nested)), "a}b\\$c");
+        let word = syntax::escaped(&deferred_base_env("ALSO", ":-", &syntax::escaped("a b")));
+        assert_eq!(resolve(&deferred_base_env("UNSET", ":-", &word)), "a b");
         assert_eq!(resolve(&format!("{}{}", base_env("SET"), base_env("UNSET"))), "1.2.3");
         assert_eq!(show_base_env(&deferred_base_env("UNSET", ":-", "x")), "${UNSET:-x}");
     }

@@ -338,11 +338,19 @@ impl<'a> Expander<'a> {
     }
 }
 
-/// Returns a text that expands to this one where the escape character is a backslash; marks of others stay.
+/// Returns a text that expands to this one where the escape character is a backslash.
+///
+/// What stands between the marks `U+0002` and `U+0003` is deferred, and raw already.
 pub fn escaped(text: &str) -> String {
     let mut raw = String::with_capacity(text.len());
+    let mut depth = 0_usize;
     for c in text.chars() {
-        if !c.is_alphanumeric() && !c.is_control() {
+        match c {
+            '\u{2}' => depth += 1,
+            '\u{3}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 && !c.is_alphanumeric() && !c.is_control() {
             raw.push('\\');
         }
         raw.push(c);
