@@ -123,6 +123,10 @@ fn an_image_is_built_and_run_as_its_configuration_says() {
         assert_eq!((code, out.as_str()), (137, wanted), "{}: {err}", builder.0);
         let (code, out, _) = run(&["run", "app", "--", "test -e /new || echo gone"]);
         assert_eq!((code, out.as_str()), (0, "gone\n"), "{}", builder.0);
+        let (code, _, err) = run(&["build", "--save-build-report"]);
+        assert_eq!(code, 0, "{err}");
+        let (code, out, err) = run(&["run", "--use-build-report", "--dir", "/", "--", "echo $A"]);
+        assert_eq!((code, out.as_str()), (0, "image\n"), "{}: {err}", builder.0);
         let (code, _, err) = run(&["run", "other"]);
         assert!(code != 0 && err.contains("other"), "{err}");
         assert_eq!(leftovers(&built), Vec::<String>::new());

@@ -173,6 +173,9 @@ pub struct RunImageArgs {
     /// Options of `docker run`, for every builder: `-e`, `-v`, `-w`, `-u`, `--entrypoint`, `--network`, `-i`, `-t`, `--rm`.
     #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
     pub docker_options: Option<String>,
+    /// Runs what a build report names (see `--build-report-path`); nothing is planned or built.
+    #[arg(long)]
+    pub use_build_report: bool,
     #[command(flatten)]
     pub run: RunArgs,
     #[command(flatten)]

@@ -77,7 +77,7 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
 }
 
 /// Where the build report is saved when no file is named. Source: werf 2.x.
-const BUILD_REPORT: &str = ".werf-build-report.json";
+pub const BUILD_REPORT: &str = ".werf-build-report.json";
 
 /// Saves the build report, where one is wanted.
 fn save_report(plan: &Plan, run: &Run<'_>, took: &Durations, invocation: &Invocation) -> Result<(), CliError> {
