@@ -32,7 +32,7 @@ pub use eviction::{Shelf, size_of};
 pub use file_lock::FileLock;
 pub use folder::read_folder;
 pub use host_access::HostAccess;
-pub use native::{NO_NAMESPACE, NativeBuilder, become_root, evict_layers, run_inside};
+pub use native::{NO_NAMESPACE, NativeBuilder, become_root, cannot_run, evict_layers, run_inside};
 pub use oci_layout::OciLayout;
 #[cfg(feature = "registry")]
 pub use registry::{RegistryOptions, RegistryStore, Repository, Retry};

@@ -9,9 +9,12 @@ use super::error::CliError;
 use super::project::now;
 use super::streams::Invocation;
 use crate::backend::manifest_folder::ManifestFolder;
-use crate::backend::{CredentialSource, FileLock, HostAccess, NO_NAMESPACE, NativeBuilder, OciLayout, become_root};
+use crate::backend::{
+    CredentialSource, FileLock, HostAccess, NO_NAMESPACE, NativeBuilder, OciLayout, become_root, cannot_run,
+};
 use crate::plan::Inputs;
 use crate::ports::{Builder, Clock, LayeredStore, Lock, Runner, StageStore, Target};
+use crate::stage::Platform;
 
 /// The stage store that is used when none is named.
 pub const DEFAULT_REPO: &str = "oci:.stagewright/store";
@@ -81,6 +84,13 @@ pub struct BackEnds {
     pub durations: PathBuf,
     /// The folders that a run may write to.
     pub folders: Vec<PathBuf>,
+}
+
+impl BackEnds {
+    /// Says why commands for a platform cannot run; an engine knows itself what it can.
+    pub fn cannot_run(&self, platform: &Platform) -> Option<String> {
+        if self.builder.name() == DEFAULT_BUILDER { cannot_run(platform) } else { None }
+    }
 }
 
 /// How registries are reached from this machine.

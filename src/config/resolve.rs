@@ -232,7 +232,10 @@ fn check_platforms(d: &mut Diagnostics, images: &[Image], graph: &ImageGraph) {
             }
             let message = format!("`{}` is not built for {}", needed.shown_name(), platform.value);
             let found = Diagnostic::at(&rules::PLATFORM_MISSING, edge.span, message);
-            d.push(found.also(platform.span, "needed for this platform").also(needed.name.span, "the other image"));
+            let found = found.also(platform.span, "needed for this platform").also(needed.name.span, "the other image");
+            let hint =
+                format!("add `{}` to `platform` of `{}`, or take it out here", platform.value, needed.shown_name());
+            d.push(found.hint(hint));
         }
     }
 }

@@ -99,6 +99,7 @@ rules! {
     BASE_NOT_IN_STORE, "base-not-in-store", Error, "a base image is not in the stage store";
     UNDECLARED_TRIGGERS, "undeclared-triggers", Error, "a base has triggers that the Dockerfile does not declare";
     REMOTE_CONTENT, "remote-content", Warning, "the content behind an address that ADD fetches is not known";
+    INDEX_NOT_STORED, "index-not-stored", Error, "the stage store cannot hold an image for several platforms";
     SUBMODULE_STATE, "submodule-state", Error, "files of a submodule cannot be taken as the commit says";
     LFS_POINTER, "lfs-pointer", Error, "the content of a file is kept by Git LFS and is not here";
     REPOSITORY_UNREADABLE, "repository-unreadable", Error, "an object of the repository cannot be read";

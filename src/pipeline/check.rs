@@ -14,6 +14,7 @@ use crate::config::{INCLUDES_FILE, ImageIndex};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
 use crate::source::{FileId, Files, Sources, normalize_path};
+use crate::stage::BUILD_PLATFORM;
 use crate::syntax::dockerfile::{Build, Target, parse, platform_args};
 
 use super::load::{Project, ProjectInputs, load};
@@ -63,7 +64,7 @@ fn check_images(diagnostics: &mut Diagnostics, sources: &Sources, project: &Proj
         let mut build = Build {
             target: docker.target.as_ref().map(|target| Target { text: target.value.clone(), span: None }),
             args: docker.args.iter().map(|(name, value)| (name.clone(), value.value.value.clone())).collect(),
-            platform: platform_args(platform, platform),
+            platform: platform_args(platform, BUILD_PLATFORM),
         };
         // An image of the project has a signature for a tag.
         let known = image.dependencies.iter().flat_map(|dependency| &dependency.imports);

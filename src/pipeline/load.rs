@@ -342,6 +342,7 @@ fn add_unsigned(images: &mut Vec<SignedImage>, sources: &Sources, config: &Confi
             on_build: Vec::new(),
             stages: Vec::new(),
             signature: Sha224Digest::of_bytes(image.name.value.as_bytes()),
+            built_for: None,
             platform: None,
             platforms: Vec::new(),
         });

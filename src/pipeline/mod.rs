@@ -12,6 +12,7 @@ mod graph;
 mod includes;
 mod load;
 mod plan;
+mod platforms;
 mod remotes;
 mod render;
 mod sign;

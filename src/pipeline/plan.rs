@@ -16,11 +16,12 @@ use crate::plan::{
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{ObjectId, Objects, Place, Sources};
-use crate::stage::{Stage, declaration};
+use crate::stage::{Platform, Stage, declaration};
 use crate::syntax::yaml;
 
 use super::check::report_refused;
 use super::load::{Project, ProjectInputs};
+use super::platforms::{report_foreign_commands, report_indexes};
 use super::remotes::OpenedRemote;
 use super::render::{ProjectRender, RenderChoice, render};
 
@@ -50,6 +51,8 @@ pub struct PlanRequest<'a> {
     pub custom_tags: &'a BTreeMap<String, Vec<String>>,
     /// Whether the builder runs commands.
     pub runs_commands: bool,
+    /// Says why commands for a platform cannot run; `None` where they can.
+    pub cannot_run: &'a dyn Fn(&Platform) -> Option<String>,
     /// What templates may ask of the world.
     pub host: &'a dyn Host,
 }
@@ -97,6 +100,10 @@ pub(super) fn plan_with(
     }
     let wanted: BTreeSet<String> =
         selected.iter().map(|index| project.config.image(*index).name.value.clone()).collect();
+    report_indexes(diagnostics, request, &wanted);
+    if diagnostics.has_errors() {
+        return Err(PlanError::Diagnostics);
+    }
     let mut observed = Observed::default();
     let release = project.names.release.clone();
     let deploys = request.deploy && request.images.is_empty();
@@ -118,6 +125,9 @@ pub(super) fn plan_with(
     report_missing(diagnostics, sources, request, missing);
     report_triggers(diagnostics, sources, undeclared);
     report_commands(diagnostics, sources, request, &section);
+    if request.runs_commands {
+        report_foreign_commands(diagnostics, sources, request, &section);
+    }
     let fact = observed.releases.get(&release).cloned().unwrap_or_default();
     let mut resources = ReleaseSection::default();
     if target.is_some() {
@@ -239,7 +249,12 @@ fn report_triggers(diagnostics: &mut Diagnostics, sources: &Sources, undeclared:
 }
 
 /// Points at the line of a place, where its text was read in this run.
-fn place_diagnostic(sources: &Sources, rule: &'static crate::diag::Rule, place: &Place, message: String) -> Diagnostic {
+pub(super) fn place_diagnostic(
+    sources: &Sources,
+    rule: &'static crate::diag::Rule,
+    place: &Place,
+    message: String,
+) -> Diagnostic {
     match sources.span_of(place) {
         Some(span) => Diagnostic::at(rule, span, message),
         None => Diagnostic::in_file(rule, place.file.clone(), message),

@@ -108,6 +108,7 @@ impl World {
                 secondary_repos: &[],
                 custom_tags: &std::collections::BTreeMap::new(),
                 runs_commands: false,
+                cannot_run: &|_| None,
                 host: &NoHost,
             };
             match old {

@@ -213,13 +213,10 @@ fn plan_stages(
         let below = index.checked_sub(1).and_then(|below| links.get(below));
         let base = below.filter(|_| index.checked_sub(1) == reused).and_then(|below| below.found);
         guards.extend(base.map(stage_present));
-        guards.extend(
-            used_images(&stage.request)
-                .into_iter()
-                .filter_map(|used| used_guard(used, &stage.request.platform, asking)),
-        );
+        let used = used_images(&stage.request);
+        guards.extend(used.iter().filter_map(|(used, platform)| used_guard(used, platform, asking)));
         let mut needs: BTreeSet<String> = last_operation.iter().cloned().collect();
-        needs.extend(used_images(&stage.request).into_iter().filter_map(|used| tag_operation(used, section)));
+        needs.extend(used.iter().filter_map(|(used, _)| tag_operation(used, section)));
         let mut annotations = BTreeMap::from([
             (ANNOTATION_COMMIT.to_owned(), context.commit.to_owned()),
             (ANNOTATION_INGREDIENTS.to_owned(), Record::new(chain.iter().copied()).to_json()),
@@ -382,14 +379,14 @@ pub(super) fn stage_present(fact: &StoredFact) -> Guard {
     Guard::StagePresent { stage_id: fact.tag.clone(), manifest: fact.manifest.clone() }
 }
 
-/// Returns the images that a request reads, stages of the same chain left out.
-pub(super) fn used_images(request: &BuildRequest) -> Vec<&ImageRef> {
+/// Returns the images that a request reads, stages of the same chain left out, and for which platform.
+pub(super) fn used_images(request: &BuildRequest) -> Vec<(&ImageRef, &Platform)> {
     let mut used = Vec::new();
-    for part in &request.parts {
+    for (index, part) in request.parts.iter().enumerate() {
         if let Base::Image(image) = &part.base {
-            used.push(image);
+            used.push((image, request.platform_of(index)));
         }
-        used.extend(part.steps.iter().flat_map(step_images));
+        used.extend(part.steps.iter().flat_map(step_images).map(|image| (image, &request.platform)));
     }
     used
 }
@@ -460,7 +457,7 @@ pub fn missing_bases(images: &[SignedImage], plan: &ImageSection, asking: &mut A
                 let places = stage.places.get(index).map_or(&[][..], Vec::as_slice);
                 let place = |n: usize| places.get(n).cloned().flatten().unwrap_or_else(|| image.place.clone());
                 if let Base::Image(ImageRef::External { reference }) = &part.base
-                    && asking.external(reference, &stage.request.platform).is_none()
+                    && asking.external(reference, stage.request.platform_of(index)).is_none()
                 {
                     missing.push((reference.clone(), place(0)));
                 }

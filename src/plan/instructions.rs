@@ -57,9 +57,9 @@ pub(super) fn plan_instructions(
         let used = used_images(&stage.request);
         let mut guards = vec![Guard::StageAbsent { digest: signed.digest.to_string() }];
         guards.extend(own.iter().filter_map(|input| found(*input)).map(stage_present));
-        guards.extend(used.iter().filter_map(|used| used_guard(used, &stage.request.platform, asking)));
+        guards.extend(used.iter().filter_map(|(used, platform)| used_guard(used, platform, asking)));
         let mut needs: BTreeSet<String> = own.iter().filter_map(|input| operation.get(input).cloned()).collect();
-        needs.extend(used.iter().filter_map(|used| tag_operation(used, section)));
+        needs.extend(used.iter().filter_map(|(used, _)| tag_operation(used, section)));
         let id = format!("build:{}/{}", image.chain_name(), stage.name);
         let record = closure(index, &inputs);
         let ingredients = image.stages.iter().enumerate().filter(|(at, _)| record.contains(at));
@@ -106,7 +106,7 @@ fn inputs_of(image: &SignedImage) -> Vec<Vec<usize>> {
 }
 
 fn stages_of(request: &BuildRequest) -> impl Iterator<Item = Sha224Digest> {
-    used_images(request).into_iter().filter_map(|used| match used {
+    used_images(request).into_iter().filter_map(|(used, _)| match used {
         ImageRef::Stage { digest, .. } => Some(*digest),
         ImageRef::Project { .. } | ImageRef::External { .. } => None,
     })

@@ -35,8 +35,7 @@ pub(super) fn needed_chains(
 
 /// Names the chain of another image that a chain uses: that for its platform.
 fn used_chain(chain: &SignedImage, used: &str, by_name: &BTreeMap<&str, &SignedImage>) -> String {
-    let platform = chain.stages.first().map(|(stage, _)| &stage.request.platform);
-    let found = platform.and_then(|platform| by_name.get(used)?.on(platform));
+    let found = chain.built_for.as_ref().and_then(|platform| by_name.get(used)?.on(platform));
     found.map_or_else(|| used.to_owned(), SignedImage::chain_name)
 }
 
@@ -86,8 +85,7 @@ pub(super) fn differences_on_platforms(
     let mut found: Vec<(String, Vec<Reason>)> = Vec::new();
     let mut now: BTreeSet<String> = BTreeSet::new();
     for chain in image.chains() {
-        let Some((stage, _)) = chain.stages.first() else { continue };
-        let platform = stage.request.platform.to_string();
+        let Some(platform) = chain.built_for.as_ref().map(ToString::to_string) else { continue };
         let fact = match before.get(&platform) {
             Some(tag) => asking.image(tag),
             None => Some(previous).filter(|_| alone.as_ref() == Some(&platform)),

@@ -27,7 +27,9 @@ pub struct SignedImage {
     pub stages: Vec<(Stage, SignedStage)>,
     /// The signature: its content-based tag.
     pub signature: Sha224Digest,
-    /// What it is built for, where it is one of several platforms of an image.
+    /// What it is built for; `None` where it has several platforms.
+    pub built_for: Option<Platform>,
+    /// The same, where it is one of several platforms of an image.
     pub platform: Option<Platform>,
     /// The image on each of its platforms, by their names; empty where it has one.
     pub platforms: Vec<SignedImage>,
@@ -46,7 +48,7 @@ impl SignedImage {
 
     /// Returns the chain that is built for a platform.
     pub fn on(&self, platform: &Platform) -> Option<&Self> {
-        let is_for = |chain: &&Self| chain.stages.first().is_some_and(|(s, _)| s.request.platform.is_same(platform));
+        let is_for = |chain: &&Self| chain.built_for.as_ref().is_some_and(|own| own.is_same(platform));
         self.chains().iter().find(is_for)
     }
 
@@ -90,6 +92,7 @@ pub fn sign_image(image: ImageStages) -> SignedImage {
         on_build: image.on_build,
         stages,
         signature: image_signature(last),
+        built_for: Some(image.platform),
         platform: None,
         platforms: Vec::new(),
     }
@@ -139,9 +142,8 @@ fn link(request: &mut BuildRequest, digest: &dyn Fn(usize) -> Option<Sha224Diges
 /// The signature of several is a pure function of theirs.
 pub fn sign_platforms(mut chains: Vec<SignedImage>) -> Option<SignedImage> {
     let several = chains.len() > 1;
-    let platform = |chain: &SignedImage| chain.stages.first().map(|(stage, _)| stage.request.platform.clone());
     if several {
-        chains.iter_mut().for_each(|chain| chain.platform = platform(chain));
+        chains.iter_mut().for_each(|chain| chain.platform = chain.built_for.clone());
     }
     let first = if several { chains.first() } else { return chains.pop() }?;
     let mut hasher = Hasher::new("image index");
@@ -157,6 +159,7 @@ pub fn sign_platforms(mut chains: Vec<SignedImage>) -> Option<SignedImage> {
         on_build: first.on_build.clone(),
         stages: Vec::new(),
         signature: hasher.finish(),
+        built_for: None,
         platform: None,
         platforms: chains,
     })

@@ -91,6 +91,10 @@ pub fn ingredients(stage: &Stage) -> Vec<Ingredient> {
     }
     for (index, part) in stage.request.parts.iter().enumerate() {
         let places = stage.places.get(index).map_or(&[][..], Vec::as_slice);
+        if let Some(platform) = stage.request.part_platforms.get(&index) {
+            let place = places.first().cloned().flatten();
+            list.push(plain(IngredientKind::Platform, "FROM --platform", platform.to_string(), place));
+        }
         part_ingredients(part, &stage.request, stage, places, &mut list);
     }
     list

@@ -78,6 +78,9 @@ impl std::fmt::Display for ImageRef {
 pub struct BuildRequest {
     /// The platform of the result.
     pub platform: Platform,
+    /// The platforms of the parts that are for another one, by index: what `FROM --platform` says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub part_platforms: BTreeMap<usize, Platform>,
     /// The parts; `Base::Part` and `CopySource::Part` point to earlier ones.
     pub parts: Vec<BuildPart>,
     /// Where the secrets that commands may ask for are, by id. Never signed.
@@ -110,7 +113,12 @@ impl std::fmt::Debug for SecretPlace {
 impl BuildRequest {
     /// Returns a request without secrets.
     pub fn new(platform: Platform, parts: Vec<BuildPart>) -> Self {
-        Self { platform, parts, secrets: BTreeMap::new() }
+        Self { platform, part_platforms: BTreeMap::new(), parts, secrets: BTreeMap::new() }
+    }
+
+    /// Returns the platform of a part.
+    pub fn platform_of(&self, part: usize) -> &Platform {
+        self.part_platforms.get(&part).unwrap_or(&self.platform)
     }
 }
 

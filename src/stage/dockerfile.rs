@@ -49,19 +49,23 @@ pub struct DockerfileInputs<'a> {
     pub platform: &'a Platform,
 }
 
+/// What `$BUILDPLATFORM` is on every machine, so that one commit has one signature; an argument of that name replaces it.
+pub const BUILD_PLATFORM: &str = "linux/amd64";
+
 /// Makes the stage of a Dockerfile; `None` when it has none, which is reported.
 pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs<'_>) -> Option<Stage> {
     let platform = inputs.platform.to_string();
     let build = syntax::Build {
         target: inputs.target.clone(),
         args: inputs.args.clone(),
-        platform: syntax::platform_args(&platform, &platform),
+        platform: syntax::platform_args(&platform, BUILD_PLATFORM),
     };
     let reachable = syntax::reachable(diagnostics, inputs.dockerfile, &build)?;
     let mut converter = Converter {
         diagnostics,
         inputs,
         parts: Vec::new(),
+        part_platforms: BTreeMap::new(),
         scopes: Vec::new(),
         index: BTreeMap::new(),
         places: Vec::new(),
@@ -79,7 +83,10 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
         is_first: true,
         is_instruction: false,
         cache_versions: Vec::new(),
-        request: BuildRequest::new(inputs.platform.clone(), converter.parts),
+        request: BuildRequest {
+            part_platforms: converter.part_platforms,
+            ..BuildRequest::new(inputs.platform.clone(), converter.parts)
+        },
         places: converter.places,
         argument_places: converter.argument_places,
         prefixes: BTreeMap::from([(inputs.context, inputs.prefix.to_owned())]),
@@ -103,6 +110,8 @@ struct Converter<'a> {
     diagnostics: &'a mut Diagnostics,
     inputs: &'a DockerfileInputs<'a>,
     parts: Vec<BuildPart>,
+    /// Of parts that are for another platform than the image.
+    part_platforms: BTreeMap<usize, Platform>,
     scopes: Vec<PartScope>,
     /// Index in the Dockerfile to index in `parts`.
     index: BTreeMap<usize, usize>,
@@ -150,6 +159,7 @@ impl Converter<'_> {
     fn stage(&mut self, input: &syntax::StageInput, globals: &Scope) {
         let Some(stage) = self.inputs.dockerfile.stages.get(input.index) else { return };
         let (base, scope) = self.base(&input.base);
+        self.platform(stage, input, &base);
         let base_place = self.inputs.sources.place(stage.from.span);
         let mut part = Part {
             scope,
@@ -249,6 +259,31 @@ impl Converter<'_> {
             uses.push(syntax::Use { instruction: 0, source, span: word.span });
         }
         uses
+    }
+
+    /// Notes that a part is for another platform than the image: it says so, or is based on one that is.
+    fn platform(&mut self, stage: &syntax::Stage, input: &syntax::StageInput, base: &Base) {
+        let inherited = if let Base::Part(part) = base { self.part_platforms.get(part).cloned() } else { None };
+        let Some(text) = input.platform.as_ref().filter(|text| !text.is_empty()) else {
+            self.part_platforms.extend(inherited.map(|platform| (self.parts.len(), platform)));
+            return;
+        };
+        let span = stage.from.platform.as_ref().map_or(stage.from.span, |word| word.span);
+        let Some(platform) = Platform::parse(text) else {
+            let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, span, format!("`{text}` is no platform"));
+            self.diagnostics.push(d.hint("write `OS/ARCHITECTURE`, for example `linux/amd64` or `$BUILDPLATFORM`"));
+            return;
+        };
+        if platform.is_same(self.inputs.platform) {
+            return;
+        }
+        if let Base::Image(ImageRef::Project { name, .. }) = base {
+            let message = format!("`{name}` is taken for {}, not for {platform}", self.inputs.platform);
+            let d = Diagnostic::at(&rules::PLATFORM_MISSING, span, message);
+            let d = d.label("images of the project are those of the platform that is built");
+            self.diagnostics.push(d.hint("leave out `--platform`"));
+        }
+        self.part_platforms.insert(self.parts.len(), platform);
     }
 
     /// Adds the arguments before the first FROM that the base of somebody else is named with.

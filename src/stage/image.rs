@@ -130,6 +130,7 @@ pub fn image_stages(
     }
     Some(ImageStages {
         name: image.name.value.clone(),
+        platform: platform.clone(),
         is_final: image.is_final,
         place: inputs.place(image.name.span),
         uses,

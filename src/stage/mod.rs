@@ -23,6 +23,7 @@ pub use build::{
     MountFrom, MountKind, Network, Owner, Platform, RunMount, RunStep, SecretPlace, Sharing, Step, TreeSource,
     base_env, resolve_base_env, show_base_env,
 };
+pub use dockerfile::BUILD_PLATFORM;
 pub use filter::{Filter, TakeError, take};
 pub use image::{ImageInputs, RemoteTree, UsedImage, image_stages};
 pub use model::{ImageStages, Stage};

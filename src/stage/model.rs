@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::build::{BuildRequest, TreeSource};
+use super::build::{BuildRequest, Platform, TreeSource};
 use crate::source::{ObjectId, Place};
 
 /// One step of an image build that is stored on its own.
@@ -42,6 +42,8 @@ pub struct Stage {
 pub struct ImageStages {
     /// Its name in werf.yaml.
     pub name: String,
+    /// What it is built for.
+    pub platform: Platform,
     /// Whether templates see it.
     pub is_final: bool,
     /// Where it is declared.

@@ -58,7 +58,9 @@ pub fn instruction_stages(whole: &Stage) -> Vec<Stage> {
             let (steps, places): (Vec<Step>, Vec<Option<Place>>) = group.into_iter().unzip();
             let name = format!("{part_name}/{number}-{}", keyword(steps.last()));
             let places = std::iter::once(of_base.take()).chain(places).collect();
-            stages.push(stage(whole, name, base, linked(steps, &made), places));
+            let mut made_stage = stage(whole, name, base, linked(steps, &made), places);
+            made_stage.request.platform = whole.request.platform_of(index).clone();
+            stages.push(made_stage);
             base = Base::Part(stages.len() - 1);
         }
         made.push(Made::Stage(stages.len() - 1));

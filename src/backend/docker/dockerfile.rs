@@ -166,9 +166,9 @@ struct Part {
 }
 
 struct Writer<'a> {
-    platform: &'a Platform,
+    request: &'a BuildRequest,
     around: Around<'a>,
-    lookup: &'a mut dyn FnMut(&ImageRef) -> Result<StoredBase, BuildError>,
+    lookup: &'a mut dyn FnMut(&ImageRef, &Platform) -> Result<StoredBase, BuildError>,
     canonical: Canonical,
     networks: Vec<Network>,
     parts: Vec<Option<Part>>,
@@ -186,7 +186,7 @@ impl Canonical {
         request: &BuildRequest,
         needed: &[bool],
         around: Around<'_>,
-        lookup: &mut dyn FnMut(&ImageRef) -> Result<StoredBase, BuildError>,
+        lookup: &mut dyn FnMut(&ImageRef, &Platform) -> Result<StoredBase, BuildError>,
     ) -> Result<Self, Refusal> {
         let canonical = Self {
             text: String::new(),
@@ -203,15 +203,8 @@ impl Canonical {
             agent: false,
             steps: Vec::new(),
         };
-        let mut writer = Writer {
-            platform: &request.platform,
-            around,
-            lookup,
-            canonical,
-            networks: Vec::new(),
-            parts: Vec::new(),
-            lines: 0,
-        };
+        let mut writer =
+            Writer { request, around, lookup, canonical, networks: Vec::new(), parts: Vec::new(), lines: 0 };
         for (index, (part, needed)) in request.parts.iter().zip(needed).enumerate() {
             writer.canonical.steps.push(Vec::new());
             writer.note_step(index, &format!("FROM of {}", part.name), None);
@@ -264,10 +257,12 @@ impl Writer<'_> {
 
     fn part(&mut self, index: usize, part: &BuildPart) -> Result<Part, Refusal> {
         let as_root = part.steps.iter().any(|step| matches!(step, Step::Run(run) if run.as_root));
+        let platform = self.request.platform_of(index);
+        let on = self.request.part_platforms.get(&index).map(|p| format!("--platform={p} ")).unwrap_or_default();
         let mut made = match &part.base {
             Base::Scratch => {
-                self.line(&format!("FROM scratch AS p{index}"));
-                let config = config::scratch(self.platform);
+                self.line(&format!("FROM {on}scratch AS p{index}"));
+                let config = config::scratch(platform);
                 Part { config, base: None, history: Vec::new(), is_exact: true }
             }
             Base::Part(base) => {
@@ -285,11 +280,11 @@ impl Writer<'_> {
                 }
             }
             Base::Image(reference) => {
-                let stored = self.stored(reference)?;
+                let stored = self.stored(reference, platform)?;
                 let config = config::over_base(stored.config.clone(), &stored.manifest);
                 let base = self.base(stored, as_root);
                 let name = self.canonical.bases.get(base).map(|b| b.name.clone()).unwrap_or_default();
-                self.line(&format!("FROM {name} AS p{index}"));
+                self.line(&format!("FROM {on}{name} AS p{index}"));
                 Part { config, base: Some(base), history: Vec::new(), is_exact: !as_root }
             }
         };
@@ -344,12 +339,13 @@ impl Writer<'_> {
         }
     }
 
-    fn stored(&mut self, reference: &ImageRef) -> Result<StoredBase, Refusal> {
-        let stored = (self.lookup)(reference)?;
+    fn stored(&mut self, reference: &ImageRef, platform: &Platform) -> Result<StoredBase, Refusal> {
+        let stored = (self.lookup)(reference, platform)?;
         let other = |text: &str, ours: &str| !text.is_empty() && text != ours;
         let config = &stored.config;
-        if other(&config.architecture, &self.platform.architecture) || other(&config.os, &self.platform.os) {
-            let why = format!("it is for {}/{}, the build is for {}", config.os, config.architecture, self.platform);
+        let is_stage = matches!(reference, ImageRef::Stage { .. });
+        if !is_stage && (other(&config.architecture, &platform.architecture) || other(&config.os, &platform.os)) {
+            let why = format!("it is for {}/{}, the build is for {platform}", config.os, config.architecture);
             return Err(BuildError::Step { step: format!("FROM {reference}"), why }.into());
         }
         Ok(stored)
@@ -379,7 +375,7 @@ impl Writer<'_> {
     }
 
     fn image_name(&mut self, reference: &ImageRef) -> Result<String, Refusal> {
-        let stored = self.stored(reference)?;
+        let stored = self.stored(reference, &self.request.platform)?;
         let index = self.base(stored, false);
         Ok(self.canonical.bases.get(index).map(|b| b.name.clone()).unwrap_or_default())
     }

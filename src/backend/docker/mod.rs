@@ -501,11 +501,11 @@ impl Builder for DockerBuilder {
         let updated = updated.map(|built| stored_base(&built, context)).transpose()?;
         let request = &rest;
         let base = request.parts.first().map(|part| &part.base);
-        let mut lookup = |reference: &ImageRef| match &updated {
+        let mut lookup = |reference: &ImageRef, platform: &Platform| match &updated {
             Some(updated) if matches!(base, Some(Base::Image(base)) if base == reference) => {
                 Ok(StoredBase::clone(updated))
             }
-            Some(_) | None => stored(reference, &request.platform, context),
+            Some(_) | None => stored(reference, platform, context),
         };
         let around = Around { run: &self.run, secrets: &request.secrets, agent: self.host.agent().is_some() };
         match Canonical::of(request, &needed, around, &mut lookup) {

@@ -14,6 +14,7 @@ pub(super) mod content;
 pub(super) mod copy;
 mod diff;
 mod files;
+mod foreign;
 mod mounts;
 mod namespace;
 mod owner;
@@ -39,6 +40,7 @@ use rayon::prelude::*;
 use self::content::{WrittenLayer, as_stored, open_archive, write_layer};
 use self::copy::CopyJob;
 use self::files::{Archive, Draft, Layer, View, clean};
+pub use self::foreign::cannot_run;
 pub use self::namespace::{REFUSED as NO_NAMESPACE, become_root};
 use self::owner::{OwnerError, Stamp, resolve_owner};
 use self::run::{Roots, Runner};
@@ -134,6 +136,9 @@ impl Builder for NativeBuilder {
                 refuse_commands(part, self.refusal.as_deref())?;
             }
         }
+        for (index, part) in request.parts.iter().enumerate().filter(|(index, _)| needed.get(*index) == Some(&true)) {
+            refuse_foreign_commands(part, request.platform_of(index))?;
+        }
         let objects = Arc::new(MemoryObjects::over(context.objects.clone()));
         let mut build = Build {
             builder: self,
@@ -144,8 +149,8 @@ impl Builder for NativeBuilder {
             secrets: &request.secrets,
             roots: OnceLock::new(),
         };
-        for (part, needed) in request.parts.iter().zip(needed) {
-            let made = if needed { Some(build.part(part)?) } else { None };
+        for (index, (part, needed)) in request.parts.iter().zip(needed).enumerate() {
+            let made = if needed { Some(build.part(part, request.platform_of(index))?) } else { None };
             build.parts.push(made);
         }
         let last = build.parts.pop().flatten().ok_or_else(|| unsupported("a request without parts"))?;
@@ -210,20 +215,32 @@ fn refuse_commands(part: &BuildPart, why: Option<&str>) -> Result<(), BuildError
     Ok(())
 }
 
+/// Refuses before anything is made; the plan warned.
+fn refuse_foreign_commands(part: &BuildPart, platform: &Platform) -> Result<(), BuildError> {
+    let run = part.steps.iter().find_map(|step| if let Step::Run(run) = step { Some(run) } else { None });
+    match run.zip(cannot_run(platform)) {
+        Some((run, why)) => {
+            let what = format!("`{}` is for {platform}: {why}; install qemu-user-static", run.created_by);
+            Err(BuildError::Unsupported { builder: NAME, what })
+        }
+        None => Ok(()),
+    }
+}
+
 fn unsupported(what: &str) -> BuildError {
     BuildError::Unsupported { builder: NAME, what: what.to_owned() }
 }
 
 impl Build<'_> {
-    fn part(&self, part: &BuildPart) -> Result<Image, BuildError> {
+    fn part(&self, part: &BuildPart, platform: &Platform) -> Result<Image, BuildError> {
         let mut image = match &part.base {
             Base::Scratch => Image {
-                config: config::scratch(self.platform),
+                config: config::scratch(platform),
                 base: Arc::new(BaseFiles { layers: Vec::new(), view: OnceLock::new() }),
                 layers: Vec::new(),
             },
             Base::Part(index) => self.made(*index)?.clone(),
-            Base::Image(reference) => self.stored(reference)?,
+            Base::Image(reference) => self.stored(reference, platform)?,
         };
         config::leave_triggers(&mut image.config, &part.base);
         let mut command_set = false;
@@ -286,13 +303,15 @@ impl Build<'_> {
     }
 
     /// Starts from an image of the store.
-    fn stored(&self, reference: &ImageRef) -> Result<Image, BuildError> {
-        let found = self.context.store.resolve(reference, self.platform)?;
+    fn stored(&self, reference: &ImageRef, platform: &Platform) -> Result<Image, BuildError> {
+        let found = self.context.store.resolve(reference, platform)?;
         let digest = found.ok_or_else(|| BuildError::NoImage(reference.to_string()))?;
         let (manifest, config) = read_image(self.context.store, &digest)?;
         let other = |text: &str, ours: &str| !text.is_empty() && text != ours;
-        if other(&config.architecture, &self.platform.architecture) || other(&config.os, &self.platform.os) {
-            let why = format!("it is for {}/{}, the build is for {}", config.os, config.architecture, self.platform);
+        // A stage is for what it was built for: an instruction may take files from a part for another platform.
+        let is_stage = matches!(reference, ImageRef::Stage { .. });
+        if !is_stage && (other(&config.architecture, &platform.architecture) || other(&config.os, &platform.os)) {
+            let why = format!("it is for {}/{}, the build is for {platform}", config.os, config.architecture);
             return Err(BuildError::Step { step: format!("FROM {reference}"), why });
         }
         if manifest.layers.len() != config.rootfs.diff_ids.len() {
@@ -342,7 +361,7 @@ impl Build<'_> {
     fn source_view(&self, source: &CopySource) -> Result<View, BuildError> {
         match source {
             CopySource::Part { part, .. } => self.view(self.made(*part)?),
-            CopySource::Image { image, .. } => self.view(&self.stored(image)?),
+            CopySource::Image { image, .. } => self.view(&self.stored(image, self.platform)?),
             CopySource::Tree(_) | CopySource::Inline { .. } | CopySource::Address { .. } => Ok(View::default()),
         }
     }

@@ -237,7 +237,7 @@ impl Build<'_> {
                 return Ok((nothing, View::default()));
             }
             MountFrom::Image(image) => {
-                stored = self.stored(image)?;
+                stored = self.stored(image, self.platform)?;
                 &stored
             }
         };

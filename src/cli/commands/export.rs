@@ -11,8 +11,8 @@ use super::apply::approved;
 use super::make_plan::{Made, Wish, make_plan};
 use crate::config::{Finals, Tagged, expand_image, select};
 use crate::diag::Diagnostics;
-use crate::ports::oci::{Manifest, read_image};
-use crate::ports::{BlobDigest, StageStore, StoreError, copy_blobs};
+use crate::ports::oci::{Index, IndexEntry, Manifest, read_image};
+use crate::ports::{BlobDigest, Document, StageStore, StoreError, copy_blobs, put_index};
 use crate::signature::SignedImage;
 
 /// Labels that say how an image was built; an exported image has none.
@@ -24,16 +24,27 @@ pub fn run(global: &GlobalArgs, args: &ExportArgs, invocation: &mut Invocation) 
     let wish = Wish { images: &args.images, deploy: false, applies: true, since: None };
     let made = make_plan(global, options, wish, invocation)?;
     let references = references(&args.tag, &wanted(&made, &args.images))?;
+    let reach = Reach::new(&args.build.registry, global, invocation);
+    let several = |tag: &String| {
+        made.project.images.iter().any(|image| !image.platforms.is_empty() && image.signature.to_string() == *tag)
+    };
+    let mut copies = Vec::new();
+    for (reference, tag) in references {
+        let (repo, name) = split(&reference)?;
+        let to = open_store("--tag", &repo, &made.found.dir, &reach)?;
+        if several(&tag) && !to.holds_indexes() {
+            let what = format!("--tag {reference}: the image is for several platforms, which {repo} cannot hold");
+            return Err(CliError::user(what).hint("choose one: --platform linux/amd64"));
+        }
+        copies.push((reference, tag, name, to));
+    }
     let run = RunArgs { auto_approve: true, ..args.run.clone() };
     let code = approved(&made, &run, false, invocation)?;
     if code != exit_code::DONE {
         return Ok(code);
     }
-    let reach = Reach::new(&args.build.registry, global, invocation);
-    for (reference, tag) in references {
+    for (reference, tag, name, to) in copies {
         let what = || format!("export {reference}");
-        let (repo, name) = split(&reference)?;
-        let to = open_store("--tag", &repo, &made.found.dir, &reach)?;
         let image = made.back_ends.store.images(std::slice::from_ref(&tag));
         let image = image.map_err(|e| CliError::environment(what(), e))?.into_iter().flatten().next();
         let Some(image) = image else { return Err(CliError::user(format!("image {tag} is not in the store"))) };
@@ -94,7 +105,7 @@ fn labels(words: &[String]) -> Result<BTreeMap<String, String>, CliError> {
     words.iter().map(read).collect()
 }
 
-/// Stores a copy of an image without what we recorded with it.
+/// Stores a copy of an image, on all of its platforms, without what we recorded with it.
 fn export(
     from: &dyn StageStore,
     to: &dyn StageStore,
@@ -102,6 +113,26 @@ fn export(
     tag: &str,
     labels: &BTreeMap<String, String>,
 ) -> Result<BlobDigest, StoreError> {
+    let index = match Document::read(from, image)? {
+        Document::Manifest(_) => return to.put_image(tag, None, &cleaned(from, to, image, labels)?),
+        Document::Index(index) => index,
+    };
+    let mut entries = Vec::with_capacity(index.manifests.len());
+    for entry in index.manifests {
+        let bytes = cleaned(from, to, &entry.digest, labels)?.to_bytes();
+        let (digest, size) = to.put(&mut |out| out.write_all(&bytes))?;
+        entries.push(IndexEntry { digest, size, annotations: BTreeMap::new(), ..entry });
+    }
+    put_index(to, tag, None, &Index::of(entries, BTreeMap::new()))
+}
+
+/// Copies the blobs of an image; returns its manifest without what we recorded with it.
+fn cleaned(
+    from: &dyn StageStore,
+    to: &dyn StageStore,
+    image: &BlobDigest,
+    labels: &BTreeMap<String, String>,
+) -> Result<Manifest, StoreError> {
     let (manifest, mut config) = read_image(from, image)?;
     copy_blobs(from, to, &manifest.layers)?;
     let before = config.config.labels.clone();
@@ -114,7 +145,7 @@ fn export(
         let bytes = config.to_bytes();
         (descriptor.digest, descriptor.size) = to.put(&mut |out| out.write_all(&bytes))?;
     }
-    to.put_image(tag, None, &Manifest { config: descriptor, annotations: BTreeMap::new(), ..manifest })
+    Ok(Manifest { config: descriptor, annotations: BTreeMap::new(), ..manifest })
 }
 
 #[cfg(test)]

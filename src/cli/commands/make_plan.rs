@@ -88,6 +88,7 @@ fn planned(
         selection: build.stage_selection.into(),
         custom_tags: &custom_tags,
         runs_commands: back_ends.runs_commands,
+        cannot_run: &|platform| back_ends.cannot_run(platform),
         host: &found.host,
     };
     let plan = match wish.since {

@@ -32,6 +32,11 @@ pub fn run(global: &GlobalArgs, command: &StagesCommand, invocation: &mut Invoca
     if failed {
         return Err(CliError::Config);
     }
+    let several = |image: &&SignedImage| !image.platforms.is_empty() && chosen.contains(&image.name);
+    if let Some(image) = project.iter().flat_map(|p| &p.images).find(several).filter(|_| !to.holds_indexes()) {
+        let what = format!("image `{}` is for several platforms, which {} cannot hold", image.name, args.to);
+        return Err(CliError::user(what).hint("choose one: --platform linux/amd64"));
+    }
     let mut copies = Copies { from: from.1.as_ref(), to: to.as_ref(), stages: 0, images: 0, there: 0 };
     let attempt = || format!("copy stages from {} to {}", from.0, args.to);
     if args.all {
