@@ -32,6 +32,7 @@ mod kill;
 mod kill_registry;
 mod manifests;
 mod mutations;
+mod platforms;
 mod projects;
 mod quickstart;
 mod readme;

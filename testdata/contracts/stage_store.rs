@@ -7,11 +7,12 @@ use std::sync::Arc;
 use stagewright::backend::OciLayout;
 use stagewright::digest::Sha224Digest;
 use stagewright::ports::oci::{
-    ImageConfig, MEDIA_CONFIG, MEDIA_INDEX, MEDIA_LAYER_GZIP, MEDIA_MANIFEST, Manifest, RootFs, read_image,
+    ImageConfig, Index, IndexEntry, MEDIA_CONFIG, MEDIA_INDEX, MEDIA_LAYER_GZIP, MEDIA_MANIFEST, Manifest, RootFs,
+    read_image,
 };
 use stagewright::ports::{
-    BlobDigest, BlobError, BlobStore, BuiltImage, Descriptor, MemoryStore, Published, StageStore, StoreError,
-    StoredImage, StoredStage,
+    BlobDigest, BlobError, BlobStore, BuiltImage, Descriptor, Document, MemoryStore, Published, StageStore, StoreError,
+    StoredImage, StoredStage, copy_image, put_index,
 };
 use stagewright::stage::{ImageRef, Platform};
 
@@ -305,6 +306,45 @@ fn images_are_resolved_by_what_names_them() {
         }
         assert_eq!(external("alpine"), None);
         assert_eq!(external("alpine:3.19"), None);
+    });
+}
+
+#[test]
+fn an_index_is_tagged_read_back_and_copied_whole() {
+    on_cases(|case| {
+        let store = case.store;
+        let platform = |architecture: &str| Platform { architecture: architecture.into(), ..Platform::linux_amd64() };
+        let entry = |architecture: &str| {
+            let digest = Sha224Digest::of_bytes(architecture.as_bytes());
+            let manifest = match store.publish(&digest, &image(store, architecture), &notes(architecture), 1).unwrap() {
+                Published::Stored(stage) | Published::Existing(stage) => stage.manifest,
+            };
+            IndexEntry::of(store, platform(architecture), &manifest).unwrap()
+        };
+        let index = Index::of(vec![entry("amd64"), entry("arm64")], notes("both"));
+        let digest = put_index(store, "i", Some("web"), &index).unwrap();
+        assert_eq!(digest, BlobDigest::of(&index.to_bytes()));
+        assert_eq!(put_index(store, "i", Some("web"), &index).unwrap(), digest);
+        let found = store.images(&["i".into()]).unwrap().remove(0).unwrap();
+        assert_eq!((&found.manifest, &found.annotations), (&digest, &notes("both")));
+        assert_eq!(store.newest(&["web".into()]).unwrap().remove(0).unwrap().tag, "i");
+        assert_eq!(Document::read(store, &digest).unwrap(), Document::Index(index.clone()));
+        // A further tag stands on the same index.
+        store.tag("j", None, &digest).unwrap();
+        assert_eq!(store.images(&["j".into()]).unwrap().remove(0).unwrap().manifest, digest);
+        // As a base it is the image of the platform that is asked for.
+        let (bases, tag) = (case.bases)("listed");
+        copy_image(store, &*bases, &digest, &format!("{tag}1"), None).unwrap();
+        let base = |on: &str| store.external(&case.reference("listed:1"), &platform(on));
+        assert_eq!(base("arm64").unwrap().unwrap().annotations, notes("arm64"));
+        assert_eq!(base("amd64").unwrap().unwrap().manifest, index.manifests[0].digest);
+        let error = base("s390x").unwrap_err().to_string();
+        assert!(error.contains("linux/s390x") && error.contains("linux/arm64"), "{error}");
+        // An index of what is not there is refused, and the tag stays.
+        let absent = IndexEntry { digest: BlobDigest::of(b"nothing"), ..index.manifests[0].clone() };
+        let broken = Index::of(vec![absent], BTreeMap::new());
+        assert!(put_index(store, "i", Some("web"), &broken).is_err());
+        assert_eq!(store.images(&["i".into()]).unwrap().remove(0).unwrap().manifest, digest);
     });
 }
 
