@@ -316,7 +316,10 @@ fn an_index_is_tagged_read_back_and_copied_whole() {
         let platform = |architecture: &str| Platform { architecture: architecture.into(), ..Platform::linux_amd64() };
         let entry = |architecture: &str| {
             let digest = Sha224Digest::of_bytes(architecture.as_bytes());
-            let manifest = match store.publish(&digest, &image(store, architecture), &notes(architecture), 1).unwrap() {
+            let manifest = match store
+                .publish(&digest, &image(store, architecture), &notes(architecture), 1, &stagewright::ports::any)
+                .unwrap()
+            {
                 Published::Stored(stage) | Published::Existing(stage) => stage.manifest,
             };
             IndexEntry::of(store, platform(architecture), &manifest).unwrap()

@@ -48,7 +48,7 @@ impl Runner for NativeBuilder {
 impl Build<'_> {
     /// Makes everything ready; returns how the command is told too.
     fn spec_of(&self, run: &ImageRun) -> Result<(Spec, String), BuildError> {
-        let image = self.stored(&run.image)?;
+        let image = self.stored(&run.image, self.platform)?;
         let config = &image.config.config;
         let none = Vec::new();
         let entrypoint = config.entrypoint.as_ref().unwrap_or(&none);
