@@ -40,7 +40,9 @@ pub fn instruction_stages(whole: &Stage) -> Vec<Stage> {
         let mut groups = instructions(steps);
         let is_target = index + 1 == whole.request.parts.len();
         if groups.is_empty() {
-            if matches!(base, Base::Part(_)) || !is_target {
+            // What takes files from a bare part takes them for its own platform: a part for another one is a stage.
+            let is_foreign = whole.request.part_platforms.contains_key(&index);
+            if matches!(base, Base::Part(_)) || !(is_target || is_foreign) {
                 made.push(match base {
                     Base::Part(stage) => Made::Stage(stage),
                     Base::Scratch | Base::Image(_) => Made::Bare(base),

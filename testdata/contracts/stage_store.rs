@@ -325,6 +325,10 @@ fn an_index_is_tagged_read_back_and_copied_whole() {
             IndexEntry::of(store, platform(architecture), &manifest).unwrap()
         };
         let index = Index::of(vec![entry("amd64"), entry("arm64")], notes("both"));
+        if !store.holds_indexes() {
+            let error = put_index(store, "i", Some("web"), &index).unwrap_err().to_string();
+            return assert!(error.contains("several platforms"), "{error}");
+        }
         let digest = put_index(store, "i", Some("web"), &index).unwrap();
         assert_eq!(digest, BlobDigest::of(&index.to_bytes()));
         assert_eq!(put_index(store, "i", Some("web"), &index).unwrap(), digest);
