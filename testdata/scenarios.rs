@@ -914,3 +914,139 @@ fn s68_s69_untracked_files_do_not_count_and_branches_do_not_matter() {
     commit(&built, "another history");
     assert_eq!((tag(&built), builds_of(&plan(&built), "app").len()), (before, 0));
 }
+
+/// A project whose only image is this Stapel image over `busybox:test`.
+fn stapel(rest: &str, files: &[(&str, &str)]) -> Option<Built> {
+    let werf = format!("project: scenarios\nconfigVersion: 1\n---\nimage: app\nfrom: busybox:test\n{rest}");
+    world_of(&[files, &[("werf.yaml", &*werf)]].concat())
+}
+
+const FIRST: &[&str] = &["gitLatestPatch"];
+
+#[test]
+fn a_mapped_file_in_a_folder_of_the_base_leaves_the_folder_as_it_is() {
+    let rest = "git:\n- { add: /my.conf, to: /etc }\n- { add: /two.conf, to: /home/ }\n";
+    let Some(built) = stapel(rest, &[("my.conf", "1\n"), ("two.conf", "1\n")]) else { return };
+    built.write("my.conf", "2\n");
+    built.write("two.conf", "2\n");
+    builds(&built, FIRST);
+    let files = built.files(&tag(&built));
+    assert_eq!((&*files["etc/my.conf"], &*files["home/two.conf"]), ("f 644 0:0 \"2\\n\"", "f 644 0:0 \"2\\n\""));
+    assert!(files.contains_key("etc/passwd") && files.contains_key("home/app"), "{files:#?}");
+}
+
+#[test]
+fn a_folder_that_one_mapping_leaves_and_another_enters_holds_the_files_of_the_other() {
+    let rest = "git:\n- { add: /base, to: /app, includePaths: ['**/*.conf'] }\n- { add: /over, to: /app, includePaths: ['**/*.js'] }\n";
+    let files = [("base/sub/x.conf", "x\n"), ("base/keep.conf", "k\n"), ("over/a.js", "a\n")];
+    let Some(built) = stapel(rest, &files) else { return };
+    remove(&built, "base/sub/x.conf");
+    built.write("over/sub/z.js", "z\n");
+    builds(&built, FIRST);
+    let files = built.files(&tag(&built));
+    assert!(!files.contains_key("app/sub/x.conf") && files.contains_key("app/sub/z.js"), "{files:#?}");
+}
+
+#[test]
+fn what_commands_put_in_the_way_of_files_is_replaced_and_links_are_followed() {
+    let rest = "git:\n- { add: /app, to: /app }\nshell:\n  setup:\n  - mkdir -p /app/new/out /app/keep.d && echo made > /app/new/sub\n  - mv /app/src /moved && ln -s /moved /app/src\n  - rm /app/keep && mkdir /app/keep && echo x > /app/keep/made\n";
+    let files = [("app/src/a", "1\n"), ("app/src/b", "1\n"), ("app/keep", "k\n")];
+    let Some(built) = stapel(rest, &files) else { return };
+    built.write("app/new/out", "from git\n");
+    built.write("app/new/sub/f", "from git\n");
+    built.write("app/src/a", "2\n");
+    remove(&built, "app/keep");
+    builds(&built, FIRST);
+    let files = built.files(&tag(&built));
+    assert_eq!(
+        (&*files["app/new/out"], &*files["app/new/sub/f"]),
+        ("f 644 0:0 \"from git\\n\"", "f 644 0:0 \"from git\\n\"")
+    );
+    assert_eq!((&*files["moved/a"], &*files["moved/b"]), ("f 644 0:0 \"2\\n\"", "f 644 0:0 \"1\\n\""));
+    assert!(files["app/src"].ends_with("-> /moved") && files.contains_key("app/keep/made"), "{files:#?}");
+}
+
+#[test]
+fn a_layer_holds_the_folders_of_what_it_changes_as_they_are() {
+    let rest = "git:\n- { add: /app, to: /app, owner: app }\nshell:\n  setup: [chmod 700 /app/src]\n";
+    let Some(built) = stapel(rest, &[("app/src/a", "1\n")]) else { return };
+    built.write("app/src/a", "2\n");
+    builds(&built, FIRST);
+    let layers = built.layers("org.opencontainers.image.ref.name", &tag(&built));
+    let mut patch = tar::Archive::new(flate2::read::MultiGzDecoder::new(&layers.last().unwrap()[..]));
+    let held = patch.entries().unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let header = entry.header();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        (path, header.mode().unwrap(), header.uid().unwrap())
+    });
+    let expected = [("app/", 0o755, 1000), ("app/src/", 0o700, 1000), ("app/src/a", 0o644, 1000)];
+    assert_eq!(held.collect::<Vec<_>>(), expected.map(|(path, mode, uid)| (path.to_owned(), mode, uid)));
+}
+
+#[test]
+fn a_folder_that_becomes_a_file_is_another_mapping() {
+    let rest = "git:\n- { add: /conf, to: /app/conf }\nshell:\n  setup: [touch /app/made]\n";
+    let Some(built) = stapel(rest, &[("conf/a", "1\n")]) else { return };
+    remove(&built, "conf/a");
+    fs::remove_dir(built.path("project/conf")).unwrap();
+    built.write("conf", "a file now\n");
+    builds(&built, &["gitArchive", "setup", "gitLatestPatch"]);
+    assert_eq!(file(&built, "app/conf").unwrap(), "f 644 0:0 \"a file now\\n\"");
+}
+
+#[test]
+fn what_was_built_of_uncommitted_files_suits_nobody_else() {
+    let rest = "disableGitAfterPatch: true\ngit:\n- { add: /src, to: /src }\nshell:\n  setup: [cat /src/a > /built]\n";
+    if cannot_run().is_some() {
+        return;
+    }
+    let werf = format!("project: scenarios\nconfigVersion: 1\n---\nimage: app\nfrom: busybox:test\n{rest}");
+    let built = Built::project(&[("werf.yaml", &*werf), ("src/a", "committed\n")]);
+    built.write("src/a", "not committed\n");
+    done(&built, &["build", "--dev"]);
+    // git has the tree now, though no commit has it.
+    built.git(&["stash", "-q"]);
+    assert_eq!(builds_of(&plan(&built), "app"), &["gitArchive", "setup"]);
+    done(&built, &["build"]);
+    assert_eq!(file(&built, "built").unwrap(), "f 644 0:0 \"committed\\n\"");
+}
+
+#[test]
+fn a_saved_plan_is_judged_from_its_own_commit() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let rest = "git:\n- { add: /src, to: /src }\nshell:\n  setup: [cat /src/a > /built]\n";
+    let werf = format!("project: scenarios\nconfigVersion: 1\n---\nimage: app\nfrom: busybox:test\n{rest}");
+    let built = Built::project(&[("werf.yaml", &*werf), ("src/a", "1\n")]);
+    let first = tag(&built);
+    done(&built, &["plan", "--target", "dir:../out", "--out", "../saved"]);
+    built.write("src/a", "2\n");
+    commit(&built, "two");
+    done(&built, &["build"]);
+    done(&built, &["apply", "../saved", "--auto-approve"]);
+    assert_eq!(built.files(&first)["built"], "f 644 0:0 \"1\\n\"");
+}
+
+#[test]
+fn a_stage_that_is_imported_is_built_before_and_its_files_are_content() {
+    let text = "project: scenarios\nconfigVersion: 1\n---\nimage: app\nfrom: busybox:test\nimport:\n- { image: source, stage: install, add: /out, to: /out, after: setup }\n---\nimage: source\nfinal: false\nfrom: busybox:test\ngit:\n- { add: /src, to: /src, stageDependencies: { install: ['*'] } }\nshell:\n  install: [mkdir /out && cp /src/a /out/a]\n  setup: [echo later > /later]\n";
+    let Some(built) = world_of(&[("werf.yaml", text), ("src/a", "1\n")]) else { return };
+    built.write("src/a", "2\n");
+    builds(&built, &["dependenciesAfterSetup"]);
+    assert_eq!(file(&built, "out/a").unwrap(), "f 644 0:0 \"2\\n\"");
+}
+
+#[test]
+fn a_tag_of_the_users_choice_is_put_on_the_image_that_is_stored() {
+    let rest = "disableGitAfterPatch: true\ngit:\n- { add: /src, to: /src }\n";
+    let Some(built) = stapel(rest, &[("src/a", "1\n")]) else { return };
+    built.git(&["checkout", "-q", "--orphan", "other"]);
+    commit(&built, "another history");
+    let rules = "giterminismConfigVersion: 1\ncli: { allowCustomTags: true }\n";
+    built.write("werf-giterminism.yaml", rules);
+    commit(&built, "rules");
+    done(&built, &["build", "--add-custom-tag", "v1"]);
+    assert!(!built.layers("org.opencontainers.image.ref.name", "v1").is_empty());
+}

@@ -156,6 +156,7 @@ fn record(needs: &[&str], revision: u64) -> Operation {
 fn a_stage_is_built_published_and_tagged() {
     let twins = Twins::new(ScriptedBuilder::default());
     let tag = Work::TagImage {
+        manifest: None,
         image: "web".into(),
         tag: "t1".into(),
         stage_digest: digest("web"),
@@ -179,6 +180,7 @@ fn a_stage_is_built_published_and_tagged() {
 fn a_final_image_is_copied_with_its_blobs_and_its_name() {
     let twins = Twins::new(ScriptedBuilder::default());
     let tag = Work::TagImage {
+        manifest: None,
         image: "web".into(),
         tag: "t1".into(),
         stage_digest: digest("web"),

@@ -28,7 +28,7 @@ pub enum WorkError {
     #[error("the plan is stale")]
     Stale(#[source] StaleGuard),
     /// The plan holds something that is not a digest.
-    #[error("`{0}` is not a stage digest")]
+    #[error("`{0}` is not a digest")]
     NotADigest(String),
     /// The last stage of an image is not in the store.
     #[error("stage {0} is not in the store")]
@@ -42,6 +42,9 @@ pub enum WorkError {
     /// The manifest of a Secret is sealed and was not opened.
     #[error("the manifest of {0} is sealed")]
     Sealed(String),
+    /// A stored stage does not say which files of git mappings it holds.
+    #[error("the stored stage {0} does not say which files it holds; another --repo or a cache version builds it anew")]
+    NotRecorded(String),
     /// The plan writes resources, but there is no target.
     #[error("there is no target to write {0} to")]
     NoTarget(String),
@@ -110,7 +113,12 @@ impl<'a> Workshop<'a> {
         }
         match &operation.work {
             Work::BuildStage { digest, .. } => self.build(digest, operation, made),
-            Work::TagImage { image, tag, stage_digest, binding, custom, platform } => {
+            Work::TagImage { tag, manifest: Some(manifest), .. } => {
+                let digest = BlobDigest::parse(manifest).ok_or_else(|| WorkError::NotADigest(manifest.clone()))?;
+                self.ports.store.tag(tag, None, &digest)?;
+                Ok(Done::Now)
+            }
+            Work::TagImage { image, tag, stage_digest, binding, custom, platform, manifest: None } => {
                 // What is newest under a name is the image, not the image on one of its platforms.
                 let named = !custom && platform.is_none();
                 self.tag(named.then_some(image.as_str()), tag, stage_digest, binding.as_ref())
@@ -187,8 +195,11 @@ impl<'a> Workshop<'a> {
                 match step {
                     Step::Update(files) => {
                         let now: Vec<TreeSource> = files.iter().map(|f| f.now.clone()).collect();
-                        let before = held.as_ref().and_then(|stored| mapped_files(&stored.annotations, &now));
-                        for (files, before) in files.iter_mut().zip(before.into_iter().flatten()) {
+                        // A base that is not there is told by the builder.
+                        let Some(stored) = &held else { continue };
+                        let before = mapped_files(&stored.annotations, &now);
+                        let before = before.ok_or_else(|| WorkError::NotRecorded(stored.id.to_string()))?;
+                        for (files, before) in files.iter_mut().zip(before) {
                             files.before = Some(before);
                         }
                     }
@@ -208,7 +219,7 @@ impl<'a> Workshop<'a> {
 
     /// Finds the build of a stage that is meant, and says it; `None` for other images and for a stage that is not there.
     fn settle(&self, image: &mut ImageRef) -> Result<Option<StoredStage>, WorkError> {
-        let ImageRef::Stage { digest, created_ms } = image else { return Ok(None) };
+        let ImageRef::Stage { digest, created_ms, .. } = image else { return Ok(None) };
         let name = digest.to_string();
         let ours = self.stages.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         let is_meant = |stored: &StoredStage| created_ms.is_none_or(|ms| stored.id.created_ms == ms);

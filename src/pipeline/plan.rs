@@ -198,6 +198,7 @@ fn image_context<'a>(
         objects,
         history: &*request.inputs.history,
         selection: request.selection,
+        uncommitted: request.inputs.dev,
         previous,
         wanted,
         custom_tags: request.custom_tags,

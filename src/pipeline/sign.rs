@@ -113,7 +113,11 @@ fn used_image(chain: &SignedImage, inputs: &SignInputs<'_>) -> UsedImage {
         signature: chain.signature,
         reference: (inputs.reference)(&chain.signature),
         on_build: chain.on_build.clone(),
-        stages: chain.stages.iter().map(|(stage, signed)| (stage.name.clone(), signed.digest)).collect(),
+        stages: chain
+            .stages
+            .iter()
+            .map(|(stage, signed)| (stage.name.clone(), signed.digest, signed.content))
+            .collect(),
     }
 }
 

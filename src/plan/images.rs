@@ -11,8 +11,9 @@ use super::selection::{Binding, StageSelection, changed_bytes, judge};
 use crate::digest::Sha224Digest;
 use crate::observed::{Asking, StoredFact};
 use crate::signature::{
-    ANNOTATION_COMMIT, ANNOTATION_FILES, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, Difference, Ingredient,
-    IngredientKind, Record, SignedImage, SignedStage, compare, compare_trees, git_cache_digest, mapped_files_json,
+    ANNOTATION_COMMIT, ANNOTATION_FILES, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, ANNOTATION_UNCOMMITTED, Difference,
+    Ingredient, IngredientKind, Record, SignedImage, SignedStage, compare, compare_trees, git_cache_digest,
+    mapped_files_json,
 };
 use crate::source::{History, Mode, ObjectId, Objects, Place};
 use crate::stage::{
@@ -32,6 +33,8 @@ pub struct ImageContext<'a> {
     pub history: &'a dyn History,
     /// How the builds of stages are chosen that hold files of git mappings.
     pub selection: StageSelection,
+    /// Whether files may be read that no commit holds.
+    pub uncommitted: bool,
     /// The tags of the last applied release, by image name.
     pub previous: &'a BTreeMap<String, String>,
     /// The images that are wanted; what they need is added.
@@ -81,7 +84,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
                 if chain.stages.iter().any(|(stage, _)| stage.is_instruction) {
                     plan_instructions(chain, context, asking, &mut built, &mut section);
                 } else {
-                    plan_stages(chain, context, asking, &mut built, &mut section);
+                    plan_stages((chain, images), context, asking, &mut built, &mut section);
                 }
             }
         }
@@ -168,7 +171,7 @@ fn binding(stage: &Stage, context: &ImageContext<'_>) -> Option<Binding> {
 
 /// Plans the stages of an image that is built, and its operations.
 fn plan_stages(
-    image: &SignedImage,
+    (image, images): (&SignedImage, &[SignedImage]),
     context: &ImageContext<'_>,
     asking: &mut Asking<'_>,
     built: &mut BTreeMap<Sha224Digest, String>,
@@ -224,8 +227,14 @@ fn plan_stages(
         ]);
         if !stage.mapped.is_empty() {
             annotations.insert(ANNOTATION_FILES.to_owned(), mapped_files_json(&stage.mapped));
+            if context.uncommitted {
+                annotations.insert(ANNOTATION_UNCOMMITTED.to_owned(), "true".to_owned());
+            }
         }
-        let request = over(&stage.request, below.map(|below| below.signed.digest), base);
+        let mut request = over(&stage.request, below.map(|below| below.signed.digest), base);
+        let imports = settle_imports(&mut request, images, context, asking, built);
+        needs.extend(imports.0);
+        guards.extend(imports.1);
         section.operations.push(Operation {
             id: id.clone(),
             needs: needs.into_iter().collect(),
@@ -280,10 +289,43 @@ fn over(request: &BuildRequest, below: Option<Sha224Digest>, base: Option<&Store
     if let (Some(digest), Some(part)) = (below, request.parts.first_mut())
         && matches!(part.base, Base::Image(ImageRef::Stage { .. }))
     {
-        let created_ms = base.and_then(|fact| fact.tag.rsplit_once('-')?.1.parse().ok());
-        part.base = Base::Image(ImageRef::Stage { digest, created_ms });
+        part.base = Base::Image(ImageRef::Stage { digest, created_ms: base.and_then(created_ms), content: None });
     }
     request
+}
+
+/// Returns when a stored stage was published.
+fn created_ms(stage: &StoredFact) -> Option<u64> {
+    stage.tag.rsplit_once('-')?.1.parse().ok()
+}
+
+/// Says which stored builds of stages of other images a request copies from, and what has to be done or be there before.
+fn settle_imports(
+    request: &mut BuildRequest,
+    images: &[SignedImage],
+    context: &ImageContext<'_>,
+    asking: &mut Asking<'_>,
+    built: &BTreeMap<Sha224Digest, String>,
+) -> (BTreeSet<String>, Vec<Guard>) {
+    let (mut needs, mut guards) = (BTreeSet::new(), Vec::new());
+    let steps = request.parts.iter_mut().flat_map(|part| &mut part.steps);
+    let copies = steps.filter_map(|step| if let Step::Copy(copy) = step { Some(copy) } else { None });
+    for source in copies.flat_map(|copy| &mut copy.sources) {
+        let CopySource::Image { image: ImageRef::Stage { digest, created_ms: meant, .. }, .. } = source else {
+            continue;
+        };
+        if let Some(operation) = built.get(digest) {
+            needs.insert(operation.clone());
+            continue;
+        }
+        let stages = images.iter().flat_map(SignedImage::chains).flat_map(|chain| &chain.stages);
+        let Some((stage, signed)) = stages.into_iter().find(|(_, signed)| signed.digest == *digest) else { continue };
+        if let Some(found) = choose(stage, signed, context, asking).found {
+            *meant = created_ms(found);
+            guards.push(stage_present(found));
+        }
+    }
+    (needs, guards)
 }
 
 pub(super) fn tag_work(image: &SignedImage, tag: String, custom: bool, context: &ImageContext<'_>) -> Work {
@@ -294,6 +336,7 @@ pub(super) fn tag_work(image: &SignedImage, tag: String, custom: bool, context: 
         image: image.name.clone(),
         tag,
         stage_digest: last_stage(image),
+        manifest: None,
         binding: image.stages.last().and_then(|(stage, _)| binding(stage, context)),
         custom,
         platform: image.platform.as_ref().map(ToString::to_string),
@@ -320,7 +363,13 @@ fn plan_custom_tags(
             id: format!("{}:{tag}", tag_id(image)),
             needs: builds.then(|| tag_id(image)).into_iter().collect(),
             guards,
-            work: tag_work(image, tag.clone(), true, context),
+            work: match (tag_work(image, tag.clone(), true, context), stored) {
+                (Work::TagImage { image, tag, stage_digest, binding, custom, platform, .. }, Some(stored)) => {
+                    let manifest = Some(stored.manifest.clone());
+                    Work::TagImage { image, tag, stage_digest, manifest, binding, custom, platform }
+                }
+                (work, _) => work,
+            },
         });
     }
     missing

@@ -58,6 +58,9 @@ pub enum Work {
         tag: String,
         /// The digest of its last stage.
         stage_digest: String,
+        /// Its manifest, where it is stored already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        manifest: Option<String>,
         /// Which stored builds of it may be used; absent where all are the same.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         binding: Option<Binding>,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::signature::{ChangedFile, Origin, compare_trees, mapped_files};
+use crate::signature::{ANNOTATION_COMMIT, ANNOTATION_UNCOMMITTED, ChangedFile, Origin, compare_trees, mapped_files};
 use crate::source::{FilesError, History, ObjectId, Objects};
 use crate::stage::TreeSource;
 
@@ -52,7 +52,7 @@ pub enum Unsuitable {
     },
     /// It holds other files, and only the same ones count.
     OtherFiles,
-    /// It holds files that are not in this clone: those of uncommitted changes, or of another repository.
+    /// It holds files that no commit of this clone holds: those of uncommitted changes, or of another repository.
     FilesGone,
     /// It does not say which files it holds.
     NotRecorded,
@@ -69,7 +69,7 @@ impl std::fmt::Display for Unsuitable {
                 write!(f, "built from commit {}, which is not in this clone", short(commit))
             }
             Self::OtherFiles => f.write_str("built from other files"),
-            Self::FilesGone => f.write_str("built from files that are not in this clone"),
+            Self::FilesGone => f.write_str("built from files that no commit of this clone holds"),
             Self::NotRecorded => f.write_str("it does not say what it was built from"),
         }
     }
@@ -94,7 +94,10 @@ pub fn judge(
     if binding.selection == StageSelection::Content {
         return Err(Unsuitable::OtherFiles);
     }
-    let commit = annotations.get(crate::signature::ANNOTATION_COMMIT).ok_or(Unsuitable::NotRecorded)?;
+    if annotations.contains_key(ANNOTATION_UNCOMMITTED) {
+        return Err(Unsuitable::FilesGone);
+    }
+    let commit = annotations.get(ANNOTATION_COMMIT).ok_or(Unsuitable::NotRecorded)?;
     match history.is_ancestor(commit) {
         Some(true) if held.iter().all(|files| objects.tree(files.root).is_ok()) => Ok(held),
         Some(true) => Err(Unsuitable::FilesGone),

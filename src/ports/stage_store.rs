@@ -204,7 +204,7 @@ pub trait StageStore: BlobStore {
                 let found = self.images(&[signature.to_string()])?;
                 found.into_iter().flatten().next().map(|image| image.manifest)
             }
-            ImageRef::Stage { digest, created_ms } => {
+            ImageRef::Stage { digest, created_ms, .. } => {
                 let is_meant = |stage: &StoredStage| created_ms.is_none_or(|ms| ms == stage.id.created_ms);
                 self.stages(digest)?.into_iter().find(is_meant).map(|stage| stage.manifest)
             }

@@ -34,7 +34,7 @@ pub use ingredient::{Ingredient, IngredientKind, Origin};
 pub use platforms::{ANNOTATION_PLATFORMS, PlatformTags, platform_annotations, platform_tags};
 pub use project::{Signatures, SignedImage, sign_image, sign_platforms};
 pub use record::{
-    ANNOTATION_COMMIT, ANNOTATION_FILES, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, Record, RecordError, mapped_files,
-    mapped_files_json,
+    ANNOTATION_COMMIT, ANNOTATION_FILES, ANNOTATION_INGREDIENTS, ANNOTATION_STAGE, ANNOTATION_UNCOMMITTED, Record,
+    RecordError, mapped_files, mapped_files_json,
 };
 pub use sign::{SignedStage, git_cache_digest, image_signature, ingredients, sign_stage};

@@ -77,13 +77,12 @@ pub fn sign_image(image: ImageStages) -> SignedImage {
             let base = link(&mut stage.request, &|index| stages.get(index).map(|(_, signed)| signed.digest));
             previous = base.and_then(|index| stages.get(index)).map(|(_, signed)| signed);
         } else if let (Some(previous), Some(part)) = (previous, stage.request.parts.first_mut()) {
-            part.base = Base::Image(ImageRef::Stage { digest: previous.digest, created_ms: None });
+            part.base = Base::Image(ImageRef::Stage { digest: previous.digest, created_ms: None, content: None });
         }
         let signed = sign_stage(&stage, previous);
         stages.push((stage, signed));
     }
-    // Of an image whose files are never brought up to date, only what its stage digests tell is its content.
-    let last = stages.last().map(|(_, signed)| signed.digest).expect("every image has a stage");
+    let last = stages.last().map(|(_, signed)| signed.content).expect("every image has a stage");
     SignedImage {
         name: image.name,
         is_final: image.is_final,
@@ -102,7 +101,7 @@ pub fn sign_image(image: ImageStages) -> SignedImage {
 fn link(request: &mut BuildRequest, digest: &dyn Fn(usize) -> Option<Sha224Digest>) -> Option<usize> {
     let image = |index: usize| {
         let digest = digest(index).expect("an instruction points to earlier stages");
-        ImageRef::Stage { digest, created_ms: None }
+        ImageRef::Stage { digest, created_ms: None, content: None }
     };
     let mut base = None;
     for part in &mut request.parts {

@@ -19,6 +19,9 @@ pub const ANNOTATION_STAGE: &str = "io.stagewright.stage";
 /// Manifest annotation: the files of git mappings that a stage holds and that its digest does not tell, as JSON.
 pub const ANNOTATION_FILES: &str = "io.stagewright.files";
 
+/// Manifest annotation: the stage was built of files that no commit holds.
+pub const ANNOTATION_UNCOMMITTED: &str = "io.stagewright.uncommitted";
+
 /// What is recorded of the files of one mapping: where they were taken, and what they are.
 #[derive(Serialize, Deserialize)]
 struct Held {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ingredient::{Ingredient, IngredientKind, Origin};
 use crate::digest::{Hasher, Sha224Digest};
-use crate::source::Place;
+use crate::source::{Mode, Place};
 use crate::stage::{
     Base, BuildPart, BuildRequest, CopySource, CopyStep, ImageRef, Network, RunStep, Stage, Step, TreeSource,
     show_base_env,
@@ -46,7 +46,8 @@ fn hash(stage: &Stage, ingredients: &[Ingredient], previous: Option<Sha224Digest
         let fields = match mapping {
             Some(tree) => {
                 filter = json(&tree.filter);
-                ["git mapping", &ingredient.key, &filter, ""]
+                let kind = if tree.mode == Mode::Directory { "directory" } else { "file" };
+                ["git mapping", &ingredient.key, &filter, kind]
             }
             None => [ingredient.kind.name(), &ingredient.key, &ingredient.value, &ingredient.detail],
         };
@@ -209,7 +210,9 @@ fn image_ingredient(key: &str, image: &ImageRef, place: Option<Place>) -> Ingred
         ImageRef::Project { name, signature } => {
             Ingredient { detail: String::new(), ..plain(IngredientKind::Image, name, signature.to_string(), place) }
         }
-        ImageRef::Stage { digest, .. } => plain(IngredientKind::Image, key, digest.to_string(), place),
+        ImageRef::Stage { digest, content, .. } => {
+            plain(IngredientKind::Image, key, content.unwrap_or(*digest).to_string(), place)
+        }
         ImageRef::External { reference } => plain(IngredientKind::Base, key, reference.clone(), place),
     }
 }

@@ -53,6 +53,9 @@ pub enum ImageRef {
         /// Which of its stored builds; the oldest when absent. Unit: milliseconds since the Unix epoch.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         created_ms: Option<u64>,
+        /// The digest of all its content, where `digest` does not tell it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<Sha224Digest>,
     },
     /// An image of somebody else, as written.
     External {

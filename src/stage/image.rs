@@ -29,8 +29,8 @@ pub struct UsedImage {
     pub reference: String,
     /// The triggers that it leaves for images based on it.
     pub on_build: Vec<String>,
-    /// Its stages with their digests, first to last.
-    pub stages: Vec<(String, Sha224Digest)>,
+    /// Its stages with their digests: that under which they are stored and that of all content; first to last.
+    pub stages: Vec<(String, Sha224Digest, Sha224Digest)>,
 }
 
 /// The commit of another repository, as files.

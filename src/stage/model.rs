@@ -29,7 +29,8 @@ pub struct Stage {
     /// The files of git mappings that it holds and that its digest does not tell, one for each mapping: which of its
     /// stored builds are suitable depends on them. Empty for a stage whose digest tells its content.
     pub mapped: Vec<TreeSource>,
-    /// The addresses of the repositories that it copies these files from, one for each mapping; empty for the project's.
+    /// The repositories that it copies these files from, with what is taken of them, one for each mapping; empty for the
+    /// project's.
     pub mapped_from: Vec<String>,
     /// What no builder can do yet, and where it stands.
     pub not_yet: Vec<(String, Place)>,

@@ -14,8 +14,8 @@ use super::filter::take;
 use super::image::{ImageInputs, RemoteTree, dependency_values, empty_stage};
 use super::model::Stage;
 use crate::config::{
-    CommandValue, DockerSection, GitMapping, Image, Import, Mount, MountSource, Secret, Slot, StapelImage, Text,
-    UserStage,
+    CommandValue, DockerSection, GitMapping, Image, Import, Mount, MountSource, RemoteGit, Secret, Slot, StapelImage,
+    Text, UserStage,
 };
 use crate::diag::{Diagnostic, Diagnostics, rules};
 use crate::source::{Place, Span};
@@ -151,7 +151,7 @@ impl Chain<'_> {
         let trees = self.stapel.git.iter().filter_map(|mapping| self.remote_tree(mapping));
         let prefixes: Vec<_> = trees.map(|tree| (tree.root, tree.name.clone())).collect();
         let mapped = self.mapped.iter().map(|files| files.now.clone()).collect();
-        let address = |mapping: &GitMapping| mapping.remote.as_ref().map(|git| git.url.value.clone());
+        let address = |mapping: &GitMapping| mapping.remote.as_ref().map(RemoteGit::key);
         let mapped_from = self.stapel.git.iter().map(|mapping| address(mapping).unwrap_or_default()).collect();
         if let Some(stage) = self.push("gitArchive", steps) {
             stage.prefixes.extend(prefixes);
@@ -350,13 +350,13 @@ impl Chain<'_> {
         };
         if let Some(stage) = &import.stage {
             let used = import.from.image.and_then(|i| self.inputs.used.get(&self.inputs.config.image(i).name.value));
-            let found = used.and_then(|u| u.stages.iter().find(|(name, _)| name == stage.value.key()));
-            let Some((_, digest)) = found else {
+            let found = used.and_then(|u| u.stages.iter().find(|(name, ..)| name == stage.value.key()));
+            let Some((_, digest, content)) = found else {
                 let message = format!("image `{}` has no stage `{}`", import.from.name.value, stage.value.key());
                 diagnostics.push(Diagnostic::at(&rules::UNKNOWN_STAGE, stage.span, message));
                 return None;
             };
-            image = ImageRef::Stage { digest: *digest, created_ms: None };
+            image = ImageRef::Stage { digest: *digest, created_ms: None, content: Some(*content) };
         }
         let paths = |list: &[Text]| list.iter().map(|t| t.value.clone()).collect::<Vec<_>>();
         let filter = if import.include.is_empty() && import.exclude.is_empty() {

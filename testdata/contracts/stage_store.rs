@@ -207,8 +207,9 @@ fn an_unsuitable_build_is_passed_over_and_both_are_kept() {
         assert_eq!(publish("2", 7).unwrap(), Published::Existing(second.clone()));
         assert_eq!(publish("1", 8).unwrap(), Published::Existing(first.clone()));
         assert_eq!(store.stages(&digest).unwrap(), [first.clone(), second.clone()]);
-        let meant =
-            |created_ms| store.resolve(&ImageRef::Stage { digest, created_ms }, &Platform::linux_amd64()).unwrap();
+        let meant = |created_ms| {
+            store.resolve(&ImageRef::Stage { digest, created_ms, content: None }, &Platform::linux_amd64()).unwrap()
+        };
         assert_eq!(meant(None), Some(first.manifest));
         assert_eq!(meant(Some(second.id.created_ms)), Some(second.manifest));
     });
@@ -297,8 +298,8 @@ fn images_are_resolved_by_what_names_them() {
         bases.tag(&format!("{tag}3.18"), Some("alpine"), &manifest).unwrap();
         let resolve = |image: ImageRef| store.resolve(&image, &Platform::linux_amd64()).unwrap();
         let external = |reference: &str| resolve(ImageRef::External { reference: case.reference(reference) });
-        assert_eq!(resolve(ImageRef::Stage { digest, created_ms: None }), Some(manifest.clone()));
-        assert_eq!(resolve(ImageRef::Stage { digest: signature, created_ms: None }), None);
+        assert_eq!(resolve(ImageRef::Stage { digest, created_ms: None, content: None }), Some(manifest.clone()));
+        assert_eq!(resolve(ImageRef::Stage { digest: signature, created_ms: None, content: None }), None);
         assert_eq!(resolve(ImageRef::Project { name: "web".into(), signature }), Some(manifest.clone()));
         assert_eq!(external("alpine:3.18"), Some(manifest.clone()));
         if case.prefix.is_empty() {

@@ -367,7 +367,10 @@ impl Draft {
         }
         let is_directory = node.is_directory();
         if self.layer.whiteouts.remove(path) && is_directory && self.below.get(path).is_some_and(Node::is_directory) {
-            self.layer.opaque.insert(path.into());
+            // What is in the directory below was removed, and is hidden name by name.
+            let inside = self.below.below(path);
+            let direct = inside.keys().filter(|p| parent_of(p) == path && !self.layer.entries.contains_key(*p));
+            self.layer.whiteouts.extend(direct.cloned());
         }
         let old = self.layer.entries.insert(path.into(), node);
         if !is_directory && old.is_some_and(|old| old.is_directory()) {

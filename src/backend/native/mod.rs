@@ -257,13 +257,15 @@ impl Build<'_> {
                         working_dir: &image.config.config.working_dir.clone(),
                     };
                     job.run(&mut draft, &|source| self.source_view(source))?;
-                    image.finish_step(draft.layer, &copy.created_by);
+                    let layer = self.with_parents(&image, draft.layer)?;
+                    image.finish_step(layer, &copy.created_by);
                 }
                 Step::Config(change) => {
                     config::apply(&mut image.config, change, &mut command_set)?;
                     let is_workdir = matches!(change, ConfigChange::Workdir(_));
                     let layer = if is_workdir { self.working_dir_layer(&image)? } else { Layer::default() };
                     if change.is_told() {
+                        let layer = self.with_parents(&image, layer)?;
                         image.finish_step(layer, &change.to_string());
                     }
                 }
@@ -271,7 +273,8 @@ impl Build<'_> {
                     let mut draft = Draft::over(self.view(&image)?);
                     update::update(self.context, &self.objects, files, &mut draft)?;
                     if draft.layer != Layer::default() {
-                        image.finish_step(draft.layer, update::CREATED_BY);
+                        let layer = self.with_parents(&image, draft.layer)?;
+                        image.finish_step(layer, update::CREATED_BY);
                     }
                 }
                 Step::Run(run) if run.command.is_empty() => {
@@ -290,7 +293,8 @@ impl Build<'_> {
                     let made = self.run(&image, &script.iter().collect::<Vec<_>>());
                     let layer = made.map_err(|e| e.at(run.place.as_ref()))?;
                     let created_by = script.iter().map(|s| s.created_by.as_str()).collect::<Vec<_>>().join(" && ");
-                    image.finish_run(layer, &created_by);
+                    let layer = self.with_parents(&image, Arc::unwrap_or_clone(layer))?;
+                    image.finish_run(Arc::new(layer), &created_by);
                 }
             }
         }
@@ -340,6 +344,20 @@ impl Build<'_> {
         };
         view.0.extend(image.layers.iter().cloned());
         Ok(view)
+    }
+
+    /// Adds the directories that a layer holds something in, as they are: a Docker Engine makes those that are missing
+    /// anew, with other owners and modes. Source: the overlay2 driver; BuildKit's layers have them too.
+    fn with_parents(&self, image: &Image, mut layer: Layer) -> Result<Layer, BuildError> {
+        let missing = unpack::implied(&layer);
+        if !missing.is_empty() {
+            let view = self.view(image)?;
+            for path in missing {
+                let found = view.get(&path).filter(|node| node.is_directory()).cloned();
+                layer.entries.insert(path, found.unwrap_or_else(files::Node::directory));
+            }
+        }
+        Ok(layer)
     }
 
     /// Returns the metadata of a stored layer.

@@ -593,7 +593,7 @@ fn stages_build_on_each_other_and_on_their_bytes() {
     let built = world.build(Base::Scratch, vec![step("a", "/x/a"), step("d", "/x")]).unwrap();
     let digest = crate::digest::Sha224Digest::of_bytes(b"stage");
     world.store.publish(&digest, &built, &BTreeMap::new(), 1, &crate::ports::any).unwrap();
-    let stage = || ImageRef::Stage { digest, created_ms: None };
+    let stage = || ImageRef::Stage { digest, created_ms: None, content: None };
     let source = || CopySource::Image { image: stage(), path: "/x".into(), filter: FilterSpec::All };
     let warm = world.build(Base::Image(stage()), vec![Step::Copy(copy(vec![source()], "/y"))]).unwrap();
     let cold = World { builder: NativeBuilder::default(), ..world };

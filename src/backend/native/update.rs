@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::copy::CopyJob;
-use super::files::{Draft, Node, clean, join};
+use super::files::{Draft, Node, ancestors, clean, join, name_of};
 use super::owner::{Stamp, resolve_owner};
 use crate::ports::{BuildContext, BuildError};
 use crate::source::{MemoryObjects, Mode, ObjectId, Objects as _};
@@ -40,14 +40,25 @@ pub fn update(
         let top = job.check(draft.resolve(&clean(&files.to)))?;
         let stamp = resolve_owner(context, draft, &files.owner).map_err(|e| e.into_build_error(CREATED_BY))?;
         let change = Update { job: &job, stamp };
-        if older.0 == Mode::Directory && newer.0 == Mode::Directory {
-            change.directory(draft, older.1, newer.1, &top)?;
-        } else {
-            change.remove(draft, older, &top)?;
-            job.run(draft, &|_| Ok(super::View::default()))?;
+        match (older.0 == Mode::Directory, newer.0 == Mode::Directory) {
+            (true, true) => change.directory(draft, older.1, newer.1, &top)?,
+            (false, false) => {
+                // Where the first copy put it.
+                let is_inside = files.to.ends_with('/') || top.is_empty() || is_directory(draft, &top);
+                let path = if is_inside { join(&top, name_of(&files.now.path)) } else { top };
+                change.put(draft, newer, path)?;
+            }
+            // The stage digest tells the one from the other.
+            (true, false) | (false, true) => {
+                return Err(job.refuse(&"a directory became a file, or a file a directory"));
+            }
         }
     }
     Ok(())
+}
+
+fn is_directory(draft: &Draft, path: &str) -> bool {
+    draft.get(path).is_some_and(Node::is_directory)
 }
 
 /// Finds what a mapping takes of a tree, which must be what was planned.
@@ -82,46 +93,52 @@ impl Update<'_> {
                     }
                     Some(old) => {
                         self.remove(draft, (old.mode, old.id), &path)?;
-                        self.put(draft, entry.mode, entry.id, path)?;
+                        self.put(draft, (entry.mode, entry.id), path)?;
                     }
-                    None => self.put(draft, entry.mode, entry.id, path)?,
+                    None => self.put(draft, (entry.mode, entry.id), path)?,
                 }
             }
         }
         Ok(())
     }
 
-    /// Puts a file or a directory with all that is in it, in place of anything.
-    fn put(&self, draft: &mut Draft, mode: Mode, id: ObjectId, path: String) -> Result<(), BuildError> {
-        let node = self.stamp.on(self.job.git_node(mode, id, &path)?);
-        if mode != Mode::Directory {
-            return self.job.check(draft.put(&path, node));
+    /// Puts a file, or a directory with all that is in it, in place of anything that commands put there. Links to
+    /// directories are followed, as a copy does.
+    fn put(&self, draft: &mut Draft, (mode, id): (Mode, ObjectId), path: String) -> Result<(), BuildError> {
+        let mut todo = vec![(mode, id, path)];
+        while let Some((mode, id, path)) = todo.pop() {
+            let path = self.job.check(draft.resolve_parent(&path))?;
+            for above in ancestors(&path) {
+                if !is_directory(draft, above) {
+                    self.job.check(draft.put(above, self.stamp.on(Node::directory())))?;
+                }
+            }
+            if mode != Mode::Directory || !is_directory(draft, &path) {
+                let node = self.stamp.on(self.job.git_node(mode, id, &path)?);
+                self.job.check(draft.put(&path, node))?;
+            }
+            if mode == Mode::Directory {
+                let tree = self.job.objects.tree(id)?;
+                todo.extend(tree.entries().iter().map(|entry| (entry.mode, entry.id, join(&path, &entry.name))));
+            }
         }
-        if !draft.get(&path).is_some_and(Node::is_directory) {
-            self.job.check(draft.put(&path, node))?;
-        }
-        self.job.copy_directory(draft, id, path, &self.stamp)
+        Ok(())
     }
 
     /// Removes what came from git, and directories that are empty then.
     fn remove(&self, draft: &mut Draft, (mode, id): (Mode, ObjectId), path: &str) -> Result<(), BuildError> {
-        if mode != Mode::Directory {
-            draft.remove(path);
-            return Ok(());
-        }
         // Directories are looked at after what is in them.
-        let mut todo = vec![(id, path.to_owned())];
+        let mut todo = vec![(mode, id, path.to_owned())];
         let mut directories = Vec::new();
-        while let Some((id, directory)) = todo.pop() {
-            for entry in self.job.objects.tree(id)?.entries() {
-                let path = join(&directory, &entry.name);
-                if entry.mode == Mode::Directory {
-                    todo.push((entry.id, path));
-                } else {
-                    draft.remove(&path);
-                }
+        while let Some((mode, id, path)) = todo.pop() {
+            let path = self.job.check(draft.resolve_parent(&path))?;
+            if mode == Mode::Directory {
+                let tree = self.job.objects.tree(id)?;
+                todo.extend(tree.entries().iter().map(|entry| (entry.mode, entry.id, join(&path, &entry.name))));
+                directories.push(path);
+            } else if !is_directory(draft, &path) {
+                draft.remove(&path);
             }
-            directories.push(directory);
         }
         for directory in directories.iter().rev().filter(|d| !d.is_empty()) {
             if draft.is_empty_directory(directory) {

@@ -105,7 +105,8 @@ fn repository(plan: &Plan, dir: &Path, invocation: &Invocation) -> Result<(Arc<d
     let head = repository.head().map_err(failed)?;
     let own = if plan.inputs.dev { repository.dev_files(&head).map_err(failed)? } else { repository.files(&head) };
     let mut own = own.objects().clone();
-    let history = repository.history(&head);
+    // What is suitable is judged from the commit of the plan.
+    let history = repository.history(&repository.commit(&plan.commit).map_err(failed)?);
     if !plan.inputs.added.is_empty() {
         let failed = |e| CliError::environment("read the files of `contextAddFiles`", e);
         let tree = ObjectId::from_hex(&plan.inputs.tree);

@@ -87,7 +87,7 @@ impl Reported {
             return Some(ImageRef::Project { name: name.to_owned(), signature });
         }
         let id = StageId::parse(&self.stages.last()?.docker_tag)?;
-        Some(ImageRef::Stage { digest: id.digest, created_ms: Some(id.created_ms) })
+        Some(ImageRef::Stage { digest: id.digest, created_ms: Some(id.created_ms), content: None })
     }
 }
 
