@@ -283,7 +283,7 @@ fn told(store: &Arc<MemoryObjects>, edited: &mut Tree, number: usize) -> (Memory
     note(edited, "werf.yaml");
     note(edited, "docs/a.txt");
     let first = commit(&mut history, &base, &[], "the first", 0);
-    let second = if number % 3 == 0 {
+    let second = if number.is_multiple_of(3) {
         let mut side = edited.clone();
         side.get_mut("docs/a.txt").unwrap().1.drain(..20);
         side.get_mut("werf.yaml").unwrap().1.drain(..20);

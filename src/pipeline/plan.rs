@@ -236,14 +236,16 @@ fn report_missing(
 /// Reports triggers that would have to be declared, to be signed.
 fn report_triggers(diagnostics: &mut Diagnostics, sources: &Sources, undeclared: Vec<UndeclaredTriggers>) {
     for UndeclaredTriggers { place, base, triggers, declared } in undeclared {
-        let message = match declared.is_empty() {
-            true => format!("the base `{base}` has triggers that take files or arguments"),
-            false => format!("the base `{base}` has other triggers than those that are declared"),
+        let message = if declared.is_empty() {
+            format!("the base `{base}` has triggers that take files or arguments")
+        } else {
+            format!("the base `{base}` has other triggers than those that are declared")
         };
         let d = place_diagnostic(sources, &rules::UNDECLARED_TRIGGERS, &place, message);
-        let hint = match triggers.is_empty() {
-            true => "it has none: remove the comments".to_owned(),
-            false => format!("write above FROM:\n{}", declaration(&triggers)),
+        let hint = if triggers.is_empty() {
+            "it has none: remove the comments".to_owned()
+        } else {
+            format!("write above FROM:\n{}", declaration(&triggers))
         };
         diagnostics.push(d.label("they are carried out in this image").hint(hint));
     }

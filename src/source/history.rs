@@ -170,7 +170,7 @@ pub fn last_change(history: &dyn History, asked: &Asked<'_>) -> LastChange {
     let found = match walk(history, head, trail.clone(), since) {
         // Lines that did not change since then: the file did.
         End::Until if trail.lines.is_some() => walk(history, head, whole.clone(), since),
-        found => found,
+        found @ (End::At(_) | End::Until | End::Missing) => found,
     };
     let tell = |commit: ObjectId| history.note(commit).map_or(LastChange::Missing, LastChange::Commit);
     let since = match (found, since) {

@@ -82,29 +82,26 @@ fn transform(
     change: impl Fn(&[u8], bool) -> Result<Vec<u8>, String>,
 ) -> Result<(), CliError> {
     let name = args.file.as_deref().unwrap_or("stdin");
-    let text = match &args.file {
-        Some(file) => read(&invocation.cwd.join(file), file)?,
-        None => {
-            let mut text = Vec::new();
-            if invocation.streams.can_ask() {
-                invocation.streams.inform("Enter the text, then end it with ^D:");
-            }
-            std::io::stdin().read_to_end(&mut text).map_err(|e| CliError::environment("read stdin", e))?;
-            text
+    let text = if let Some(file) = &args.file {
+        read(&invocation.cwd.join(file), file)?
+    } else {
+        let mut text = Vec::new();
+        if invocation.streams.can_ask() {
+            invocation.streams.inform("Enter the text, then end it with ^D:");
         }
+        std::io::stdin().read_to_end(&mut text).map_err(|e| CliError::environment("read stdin", e))?;
+        text
     };
     let changed =
         change(&text, is_values(name, args.values)).map_err(|why| CliError::user(format!("{name}: {why}")))?;
-    match &args.output_file_path {
-        Some(file) => write(&invocation.cwd.join(file), file, &changed),
-        None => {
-            invocation.streams.print_bytes(&changed)?;
-            if changed.last().is_some_and(|last| *last != b'\n') {
-                invocation.streams.print("\n")?;
-            }
-            Ok(())
-        }
+    if let Some(file) = &args.output_file_path {
+        return write(&invocation.cwd.join(file), file, &changed);
     }
+    invocation.streams.print_bytes(&changed)?;
+    if changed.last().is_some_and(|last| *last != b'\n') {
+        invocation.streams.print("\n")?;
+    }
+    Ok(())
 }
 
 fn encrypt(key: &SecretKey, text: &[u8], is_values: bool, before: Option<&str>) -> Result<Vec<u8>, String> {
