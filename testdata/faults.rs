@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use stagewright::ports::oci::read_image;
 use stagewright::ports::{StageStore as _, copy_image};
 
 use super::builds::{Built, cannot_run, git};
@@ -64,8 +65,13 @@ fn a_network_that_is_cut_fails_the_build_and_the_next_one_completes() {
     const PUSH: usize = 1;
     let phase = Arc::new(AtomicUsize::new(FETCH));
     let seen = phase.clone();
+    let built = Built::dockerfile("FROM scratch\n");
+    let store = built.store();
+    let base = store.images(&["busybox:test".into()]).unwrap().remove(0).unwrap();
+    // A plan reads the configuration of the base, a build its layers.
+    let layer = read_image(&store, &base.manifest).unwrap().0.layers[0].digest.to_string();
     let proxy = Proxy::start(&registry.address, move |asked, _| {
-        let is_fetch = asked.method == "GET" && asked.path.contains("/blobs/sha256:");
+        let is_fetch = asked.method == "GET" && asked.path.contains(&layer);
         let is_push = ["PATCH", "PUT"].contains(&asked.method.as_str());
         match seen.load(Ordering::Relaxed) {
             FETCH if is_fetch => Deed::CutAnswer,
@@ -75,9 +81,6 @@ fn a_network_that_is_cut_fails_the_build_and_the_next_one_completes() {
     });
     let folder = registry_store::fresh_name();
     let bases = registry_store::store(registry, &format!("{folder}/busybox"));
-    let built = Built::dockerfile("FROM scratch\n");
-    let store = built.store();
-    let base = store.images(&["busybox:test".into()]).unwrap().remove(0).unwrap();
     copy_image(&store, &bases, &base.manifest, "test", None).unwrap();
     let dockerfile = format!("FROM {}/{folder}/busybox:test\nRUN echo 1 > /one\n", proxy.address);
     fs::write(built.path("project/Dockerfile"), dockerfile).unwrap();

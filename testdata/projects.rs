@@ -262,6 +262,8 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
         git_script(&dir, step.git_last.as_ref());
         let args = step.args.as_ref().unwrap_or(&case.args);
         let typed = args.iter().map(|word| word.replace("[DIR]", &dir.to_string_lossy()));
+        // What took longest the last time would begin first.
+        let _ = std::fs::remove_file(dir.join(".stagewright/durations.json"));
         let before = snapshot(&dir);
         let output = Command::new(env!("CARGO_BIN_EXE_stagewright"))
             .args(typed)

@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn add_of_plain_files_and_a_last_user_root_are_told() {
         let text = "FROM a:1\nADD x y /z/\nADD x.tar.gz /\nADD https://h/x /\nADD --checksum=sha256:0 x /\nUSER app\nUSER root\n";
-        assert_eq!(found(text, &[""]), ["add-instead-of-copy 2:1", "root-user 7:6"]);
+        assert_eq!(found(text, &[""]), ["add-instead-of-copy 2:1", "remote-content 4:5", "root-user 7:6"]);
         assert_eq!(found("FROM a:1\nUSER root\nUSER app\n", &[""]), Vec::<String>::new());
     }
 }

@@ -238,7 +238,9 @@ fn stages_of(reason: &Reason, image: &SignedImage, project_dir: &str) -> Vec<Str
     let position = |chain: &SignedImage| chain.stages.iter().position(|(_, made)| made.ingredients.iter().any(is_it));
     let enters = image.chains().iter().find_map(|chain| Some((chain, position(chain)?)));
     // What is gone is in no stage; with one stage there is no doubt.
-    let only = image.chains().first().filter(|chain| chain.stages.len() == 1 && !reason.places().is_empty());
+    let is_told_below = matches!(reason, Reason::OnPlatform { .. });
+    let is_doubtless = !is_told_below && !reason.places().is_empty();
+    let only = image.chains().first().filter(|chain| chain.stages.len() == 1 && is_doubtless);
     let Some((chain, enters)) = enters.or(only.map(|chain| (chain, 0))) else { return Vec::new() };
     chain.stages.iter().skip(enters).map(|(stage, _)| stage.name.clone()).collect()
 }
