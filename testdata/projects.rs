@@ -263,7 +263,7 @@ fn run(name: &str, folder: &Path) -> Result<(), String> {
         let args = step.args.as_ref().unwrap_or(&case.args);
         let typed = args.iter().map(|word| word.replace("[DIR]", &dir.to_string_lossy()));
         // What took longest the last time would begin first.
-        let _ = std::fs::remove_file(dir.join(".stagewright/durations.json"));
+        let _ = std::fs::remove_file(dir.join(".stagewright/store/.stagewright/durations.json"));
         let before = snapshot(&dir);
         let output = Command::new(env!("CARGO_BIN_EXE_stagewright"))
             .args(typed)
