@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Brings the tools and services that the tests use: skopeo and umoci read our OCI layouts, docker-registry serves
 # charts and stages, dockerd builds and runs images (made from a static busybox), ansible-playbook runs tasks, newuidmap
-# gives users ranges of ids.
+# gives users ranges of ids; xz, bzip2 and ssh-agent make what builds take.
 #
 # As root on Debian and Ubuntu they are installed; elsewhere it is said what to install. Without them the tests
 # that need them are skipped, but not in CI (CI=true), where that is a failure.
 set -euo pipefail
 
 # program=package of Debian
-tools=(skopeo=skopeo umoci=umoci docker-registry=docker-registry dockerd=docker.io busybox=busybox-static ansible-playbook=ansible-core newuidmap=uidmap)
+tools=(skopeo=skopeo umoci=umoci docker-registry=docker-registry dockerd=docker.io busybox=busybox-static ansible-playbook=ansible-core newuidmap=uidmap xz=xz-utils bzip2=bzip2 ssh-agent=openssh-client)
 PATH=$PATH:/usr/sbin:/sbin
 
 programs=() packages=()

@@ -68,8 +68,9 @@ impl Shelf {
         fs::create_dir_all(&runs)?;
         // Locks that nobody holds are those of processes that were killed.
         for lock in fs::read_dir(&runs)?.flatten() {
-            let is_free = |file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-            if File::open(lock.path()).is_ok_and(is_free) {
+            // Held until it is removed: somebody may be about to lock it.
+            let Ok(file) = File::open(lock.path()) else { continue };
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 let _ = fs::remove_file(lock.path());
             }
         }

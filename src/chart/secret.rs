@@ -222,7 +222,7 @@ fn collect(text: &str, sources: &Sources, file: FileId, node: &Node, path: Strin
             }
         }
         Data::Bool(_) | Data::Int(_) | Data::Uint(_) | Data::Float(_) | Data::String(_) => {
-            let range = node.span.range();
+            let range = without_properties(text, node.span.range());
             let is_alias = text.get(range.clone()).is_some_and(|t| t.starts_with('*') && !t.starts_with("**"));
             if let Some(value) = node.scalar_text().filter(|_| node.span.file == file && !is_alias) {
                 let line = sources.place(node.span).line.unwrap_or(1);
@@ -230,6 +230,17 @@ fn collect(text: &str, sources: &Sources, file: FileId, node: &Node, path: Strin
             }
         }
     }
+}
+
+/// Leaves out the anchor and the tag of a scalar, which stay.
+fn without_properties(text: &str, range: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let written = text.get(range.clone()).unwrap_or_default();
+    let mut rest = written;
+    while rest.starts_with(['&', '!']) {
+        let Some((_, after)) = rest.split_once([' ', '\n']) else { break };
+        rest = after.trim_start();
+    }
+    range.end - rest.len()..range.end
 }
 
 #[cfg(test)]
@@ -291,6 +302,17 @@ mod tests {
         let expected = "# of the shop\ndb: &db\n  password: hunter2 # old\n  port: \"5432\"\n  empty: \"\"\n  none:\ncopy: \
                         *db\nlist: [\"true\", quoted, ~]\ncert: \"one\\ntwo\\n\"\nlast: x\n";
         assert_eq!(back, expected);
+    }
+
+    #[test]
+    fn anchors_and_tags_of_scalars_stay() {
+        let plain = "b: &x secret\nc: *x\nd: [&y one, *y, !!str 12]\ne: &z \"two\"\n";
+        let encrypted = encrypt_values(&key(), plain, None, &mut counted()).unwrap();
+        for kept in ["b: &x 1000", "c: *x\n", "[&y 1000", ", *y, !!str 1000", "e: &z 1000"] {
+            assert!(encrypted.contains(kept), "{kept}: {encrypted}");
+        }
+        let back = decrypt_values(&key(), &encrypted).unwrap();
+        assert_eq!(back, "b: &x secret\nc: *x\nd: [&y one, *y, !!str \"12\"]\ne: &z two\n");
     }
 
     #[test]

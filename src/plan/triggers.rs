@@ -39,6 +39,10 @@ pub fn carry_out_triggers(
         let platform = request.platform.clone();
         for (index, part) in request.parts.iter_mut().enumerate() {
             let Base::Image(ImageRef::External { reference }) = &part.base else { continue };
+            // A base that is not there is told as such.
+            if asking.external(reference, &platform).is_none() {
+                continue;
+            }
             let triggers = asking.triggers(reference, &platform);
             let declared = stage.triggers.get(&index).map_or(&[][..], Vec::as_slice);
             if triggers == declared {

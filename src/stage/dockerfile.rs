@@ -379,8 +379,11 @@ impl Converter<'_> {
             }
             Kind::Maintainer(author) => part.config(ConfigChange::Author(author.text.clone()), place),
             Kind::Onbuild(trigger) => {
-                let text = instruction.text.split_once(' ').map_or("", |(_, text)| text).trim();
-                part.config(ConfigChange::OnBuild(text.to_owned()), place);
+                let mut text = instruction.text.split_once(' ').map_or("", |(_, text)| text).trim().to_owned();
+                for heredoc in &instruction.heredocs {
+                    text.push_str(&format!("\n{}{}", heredoc.content, heredoc.name));
+                }
+                part.config(ConfigChange::OnBuild(text), place);
                 part.triggers.push((**trigger).clone());
             }
             Kind::Shell(words) => {

@@ -10,13 +10,14 @@ use std::process::Command;
 
 use super::super::args::{GlobalArgs, SecretCommand, SecretEditArgs, SecretFileArgs, SecretRotateArgs};
 use super::super::error::{CliError, exit_code};
+use super::super::interrupt;
 use super::super::project::directory;
 use super::super::streams::Invocation;
 use crate::chart::secret::{SecretError, SecretKey, decrypt_values, encrypt_values};
 
 /// What the files of values are called.
 const VALUES: &str = "secret-values.yaml";
-/// Where the chart is, unless werf.yaml says something else.
+/// Where the chart is, unless werf.yaml says something else: then files are named.
 const CHART: &str = ".helm";
 
 pub fn run(global: &GlobalArgs, command: &SecretCommand, invocation: &mut Invocation) -> Result<u8, CliError> {
@@ -131,8 +132,11 @@ fn edit(args: &SecretEditArgs, key: &SecretKey, invocation: &Invocation) -> Resu
         Err(e) => return Err(CliError::environment(format!("read {}", args.file), e)),
     };
     let plain = decrypt(key, before.as_bytes(), is_values).map_err(told)?;
-    // Only its owner may read it, and it goes whatever happens.
-    let open = tempfile::Builder::new().prefix("secret-").suffix(".yaml").tempfile();
+    // Only its owner may read it. A signal ends the editor, not us: the file goes in any case.
+    let _held = interrupt::handed_on()?;
+    let runtime = invocation.env.get("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
+    let place = runtime.unwrap_or_else(std::env::temp_dir);
+    let open = tempfile::Builder::new().prefix("secret-").suffix(".yaml").tempfile_in(place);
     let mut file = open.map_err(|e| CliError::environment("make a file for the editor", e))?;
     file.write_all(&plain).map_err(|e| CliError::environment("write the file for the editor", e))?;
     let set = |name: &str| invocation.env.get(name).filter(|text| !text.trim().is_empty());
@@ -177,7 +181,8 @@ fn rotate(args: &SecretRotateArgs, dir: &Path, invocation: &Invocation) -> Resul
         invocation.streams.inform(&format!("encrypted {shown} anew"));
     }
     if changed.is_empty() {
-        invocation.streams.inform(&format!("There are no secret files in {CHART}."));
+        let hint = "name the files of values of another chart folder";
+        return Err(CliError::user(format!("there are no secret files in {CHART}")).hint(hint));
     }
     Ok(())
 }
