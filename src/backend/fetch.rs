@@ -15,6 +15,7 @@ use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::runtime;
+use crate::ports::shown_url;
 
 /// How often a file is asked for.
 const ATTEMPTS: u32 = 5;
@@ -55,13 +56,13 @@ pub fn fetch(url: &str, checksum: Option<&str>, to: &Path, cancelled: &AtomicBoo
             }
             Err(Failure { why, .. }) => {
                 let times = if attempt > 1 { format!(", {attempt} times") } else { String::new() };
-                return Err(format!("{url} cannot be fetched{times}: {why}"));
+                return Err(format!("{} cannot be fetched{times}: {why}", shown_url(url)));
             }
         }
     };
     match checksum {
         Some(wanted) if wanted != digest => {
-            Err(format!("the content of {url} is {digest}, which is not the `--checksum` {wanted}"))
+            Err(format!("the content of {} is {digest}, which is not the `--checksum` {wanted}", shown_url(url)))
         }
         Some(_) | None => Ok(()),
     }
