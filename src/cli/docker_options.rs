@@ -97,7 +97,7 @@ mod tests {
     fn read(text: &str) -> Result<ImageRun, String> {
         let mut run = ImageRun::of(ImageRef::External { reference: "x".into() }, Platform::linux_amd64());
         let env = |name: &str| (name == "HERE").then(|| "1".to_owned());
-        apply(&mut run, text, Path::new("/work"), &env).map(|()| run).map_err(|e| e.text(false))
+        apply(&mut run, text, Path::new("/here"), &env).map(|()| run).map_err(|e| e.text(false))
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
         let environment: Vec<String> = run.environment.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(environment, ["A=b c", "HERE=1"]);
         let mount = run.mounts.first().unwrap();
-        assert_eq!((mount.source.to_str(), mount.target.as_str(), mount.writable), (Some("/work/./x"), "/y", false));
+        assert_eq!((mount.source.to_str(), mount.target.as_str(), mount.writable), (Some("/here/./x"), "/y", false));
         assert_eq!((run.working_dir.as_deref(), run.user.as_deref()), (Some("/w"), Some("1:2")));
         assert_eq!((run.entrypoint, run.network), (Some(vec!["sh".to_owned()]), Network::None));
     }
