@@ -52,6 +52,8 @@ pub fn generate(dir: &Path, images: usize, files: usize) -> usize {
     for args in [
         &["init", "-q"][..],
         &["add", "-A"],
+        // No second one in the background.
+        &["config", "gc.auto", "0"],
         &["-c", "user.name=b", "-c", "user.email=b@example.org", "commit", "-qm", "first"],
         &["gc", "-q"],
     ] {
