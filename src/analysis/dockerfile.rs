@@ -194,11 +194,16 @@ fn check_add(diagnostics: &mut Diagnostics, instruction: &Instruction, copy: &Co
         !is_remote && !is_open && !ARCHIVES.iter().any(|ending| text.ends_with(ending))
     };
     let is_address = |source: &&Word| source.text.starts_with("http://") || source.text.starts_with("https://");
+    for source in copy.sources.iter().filter(is_address).filter(|source| looks_secret(&source.text)) {
+        let message = "the address holds a secret, which stays in what is recorded of the image";
+        let hint = "fetch it in a RUN, with `RUN --mount=type=secret`";
+        diagnostics.push(Diagnostic::at(&SECRET_IN_IMAGE, source.span, message).hint(hint));
+    }
     let is_git = |source: &Word| source.text.split(['?', '#']).next().is_some_and(|path| path.ends_with(".git"));
     if let Some(source) = copy.sources.iter().find(is_address).filter(|source| !is_git(source))
         && instruction.flag("checksum").is_none()
     {
-        let message = format!("the content of `{}` is not known", source.text);
+        let message = "the content of the address is not known";
         let found = Diagnostic::at(&REMOTE_CONTENT, source.span, message).label("the image keeps what was there first");
         diagnostics.push(found.hint("add `--checksum=sha256:…`"));
     }

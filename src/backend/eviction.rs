@@ -193,6 +193,30 @@ fn mark_of(entry: &Path) -> PathBuf {
     name.into()
 }
 
+/// Removes a folder; directories that forbid it are opened first.
+///
+/// # Errors
+/// Something in it belongs to somebody else.
+pub fn remove_tree(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_directories(folder);
+            fs::remove_dir_all(folder)
+        }
+        other => other,
+    }
+}
+
+fn open_directories(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            open_directories(&entry.path());
+        }
+    }
+}
+
 /// Returns what a folder takes on the disk. Unit: bytes.
 pub fn size_of(folder: &Path) -> u64 {
     let mut todo = vec![folder.to_owned()];

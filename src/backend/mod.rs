@@ -28,7 +28,7 @@ pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_f
 pub use credentials::CredentialSource;
 #[cfg(feature = "docker")]
 pub use docker::{DockerBuilder, DockerStore, Engine, EngineAddress, EngineError};
-pub use eviction::{Shelf, size_of};
+pub use eviction::{Shelf, remove_tree, size_of};
 pub use file_lock::FileLock;
 pub use folder::read_folder;
 pub use host_access::HostAccess;

@@ -58,8 +58,9 @@ fn command(invocation: &mut Invocation) -> Result<u8, CliError> {
         Err(error) => return usage(&error, invocation),
     };
     invocation.streams.configure(&cli.global, &invocation.env);
-    use args::Command::{Apply, Build, Export, Publish, Run};
-    if matches!(cli.command, Build(_) | Publish(_) | Export(_) | Apply(_) | Run(_)) {
+    use args::Command::{Apply, Build, Cache, Export, Publish, Run};
+    let clears = matches!(cli.command, Cache(args::CacheCommand::Clear));
+    if clears || matches!(cli.command, Build(_) | Publish(_) | Export(_) | Apply(_) | Run(_)) {
         wiring::become_root_to_build(invocation);
     }
     commands::run(cli, invocation)

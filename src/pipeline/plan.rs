@@ -271,11 +271,6 @@ fn report_commands(
     request: &PlanRequest<'_>,
     section: &ImageSection,
 ) {
-    for (image, what, place) in unbuildable(request.project, section, |stage| stage.not_yet.first()) {
-        let message = format!("image `{image}` needs something that no builder does yet");
-        let d = place_diagnostic(sources, &rules::NEEDS_COMMANDS, &place, message);
-        diagnostics.push(d.label(what).hint("the plan is right, apply refuses it"));
-    }
     if request.runs_commands {
         return;
     }

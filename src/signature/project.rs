@@ -48,7 +48,7 @@ impl SignedImage {
 
     /// Returns the chain that is built for a platform.
     pub fn on(&self, platform: &Platform) -> Option<&Self> {
-        let is_for = |chain: &&Self| chain.built_for.as_ref().is_some_and(|own| own.is_same(platform));
+        let is_for = |chain: &&Self| chain.built_for.as_ref() == Some(platform);
         self.chains().iter().find(is_for)
     }
 

@@ -1,5 +1,7 @@
 //! Filtering a tree: the id of a tree of which only some files are taken.
 
+use rayon::prelude::*;
+
 use super::objects::{Mode, ObjectId, Objects, Tree, TreeEntry};
 use super::{FilesError, MemoryObjects};
 
@@ -15,12 +17,12 @@ pub enum Verdict {
 }
 
 /// Decides which files of a tree are taken. A pure function of the path.
-pub trait PathFilter {
+pub trait PathFilter: Sync {
     /// Says whether `path` (relative to the filtered root) is taken.
     fn verdict(&self, path: &str, is_directory: bool) -> Verdict;
 }
 
-impl<F: Fn(&str, bool) -> Verdict> PathFilter for F {
+impl<F: Fn(&str, bool) -> Verdict + Sync> PathFilter for F {
     fn verdict(&self, path: &str, is_directory: bool) -> Verdict {
         self(path, is_directory)
     }
@@ -41,37 +43,70 @@ pub fn filter_tree(
     root: ObjectId,
     filter: &dyn PathFilter,
 ) -> Result<Option<ObjectId>, FilterError> {
-    filter_directory(store, root, "", filter)
+    filter_directory(store, root, &mut String::new(), filter)
 }
+
+/// From how many directories on they are looked into on all cores.
+const MANY: usize = 16;
 
 fn filter_directory(
     store: &MemoryObjects,
     id: ObjectId,
-    path: &str,
+    path: &mut String,
     filter: &dyn PathFilter,
 ) -> Result<Option<ObjectId>, FilterError> {
     let tree: std::sync::Arc<Tree> = store.tree(id)?;
-    let mut taken: Vec<TreeEntry> = Vec::new();
+    let length = path.len();
+    let mut verdicts = Vec::with_capacity(tree.entries().len());
     for entry in tree.entries() {
-        let below = if path.is_empty() { entry.name.to_string() } else { format!("{path}/{}", entry.name) };
-        let is_directory = entry.mode == Mode::Directory;
-        match (filter.verdict(&below, is_directory), is_directory) {
-            (Verdict::None, _) => {}
-            (Verdict::All, _) | (Verdict::Descend, false) => taken.push(entry.clone()),
-            (Verdict::Descend, true) => {
-                if let Some(id) = filter_directory(store, entry.id, &below, filter)? {
-                    taken.push(TreeEntry { id, ..entry.clone() });
-                }
-            }
+        enter(path, &entry.name);
+        verdicts.push(filter.verdict(path, entry.mode == Mode::Directory));
+        path.truncate(length);
+    }
+    let open = |(entry, verdict): (&TreeEntry, &Verdict)| entry.mode == Mode::Directory && *verdict == Verdict::Descend;
+    let opened: Vec<&TreeEntry> =
+        tree.entries().iter().zip(&verdicts).filter(|pair| open(*pair)).map(|(entry, _)| entry).collect();
+    let look = |path: &mut String, entry: &TreeEntry| {
+        enter(path, &entry.name);
+        let found = filter_directory(store, entry.id, path, filter);
+        path.truncate(length);
+        found
+    };
+    let found: Vec<_> = if opened.len() < MANY {
+        opened.into_iter().map(|entry| look(path, entry)).collect()
+    } else {
+        let path: &str = path;
+        opened.into_par_iter().map_init(|| path.to_owned(), |path, entry| look(path, entry)).collect()
+    };
+    let mut found = found.into_iter();
+    // Nothing is copied as long as all is taken as it is.
+    let mut taken: Option<Vec<TreeEntry>> = None;
+    for (at, (entry, verdict)) in tree.entries().iter().zip(&verdicts).enumerate() {
+        let now = match verdict {
+            Verdict::None => None,
+            Verdict::Descend if entry.mode == Mode::Directory => found.next().transpose()?.flatten(),
+            Verdict::All | Verdict::Descend => Some(entry.id),
+        };
+        if now != Some(entry.id) && taken.is_none() {
+            taken = Some(tree.entries().iter().take(at).cloned().collect());
+        }
+        if let (Some(taken), Some(id)) = (&mut taken, now) {
+            taken.push(TreeEntry { id, ..entry.clone() });
         }
     }
-    if taken.is_empty() {
-        return Ok(None);
+    Ok(match taken {
+        None => (!tree.entries().is_empty()).then_some(id),
+        Some(taken) if taken.is_empty() => None,
+        Some(taken) => Some(store.insert_tree(taken)),
+    })
+}
+
+/// Appends a name to a path.
+fn enter(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('/');
     }
-    if taken == tree.entries() {
-        return Ok(Some(id));
-    }
-    Ok(Some(store.insert_tree(taken)))
+    path.push_str(name);
 }
 
 #[cfg(test)]

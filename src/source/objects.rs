@@ -48,11 +48,11 @@ impl ObjectId {
 
 /// Orders tree entries as git does: by bytes, a directory as if its name ended in `/`.
 fn git_order(a: &TreeEntry, b: &TreeEntry) -> std::cmp::Ordering {
-    let key = |e: &TreeEntry| {
-        let slash = if e.mode == Mode::Directory { "/" } else { "" };
-        e.name.bytes().chain(slash.bytes()).collect::<Vec<u8>>()
-    };
-    key(a).cmp(&key(b))
+    fn bytes(entry: &TreeEntry) -> impl Iterator<Item = u8> + '_ {
+        let slash = if entry.mode == Mode::Directory { "/" } else { "" };
+        entry.name.bytes().chain(slash.bytes())
+    }
+    bytes(a).cmp(bytes(b))
 }
 
 impl fmt::Display for ObjectId {

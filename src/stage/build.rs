@@ -257,14 +257,41 @@ pub enum CopySource {
 }
 
 impl CopySource {
+    /// Returns an address as the history of an image shows it: without user and password.
+    pub fn shown_address(url: &str) -> String {
+        let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+        let login = rest.split(['/', '?', '#']).next().and_then(|authority| authority.rsplit_once('@'));
+        let after = login.and_then(|(user, _)| rest.get(user.len() + 1..));
+        after.map_or_else(|| url.to_owned(), |rest| format!("{scheme}://{rest}"))
+    }
+
     /// Returns the name that the file behind an address has in a directory. Source: BuildKit.
     pub fn name_of_address(url: &str) -> String {
         let path = url.split(['?', '#']).next().unwrap_or_default();
         let path = path.split_once("://").map_or(path, |(_, rest)| rest);
         let name = path.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');
         let name = name.rsplit('/').next().unwrap_or_default();
-        if name.is_empty() { "__unnamed__".to_owned() } else { name.to_owned() }
+        let name = decoded(name);
+        // A name that leads elsewhere is none.
+        if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
+            "__unnamed__".to_owned()
+        } else {
+            name
+        }
     }
+}
+
+/// Replaces `%20` and the like; what is no text afterwards stays as it is.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let hex = tail.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
 /// A file or directory of a git tree, filtered.

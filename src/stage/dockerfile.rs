@@ -71,7 +71,6 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
         places: Vec::new(),
         argument_places: inputs.argument_places.clone(),
         commands: Vec::new(),
-        not_yet: Vec::new(),
         own_triggers: Vec::new(),
         declared: BTreeMap::new(),
     };
@@ -93,7 +92,6 @@ pub fn dockerfile_stage(diagnostics: &mut Diagnostics, inputs: &DockerfileInputs
         commands: converter.commands,
         mapped: Vec::new(),
         mapped_from: Vec::new(),
-        not_yet: converter.not_yet,
         triggers: converter.declared,
     })
 }
@@ -118,7 +116,6 @@ struct Converter<'a> {
     places: Vec<Vec<Option<Place>>>,
     argument_places: BTreeMap<String, Place>,
     commands: Vec<(String, Place)>,
-    not_yet: Vec<(String, Place)>,
     /// The triggers that each part leaves.
     own_triggers: Vec<Vec<Instruction>>,
     /// The triggers of somebody else's base that are declared, by part.
@@ -274,7 +271,7 @@ impl Converter<'_> {
             self.diagnostics.push(d.hint("write `OS/ARCHITECTURE`, for example `linux/amd64` or `$BUILDPLATFORM`"));
             return;
         };
-        if platform.is_same(self.inputs.platform) {
+        if platform == *self.inputs.platform {
             return;
         }
         if let Base::Image(ImageRef::Project { name, .. }) = base {
@@ -633,12 +630,13 @@ impl Converter<'_> {
         let mut sources = Vec::new();
         for word in &copy.sources {
             let Some(text) = self.expand(part, word) else { continue };
-            shown.push(show_base_env(&text));
+            let is_address = is_add && is_remote(&text);
+            shown.push(show_base_env(&if is_address { CopySource::shown_address(&text) } else { text.clone() }));
             let heredoc = instruction.heredocs.iter().find(|h| word.text.starts_with("<<") && word.span == h.span);
             if let Some(heredoc) = heredoc {
                 let content = if heredoc.expand { self.expand_heredoc(part, heredoc) } else { heredoc.content.clone() };
                 sources.push(CopySource::Inline { name: heredoc.name.clone(), content });
-            } else if is_add && is_remote(&text) {
+            } else if is_address {
                 sources.extend(self.address(instruction, text, word));
             } else if let Some(from) = uses.first().filter(|_| copy.from.is_some()) {
                 sources.push(self.foreign_source(&from.source, &text, &flags.exclude));

@@ -461,7 +461,6 @@ pub fn empty_stage(name: &str, platform: &Platform) -> Stage {
         commands: Vec::new(),
         mapped: Vec::new(),
         mapped_from: Vec::new(),
-        not_yet: Vec::new(),
         triggers: BTreeMap::new(),
     }
 }

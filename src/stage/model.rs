@@ -32,8 +32,6 @@ pub struct Stage {
     /// The repositories that it copies these files from, with what is taken of them, one for each mapping; empty for the
     /// project's.
     pub mapped_from: Vec<String>,
-    /// What no builder can do yet, and where it stands.
-    pub not_yet: Vec<(String, Place)>,
     /// For each part over a base of somebody else: its triggers, as the Dockerfile declares them. They are among the steps.
     pub triggers: BTreeMap<usize, Vec<String>>,
 }

@@ -1,51 +1,43 @@
 //! The platforms of an image: read, and compared.
 //!
-//! The one idea: what is signed is the platform as it is written, and two ways to write one platform are one platform.
+//! The one idea: a platform has one form, the short one of registries, however it is written.
 
 use super::build::Platform;
 use crate::config::Image;
 use crate::diag::{Diagnostic, Diagnostics, rules};
 
 impl Platform {
-    /// Reads `os/arch` or `os/arch/variant`; `None` for anything else.
+    /// Reads `os/arch` or `os/arch/variant` into the form that registries use; `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('/').map(str::to_owned);
+        let mut parts = text.split('/').map(str::to_ascii_lowercase);
         match (parts.next()?, parts.next()?, parts.next(), parts.next()) {
             (os, architecture, variant, None)
                 if !os.is_empty() && !architecture.is_empty() && variant.as_ref().is_none_or(|v| !v.is_empty()) =>
             {
-                Some(Self { os, architecture, variant })
+                Some(normal(os, &architecture, variant.as_deref()))
             }
             _ => None,
         }
     }
+}
 
-    /// Returns the short form, which two ways to write one platform have in common.
-    ///
-    /// Source: containerd, platform normalisation.
-    #[must_use]
-    pub fn normal(&self) -> Self {
-        let architecture = match self.architecture.to_ascii_lowercase().as_str() {
-            "x86_64" | "x86-64" => "amd64".to_owned(),
-            "aarch64" => "arm64".to_owned(),
-            other => other.to_owned(),
-        };
-        let implied = match architecture.as_str() {
-            "arm64" => "v8",
-            "arm" => "v7",
-            "amd64" => "v1",
-            _ => "",
-        };
-        let variant = self.variant.as_ref().map(|v| v.to_ascii_lowercase()).filter(|v| v != implied);
-        Self { os: self.os.to_ascii_lowercase(), architecture, variant }
-    }
-
-    /// Says whether both are written for the same machines.
-    #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
-        self == other || self.normal() == other.normal()
-    }
+/// Returns the form that two ways to write one platform have in common.
+///
+/// Source: containerd, platform normalisation.
+fn normal(os: String, architecture: &str, variant: Option<&str>) -> Platform {
+    let os = if os == "macos" { "darwin".to_owned() } else { os };
+    let (architecture, variant) = match (architecture, variant) {
+        ("x86_64" | "x86-64" | "amd64", variant) => ("amd64", variant.filter(|v| *v != "v1")),
+        ("aarch64" | "arm64", variant) => ("arm64", variant.filter(|v| !matches!(*v, "8" | "v8"))),
+        ("armhf", _) | ("arm", None | Some("7" | "v7")) => ("arm", Some("v7")),
+        ("armel", _) | ("arm", Some("6" | "v6")) => ("arm", Some("v6")),
+        ("arm", Some("5")) => ("arm", Some("v5")),
+        ("arm", Some("8")) => ("arm", Some("v8")),
+        ("i386", _) => ("386", None),
+        (other, variant) => (other, variant),
+    };
+    Platform { os, architecture: architecture.to_owned(), variant: variant.map(str::to_owned) }
 }
 
 /// Returns the platforms that an image is built for, by name and each once; `None` when one cannot be read, which is
@@ -59,7 +51,7 @@ pub fn image_platforms(diagnostics: &mut Diagnostics, image: &Image) -> Option<V
             diagnostics.push(d.hint("write OS/ARCHITECTURE, for example `linux/amd64`"));
             return None;
         };
-        if !platforms.iter().any(|known| known.is_same(&platform)) {
+        if !platforms.contains(&platform) {
             platforms.push(platform);
         }
     }
@@ -86,9 +78,19 @@ mod tests {
 
     #[test]
     fn one_platform_may_be_written_in_several_ways() {
-        let same = |a: &str, b: &str| Platform::parse(a).unwrap().is_same(&Platform::parse(b).unwrap());
-        assert!(same("linux/arm64", "linux/arm64/v8") && same("linux/x86_64", "linux/amd64"));
-        assert!(same("linux/arm", "linux/arm/v7") && same("linux/aarch64", "linux/arm64"));
-        assert!(!same("linux/arm/v6", "linux/arm") && !same("linux/amd64/v2", "linux/amd64"));
+        let shown = |text: &str| Platform::parse(text).unwrap().to_string();
+        for (written, form) in [
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/aarch64", "linux/arm64"),
+            ("Linux/x86_64", "linux/amd64"),
+            ("linux/amd64/v1", "linux/amd64"),
+            ("linux/amd64/v2", "linux/amd64/v2"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/i386", "linux/386"),
+            ("macos/arm64", "darwin/arm64"),
+        ] {
+            assert_eq!(shown(written), form, "{written}");
+        }
     }
 }

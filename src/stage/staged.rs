@@ -169,8 +169,7 @@ fn bare_image(base: &Base) -> ImageRef {
 
 fn stage(whole: &Stage, name: String, base: Base, steps: Vec<Step>, places: Vec<Option<Place>>) -> Stage {
     let is_own = |at: &Place| places.iter().flatten().any(|place| place == at);
-    let of = |list: &[(String, Place)]| list.iter().filter(|(_, at)| is_own(at)).cloned().collect();
-    let (commands, not_yet) = (of(&whole.commands), of(&whole.not_yet));
+    let commands = whole.commands.iter().filter(|(_, at)| is_own(at)).cloned().collect();
     let is_first = !matches!(base, Base::Part(_));
     // What a command sees of the arguments is what it is named with; other instructions show their values.
     let arguments: BTreeMap<String, String> = steps
@@ -187,7 +186,6 @@ fn stage(whole: &Stage, name: String, base: Base, steps: Vec<Step>, places: Vec<
         request: BuildRequest::new(whole.request.platform.clone(), vec![part]),
         places: vec![places],
         commands,
-        not_yet,
         ..whole.clone()
     }
 }

@@ -83,9 +83,7 @@ impl DockerStore {
     fn load(&self, manifest: Manifest, name: &str) -> Result<(), StoreError> {
         let bytes = manifest.to_bytes();
         self.cache.put(&mut |out| out.write_all(&bytes))?;
-        let config = self.read(&manifest.config.digest)?;
-        let mut parsed = ImageConfig::parse(&config, || format!("image configuration {}", manifest.config.digest))?;
-        parsed.config.labels.insert(LABEL.into(), String::from_utf8_lossy(&bytes).into_owned());
+        let parsed = self.labelled(&manifest)?;
         let image = BaseImage { manifest, config: parsed.to_bytes(), parsed, name: name.to_owned() };
         let connection = self.connect()?;
         // The engine may have all of its layers.
@@ -95,20 +93,19 @@ impl DockerStore {
         loaded.map_err(|e| StoreError::Io { attempt: format!("load {name}"), source: std::io::Error::other(e) })
     }
 
-    /// Returns an image that is in some `docker:` store as it is stored there.
-    fn external_of_ours(
-        &self,
-        reference: &str,
-        id: String,
-        text: String,
-        manifest: Manifest,
-    ) -> Result<StoredImage, StoreError> {
-        let digest = BlobDigest::of(text.as_bytes());
-        let found = Found { id, digest: digest.clone(), text, manifest, tags: Vec::new() };
-        if !self.cache.has(&digest)? || !self.cache.has(&found.manifest.config.digest)? {
-            self.restore(&found)?;
-        }
-        Ok(StoredImage { tag: reference.to_owned(), manifest: digest, annotations: found.manifest.annotations })
+    /// Returns the configuration of an image as the engine has it: with the manifest in the label.
+    fn labelled(&self, manifest: &Manifest) -> Result<ImageConfig, StoreError> {
+        let config = self.read(&manifest.config.digest)?;
+        let mut parsed = ImageConfig::parse(&config, || format!("image configuration {}", manifest.config.digest))?;
+        parsed.config.labels.insert(LABEL.into(), String::from_utf8_lossy(&manifest.to_bytes()).into_owned());
+        Ok(parsed)
+    }
+
+    /// Says whether an image of the engine is one that was loaded from here, with this manifest: the engine names images
+    /// by the digests of their configurations.
+    fn is_loaded_as(&self, id: &str, manifest: &Manifest) -> Result<bool, StoreError> {
+        let known = self.cache.has(&manifest.config.digest)?;
+        Ok(known && BlobDigest::of(&self.labelled(manifest)?.to_bytes()).to_string() == id)
     }
 
     /// Puts the blobs of an image back into the cache.
@@ -250,17 +247,24 @@ impl StageStore for DockerStore {
         }
         let id = inspected.id.unwrap_or_default();
         let label = inspected.config.and_then(|c| c.labels).and_then(|mut labels| labels.remove(LABEL));
-        if let Some(text) = label
-            && let Ok(manifest) = Manifest::parse(text.as_bytes(), String::new)
+        let ours = label.as_ref().and_then(|text| Manifest::parse(text.as_bytes(), String::new).ok());
+        if let (Some(text), Some(manifest)) = (&label, &ours)
+            && self.is_loaded_as(&id, manifest)?
         {
-            return self.external_of_ours(reference, id, text, manifest).map(Some);
+            let (digest, _) = self.cache.put(&mut |out| out.write_all(text.as_bytes()))?;
+            let annotations = manifest.annotations.clone();
+            return Ok(Some(StoredImage { tag: reference.to_owned(), manifest: digest, annotations }));
         }
         let known = format!("engine-{}", id.trim_start_matches("sha256:"));
         let cached = self.cache.images(std::slice::from_ref(&known))?.pop().flatten();
         if let Some(cached) = cached {
             return Ok(Some(StoredImage { tag: reference.to_owned(), ..cached }));
         }
-        let exported = export(&self.engine, &id, &|_| true, &self.cache)?;
+        let mut exported = export(&self.engine, &id, &|_| true, &self.cache)?;
+        // What others build on an image of ours inherits its label, and is an image of theirs.
+        if exported.parsed.config.labels.remove(LABEL).is_some() {
+            exported.config = exported.parsed.to_bytes();
+        }
         let config = &exported.parsed;
         let layers: Option<Vec<Descriptor>> =
             config.rootfs.diff_ids.iter().map(|diff_id| exported.layers.get(diff_id).cloned()).collect();
@@ -269,6 +273,13 @@ impl StageStore for DockerStore {
             why: "the engine did not give all of its layers".into(),
         })?;
         let (digest, size) = self.cache.put(&mut |out| out.write_all(&exported.config))?;
+        if let (Some(text), Some(manifest)) = (&label, ours)
+            && manifest.config.digest == digest
+        {
+            let (digest, _) = self.cache.put(&mut |out| out.write_all(text.as_bytes()))?;
+            let annotations = manifest.annotations;
+            return Ok(Some(StoredImage { tag: reference.to_owned(), manifest: digest, annotations }));
+        }
         let config = Descriptor { media_type: MEDIA_CONFIG.into(), digest, size };
         let bytes = Manifest::of(&BuiltImage { config, layers }, &BTreeMap::new()).to_bytes();
         let (manifest, _) = self.cache.put(&mut |out| out.write_all(&bytes))?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::submodules::Which;
 use super::{Commit, GitError, Repository, git_error};
 use crate::ports::{WorkTree, WorkTreeError};
-use crate::source::{Files, MemoryObjects, Mode, Objects};
+use crate::source::{Files, MemoryObjects, Mode, ObjectId, Objects};
 
 /// How a file of the work tree differs from the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,9 @@ impl Repository {
     /// # Errors
     /// libgit2 failed.
     pub fn changes(&self, paths: &[String]) -> Result<Vec<WorktreeChange>, GitError> {
+        if !paths.is_empty() && self.are_committed(paths) {
+            return Ok(Vec::new());
+        }
         self.with(|repo| {
             let mut options = git2::StatusOptions::new();
             options.include_untracked(true).recurse_untracked_dirs(true).exclude_submodules(true);
@@ -47,6 +50,54 @@ impl Repository {
             changes.sort();
             Ok(changes)
         })
+    }
+
+    /// Says whether the files at and below these paths are, byte for byte, those of HEAD. `false` decides nothing: other
+    /// bytes may mean the same to git, or be ignored. It is asked first because git has to read its whole index.
+    fn are_committed(&self, paths: &[String]) -> bool {
+        let Ok(head) = self.head() else { return false };
+        paths.iter().all(|path| self.is_committed(head.tree, path).unwrap_or(false))
+    }
+
+    fn is_committed(&self, root: ObjectId, path: &str) -> Option<bool> {
+        let path = path.trim_end_matches('/');
+        let mut at = (Mode::Directory, root);
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            if at.0 != Mode::Directory {
+                return Some(false);
+            }
+            match self.tree(at.1).ok()?.get(name) {
+                Some(entry) => at = (entry.mode, entry.id),
+                None => return Some(self.root.join(path).symlink_metadata().is_err()),
+            }
+        }
+        let mut waiting = vec![(path.to_owned(), at)];
+        while let Some((path, (mode, id))) = waiting.pop() {
+            if mode != Mode::Directory {
+                let (found, content) = read_work_file(&self.root, &path).ok()??;
+                if found != mode || ObjectId::of_blob(&content) != id {
+                    return Some(false);
+                }
+                continue;
+            }
+            let place = self.root.join(&path);
+            if !place.symlink_metadata().ok()?.is_dir() {
+                return Some(false);
+            }
+            let tree = self.tree(id).ok()?;
+            let mut count = 0;
+            for entry in std::fs::read_dir(place).ok()? {
+                // A name that the commit does not have; whether it counts, git has to say.
+                tree.get(entry.ok()?.file_name().to_str()?)?;
+                count += 1;
+            }
+            if count != tree.entries().len() {
+                return Some(false);
+            }
+            let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+            waiting.extend(tree.entries().iter().map(|entry| (below(&entry.name), (entry.mode, entry.id))));
+        }
+        Some(true)
     }
 
     /// Returns the files of the work tree as if all of it were committed: changed, new and deleted files count,

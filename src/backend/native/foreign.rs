@@ -19,7 +19,6 @@ pub fn cannot_run(platform: &Platform) -> Option<String> {
 }
 
 fn cannot_run_on(platform: &Platform, host: &str, binfmt: &Path) -> Option<String> {
-    let platform = platform.normal();
     let host = architecture(host);
     if platform.os != "linux" {
         return Some(format!("programs of {} do not run on Linux", platform.os));

@@ -12,7 +12,7 @@ use std::sync::Once;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::backend::eviction::Shelf;
+use crate::backend::eviction::{Shelf, remove_tree};
 
 /// The folder that all the others are in.
 #[derive(Debug)]
@@ -165,27 +165,6 @@ fn sweep(runs: &Path) {
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = remove_tree(&lock.with_extension(""));
             let _ = fs::remove_file(&lock);
-        }
-    }
-}
-
-/// Removes a folder; directories that forbid it are opened first.
-fn remove_tree(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_directories(folder);
-            fs::remove_dir_all(folder)
-        }
-        other => other,
-    }
-}
-
-fn open_directories(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            open_directories(&entry.path());
         }
     }
 }

@@ -7,7 +7,7 @@ use super::super::charts::cache_dir;
 use super::super::error::{CliError, exit_code};
 use super::super::sizes::size_text;
 use super::super::streams::Invocation;
-use crate::backend::{Shelf, evict_layers, size_of};
+use crate::backend::{Shelf, evict_layers, remove_tree, size_of};
 
 /// What is kept, and for what.
 const KINDS: [(&str, &str); 5] = [
@@ -60,7 +60,7 @@ fn clear(folder: &Path, invocation: &Invocation) -> Result<(), CliError> {
             let shelf = Shelf::new(&place, if kind == "blobs" { "sha256" } else { "layers" });
             if !shelf.is_used() {
                 freed += size_of(&place);
-                std::fs::remove_dir_all(&place).map_err(failed)?;
+                remove_tree(&place).map_err(failed)?;
                 continue;
             }
             freed += if kind == "blobs" {

@@ -18,6 +18,7 @@ pub struct DockerIgnore {
 struct Rule {
     /// `!`: takes back.
     exception: bool,
+    /// Of what is ignored, and of all below.
     regex: Regex,
     /// The components before the first that holds `**`, and whether there is such a one.
     reach: Option<Components>,
@@ -53,7 +54,7 @@ impl DockerIgnore {
     pub fn ignores(&self, path: &str) -> bool {
         let mut ignored = false;
         for rule in self.rules.iter().filter(|_| !path.is_empty()) {
-            if rule.exception == ignored && rule.matches_or_above(path) {
+            if rule.exception == ignored && rule.regex.is_match(path) {
                 ignored = !rule.exception;
             }
         }
@@ -101,11 +102,6 @@ impl Rule {
         Ok(Self { exception, regex, reach, endless })
     }
 
-    fn matches_or_above(&self, path: &str) -> bool {
-        let ends = path.match_indices('/').map(|(i, _)| i).chain([path.len()]);
-        ends.filter_map(|end| path.get(..end)).any(|p| self.regex.is_match(p))
-    }
-
     /// Says whether something strictly below a directory may match; never wrongly `false`.
     fn may_match_below(&self, directory: &str) -> bool {
         match self.reach.as_ref().map(|r| r.standing(directory)) {
@@ -116,7 +112,7 @@ impl Rule {
     }
 }
 
-/// Translates a pattern to a regular expression, step by step as moby's `patternmatcher` does.
+/// Translates a pattern to a regular expression of paths at and below what it matches, step by step as moby's `patternmatcher` does.
 fn to_regex(pattern: &str) -> String {
     let mut out = String::from("(?s)^");
     let mut chars = pattern.chars().peekable();
@@ -149,7 +145,7 @@ fn to_regex(pattern: &str) -> String {
             c => out.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
         }
     }
-    out.push('$');
+    out.push_str("(?:/.*)?$");
     out
 }
 
