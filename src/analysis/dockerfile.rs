@@ -259,6 +259,12 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_an_address_is_told() {
+        let text = "FROM a:1\nADD --checksum=sha256:0 https://me:pass@example.org/a /a\nADD --checksum=sha256:0 https://example.org/a /a\n";
+        assert_eq!(found(text, &[""]), ["secret-in-image 2:25"]);
+    }
+
+    #[test]
     fn bases_that_change_are_told() {
         let text =
             "ARG V=latest\nFROM a AS one\nFROM h:5000/b AS two\nFROM c:$V\nCOPY --from=one / /\nCOPY --from=two / /\n";

@@ -728,6 +728,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_file_of_an_address_has_a_name_that_leads_nowhere_else() {
+        for (url, name) in [
+            ("https://example.org/a/b.tar?x=/y#z", "b.tar"),
+            ("https://example.org/a%20b", "a b"),
+            ("https://example.org/100%25%", "100%%"),
+            ("https://example.org/a/..", "__unnamed__"),
+            ("https://example.org/%2e%2e", "__unnamed__"),
+            ("https://example.org/a%2Fb", "__unnamed__"),
+            ("https://example.org", "__unnamed__"),
+        ] {
+            assert_eq!(CopySource::name_of_address(url), name, "{url}");
+        }
+        assert_eq!(CopySource::shown_address("https://me:pass@example.org/a@b"), "https://example.org/a@b");
+        assert_eq!(CopySource::shown_address("https://example.org/a@b"), "https://example.org/a@b");
+    }
+
+    #[test]
     fn modifiers_of_variables_of_the_base_wait_for_it() {
         let lookup = |name: &str| match name {
             "SET" => Some("1.2.3".to_owned()),

@@ -95,6 +95,39 @@ fn stages_and_images_are_images_of_the_engine() {
 }
 
 #[test]
+fn what_others_build_on_an_image_of_ours_is_theirs() {
+    let Some(docker) = Docker::shared() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = DockerStore::new(engine(docker), "label-test".into(), dir.path().join("cache"));
+    let built = image(docker, &store, "ours\n");
+    let digest = Sha224Digest::of_bytes(b"label");
+    let Published::Stored(stage) = store.publish(&digest, &built, &notes("1"), 5, &stagewright::ports::any).unwrap()
+    else {
+        panic!("nothing was there")
+    };
+    let ours = format!("label-test:{}", stage.id);
+    let context = dir.path().join("context");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("Dockerfile"), format!("FROM {ours}\nCOPY Dockerfile /theirs\nENV A=b\n")).unwrap();
+    docker.run(&["build", "-q", "-t", "theirs-test", &context.display().to_string()]);
+
+    // With the cache of whoever built it, and with an empty one.
+    for cache in ["cache", "empty"] {
+        let store = DockerStore::new(engine(docker), "other-test".into(), dir.path().join(cache));
+        let read = |name: &str| {
+            let found = store.external(name, &Platform::linux_amd64()).unwrap().unwrap();
+            (found.annotations.clone(), read_image(&store, &found.manifest).unwrap())
+        };
+        let (annotations, (manifest, config)) = read("theirs-test");
+        assert!(annotations.is_empty() && config.config.labels.is_empty(), "{cache}");
+        assert_eq!(manifest.layers.len(), built.layers.len() + 1, "{cache}");
+        assert!(config.config.env.contains(&"A=b".to_owned()), "{cache}");
+        let (annotations, (manifest, _)) = read(&ours);
+        assert_eq!((annotations, manifest.layers.len()), (notes("1"), built.layers.len()), "{cache}");
+    }
+}
+
+#[test]
 fn a_failed_command_is_told_and_a_cancelled_one_ends() {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
