@@ -3,6 +3,8 @@
 //! The one idea: a stage that holds files of git mappings may hold older ones, since the stages above it bring them up
 //! to date. What such a build was made from decides: files that are ours, or a commit that is behind ours.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,8 +12,6 @@ use serde_json::Value;
 use crate::signature::{ANNOTATION_COMMIT, ANNOTATION_UNCOMMITTED, ChangedFile, Origin, compare_trees, mapped_files};
 use crate::source::{FilesError, History, ObjectId, Objects};
 use crate::stage::TreeSource;
-
-use std::collections::BTreeMap;
 
 /// What makes a stored build of a stage suitable that holds files of git mappings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,3 +1,5 @@
+//! Manifests beside the schemas of Kubernetes.
+
 use super::*;
 use crate::syntax::yaml;
 

@@ -28,6 +28,7 @@ mod tar_write;
 mod unpack;
 mod update;
 mod users;
+mod zstd;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::files::{Archive, Content, Kind, Layer, Node, ancestors, clean, join, name_of, parent_of};
 use super::tar_write::BLOCK;
+use super::zstd::{self, ZstdReader};
 
 /// The most that names and attributes of one entry may take. Unit: bytes.
 const MAX_EXTENSION: u64 = 16 * 1024 * 1024;
@@ -34,10 +35,13 @@ impl Compression {
     pub fn of(start: &[u8]) -> Self {
         let magics: [(&[u8], Self); 4] = [
             (&[0x1f, 0x8b, 0x08], Self::Gzip),
-            (&[0x28, 0xb5, 0x2f, 0xfd], Self::Zstd),
+            (&zstd::MAGIC, Self::Zstd),
             (b"BZh", Self::Bzip2),
             (&[0xfd, b'7', b'z', b'X', b'Z', 0], Self::Xz),
         ];
+        if zstd::is_skippable(start) {
+            return Self::Zstd;
+        }
         magics.into_iter().find(|(magic, _)| start.starts_with(magic)).map_or(Self::None, |(_, kind)| kind)
     }
 }
@@ -52,8 +56,7 @@ pub fn decompress<'a>(mut reader: impl Read + Send + 'a) -> io::Result<Box<dyn R
         Compression::None => Box::new(whole),
         Compression::Gzip => Box::new(BufReader::with_capacity(64 * 1024, MultiGzDecoder::new(whole))),
         Compression::Zstd => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(whole).map_err(io::Error::other)?;
-            Box::new(BufReader::with_capacity(64 * 1024, decoder))
+            Box::new(BufReader::with_capacity(64 * 1024, ZstdReader::new(whole)))
         }
         Compression::Bzip2 => Box::new(BufReader::with_capacity(64 * 1024, bzip2::bufread::MultiBzDecoder::new(whole))),
         Compression::Xz => Box::new(BufReader::with_capacity(64 * 1024, lzma_rust2::XzReader::new(whole, true))),
