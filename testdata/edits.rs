@@ -342,6 +342,7 @@ fn empty_plan() -> Plan {
         resources: Vec::new(),
         cleanup: Vec::new(),
         operations: Vec::new(),
+        hidden: stagewright::plan::Sensitive::default(),
     }
 }
 

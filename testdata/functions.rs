@@ -147,7 +147,8 @@ fn the_reference_of_functions_is_written_from_the_table() {
     let own = |set: &FunctionSet| set.iter().filter(|f| !known.contains(f.name)).collect::<Vec<_>>();
     let charts = own(&FunctionSet::werf_chart());
     for function in &charts {
-        let _ = writeln!(out, "| `{}` | {} In charts and in `werf.yaml`. |", function.name, function.doc);
+        let also = if werf.index(function.name).is_some() { " and in `werf.yaml`" } else { "" };
+        let _ = writeln!(out, "| `{}` | {} In charts{also}. |", function.name, function.doc);
     }
     for function in own(&werf).iter().filter(|f| charts.iter().all(|c| c.name != f.name)) {
         let _ = writeln!(out, "| `{}` | {} In `werf.yaml`. |", function.name, function.doc);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use aes::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _, block_padding::Pkcs7};
 
 use crate::diag::{Diagnostics, Severity};
-use crate::source::{FileId, Sources};
+use crate::source::{FileId, Mask, Sources};
 use crate::syntax::yaml::{self, Data, Node};
 
 /// The length of an initial vector, as it begins every encrypted text.
@@ -53,6 +53,17 @@ impl SecretKey {
     pub fn from_hex(text: &str) -> Result<Self, SecretError> {
         let bytes = hex::decode(text.trim()).map_err(|_| SecretError::Key)?;
         if matches!(bytes.len(), 16 | 24 | 32) { Ok(Self(bytes)) } else { Err(SecretError::Key) }
+    }
+
+    /// Adds the key by which a mask names what it hides.
+    #[must_use]
+    pub fn of_mask(&self, mask: &Mask) -> Mask {
+        mask.keyed(&self.0)
+    }
+
+    /// Says whether a text looks as an encrypted one does.
+    pub fn is_encrypted(text: &str) -> bool {
+        hex::decode(text.trim()).is_ok_and(|bytes| bytes.starts_with(&IV_LENGTH))
     }
 
     /// Encrypts a text; the empty one stays empty. `iv` is random, and another one each time.

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use crate::diag::rules::{VALUES_CONFLICT, VALUES_FILE};
+use crate::diag::rules::{SECRET_OVERRIDES_VALUE, VALUES_CONFLICT, VALUES_FILE};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::{Sources, Span};
 
@@ -86,6 +86,7 @@ pub fn compose(
             strvals::apply(diagnostics, sources, kind, argument, &mut user, input.read_file);
         }
     }
+    report_shadowed(diagnostics, sources, &user, &input.secrets, "");
     let mut all = user.clone();
     merge(&mut all, input.secrets.clone());
     merge(&mut all, input.service.clone());
@@ -97,6 +98,24 @@ pub fn compose(
     }
     let after = diagnostics.as_slice().iter().filter(|d| d.severity == crate::diag::Severity::Error).count();
     (before == after).then(|| ChartValues { chart, values: values.into(), user })
+}
+
+/// Warns of values that the user gives and that secret values replace. Depth is bounded by the readers of both.
+fn report_shadowed(diagnostics: &mut Diagnostics, sources: &Sources, user: &TreeMap, secrets: &TreeMap, path: &str) {
+    for (key, secret) in secrets {
+        let Some(value) = user.get(key) else { continue };
+        let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+        if let (Data::Map(below), Data::Map(secrets)) = (&value.data, &secret.data) {
+            report_shadowed(diagnostics, sources, below, secrets, &path);
+            continue;
+        }
+        let Some(span) = secret.key.or(secret.span) else { continue };
+        // Where the user gives it is only named: it may be a secret too.
+        let from = value.span.map_or_else(|| "`--set`".to_owned(), |span| sources.locate(span).0);
+        let message = format!("`{path}` of {from} is not used: the secret value wins");
+        let d = Diagnostic::at(&SECRET_OVERRIDES_VALUE, span, message);
+        diagnostics.push(d.hint("give it in one of the two places"));
+    }
 }
 
 /// Lays `over` on `base`: tables merge, everything else replaces, null included. Source: Helm's merge of `-f` files.

@@ -12,8 +12,8 @@ use clap::{Arg, ArgAction, Command};
 const PREFIXES: [&str; 2] = ["WERF_", "STAGEWRIGHT_"];
 
 /// Lists of werf that no command of ours has: they must not be taken for `--set` or `--values`.
-const FOREIGN_LISTS: [&str; 5] =
-    ["SET_ROOT_JSON", "SET_RUNTIME_JSON", "SET_DOCKER_CONFIG_VALUE", "SET_DOCKER_CONFIG_JSON_VALUE", "SECRET_VALUES"];
+const FOREIGN_LISTS: [&str; 4] =
+    ["SET_ROOT_JSON", "SET_RUNTIME_JSON", "SET_DOCKER_CONFIG_VALUE", "SET_DOCKER_CONFIG_JSON_VALUE"];
 
 /// Options whose variables mean something else: `WERF_REPO` is where images are stored.
 const NOT_READ: [&str; 2] = ["chart_repository", "chart_version"];
@@ -301,7 +301,9 @@ mod tests {
             ("WERF_SET_ROOT_JSON_1", "{}"),
             ("WERF_SECRET_VALUES_1", "secret.yaml"),
         ];
-        let read = plan("stagewright plan -f typed.yaml", &env).values;
+        let read = plan("stagewright plan -f typed.yaml", &env);
+        assert_eq!(read.deploy.secrets.secret_values, ["secret.yaml"]);
+        let read = read.values;
         assert_eq!(read.values, ["a.yaml", "ours.yaml", "typed.yaml"]);
         assert_eq!(
             (read.set, read.set_string, read.set_json),

@@ -19,6 +19,7 @@ mod host;
 mod plan_file;
 mod post_render;
 mod project;
+mod secret_key;
 mod sizes;
 mod streams;
 mod values;

@@ -7,13 +7,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
+use super::secret_key::{GLOBAL_KEY, PROJECT_KEY};
 use crate::plan::Plan;
 use crate::plan::saved::{PlanKey, ReadError, Saved, has_secrets, read, save};
 
 /// Environment variables that hold a key, as hexadecimal digits.
-const VARIABLES: [&str; 2] = ["STAGEWRIGHT_PLAN_KEY", "WERF_SECRET_KEY"];
-/// werf's key file in a project.
-const PROJECT_KEY: &str = ".werf_secret_key";
+const VARIABLES: [&str; 3] = ["STAGEWRIGHT_PLAN_KEY", "STAGEWRIGHT_SECRET_KEY", "WERF_SECRET_KEY"];
 
 /// Where keys are looked for.
 #[derive(Clone, Copy)]
@@ -82,7 +81,7 @@ pub fn open_plan(path: &Path, keys: KeyPlaces<'_>) -> Result<Plan, CliError> {
 fn unusable(path: &Path, error: &ReadError) -> CliError {
     let hint = match error {
         ReadError::NeedsKey | ReadError::OtherKey { .. } => {
-            Some("set STAGEWRIGHT_PLAN_KEY to the key it was saved with")
+            Some("set STAGEWRIGHT_PLAN_KEY to the key it was saved with, for example that of the secret values")
         }
         ReadError::Newer { .. } => Some("use the version of stagewright that made it, or a newer one"),
         ReadError::Changed | ReadError::NotJson(_) | ReadError::Shape(_) | ReadError::Operations(_) => {
@@ -103,7 +102,7 @@ fn key_for_saving(places: KeyPlaces<'_>) -> Result<PlanKey, CliError> {
             return PlanKey::from_hex(text).ok_or_else(bad);
         }
     }
-    if let Some(key) = key_of_file(&places.project.join(PROJECT_KEY)) {
+    if let Some(key) = secret_key_files(places).iter().find_map(|file| key_of_file(file)) {
         return Ok(key);
     }
     let path = user_key(places.env).ok_or_else(|| {
@@ -138,8 +137,14 @@ fn make_user_key(path: &Path) -> Result<PlanKey, CliError> {
 
 fn keys_for_reading(places: KeyPlaces<'_>) -> Vec<PlanKey> {
     let variables = VARIABLES.iter().filter_map(|v| PlanKey::from_hex(places.env.get(*v)?));
-    let files = [Some(places.project.join(PROJECT_KEY)), user_key(places.env)];
-    variables.chain(files.iter().flatten().filter_map(|f| key_of_file(f))).collect()
+    let files = secret_key_files(places).into_iter().chain(user_key(places.env));
+    variables.chain(files.filter_map(|file| key_of_file(&file))).collect()
+}
+
+/// The files of the key for secret values, which also seals: who reads a plan with such values has that key.
+fn secret_key_files(places: KeyPlaces<'_>) -> Vec<PathBuf> {
+    let home = places.env.get("HOME").map(|home| Path::new(home).join(GLOBAL_KEY));
+    std::iter::once(places.project.join(PROJECT_KEY)).chain(home).collect()
 }
 
 fn key_of_file(path: &Path) -> Option<PlanKey> {

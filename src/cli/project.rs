@@ -9,11 +9,12 @@ use super::args::{BuildArgs, ChartArgs, DeployArgs, GlobalArgs, JsonnetArgs, Pro
 use super::charts::cache_dir;
 use super::error::CliError;
 use super::host::ProcessHost;
+use super::secret_key::find_key;
 use super::streams::Invocation;
 use super::values::{read_file, sets, value_file};
 use super::wiring::repo_address;
 use crate::backend::git::{self, GitError, Repository};
-use crate::chart::Capabilities;
+use crate::chart::{Capabilities, KeyInForce, SecretInputs};
 use crate::config;
 use crate::eval::jsonnet::External;
 use crate::pipeline::{JsonnetInputs, ProjectInputs, ValuesFile};
@@ -165,7 +166,12 @@ fn inputs(
     let chart = options.chart.cloned().unwrap_or_default();
     let project_dir = repository.relative(dir).map_err(told)?;
     let reader = ValuesReader { dir, files: &files, project_dir: &project_dir, project: &project, invocation };
-    let values_files = values.values.iter().map(|name| reader.read(name)).collect::<Result<_, _>>()?;
+    let read = |option, names: &[String]| names.iter().map(|name| reader.read(option, name)).collect::<Result<_, _>>();
+    let values_files = read("--values", &values.values)?;
+    let secret_files: Vec<ValuesFile> = read("--secret-values", &deploy.secrets.secret_values)?;
+    let secret_files = secret_files.into_iter().map(|file| (file.name, file.project_path, file.bytes.into()));
+    let key = if deploy.secrets.ignore_secret_key { KeyInForce::Ignored } else { find_key(dir, invocation)? };
+    let secrets = SecretInputs { key, files: secret_files.collect() };
     Ok(ProjectInputs {
         gaps: Vec::new(),
         disk,
@@ -188,6 +194,7 @@ fn inputs(
         values_files,
         sets: sets(&values),
         set_files: set_files(&values, dir)?,
+        secrets,
         kube_version: kube_version(chart.kube_version)?,
         api_versions: chart.api_versions,
         jsonnet: jsonnet_inputs(options.jsonnet, invocation)?,
@@ -313,10 +320,10 @@ struct ValuesReader<'a> {
 }
 
 impl ValuesReader<'_> {
-    fn read(&self, name: &str) -> Result<ValuesFile, CliError> {
+    fn read(&self, option: &str, name: &str) -> Result<ValuesFile, CliError> {
         let named = |project_path, bytes| ValuesFile { name: name.to_owned(), project_path, bytes };
         let Some(inside) = self.inside(name) else {
-            let bytes = value_file(name, &self.invocation.cwd)?;
+            let bytes = value_file(option, name, &self.invocation.cwd)?;
             return Ok(named(None, bytes.to_vec()));
         };
         let path = if self.project_dir.is_empty() { inside.clone() } else { format!("{}/{inside}", self.project_dir) };
@@ -327,12 +334,12 @@ impl ValuesReader<'_> {
                 Ok(named(Some(inside), bytes.to_vec()))
             }
             Ok(None) if self.project.loose_giterminism => {
-                Ok(named(None, value_file(name, &self.invocation.cwd)?.to_vec()))
+                Ok(named(None, value_file(option, name, &self.invocation.cwd)?.to_vec()))
             }
             Ok(None) => {
                 // Its absence from the disk is the plainer fault.
-                value_file(name, &self.invocation.cwd)?;
-                Err(CliError::user(format!("--values {name}: the file is not in the commit"))
+                value_file(option, name, &self.invocation.cwd)?;
+                Err(CliError::user(format!("{option} {name}: the file is not in the commit"))
                     .hint("commit it, or use --dev or --loose-giterminism"))
             }
             Err(e) => Err(CliError::environment(format!("read the values {name}"), e)),

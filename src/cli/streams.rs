@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
 
 use super::args::{ColorMode, GlobalArgs};
 use super::error::CliError;
 use crate::diag::{Diagnostics, Severity};
 use crate::exec::Forecast;
 use crate::report::{self, Look, Progress, Telling};
-use crate::source::Sources;
+use crate::source::{Mask, Sources};
 
 /// Width of text that goes to no terminal. Unit: columns.
 const PIPE_WIDTH: usize = 120;
@@ -55,6 +56,8 @@ pub struct Streams {
     verbose: bool,
     /// Whether stderr is a terminal that can be drawn on.
     live: bool,
+    /// What no talk may show.
+    mask: RwLock<Mask>,
 }
 
 impl Streams {
@@ -71,6 +74,7 @@ impl Streams {
             quiet: false,
             verbose: false,
             live: false,
+            mask: RwLock::default(),
         }
     }
 
@@ -83,6 +87,16 @@ impl Streams {
         self.width = global.log_terminal_width.unwrap_or(self.width).max(40);
         self.out_color = uses_color(global.color, self.out_terminal, env);
         self.err_color = uses_color(global.color, self.err_terminal, env);
+    }
+
+    /// Says what must not be shown from now on.
+    pub fn hide(&self, mask: Mask) {
+        *self.mask.write().unwrap_or_else(PoisonError::into_inner) = mask;
+    }
+
+    /// Returns what must not be shown.
+    pub fn mask(&self) -> Mask {
+        self.mask.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Prints data.
@@ -103,7 +117,7 @@ impl Streams {
     /// Tells something on stderr; what cannot be told is not told.
     pub fn tell(&self, text: &str) {
         if !text.is_empty() {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", self.mask().hide(text));
         }
     }
 
@@ -116,6 +130,7 @@ impl Streams {
 
     /// Tells findings; of a quiet run the errors only.
     pub fn tell_diagnostics(&self, diagnostics: Diagnostics, sources: &Sources) {
+        self.hide(sources.mask());
         let mut list = diagnostics.into_sorted(sources);
         if self.quiet {
             list.retain(|d| d.severity == Severity::Error);
@@ -147,7 +162,7 @@ impl Streams {
     /// Asks; anything but yes is no.
     pub fn ask(&self, question: &str) -> bool {
         let mut stderr = std::io::stderr();
-        let _ = write!(stderr, "{question} [y/N] ");
+        let _ = write!(stderr, "{} [y/N] ", self.mask().hide(question));
         let _ = stderr.flush();
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
@@ -161,7 +176,7 @@ impl Streams {
             (false, true) => Telling::Live,
             (false, false) => Telling::Lines,
         };
-        Progress::new(telling, self.err_look(), Box::new(std::io::stderr()), (total, forecast))
+        Progress::new(telling, self.err_look(), Box::new(std::io::stderr()), (total, forecast)).hiding(self.mask())
     }
 }
 

@@ -13,23 +13,23 @@ pub type NamedFile = (String, Arc<[u8]>);
 
 /// Reads the files of `-f`, relative to the current directory; `-` is stdin. Source: Helm.
 pub fn value_files(args: &ValuesArgs, cwd: &Path) -> Result<Vec<NamedFile>, CliError> {
-    args.values.iter().map(|name| Ok((name.clone(), value_file(name, cwd)?))).collect()
+    args.values.iter().map(|name| Ok((name.clone(), value_file("--values", name, cwd)?))).collect()
 }
 
 /// Reads one file of values.
-pub fn value_file(name: &str, cwd: &Path) -> Result<Arc<[u8]>, CliError> {
+pub fn value_file(option: &str, name: &str, cwd: &Path) -> Result<Arc<[u8]>, CliError> {
     if name == "-" {
         let mut bytes = Vec::new();
         let read = std::io::stdin().read_to_end(&mut bytes);
         return read.map(|_| bytes.into()).map_err(|e| CliError::environment("read values from stdin", e));
     }
     if name.contains("://") {
-        return Err(CliError::user(format!("--values {name}: values cannot be read from a URL")));
+        return Err(CliError::user(format!("{option} {name}: values cannot be read from a URL")));
     }
     match std::fs::read(cwd.join(name)) {
         Ok(bytes) => Ok(bytes.into()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Err(CliError::user(format!("--values {name}: there is no such file"))
+            Err(CliError::user(format!("{option} {name}: there is no such file"))
                 .hint("check the name; a file of the project must be committed"))
         }
         Err(e) => Err(CliError::environment(format!("read the values {name}"), e)),

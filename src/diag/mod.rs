@@ -8,7 +8,9 @@ pub mod rules;
 
 pub use rule_table::Rule;
 
-use crate::source::{Sources, Span};
+use std::borrow::Cow;
+
+use crate::source::{Mask, Sources, Span};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -124,6 +126,17 @@ impl Diagnostic {
         self
     }
 
+    /// Hides what must not be shown. What mends it stays: it goes to the user's file, not to a reader.
+    fn hide(&mut self, mask: &Mask) {
+        let labels = self.primary.iter_mut().chain(&mut self.secondary).map(|label| &mut label.text);
+        let frames = self.trace.iter_mut().map(|frame| &mut frame.text);
+        for text in labels.chain(frames).chain(&mut self.hints).chain([&mut self.message]) {
+            if let Cow::Owned(hidden) = mask.hide(text) {
+                *text = hidden;
+            }
+        }
+    }
+
     /// Adds the calls that led here, innermost first.
     pub fn traced(mut self, frames: impl IntoIterator<Item = TraceFrame>) -> Self {
         self.trace.extend(frames);
@@ -168,8 +181,12 @@ impl Diagnostics {
         &self.list
     }
 
-    /// Returns the findings sorted by file, place and rule, without duplicates.
-    pub fn into_sorted(self, sources: &Sources) -> Vec<Diagnostic> {
+    /// Returns the findings sorted by file, place and rule, without duplicates and without what must not be shown.
+    pub fn into_sorted(mut self, sources: &Sources) -> Vec<Diagnostic> {
+        let mask = sources.mask();
+        if !mask.is_empty() {
+            self.list.iter_mut().for_each(|diagnostic| diagnostic.hide(&mask));
+        }
         let mut keyed: Vec<_> = self.list.into_iter().map(|d| (sort_key(&d, sources), d)).collect();
         keyed.sort_by(|a, b| a.0.cmp(&b.0));
         keyed.dedup_by(|a, b| a.1 == b.1);

@@ -85,6 +85,9 @@ rules! {
     UNSTABLE_MANIFEST, "unstable-manifest", Warning, "a manifest holds a result that differs from run to run";
     CLUSTER_DEPENDENT, "cluster-dependent", Note, "a template asks the cluster or the network while it is rendered";
     VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";
+    SECRET_KEY, "secret-key", Error, "secret values need a key, and there is none";
+    SECRET_VALUE, "secret-value", Error, "a secret value or file cannot be decrypted";
+    SECRET_OVERRIDES_VALUE, "secret-overrides-value", Warning, "a secret value takes the place of a value that the user gives";
     // analysis
     UNKNOWN_RULE, "unknown-rule", Warning, "a rule is named that does not exist";
     UNUSED_SUPPRESSION, "unused-suppression", Note, "a comment that ignores findings has no use or no reason";

@@ -118,7 +118,8 @@ fn hints(message: &str) -> Option<String> {
         return Some("that is of werf 1.1: it is not needed any more, take the line out".to_owned());
     }
     if message.contains("\"werf_secret_file\"") {
-        return Some("secret values and files of werf do not work yet".to_owned());
+        let what = "secret files are known to the charts of projects: use `stagewright render`";
+        return Some(what.to_owned());
     }
     if message.ends_with("expected string; got interface {}") || message.ends_with("invalid value; expected string") {
         return Some("the value is not set: set it in the values or with `--set`, or give it a `default`".to_owned());

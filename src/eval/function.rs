@@ -183,7 +183,8 @@ impl FunctionSet {
     /// Returns the functions of the charts of werf projects.
     pub fn werf_chart() -> Arc<Self> {
         static SET: std::sync::OnceLock<Arc<FunctionSet>> = std::sync::OnceLock::new();
-        SET.get_or_init(|| Arc::new((*Self::helm()).clone().with(super::functions::werf::DEBUG))).clone()
+        let own = || super::functions::werf::DEBUG.iter().chain(super::functions::werf::CHART);
+        SET.get_or_init(|| Arc::new((*Self::helm()).clone().with(own()))).clone()
     }
 
     /// Adds functions; a name that is there already gets the new meaning.

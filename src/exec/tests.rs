@@ -112,6 +112,7 @@ fn plan(operations: Vec<Operation>) -> Plan {
         resources: Vec::new(),
         cleanup: Vec::new(),
         operations,
+        hidden: crate::plan::Sensitive::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chart::SecretInputs;
 use crate::chart::strvals::SetKind;
 use crate::config::{self, Config, DeployNames, Explicit, Included, Tagged, deploy_names};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
@@ -63,6 +64,8 @@ pub struct ProjectInputs {
     pub sets: Vec<(SetKind, String)>,
     /// The files that `--set-file` names.
     pub set_files: BTreeMap<String, Vec<u8>>,
+    /// The key of secret values, and `--secret-values`.
+    pub secrets: SecretInputs,
     /// `--kube-version`.
     pub kube_version: Option<String>,
     /// `--api-versions`.
@@ -114,6 +117,7 @@ impl ProjectInputs {
             values_files: Vec::new(),
             sets: Vec::new(),
             set_files: BTreeMap::new(),
+            secrets: SecretInputs::default(),
             kube_version: None,
             api_versions: Vec::new(),
             jsonnet: JsonnetInputs::default(),

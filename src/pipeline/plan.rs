@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chart::Manifest;
+use crate::chart::{Manifest, secret_texts};
 use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::digest::Sha224Digest;
@@ -10,12 +10,13 @@ use crate::eval::Host;
 use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Question, ReleaseFact};
 use crate::plan::{
-    ChartChanges, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, Reason, ReleaseContext,
-    ReleaseRecord, ReleaseSection, ResourceAction, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble,
-    carry_out_triggers, chart_changes, missing_bases, plan_images, plan_release, read_record,
+    ChartChanges, Concealing, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, Reason,
+    ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Sensitive, StageSelection, TakenRepository,
+    UndeclaredTriggers, Work, assemble, carry_out_triggers, chart_changes, conceal, is_sensitive, missing_bases,
+    plan_images, plan_release, read_record,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
-use crate::source::{ObjectId, Objects, Place, Sources};
+use crate::source::{Files, ObjectId, Objects, Place, Sources};
 use crate::stage::{Platform, Stage, declaration};
 use crate::syntax::yaml;
 
@@ -23,7 +24,7 @@ use super::check::report_refused;
 use super::load::{Project, ProjectInputs};
 use super::platforms::{report_foreign_commands, report_indexes};
 use super::remotes::OpenedRemote;
-use super::render::{ProjectRender, RenderChoice, render};
+use super::render::{ProjectRender, RenderChoice, chart_dir, hide, render};
 
 /// What a plan is made for.
 pub struct PlanRequest<'a> {
@@ -155,7 +156,7 @@ pub(super) fn plan_with(
         return Err(PlanError::Diagnostics);
     }
     let with_resources = !resources.resources.is_empty();
-    Ok(assemble(
+    let mut plan = assemble(
         project.name().to_owned(),
         inputs.commit.hash.clone(),
         Fidelity::Store,
@@ -176,7 +177,12 @@ pub(super) fn plan_with(
         },
         section,
         resources,
-    ))
+    );
+    let mask = sources.mask();
+    if !mask.is_empty() {
+        plan.hidden = Sensitive::new(mask.reveal().map(str::to_owned).collect());
+    }
+    Ok(plan)
 }
 
 fn taken(remote: &OpenedRemote) -> TakenRepository {
@@ -339,8 +345,14 @@ fn plan_resources(
 ) -> ReleaseSection {
     let PlanRequest { project, inputs, .. } = request;
     let manifests = rendered.map(|r| desired(sources, project, r)).unwrap_or_default();
-    let record = new_record(project, inputs);
-    let old_tree = read_record(fact).and_then(|r| ObjectId::from_hex(&r.tree));
+    let before = read_record(fact);
+    let old_tree = before.as_ref().and_then(|r| ObjectId::from_hex(&r.tree));
+    let dir = rendered.map_or_else(|| chart_dir(project), |r| r.chart_dir.clone());
+    let lost = before.map(|r| hide_old(sources, project, inputs, &dir, r)).unwrap_or_default();
+    let mask = sources.mask();
+    let is_hidden = |r: &&DesiredResource| !is_sensitive(&r.kind) && mask.finds(&r.text);
+    let hidden = manifests.iter().filter(is_hidden).map(DesiredResource::address).collect();
+    let record = ReleaseRecord { hidden, ..new_record(project, inputs) };
     let changes = || match (old_tree, rendered) {
         (Some(old), Some(rendered)) => {
             let files: Vec<String> = inputs.values_files.iter().filter_map(|f| f.project_path.clone()).collect();
@@ -357,7 +369,26 @@ fn plan_resources(
     let tags = section.operations.iter().filter(|o| is_named(&o.work));
     let after = tags.map(|o| o.id.clone()).collect();
     let context = ReleaseContext { record, fact, images: &section.images, changes: &changes, parse: &parse, after };
-    plan_release(&manifests, &context)
+    let mut section = plan_release(&manifests, &context);
+    conceal(&mut section, &Concealing { mask: &mask, live: &fact.resources, lost: &lost });
+    section
+}
+
+/// Hides the secret values that were applied last too: the target still has them. Returns the addresses of the resources
+/// that hold such values where they cannot be decrypted any more.
+fn hide_old(
+    sources: &Sources,
+    project: &Project,
+    inputs: &ProjectInputs,
+    chart_dir: &str,
+    before: ReleaseRecord,
+) -> BTreeSet<String> {
+    let old = ObjectId::from_hex(&before.tree).map(|tree| Files::new(project.files.objects().clone(), tree));
+    match old.and_then(|files| secret_texts(&files, chart_dir, &inputs.secrets)) {
+        Some(texts) => hide(sources, &inputs.secrets, &texts),
+        None => return before.hidden,
+    }
+    BTreeSet::new()
 }
 
 /// Returns the record of a release of the project, without revision and resources.
@@ -375,6 +406,7 @@ pub(super) fn new_record(project: &Project, inputs: &ProjectInputs) -> ReleaseRe
         images: finals.map(|i| (i.name.clone(), i.signature.to_string())).collect(),
         resources: BTreeMap::new(),
         values: values_digest(inputs),
+        hidden: BTreeSet::new(),
     }
 }
 
@@ -395,11 +427,12 @@ pub(super) fn desired(sources: &Sources, project: &Project, render: &ProjectRend
     // A document of comments alone is printed, as Helm does, but it is no resource.
     let all = render.rendered.manifests.iter().chain(&render.rendered.hooks).filter(|m| !m.data.is_null());
     let mut resources: Vec<DesiredResource> = crds(render);
-    resources.extend(all.map(|m| resource(sources, project, m)));
+    let mask = sources.mask();
+    resources.extend(all.map(|m| resource(sources, project, m, mask.finds(&m.text))));
     resources
 }
 
-fn resource(sources: &Sources, project: &Project, manifest: &Manifest) -> DesiredResource {
+fn resource(sources: &Sources, project: &Project, manifest: &Manifest, hidden: bool) -> DesiredResource {
     let namespace = manifest.namespace.clone();
     DesiredResource {
         api_version: manifest.api_version.clone(),
@@ -412,6 +445,7 @@ fn resource(sources: &Sources, project: &Project, manifest: &Manifest) -> Desire
         text: format!("{}\n", manifest.text),
         data: manifest.data.clone(),
         place: manifest.span.map(|span| sources.place(span)),
+        hidden,
     }
 }
 
@@ -439,6 +473,7 @@ fn crds(render: &ProjectRender) -> Vec<DesiredResource> {
                     name.split_once('/').map_or(name.as_str(), |(_, rest)| rest)
                 ))),
                 data,
+                hidden: false,
             });
         }
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::chart::{self, Capabilities, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, ValuesInput};
+use crate::chart::{
+    self, Capabilities, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, SecretHost, SecretInputs,
+    ValuesInput,
+};
 use crate::config::Image;
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
@@ -84,7 +87,12 @@ pub fn render(
         app_version: project.config.meta.deploy.app_version.as_ref().map(|v| v.value.clone()),
         ..LoadOptions::default()
     };
-    let rendered = chart::load(&mut found, sources, &project.files, &dir, &options).and_then(|chart| {
+    let rendered = chart::load(&mut found, sources, &project.files, &dir, &options).and_then(|mut chart| {
+        let secrets = chart::open_secrets(&mut found, sources, &mut chart, &inputs.secrets);
+        hide(sources, &inputs.secrets, &secrets.texts);
+        if found.has_errors() {
+            return None;
+        }
         let read_file = |path: &str| {
             let known = inputs.set_files.get(path).cloned();
             known.ok_or_else(|| format!("`{path}` cannot be read"))
@@ -92,6 +100,7 @@ pub fn render(
         let values = ValuesInput {
             files: inputs.values_files.iter().map(|f| (f.name.clone(), Arc::from(f.bytes.as_slice()))).collect(),
             sets: inputs.sets.clone(),
+            secrets: secrets.values,
             service: chart::tree::Tree::from_json(&service_values(project, inputs), None)
                 .into_map()
                 .unwrap_or_default(),
@@ -99,7 +108,8 @@ pub fn render(
             ..ValuesInput::default()
         };
         let composed = chart::compose(&mut found, sources, &chart, &values)?;
-        let options = options_of(project, inputs, host, choice, jsonnet_dir.as_deref());
+        let host = SecretHost { host, files: &secrets.files };
+        let options = options_of(project, inputs, &host, choice, jsonnet_dir.as_deref());
         let rendered = chart::render_explained(&mut found, sources, &composed, &options);
         if choice.lint && !found.has_errors() {
             let renderings = [(composed, rendered)];
@@ -116,6 +126,13 @@ pub fn render(
     }
     let rendered = rendered.filter(|_| !failed)?;
     Some(ProjectRender { rendered, chart_dir: dir })
+}
+
+/// Sees to it that secret texts are shown nowhere, whatever happens next.
+pub(super) fn hide(sources: &Sources, inputs: &SecretInputs, texts: &[String]) {
+    let mask = sources.mask();
+    let mask = inputs.key.key().map_or_else(|| mask.clone(), |key| key.of_mask(&mask));
+    sources.hide(mask.with(texts));
 }
 
 /// Adds what to do to a fault in a line that reads the environment, where none is named: it is empty there.

@@ -1,9 +1,12 @@
 //! Putting the sections together.
 
+use serde_json::Value;
+
 use super::images::ImageSection;
 use super::model::{Fidelity, ImageAction, Inputs, Plan, ResourceAction, StageAction, Summary};
 use super::release::ReleaseSection;
 use super::risk::risks;
+use super::sensitive::Sensitive;
 
 /// Makes the plan of its sections.
 pub fn assemble(
@@ -14,6 +17,12 @@ pub fn assemble(
     images: ImageSection,
     release: ReleaseSection,
 ) -> Plan {
+    let all = release.resources.iter().flat_map(|r| r.fields.iter().chain(&r.drift)).filter(|f| f.sensitive);
+    let is_concealed = |v: &Value| v.is_null() || v.as_str().is_some_and(|text| text.starts_with("(secret"));
+    assert!(
+        all.flat_map(|f| [&f.before, &f.after]).all(is_concealed),
+        "what is sensitive is concealed before a plan is made of it"
+    );
     let count = |action| release.resources.iter().filter(|r| r.action == action).count();
     let summary = Summary {
         images_build: images.images.iter().filter(|i| i.action == ImageAction::Build).count(),
@@ -44,5 +53,6 @@ pub fn assemble(
         resources: release.resources,
         cleanup: Vec::new(),
         operations,
+        hidden: Sensitive::default(),
     }
 }

@@ -9,6 +9,7 @@
 mod assemble;
 mod causes;
 mod chart_changes;
+mod conceal;
 mod diff;
 mod images;
 mod instructions;
@@ -26,6 +27,7 @@ mod triggers;
 pub use assemble::assemble;
 pub use causes::{Cause, CauseContext, Reached, image_causes, reached, resource_causes};
 pub use chart_changes::chart_changes;
+pub use conceal::{Concealing, conceal, sealed_texts};
 pub use diff::{diff, is_sensitive};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};
 pub use model::{

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::operation::Operation;
 use super::reason::Reason;
 use super::selection::Unsuitable;
+use super::sensitive::Sensitive;
 use crate::source::Place;
 
 /// Everything that will happen, and why.
@@ -36,6 +37,9 @@ pub struct Plan {
     pub cleanup: Vec<CleanupItem>,
     /// What apply does.
     pub operations: Vec<Operation>,
+    /// Texts that no output of apply may show; a saved plan has them in its sealed part.
+    #[serde(skip)]
+    pub hidden: Sensitive<Vec<String>>,
 }
 
 impl Plan {
@@ -296,11 +300,11 @@ pub struct FieldChange {
     pub path: String,
     /// What happened.
     pub op: FieldOp,
-    /// Before; `null` when it is new, or sensitive.
+    /// Before; `null` when it is new. Secrets in it are shown as `(secret DIGEST)`, keyed digests of them.
     pub before: Value,
-    /// Now; `null` when it is gone, or sensitive.
+    /// Now; `null` when it is gone. Secrets in it are shown as `(secret DIGEST)`.
     pub after: Value,
-    /// The value is not shown.
+    /// The value is secret as a whole: it is shown as `(secret DIGEST)`, or as `null` where no secret key is in force.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sensitive: bool,
 }

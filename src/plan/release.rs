@@ -32,6 +32,8 @@ pub struct DesiredResource {
     pub data: Value,
     /// The template that wrote it.
     pub place: Option<Place>,
+    /// Whether its text holds what must not be shown, whatever its kind.
+    pub hidden: bool,
 }
 
 impl DesiredResource {
@@ -40,9 +42,9 @@ impl DesiredResource {
         format!("{}/{}/{}", self.namespace.as_deref().unwrap_or("-"), self.kind, self.name)
     }
 
-    /// Returns the SHA-224 of its text; nothing for a Secret, whose content could be guessed from it.
+    /// Returns the SHA-224 of its text; nothing for a Secret and what holds secret values, which could be guessed from it.
     pub fn digest(&self) -> String {
-        if is_sensitive(&self.kind) { String::new() } else { text_digest(&self.text) }
+        if self.hidden || is_sensitive(&self.kind) { String::new() } else { text_digest(&self.text) }
     }
 }
 
@@ -72,6 +74,9 @@ pub struct ReleaseRecord {
     pub resources: BTreeMap<String, RecordedResource>,
     /// SHA-224 of the values that were given besides the project's own files.
     pub values: String,
+    /// The addresses of the resources that hold secret values and are no Secrets.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub hidden: BTreeSet<String>,
 }
 
 /// What is recorded of an applied resource.
@@ -79,7 +84,7 @@ pub struct ReleaseRecord {
 pub struct RecordedResource {
     /// See [`ResourcePlan::address`].
     pub address: String,
-    /// SHA-224 of its text; empty for a Secret.
+    /// SHA-224 of its text; empty for a Secret, and for what holds secret values.
     pub digest: String,
 }
 
@@ -234,7 +239,7 @@ fn content_guard(path: &str, live: Option<&String>, kind: &str) -> Vec<Guard> {
 }
 
 fn write_operation(resource: &DesiredResource, path: &str, live: Option<&String>, after: &[String]) -> Operation {
-    let secret = is_sensitive(&resource.kind);
+    let secret = resource.hidden || is_sensitive(&resource.kind);
     Operation {
         id: format!("write:{path}"),
         needs: after.to_vec(),
@@ -348,7 +353,7 @@ fn add_causes(plan: &mut ResourcePlan, images: &[ImagePlan], changes: &ChartChan
         return;
     }
     for (key, place, before, after) in &changes.values {
-        if left.iter().any(|f| shows(&f.before, before) && shows(&f.after, after)) {
+        if left.iter().any(|f| !f.sensitive && shows(&f.before, before) && shows(&f.after, after)) {
             causes.push(Reason::Value {
                 place: place.clone(),
                 key: key.clone(),
@@ -375,7 +380,7 @@ fn add_causes(plan: &mut ResourcePlan, images: &[ImagePlan], changes: &ChartChan
 }
 
 fn image_cause(field: &FieldChange, images: &[ImagePlan]) -> Option<Reason> {
-    let text = field.after.as_str()?;
+    let text = field.after.as_str().filter(|_| !field.sensitive)?;
     let image = images.iter().find(|i| text.contains(i.tag.as_str()))?;
     let before = field.before.as_str().map(|b| b.rsplit([':', '@']).next().unwrap_or(b).to_owned());
     Some(Reason::ImageTag {

@@ -3,7 +3,7 @@
 //! What lives here: [`save`], [`read`] and [`Saved::open`], pure functions; keys and randomness are arguments. What does
 //! not: files, and where keys come from (`cli`).
 //!
-//! The one idea: whatever reads the public JSON reads a saved plan. Manifests of Secrets stand in `sealed`: encrypted
+//! The one idea: whatever reads the public JSON reads a saved plan. Manifests with secrets stand in `sealed`: encrypted
 //! (AES-256-CBC), then authenticated together with the rest of the plan (HMAC-SHA-256), so that a sealed part cannot be
 //! moved to another plan. `checksum` finds accidents in plans without secrets.
 
@@ -26,6 +26,8 @@ use crate::graph::Dag;
 const CHECKSUM: &str = "checksum";
 /// Key of the sealed part.
 const SEALED: &str = "sealed";
+/// Key of the texts that apply must not show, in the sealed part; no operation is named like that.
+const HIDDEN: &str = "hidden";
 
 /// A secret from which the keys of a sealed part are made.
 #[derive(Clone)]
@@ -119,9 +121,11 @@ pub fn save(plan: &Plan, key: Option<&PlanKey>, iv: [u8; 16]) -> Result<String, 
     let Value::Object(mut document) = serde_json::to_value(plan).expect("a plan is plain data with string keys") else {
         unreachable!("a plan is an object")
     };
-    let secrets: BTreeMap<&str, &str> =
+    let mut secrets: BTreeMap<&str, &str> =
         plan.operations.iter().filter_map(|o| Some((o.id.as_str(), secret(o)?.as_str()))).collect();
     if !secrets.is_empty() {
+        let hidden = plan.hidden.reveal().map(|texts| serde_json::to_string(texts).expect("strings are JSON"));
+        secrets.extend(hidden.as_deref().map(|texts| (HIDDEN, texts)));
         let key = key.ok_or(SaveError::NeedsKey)?;
         let sealed = seal(&secrets, key, iv, &checksum(&document));
         document.insert(SEALED.into(), serde_json::to_value(sealed).expect("strings are JSON"));
@@ -174,6 +178,9 @@ impl Saved {
         let Self { mut plan, sealed, public } = self;
         let Some(sealed) = sealed else { return Ok(plan) };
         let mut secrets = unseal(&sealed, &key().ok_or(ReadError::NeedsKey)?, &public)?;
+        if let Some(texts) = secrets.remove(HIDDEN) {
+            plan.hidden = Sensitive::new(serde_json::from_str(&texts).map_err(ReadError::Shape)?);
+        }
         for operation in &mut plan.operations {
             if let Work::WriteResource { sealed, .. } = &mut operation.work
                 && let Some(manifest) = secrets.remove(&operation.id)
@@ -299,6 +306,7 @@ mod tests {
             resources: Vec::new(),
             cleanup: Vec::new(),
             operations,
+            hidden: Sensitive::default(),
         }
     }
 
@@ -317,7 +325,8 @@ mod tests {
 
     #[test]
     fn secrets_are_sealed_and_come_back_with_the_key() {
-        let plan = plan(vec![write("a", &[], Some("password: hunter2"))]);
+        let mut plan = plan(vec![write("a", &[], Some("password: hunter2"))]);
+        plan.hidden = Sensitive::new(vec!["hunter2".to_owned()]);
         assert_eq!(save(&plan, None, [0; 16]), Err(SaveError::NeedsKey));
         let text = save(&plan, Some(&key("a")), [7; 16]).unwrap();
         assert!(!text.contains("hunter2"));

@@ -141,6 +141,7 @@ pub fn shop() -> Plan {
         resources: resources(),
         cleanup: vec![CleanupItem { tag: tag("f"), reason: "older than 30 days and not used".into() }],
         operations: operations(),
+        hidden: crate::plan::Sensitive::default(),
     }
 }
 

@@ -271,7 +271,7 @@ fn field(change: &FieldChange, replaces: bool) -> FieldView {
     };
     let mut view =
         FieldView { sign, path: printable(&change.path), before: None, after: None, diff: Vec::new(), replaces };
-    if change.sensitive {
+    if change.sensitive && change.before.is_null() && change.after.is_null() {
         view.after = Some("(sensitive)".into());
         return view;
     }

@@ -12,6 +12,7 @@ use super::live::Live;
 use super::plan_words::{place as place_text, printable};
 use super::{Look, count, pretty_json};
 use crate::exec::{Event, Forecast, Outcome, Skip, Subject, Verb};
+use crate::source::Mask;
 
 /// How much is told while a plan runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub struct Progress {
     look: Look,
     sink: Mutex<Box<dyn Write + Send>>,
     live: Option<Live>,
+    mask: Mask,
 }
 
 impl Progress {
@@ -41,7 +43,13 @@ impl Progress {
         (total, forecast): (usize, &Forecast),
     ) -> Self {
         let live = (telling == Telling::Live).then(|| Live::new(total, forecast.clone()));
-        Self { telling, look, sink: Mutex::new(sink), live }
+        Self { telling, look, sink: Mutex::new(sink), live, mask: Mask::default() }
+    }
+
+    /// Says what no line may show.
+    #[must_use]
+    pub fn hiding(self, mask: Mask) -> Self {
+        Self { mask, ..self }
     }
 
     /// Tells of an event.
@@ -64,7 +72,7 @@ impl Progress {
     fn line(&self, line: &str) {
         let write = || {
             let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = writeln!(sink, "{line}");
+            let _ = writeln!(sink, "{}", self.mask.hide(line));
             let _ = sink.flush();
         };
         match &self.live {
@@ -171,9 +179,16 @@ pub fn outcome_line(outcome: &Outcome) -> String {
     format!("{verdict}: {}.", parts.join(", "))
 }
 
-/// Returns an outcome as JSON.
-pub fn outcome_json(outcome: &Outcome) -> String {
-    pretty_json(outcome)
+/// Returns an outcome as JSON, its causes without what must not be shown.
+pub fn outcome_json(outcome: &Outcome, mask: &Mask) -> String {
+    let mut outcome = outcome.clone();
+    for failure in &mut outcome.failed {
+        let stale = failure.stale.iter_mut().flat_map(|stale| [&mut stale.expected, &mut stale.found]);
+        for text in failure.causes.iter_mut().chain(stale) {
+            *text = mask.hide(text).into_owned();
+        }
+    }
+    pretty_json(&outcome)
 }
 
 #[cfg(test)]
@@ -263,6 +278,6 @@ mod tests {
         let skipped = crate::exec::Skipped { subject, skip: Skip::Cancelled };
         let outcome = Outcome { skipped: vec![skipped], ..done };
         assert_eq!(outcome_line(&outcome), "Interrupted: 1 operation done, 1 skipped.");
-        assert!(outcome_json(&outcome).contains("\"because\": \"cancelled\""));
+        assert!(outcome_json(&outcome, &Mask::default()).contains("\"because\": \"cancelled\""));
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use super::Mask;
+
 /// Names one registered text of a [`Sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct FileId(pub u32);
@@ -166,6 +168,7 @@ pub struct Sources {
     files: Arc<RwLock<Vec<Arc<SourceFile>>>>,
     names: Arc<RwLock<BTreeMap<String, String>>>,
     texts: Arc<RwLock<BTreeMap<u64, String>>>,
+    mask: Arc<RwLock<Mask>>,
 }
 
 /// Texts are known again by this: it only chooses the name that is shown.
@@ -194,6 +197,16 @@ impl Sources {
     /// Says how texts of these paths, which are registered from now on, are shown: files of another repository.
     pub fn show_as(&self, names: BTreeMap<String, String>) {
         *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// Says what must not be shown of texts, whoever draws them; called again with a mask that hides more.
+    pub fn hide(&self, mask: Mask) {
+        *self.mask.write().unwrap_or_else(PoisonError::into_inner) = mask;
+    }
+
+    /// Returns what must not be shown.
+    pub fn mask(&self) -> Mask {
+        self.mask.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes that a text is the content of a file, for templates that parse it.

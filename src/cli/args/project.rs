@@ -110,6 +110,20 @@ pub struct DeployArgs {
     /// Its namespace.
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
+    #[command(flatten)]
+    pub secrets: SecretArgs,
+}
+
+/// Values that are encrypted.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Secrets")]
+pub struct SecretArgs {
+    /// A file of encrypted values, over those of the chart; may be repeated, later ones win.
+    #[arg(long, value_name = "FILE")]
+    pub secret_values: Vec<String>,
+    /// Takes encrypted values as they are: no key is needed, and templates see encrypted texts.
+    #[arg(long, hide_short_help = true)]
+    pub ignore_secret_key: bool,
 }
 
 /// `--stage-selection`.

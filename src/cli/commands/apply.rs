@@ -14,7 +14,7 @@ use super::make_plan::{Made, Wish, make_plan};
 use super::run_plan::{self, Run};
 use crate::backend::git::{GitHistory, RemoteRepositories, Repository};
 use crate::pipeline::{lay_over, planned_stages, stage_lists};
-use crate::plan::Plan;
+use crate::plan::{Plan, sealed_texts};
 use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
 use crate::report::plan_text;
 use crate::source::{JoinedObjects, MemoryObjects, ObjectId, Objects};
@@ -34,6 +34,7 @@ pub fn approved(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invo
     match args.output {
         RunFormat::Text => {
             let text = plan_text(&made.plan, invocation.streams.out_look(), None);
+            let text = invocation.streams.mask().hide(&text).into_owned();
             invocation.streams.print(&text)?;
         }
         // Stdout is for the outcome.
@@ -52,6 +53,8 @@ pub fn approved(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invo
 
 /// Carries out a plan that was just made.
 pub fn carried_out(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invocation) -> Result<u8, CliError> {
+    // What goes wrong may repeat what was written.
+    invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&made.plan)));
     let run = Run {
         project: &made.found.dir,
         stages: stage_lists(&made.project.images),
@@ -81,6 +84,7 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
     let dir = directory(global, invocation)?;
     let keys = KeyPlaces { env: &invocation.env, project: &dir };
     let plan = open_plan(&invocation.cwd.join(path), keys)?;
+    invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&plan)));
     let reach = Reach::new(&args.build.registry, global, invocation);
     let back_ends = wire(&Names::of_plan(&plan.inputs), &dir, &reach)?;
     let (objects, history) = repository(&plan, &dir, invocation)?;

@@ -55,6 +55,7 @@ pub fn make_plan(
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, &build, wish);
+    invocation.streams.hide(sources.mask());
     let (diagnostics, forbidden) = if wish.applies { forbid_unbuildable(&diagnostics) } else { (diagnostics, false) };
     invocation.streams.tell_diagnostics(diagnostics, &sources);
     if forbidden {

@@ -7,7 +7,8 @@ use super::super::project::Options;
 use super::super::streams::Invocation;
 use super::make_plan::{Wish, make_plan};
 use super::show::drawn;
-use crate::plan::Plan;
+use crate::plan::{Plan, sealed_texts};
+use crate::source::Mask;
 
 pub fn run(global: &GlobalArgs, args: &PlanArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
@@ -18,7 +19,10 @@ pub fn run(global: &GlobalArgs, args: &PlanArgs, invocation: &mut Invocation) ->
         let keys = KeyPlaces { env: &invocation.env, project: &made.found.dir };
         save_plan(plan, &invocation.cwd.join(out), keys)?;
     }
-    let text = drawn(plan, args.output, &invocation.streams, Some(&next(args, &invocation.args)));
+    // What was typed may be a value of a Secret.
+    let next = next(args, &invocation.args);
+    let next = Mask::default().with(sealed_texts(plan)).hide(&next).into_owned();
+    let text = drawn(plan, args.output, &invocation.streams, Some(&next));
     invocation.streams.print(&text)?;
     Ok(code(plan, args.exit_code))
 }

@@ -132,7 +132,10 @@ fn ignore_own_folder(run: &Run<'_>) -> Result<(), CliError> {
 
 fn told(outcome: &Outcome, format: RunFormat, invocation: &mut Invocation) -> Result<u8, CliError> {
     match format {
-        RunFormat::Json => invocation.streams.print(&outcome_json(outcome))?,
+        RunFormat::Json => {
+            let text = outcome_json(outcome, &invocation.streams.mask());
+            invocation.streams.print(&text)?;
+        }
         RunFormat::Text => invocation.streams.inform(&outcome_line(outcome)),
     }
     let violations: Vec<Violation> = outcome.failed.iter().filter_map(|f| f.stale.clone()).collect();

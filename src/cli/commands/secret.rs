@@ -12,7 +12,9 @@ use super::super::args::{GlobalArgs, SecretCommand, SecretEditArgs, SecretFileAr
 use super::super::error::{CliError, exit_code};
 use super::super::interrupt;
 use super::super::project::directory;
+use super::super::secret_key::{find_key, variable};
 use super::super::streams::Invocation;
+use crate::chart::KeyInForce;
 use crate::chart::secret::{SecretError, SecretKey, decrypt_values, encrypt_values};
 
 /// What the files of values are called.
@@ -44,32 +46,15 @@ fn random() -> [u8; 16] {
     bytes
 }
 
-/// Finds the key: `STAGEWRIGHT_SECRET_KEY` (or `WERF_SECRET_KEY`), `.werf_secret_key` of the project,
-/// `~/.werf/global_secret_key`.
 fn key_in_force(dir: &Path, invocation: &Invocation) -> Result<SecretKey, CliError> {
-    if let Some((name, text)) = variable(invocation, "SECRET_KEY") {
-        return SecretKey::from_hex(text).map_err(|e| CliError::user(format!("{name}: {e}")));
-    }
-    let home = invocation.env.get("HOME").map(|home| Path::new(home).join(".werf/global_secret_key"));
-    for path in std::iter::once(dir.join(".werf_secret_key")).chain(home) {
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                return SecretKey::from_hex(&text).map_err(|e| CliError::user(format!("{}: {e}", path.display())));
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(CliError::environment(format!("read {}", path.display()), e)),
+    match find_key(dir, invocation)? {
+        KeyInForce::Found(key, _) => Ok(key),
+        KeyInForce::Broken(why) => Err(CliError::user(why)),
+        KeyInForce::Missing | KeyInForce::Ignored => {
+            let hint = "`secret generate-key` makes one; keep it in `.werf_secret_key`, which is not to be committed";
+            Err(CliError::user("there is no secret key").hint(hint))
         }
     }
-    let hint = "`secret generate-key` makes one; keep it in `.werf_secret_key`, which is not to be committed";
-    Err(CliError::user("there is no secret key").hint(hint))
-}
-
-fn variable<'a>(invocation: &'a Invocation, name: &str) -> Option<(String, &'a str)> {
-    let names = ["STAGEWRIGHT_", "WERF_"].map(|prefix| format!("{prefix}{name}"));
-    names.into_iter().find_map(|name| {
-        let text = invocation.env.get(&name).filter(|text| !text.is_empty())?;
-        Some((name, text.as_str()))
-    })
 }
 
 fn is_values(path: &str, asked: bool) -> bool {

@@ -17,12 +17,14 @@ pub fn run(args: &ShowArgs, invocation: &mut Invocation) -> Result<u8, CliError>
 
 /// Draws a plan in any format.
 pub fn drawn(plan: &Plan, format: PlanFormat, streams: &Streams, next: Option<&str>) -> String {
-    match format {
+    let text = match format {
+        // A plan holds no secrets; its JSON stays as it is, for programs know resources by their names.
+        PlanFormat::Json => return report::plan_json(plan),
         PlanFormat::Text => report::plan_text(plan, streams.out_look(), next),
-        PlanFormat::Json => report::plan_json(plan),
         PlanFormat::Markdown => report::plan_markdown(plan),
         PlanFormat::Html => report::plan_html(plan),
         PlanFormat::Github => report::plan_comment(plan, report::Forge::GitHub),
         PlanFormat::Gitlab => report::plan_comment(plan, report::Forge::GitLab),
-    }
+    };
+    streams.mask().hide(&text).into_owned()
 }

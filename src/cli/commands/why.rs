@@ -18,7 +18,10 @@ pub fn run(global: &GlobalArgs, args: &WhyArgs, invocation: &mut Invocation) -> 
         return Err(unknown(&made.plan, &args.subject));
     }
     let text = match args.output {
-        ConfigFormat::Text => answers.iter().map(why_text).collect::<Vec<_>>().join("\n"),
+        ConfigFormat::Text => {
+            let text = answers.iter().map(why_text).collect::<Vec<_>>().join("\n");
+            invocation.streams.mask().hide(&text).into_owned()
+        }
         ConfigFormat::Json => why_json(&answers),
     };
     invocation.streams.print(&text)?;

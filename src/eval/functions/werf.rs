@@ -11,6 +11,19 @@ pub static DEBUG: &[Function] = &[
     Function::new(Family::Helm, "tpl_debug", &[Param::Str, Param::Any], tpl_debug, "Does what `tpl` does."),
 ];
 
+/// What only charts know.
+pub static CHART: &[Function] = &[Function::new(
+    Family::Helm,
+    "werf_secret_file",
+    &[Param::Str],
+    secret_file,
+    "Returns the decrypted text of a file below `secret/` in the chart.",
+)];
+
+fn secret_file(ctx: &mut Ctx<'_>, args: &[Value]) -> Result<Value, FuncError> {
+    ctx.env.host.call("werf_secret_file", args)
+}
+
 fn nothing(_: &mut Ctx<'_>, _: &[Value]) -> Result<Value, FuncError> {
     Ok(Value::str(""))
 }

@@ -6,7 +6,7 @@ use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Padding, 
 
 use super::super::Look;
 use crate::diag::{Diagnostic, Label, Severity};
-use crate::source::{FileId, SourceFile, Sources};
+use crate::source::{FileId, Mask, SourceFile, Sources};
 
 /// A marked text longer than this many lines is shown by its first line.
 const LONGEST_EXCERPT: usize = 5;
@@ -43,7 +43,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &Sources) -> Group<'a> {
     if let Some(primary) = &diagnostic.primary {
         for file in files(primary, &diagnostic.secondary) {
             let labels = marks(file, primary, &diagnostic.secondary);
-            elements.push(excerpt(&sources.get(file), &labels).into());
+            elements.push(excerpt(&sources.get(file), &labels, &sources.mask()).into());
         }
     } else if let Some(path) = &diagnostic.path {
         elements.push(Origin::path(path.as_str()).into());
@@ -92,6 +92,7 @@ fn marks<'a>(file: FileId, primary: &'a Label, secondary: &'a [Label]) -> Vec<(A
 fn excerpt<'a>(
     file: &SourceFile,
     marks: &[(AnnotationKind, &'a Label)],
+    mask: &Mask,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
     let text = file.text();
     let ranges: Vec<Range<usize>> = marks.iter().map(|(_, label)| clip(text, label.span.range())).collect();
@@ -100,7 +101,7 @@ fn excerpt<'a>(
     let start = text.get(..first).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
     let end = text.get(last..).and_then(|t| t.find('\n')).map_or(text.len(), |at| last + at);
     let line = file.position(u32::try_from(start).unwrap_or(u32::MAX)).line as usize;
-    let shown = without_passwords(text.get(start..end).unwrap_or(""));
+    let shown = without_passwords(&mask.stars(text.get(start..end).unwrap_or("")));
     let annotations = marks.iter().zip(ranges).map(|((kind, label), range)| {
         let annotation = kind.span(range.start - start..range.end - start);
         if label.text.is_empty() { annotation } else { annotation.label(label.text.as_str()) }
