@@ -99,16 +99,17 @@ pub fn secret_texts(files: &Files, chart_dir: &str, inputs: &SecretInputs) -> Op
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let key = &inputs.key;
-    let mut opening = Opening { diagnostics: &mut diagnostics, sources: &sources, key, told: false, secrets: Secrets::default() };
+    let mut opening =
+        Opening { diagnostics: &mut diagnostics, sources: &sources, key, told: false, secrets: Secrets::default() };
     let given: Vec<&str> = inputs.files.iter().filter_map(|(_, path, _)| path.as_deref()).collect();
     let inside = |path: &str| path.strip_prefix(chart_dir).and_then(|rest| rest.strip_prefix('/')).map(str::to_owned);
     let mut paths: Vec<String> = files.walk(chart_dir).ok()?.into_iter().map(|(path, _)| path).collect();
     paths.extend(given.iter().filter(|path| inside(path).is_none()).map(|path| (*path).to_owned()));
     let any = |path: &str| {
         let name = inside(path).unwrap_or_default();
-        let own = name.rsplit_once("charts/").map_or(name.as_str(), |(_, below)| {
-            below.split_once('/').map_or(below, |(_, rest)| rest)
-        });
+        let own = name
+            .rsplit_once("charts/")
+            .map_or(name.as_str(), |(_, below)| below.split_once('/').map_or(below, |(_, rest)| rest));
         (own == SECRET_VALUES || given.contains(&path), own.starts_with(FOLDER))
     };
     for path in paths {
@@ -252,7 +253,8 @@ impl Opening<'_> {
                 Some(plain.into())
             }
             Err(cause) => {
-                let d = Diagnostic::in_file(&SECRET_VALUE, shown, format!("the secret file cannot be decrypted: {cause}"));
+                let d =
+                    Diagnostic::in_file(&SECRET_VALUE, shown, format!("the secret file cannot be decrypted: {cause}"));
                 self.diagnostics.push(d.hint(self.hint(cause, true)));
                 None
             }
@@ -260,7 +262,8 @@ impl Opening<'_> {
     }
 
     /// With a wrong key every value is a fault: the first stands for all.
-    fn report(&mut self, faults: Vec<Fault>) {
+    fn report(&mut self, mut faults: Vec<Fault>) {
+        faults.sort_by_key(|fault| fault.span.map(|span| (span.file, span.start)));
         let wrong = faults.iter().filter(|fault| fault.cause == SecretError::WrongKey).count();
         let mut told_wrong = false;
         for fault in faults {
@@ -295,9 +298,7 @@ impl Opening<'_> {
                 format!("the key of {from} is in force: set STAGEWRIGHT_SECRET_KEY to the one it was encrypted with")
             }
             (SecretError::Format, _) if is_file => "encrypt it: stagewright secret encrypt FILE -o FILE".to_owned(),
-            (SecretError::Format, _) => {
-                "encrypt the file: stagewright secret encrypt --values FILE -o FILE".to_owned()
-            }
+            (SecretError::Format, _) => "encrypt the file: stagewright secret encrypt --values FILE -o FILE".to_owned(),
             (SecretError::WrongKey | SecretError::Key, _) => "set STAGEWRIGHT_SECRET_KEY to the right key".to_owned(),
         }
     }
@@ -429,7 +430,8 @@ mod tests {
         let found = |digits| KeyInForce::Found(key(digits), "a test".into());
         assert_eq!(faults(&[values()], found("5a")), [""; 0]);
         let wrong = faults(&[values()], found("0f"));
-        let message = "the secret value `db.password`, and 1 more of this file cannot be decrypted: the key does not fit";
+        let message =
+            "the secret value `db.password`, and 1 more of this file cannot be decrypted: the key does not fit";
         assert_eq!(wrong, [format!("c/secret-values.yaml:2: {message}")]);
         let missing = faults(&[values(), ("secret/a", "1000".into())], KeyInForce::Missing);
         assert_eq!(missing, ["c/secret-values.yaml:2: the secret value `db.password` needs a key"]);
@@ -446,7 +448,8 @@ mod tests {
     #[test]
     fn templates_read_secret_files() {
         let template = |path: &str| {
-            let text = format!("kind: A\napiVersion: v1\nmetadata: {{name: a}}\nx: {{{{ werf_secret_file {path:?} }}}}");
+            let text =
+                format!("kind: A\napiVersion: v1\nmetadata: {{name: a}}\nx: {{{{ werf_secret_file {path:?} }}}}");
             let file = ("secret/tls/key.pem", key("5a").encrypt(b"certificate", [1; 16]) + "\n");
             let (_, sources, mut chart) = chart(&[("templates/a.yaml", text), file]);
             let mut d = Diagnostics::new();

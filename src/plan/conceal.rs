@@ -117,10 +117,7 @@ fn conceal_operation(operation: &mut Operation, with: &Concealing<'_>) {
         }
         Work::DeleteResource { address: of, .. } => address = of,
         Work::RecordRelease { record, .. } => conceal_record(record),
-        Work::BuildStage { .. }
-        | Work::TagImage { .. }
-        | Work::TagIndex { .. }
-        | Work::CopyImage { .. } => {}
+        Work::BuildStage { .. } | Work::TagImage { .. } | Work::TagIndex { .. } | Work::CopyImage { .. } => {}
     }
     // Not even a digest is told of what holds secrets: weak ones could be tried out. The release's revision guards it.
     let lost = with.lost.contains(address);
@@ -257,7 +254,8 @@ mod tests {
         let recorded = |address: &str| RecordedResource { address: address.into(), digest: "d".into() };
         let record = ReleaseRecord {
             hidden: ["n/ConfigMap/a".to_owned()].into(),
-            resources: [("a".to_owned(), recorded("n/ConfigMap/a")), ("b".to_owned(), recorded("n/ConfigMap/b"))].into(),
+            resources: [("a".to_owned(), recorded("n/ConfigMap/a")), ("b".to_owned(), recorded("n/ConfigMap/b"))]
+                .into(),
             ..ReleaseRecord::default()
         };
         let records = Operation {

@@ -136,7 +136,9 @@ impl Mask {
         for (range, pattern) in matches {
             let length = range.len();
             match merged.last_mut() {
-                Some((last, known, longest)) if range.start < last.end || self.continues(last, *known, &range, pattern) => {
+                Some((last, known, longest))
+                    if range.start < last.end || self.continues(last, *known, &range, pattern) =>
+                {
                     last.end = last.end.max(range.end);
                     if length > *longest {
                         (*known, *longest) = (pattern, length);

@@ -122,7 +122,8 @@ fn found(text: &str) -> Vec<String> {
         let go = json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
         let html = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let encoded = STANDARD.encode(secret);
-        let forms = [secret, json.trim_matches('"'), go.trim_matches('"'), &html, &encoded, &secret.replace('\'', "''")];
+        let forms =
+            [secret, json.trim_matches('"'), go.trim_matches('"'), &html, &encoded, &secret.replace('\'', "''")];
         found.extend(forms.iter().filter(|form| text.contains(**form)).map(|form| (*form).to_owned()));
     }
     // In another text, encoded with it.
@@ -202,9 +203,8 @@ fn planted_secrets_are_in_no_plan_log_report_or_record() {
     assert_eq!(applied.code, 0, "{}", applied.err);
     silent(&applied, &["apply"]);
     check_files(&sandbox);
-    let manifest = |name: &str| {
-        std::fs::read_to_string(sandbox.project().join(".stagewright/manifests/shop").join(name)).unwrap()
-    };
+    let manifest =
+        |name: &str| std::fs::read_to_string(sandbox.project().join(".stagewright/manifests/shop").join(name)).unwrap();
     assert!(manifest("configmap-settings.yaml").contains(FILE), "what is deployed is in clear");
 
     // Nothing changed; then a secret does, and one that is gone is still one.
@@ -252,7 +252,7 @@ fn planted_secrets_are_in_no_error() {
         let all: [&[&str]; 5] =
             [&["plan"], &["lint"], &["lint", "-o", "sarif"], &["render"], &["apply", "--auto-approve"]];
         for args in all {
-            let ran = run(&sandbox, args);
+            let ran = sandbox.run(args);
             let shown = if args == ["render"] && ran.code == 0 { Ran { out: String::new(), ..ran } } else { ran };
             silent(&shown, &[fault, args[0]]);
         }
@@ -269,7 +269,11 @@ fn planted_secrets_are_in_no_error() {
     sandbox.write(".helm/secret-values.yaml", &format!("db: {{token: {TOKEN}}}\n")).commit("in clear");
     for args in [&["plan"][..], &["lint"], &["lint", "-o", "json"]] {
         let ran = run(&sandbox, args);
-        assert!(ran.code == 1 && format!("{}{}", ran.out, ran.err).contains("`db.token` is not encrypted"), "{}", ran.err);
+        assert!(
+            ran.code == 1 && format!("{}{}", ran.out, ran.err).contains("`db.token` is not encrypted"),
+            "{}",
+            ran.err
+        );
         silent(&ran, args);
     }
 }
@@ -297,7 +301,10 @@ fn without_a_key_nothing_is_decrypted_and_it_is_told_what_to_do() {
 fn files_of_secret_values_lie_over_those_of_the_chart_and_over_what_is_set() {
     let sandbox = shop();
     let text = "{{ .Values.db.port }}-{{ .Values.db.user }}";
-    sandbox.write(".helm/templates/all.yaml", &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{a: \"{text}\"}}\n"));
+    sandbox.write(
+        ".helm/templates/all.yaml",
+        &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{a: \"{text}\"}}\n"),
+    );
     encrypted(&sandbox, "db: {port: given, user: given}\n", &["--values"], "given.yaml");
     encrypted(&sandbox, "db: {user: later}\n", &["--values"], "later.yaml");
     sandbox.commit("values");
