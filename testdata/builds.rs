@@ -483,6 +483,46 @@ fn secrets_are_masked_and_reach_no_file() {
     }
 }
 
+/// The command of one builder is held for as long as the other needs to build all of it.
+#[test]
+fn nobody_waits_for_a_slower_builder_and_the_first_to_finish_wins() {
+    if cannot_run().is_some() {
+        return;
+    }
+    let built = Built::project(&[
+        (
+            "werf.yaml",
+            "project: builds\nconfigVersion: 1\n---\nimage: app\ndockerfile: Dockerfile\nnetwork: host\nsecrets:\n- {id: gate, env: GATE}\n",
+        ),
+        ("werf-giterminism.yaml", "giterminismConfigVersion: 1\nconfig:\n  secrets:\n    allowEnvVariables: [GATE]\n"),
+        (
+            "Dockerfile",
+            "FROM busybox:test\nRUN --mount=type=secret,id=gate port=$(cat /run/secrets/gate); test $port = 0 || nc 127.0.0.1 $port; echo done > /done\n",
+        ),
+    ]);
+    let gate = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    gate.set_nonblocking(true).unwrap();
+    let port = gate.local_addr().unwrap().port().to_string();
+    let mut slow = built.command(&["build"]);
+    slow.env("GATE", port).env("HOME", built.path("another-home")).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut slow = slow.spawn().unwrap();
+    let held = loop {
+        if let Ok((held, _)) = gate.accept() {
+            break held;
+        }
+        assert!(slow.try_wait().unwrap().is_none(), "{slow:?} ended before its command ran");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    let fast = built.command(&["build"]).env("GATE", "0").output().unwrap();
+    assert!(fast.status.success(), "{}", String::from_utf8_lossy(&fast.stderr));
+    assert!(slow.try_wait().unwrap().is_none(), "it still runs its command");
+    drop(held);
+    let slow = slow.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&slow.stderr);
+    assert!(slow.status.success() && told.contains("stored by somebody else"), "{told}");
+    assert!(!String::from_utf8_lossy(&fast.stderr).contains("stored by somebody else"));
+}
+
 #[test]
 fn equal_commands_give_equal_layers() {
     if cannot_run().is_some() {

@@ -55,9 +55,7 @@ pub fn decompress<'a>(mut reader: impl Read + Send + 'a) -> io::Result<Box<dyn R
     Ok(match compression {
         Compression::None => Box::new(whole),
         Compression::Gzip => Box::new(BufReader::with_capacity(64 * 1024, MultiGzDecoder::new(whole))),
-        Compression::Zstd => {
-            Box::new(BufReader::with_capacity(64 * 1024, ZstdReader::new(whole)))
-        }
+        Compression::Zstd => Box::new(BufReader::with_capacity(64 * 1024, ZstdReader::new(whole))),
         Compression::Bzip2 => Box::new(BufReader::with_capacity(64 * 1024, bzip2::bufread::MultiBzDecoder::new(whole))),
         Compression::Xz => Box::new(BufReader::with_capacity(64 * 1024, lzma_rust2::XzReader::new(whole, true))),
     })
