@@ -26,6 +26,9 @@ use crate::syntax::yaml;
 /// Shorter values of Secrets stand everywhere (`admin`, `5432`). Unit: bytes.
 const SHORTEST: usize = 8;
 
+/// Longer values with a secret in them are secret as a whole. Unit: bytes.
+const LONG: usize = 32 << 10;
+
 /// What is secret in a release.
 pub struct Concealing<'a> {
     /// What must not be shown.
@@ -98,11 +101,13 @@ fn hide_value(mask: &Mask, value: &mut Value) -> bool {
         }
         Value::String(text) => {
             let Cow::Owned(hidden) = mask.hide(text) else { return false };
-            *text = hidden;
+            // Of a long secret only the beginning is found.
+            let whole = (text.len() > LONG).then(|| mask.name_of(text)).flatten();
+            *text = whole.unwrap_or(hidden);
             true
         }
-        Value::Array(items) => items.iter_mut().fold(false, |any, item| hide_value(mask, item) || any),
-        Value::Object(map) => map.values_mut().fold(false, |any, item| hide_value(mask, item) || any),
+        Value::Array(items) => items.iter_mut().map(|item| hide_value(mask, item)).filter(|any| *any).count() > 0,
+        Value::Object(map) => map.values_mut().map(|item| hide_value(mask, item)).filter(|any| *any).count() > 0,
     }
 }
 

@@ -23,6 +23,10 @@ const SHORTEST: usize = 4;
 const SHORTEST_ENCODED: usize = 6;
 /// Longer texts are looked for in pieces of this length. Unit: bytes.
 const PIECE: usize = 128;
+/// Of longer texts only the beginning is looked for; no log has so long a line. Unit: bytes.
+const LONGEST: usize = 64 << 10;
+/// The lines of longer texts are looked for as they are, not encoded: the text is, as a whole.
+const MANY_LINES: usize = 64;
 /// How many digits of a keyed digest make a name.
 const DIGITS: usize = 10;
 /// What stands for a secret where there is no key.
@@ -67,8 +71,10 @@ impl Mask {
 
     fn made(key: Option<[u8; 32]>, secrets: BTreeSet<String>) -> Self {
         let mut patterns: BTreeMap<String, &str> = BTreeMap::new();
+        let many_lines = secrets.iter().filter(|secret| secret.lines().nth(MANY_LINES).is_some());
+        let many_lines: BTreeSet<&str> = many_lines.flat_map(|secret| secret.lines().map(str::trim)).collect();
         for secret in &secrets {
-            for form in forms(secret) {
+            for form in forms(secret, !many_lines.contains(secret.as_str())) {
                 // Of two secrets with a form in common the longer one tells more.
                 let known = patterns.entry(form).or_insert(secret);
                 if known.len() < secret.len() {
@@ -179,6 +185,7 @@ fn is_long_enough(text: &str) -> bool {
 
 /// Adds a text, its lines, and the texts of the JSON that it may be. Source: werf 2.x, what its logs hide.
 fn add(all: &mut BTreeSet<String>, secret: &str) {
+    let secret = secret.get(..secret.floor_char_boundary(LONGEST)).unwrap_or_default();
     if !is_long_enough(secret) || !all.insert(secret.to_owned()) {
         return;
     }
@@ -202,7 +209,12 @@ fn add_texts(all: &mut BTreeSet<String>, json: &serde_json::Value) {
 }
 
 /// Returns the forms in which a text may stand in another one.
-fn forms(secret: &str) -> BTreeSet<String> {
+fn forms(secret: &str, encoded: bool) -> BTreeSet<String> {
+    let base64 = if encoded { base64_forms(secret.as_bytes()) } else { Vec::new() };
+    if secret.trim().contains('\n') {
+        // Its lines are looked for by themselves.
+        return base64.iter().flat_map(|form| pieces(form)).map(str::to_owned).collect();
+    }
     let json = serde_json::to_string(secret).unwrap_or_default();
     let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_owned();
     // As Go writes JSON.
@@ -212,7 +224,7 @@ fn forms(secret: &str) -> BTreeSet<String> {
     let other_html = html.replace('"', "&quot;").replace('\'', "&#x27;").replace('/', "&#x2f;");
     let mut whole = vec![secret.to_owned(), secret.replace('\'', "''"), json, html_safe, html, quoted_html, other_html];
     whole.extend(percent_encoded(secret));
-    whole.extend(base64_forms(secret.as_bytes()));
+    whole.extend(base64);
     whole.iter().flat_map(|form| pieces(form)).map(str::to_owned).collect()
 }
 
@@ -236,7 +248,9 @@ fn base64_forms(text: &[u8]) -> Vec<String> {
     for encode in [|t: &[u8]| STANDARD_NO_PAD.encode(t), |t: &[u8]| URL_SAFE_NO_PAD.encode(t)] {
         found.push(encode(text));
         for before in 0..3_usize {
-            let encoded = encode(&[&[0; 3][..before], text].concat());
+            let mut padded = vec![0; before];
+            padded.extend_from_slice(text);
+            let encoded = encode(&padded);
             // Characters that hold bits of neighbours are left out.
             let (start, end) = ((before * 8).div_ceil(6), (before + text.len()) * 8 / 6);
             found.extend(encoded.get(start..end).filter(|core| core.len() >= SHORTEST_ENCODED).map(str::to_owned));
@@ -320,6 +334,20 @@ mod tests {
         let mask = mask(&[&secret]);
         let shown = mask.hide(&secret).into_owned();
         assert_eq!(shown, mask.name_of(&secret).unwrap());
+    }
+
+    #[test]
+    fn a_certificate_is_found_by_its_lines_and_encoded_as_a_whole() {
+        let secret: String = (0..200).map(|n| format!("{n:032}\n")).collect();
+        let mask = mask(&[&secret]);
+        let encoded = base64::engine::general_purpose::STANDARD.encode(&secret);
+        let shown = mask.hide(&encoded).into_owned();
+        assert!(shown.len() < 60, "{shown}");
+        for line in secret.lines() {
+            assert!(mask.finds(line));
+        }
+        let json = serde_json::to_string(&secret).unwrap();
+        assert!(!mask.hide(&json).contains("0000"));
     }
 
     #[test]
