@@ -41,6 +41,8 @@ pub use objects::Capabilities;
 pub use origins::{LineOrigin, ValueOrigin};
 pub use pack::pack;
 pub use render::{PrintOptions, Release, RenderOptions, Rendered, render, render_explained};
-pub use secret_values::{KeyInForce, SecretHost, SecretInputs, Secrets, open_secrets, secret_texts};
+pub use secret_values::{
+    KeyInForce, SECRET_VALUES, SecretHost, SecretInputs, Secrets, open_secrets, secret_leaves, secret_texts,
+};
 pub use tracking::check_values;
 pub use values::{ChartValues, ValuesInput, compose};

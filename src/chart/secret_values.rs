@@ -126,6 +126,49 @@ pub fn secret_texts(files: &Files, chart_dir: &str, inputs: &SecretInputs) -> Op
     (!diagnostics.has_errors()).then_some(texts)
 }
 
+/// Returns the decrypted leaves of a file of secret values by their paths, with their places; none where it is not there
+/// or cannot be decrypted.
+pub fn secret_leaves(
+    files: &Files,
+    sources: &Sources,
+    path: &str,
+    inputs: &SecretInputs,
+) -> BTreeMap<String, (String, Option<Span>)> {
+    let mut diagnostics = Diagnostics::new();
+    let key = &inputs.key;
+    let mut found = BTreeMap::new();
+    let Ok(bytes) = files.read(path) else { return found };
+    let secrets = Secrets::default();
+    let mut opening = Opening { diagnostics: &mut diagnostics, sources, key, told: false, secrets };
+    let read = values_of_text(opening.diagnostics, sources, path, &bytes, super::Helm::V3);
+    let values = opening.decrypted(read.unwrap_or_default());
+    if !diagnostics.has_errors() {
+        leaves(&values.into(), String::new(), &mut found);
+    }
+    found
+}
+
+/// Depth is bounded by the reader of values.
+fn leaves(tree: &Tree, path: String, found: &mut BTreeMap<String, (String, Option<Span>)>) {
+    match &tree.data {
+        Data::Map(map) => {
+            for (key, value) in map {
+                let below = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+                leaves(value, below, found);
+            }
+        }
+        Data::List(list) => {
+            for (at, item) in list.iter().enumerate() {
+                leaves(item, format!("{path}[{at}]"), found);
+            }
+        }
+        Data::String(text) => {
+            found.insert(path, (text.to_string(), tree.span));
+        }
+        Data::Null | Data::Bool(_) | Data::Int(_) | Data::Float(_) => {}
+    }
+}
+
 struct Opening<'a> {
     diagnostics: &'a mut Diagnostics,
     sources: &'a Sources,

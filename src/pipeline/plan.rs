@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chart::{Manifest, secret_texts};
+use serde_json::Value;
+
+use crate::chart::{Manifest, SECRET_VALUES, secret_leaves, secret_texts};
 use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::digest::Sha224Digest;
@@ -16,7 +18,7 @@ use crate::plan::{
     plan_images, plan_release, read_record,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
-use crate::source::{Files, ObjectId, Objects, Place, Sources};
+use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
 use crate::stage::{Platform, Stage, declaration};
 use crate::syntax::yaml;
 
@@ -357,7 +359,9 @@ fn plan_resources(
         (Some(old), Some(rendered)) => {
             let files: Vec<String> = inputs.values_files.iter().filter_map(|f| f.project_path.clone()).collect();
             let trees = (old, project.files.root());
-            chart_changes(project.files.objects(), sources, trees, &rendered.chart_dir, &files)
+            let mut changes = chart_changes(project.files.objects(), sources, trees, &rendered.chart_dir, &files);
+            add_secret_changes(&mut changes, sources, (project, inputs), old, &rendered.chart_dir);
+            changes
         }
         _ => ChartChanges::default(),
     };
@@ -372,6 +376,32 @@ fn plan_resources(
     let mut section = plan_release(&manifests, &context);
     conceal(&mut section, &Concealing { mask: &mask, live: &fact.resources, lost: &lost });
     section
+}
+
+/// Adds the secret values that changed; they are hidden like the fields that they reach.
+fn add_secret_changes(
+    changes: &mut ChartChanges,
+    sources: &Sources,
+    (project, inputs): (&Project, &ProjectInputs),
+    old: ObjectId,
+    chart_dir: &str,
+) {
+    let old = Files::new(project.files.objects().clone(), old);
+    let given = inputs.secrets.files.iter().filter_map(|(_, path, _)| path.clone());
+    for path in std::iter::once(format!("{chart_dir}/{SECRET_VALUES}")).chain(given) {
+        let before = secret_leaves(&old, sources, &path, &inputs.secrets);
+        let after = secret_leaves(&project.files, sources, &path, &inputs.secrets);
+        let value = |leaf: Option<&(String, Option<Span>)>| leaf.map_or(Value::Null, |(text, _)| text.as_str().into());
+        let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for key in keys {
+            let (was, is) = (before.get(key), after.get(key));
+            if was.map(|(text, _)| text) != is.map(|(text, _)| text) {
+                let place = is.and_then(|(_, span)| *span).map(|span| sources.place(span));
+                let place = place.unwrap_or_else(|| Place::file(path.clone()));
+                changes.values.push((key.clone(), Some(place), value(was), value(is)));
+            }
+        }
+    }
 }
 
 /// Hides the secret values that were applied last too: the target still has them. Returns the addresses of the resources

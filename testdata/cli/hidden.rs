@@ -215,6 +215,8 @@ fn planted_secrets_are_in_no_plan_log_report_or_record() {
     looked_at(&sandbox);
     let changed = run(&sandbox, &["plan"]).out;
     assert!(changed.contains("env[name=PASSWORD].value: (secret "), "{changed}");
+    let why = run(&sandbox, &["why", "Deployment/web"]).out;
+    assert!(why.contains(".helm/secret-values.yaml:2 db.password: (secret "), "{why}");
     assert!(!changed.contains("env[name=PORT]"), "what is the same is no change: {changed}");
     std::fs::remove_file(sandbox.project().join(".helm/secret-values.yaml")).unwrap();
     let without = MANIFESTS.replace(".Values.db.", ".Values.none.").replace("{{ .Values.none.port }}", "1");
