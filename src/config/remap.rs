@@ -29,8 +29,11 @@ struct Piece {
     start: u32,
     id: OriginId,
     origin: Span,
-    /// It is the literal text at `origin`, once or (by a loop) several times.
-    literal: bool,
+    /// How often it is the literal text at `origin`: once, perhaps with white space around it, or (by a loop) several
+    /// times; 0 when it is something else.
+    times: u32,
+    /// So much white space stands before the text.
+    lead: u32,
 }
 
 impl Places {
@@ -45,8 +48,15 @@ impl Places {
             let source = sources.get(span.file);
             let written = source.text().get(span.range()).unwrap_or("").as_bytes();
             let made = text.as_bytes().get(*start as usize..end as usize).unwrap_or_default();
-            let literal = !written.is_empty() && made.chunks(written.len()).all(|chunk| chunk == written);
-            pieces.push(Piece { start: *start, id: *id, origin: span, literal });
+            let repeated = !written.is_empty() && made.chunks(written.len()).all(|chunk| chunk == written);
+            let times = match repeated {
+                true => made.len() / written.len(),
+                false => usize::from(!written.is_empty() && made.trim_ascii() == written),
+            };
+            let lead = if repeated { 0 } else { made.len() - made.trim_ascii_start().len() };
+            let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let (times, lead) = (narrow(times), narrow(lead));
+            pieces.push(Piece { start: *start, id: *id, origin: span, times, lead });
         }
         Self { rendered, pieces, origins: table }
     }
@@ -74,9 +84,14 @@ impl Places {
     /// Returns where a byte was written: exactly for literal text, else the action.
     fn offset(&self, offset: u32) -> Option<Found> {
         let index = self.pieces.partition_point(|p| p.start <= offset).checked_sub(1)?;
-        let Piece { start, origin, literal, .. } = self.pieces.get(index)?;
-        let within = if *literal { (offset - start) % (origin.end - origin.start).max(1) } else { 0 };
-        Some(Found { file: origin.file, start: origin.start + within, end: origin.end, exact: *literal })
+        let Piece { start, origin, times, lead, .. } = self.pieces.get(index)?;
+        let length = (origin.end - origin.start).max(1);
+        let within = match times {
+            0 => 0,
+            1 => (offset - start).saturating_sub(*lead).min(length - 1),
+            _ => (offset - start) % length,
+        };
+        Some(Found { file: origin.file, start: origin.start + within, end: origin.end, exact: *times > 0 })
     }
 
     /// Moves the places of a tree.
@@ -190,7 +205,7 @@ impl Places {
             let length = (piece.origin.end - piece.origin.start).max(1);
             let written = end.min(offset + 1).saturating_sub(piece.start);
             let entry = times.entry(piece.id.0).or_default();
-            entry.0 += if piece.literal { written.div_ceil(length) } else { 1 };
+            entry.0 += if piece.times > 1 { written.div_ceil(length) } else { 1 };
             entry.1 = index;
         }
         times.into_values().max_by_key(|(count, last)| (*count, Reverse(*last)))

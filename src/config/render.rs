@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::diag::{Diagnostic, Diagnostics, Rule, Severity, rules};
+use crate::diag::{Diagnostic, Diagnostics, Rule, Severity, did_you_mean, rules};
 use crate::eval::functions::werf::DEBUG;
 use crate::eval::{
     Args, Ctx, Dict, DictKind, Family, FuncError, Function, FunctionSet, Host, Method, Missing, Object, Origins, Param,
@@ -385,8 +385,8 @@ impl Object for FilesObject {
         let path = path.trim_start_matches('/');
         let entry = || self.files.entry(path).ok().flatten();
         match method.name {
-            "Get" => self.get(ctx.env.sources, path),
-            "Glob" => self.glob(path),
+            "Get" => self.get(ctx, path),
+            "Glob" => self.glob(ctx, path),
             "Exists" => Ok(Value::Bool(entry().is_some())),
             _ => Ok(Value::Bool(entry().is_some_and(|e| e.mode == Mode::Directory))),
         }
@@ -398,14 +398,29 @@ impl Object for FilesObject {
 }
 
 impl FilesObject {
-    fn get(&self, sources: &Sources, path: &str) -> Result<Value, FuncError> {
-        let content = self.read(path).map_err(|fault| self.refuse(&[fault]))?;
-        if let Ok(text) = std::str::from_utf8(&content)
-            && text.contains("{{")
-        {
-            sources.note_file(path, text);
+    fn get(&self, ctx: &mut Ctx<'_>, path: &str) -> Result<Value, FuncError> {
+        let content = self.read(path).map_err(|fault| {
+            if let ReadFault::NotFound { path } = &fault {
+                self.refusals.note(&rules::TEMPLATE_ERROR, vec![self.hint_of_missing(path)]);
+            }
+            self.refuse(&[fault])
+        })?;
+        Ok(text_of(ctx, path, &content))
+    }
+
+    /// Says what to do about a file that is nowhere.
+    fn hint_of_missing(&self, path: &str) -> String {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let all = PathMatcher::new(["*"], []).ok();
+        let beside = all.and_then(|all| self.files.glob(directory, &all).ok()).unwrap_or_default();
+        let names = beside.iter().map(|path| path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name));
+        match did_you_mean(name, names) {
+            Some(near) if directory.is_empty() => format!("did you mean `{near}`?"),
+            Some(near) => format!("did you mean `{directory}/{near}`?"),
+            None => "add the file and commit it, or use `--dev`; paths begin in the project directory, and files that \
+                     git ignores are not seen"
+                .to_owned(),
         }
-        Ok(Value::str(&*content))
     }
 
     fn read(&self, path: &str) -> Result<Arc<[u8]>, ReadFault> {
@@ -428,7 +443,7 @@ impl FilesObject {
         FuncError::new(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     }
 
-    fn glob(&self, pattern: &str) -> Result<Value, FuncError> {
+    fn glob(&self, ctx: &mut Ctx<'_>, pattern: &str) -> Result<Value, FuncError> {
         let cleaned = clean_path(pattern);
         let parts: Vec<&str> = cleaned.split('/').collect();
         let fixed = parts.iter().take_while(|p| !p.contains(['*', '?', '[', '{', '\\'])).count();
@@ -440,10 +455,24 @@ impl FilesObject {
         let mut faults = Vec::new();
         for path in paths {
             match self.read(&path) {
-                Ok(content) => found.push((Str::from(path), Value::str(&*content))),
+                Ok(content) => {
+                    let text = text_of(ctx, &path, &content);
+                    found.push((Str::from(path), text));
+                }
                 Err(fault) => faults.push(fault),
             }
         }
         if faults.is_empty() { Ok(Value::dict(found)) } else { Err(self.refuse(&faults)) }
+    }
+}
+
+/// Returns the content of a file as a value that knows where it comes from.
+fn text_of(ctx: &mut Ctx<'_>, path: &str, content: &[u8]) -> Value {
+    match std::str::from_utf8(content) {
+        Ok(text) => {
+            let file = ctx.env.sources.note_file(path, text);
+            ctx.text_of_file(file)
+        }
+        Err(_) => Value::str(content),
     }
 }

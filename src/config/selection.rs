@@ -63,7 +63,23 @@ fn mark(d: &mut Diagnostics, config: &Config, whole: &str, pattern: &str, chosen
         let found = Diagnostic::in_file(&rules::NO_SUCH_IMAGE, config.path.clone(), format!("no image is `{pattern}`"));
         d.push(match did_you_mean(pattern, config.images.iter().map(|i| i.name.value.as_str())) {
             Some(near) => found.hint(format!("did you mean `{near}`?")),
-            None => found,
+            None => found.hint(there_are(config)),
         });
     }
+}
+
+/// So many images are named.
+const NAMED: usize = 10;
+
+/// Says which images there are.
+fn there_are(config: &Config) -> String {
+    let names = config.images.iter().map(|i| i.name.value.as_str()).filter(|name| !name.is_empty());
+    let mut names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() {
+        return "the image of this project has no name: leave it out".to_owned();
+    }
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("there {} {}{more}", if names.len() == 1 { "is" } else { "are" }, names.join(", "))
 }

@@ -20,6 +20,8 @@ pub struct RenderError {
     pub levels: Vec<Level>,
     /// The value that was read last at that place; told when reads are tracked.
     pub read: Option<ReadValue>,
+    /// What to do, where it is known.
+    pub hint: Option<String>,
 }
 
 /// A value that a failing action had read.
@@ -51,7 +53,7 @@ pub struct Level {
 impl RenderError {
     /// Makes an error that knows no place.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), refused: false, levels: Vec::new(), read: None }
+        Self { message: message.into(), refused: false, levels: Vec::new(), read: None, hint: None }
     }
 
     /// Returns the diagnostic that tells it, with the calls as its trace.
@@ -61,7 +63,8 @@ impl RenderError {
             Some(level) => Diagnostic::at(&rules::TEMPLATE_ERROR, level.span, self.message.clone()),
             None => Diagnostic::in_file(&rules::TEMPLATE_ERROR, "", self.message.clone()),
         };
-        let diagnostic = hints(&self.message).into_iter().fold(diagnostic, Diagnostic::hint);
+        let hint = self.hint.clone().or_else(|| hints(&self.message));
+        let diagnostic = hint.into_iter().fold(diagnostic, Diagnostic::hint);
         let calls = levels.map(|level| TraceFrame { span: level.span, text: level.node.clone() });
         let value = self.read.iter().filter_map(|read| {
             let text = match (read.is_set, read.path.rsplit_once('.')) {

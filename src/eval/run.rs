@@ -28,8 +28,8 @@ use super::set::{Missing, TemplateSet};
 use super::stack::StackBound;
 use super::track::{Track, ValueIndex};
 use super::value::{Dict, DictKind, Elem, List, Method, ObjectRef, Str, Value};
-use crate::diag::Diagnostics;
-use crate::source::Sources;
+use crate::diag::{Diagnostics, did_you_mean};
+use crate::source::{FileId, Sources};
 use crate::syntax::gotemplate::{Number, Options, parse};
 
 /// The largest text that a rendering or a function makes. Unit: bytes.
@@ -294,6 +294,16 @@ impl<'r> Ctx<'r> {
         self.level(self.at, String::new()).map(|l| l.node).unwrap_or_default()
     }
 
+    /// Makes a value of the text of a registered file, which the running method reads: what becomes of it comes from there.
+    pub fn text_of_file(&mut self, file: FileId) -> Value {
+        let text = self.env.sources.get(file).text().clone();
+        let span = self.program.as_ref().and_then(|p| p.nodes.get(self.at as usize)).map(|place| place.span);
+        match (&mut self.track, span) {
+            (Some(track), Some(span)) => Value::Str(track.file_text(span, file, &text)),
+            _ => Value::str(&*text),
+        }
+    }
+
     /// Notes that a key of a marked map was read; functions that look keys up call it.
     pub fn note_read(&mut self, dict: &Dict, key: &[u8]) {
         if let Some(track) = &mut self.track {
@@ -419,11 +429,16 @@ impl<'r> Ctx<'r> {
             return Ok(programs.clone());
         }
         let content = text.lossy();
-        let name = self.env.sources.file_of(&content).unwrap_or_else(|| self.tpl_name());
-        let file = self.env.sources.add(name, content.as_ref());
-        if let Some(track) = &mut self.track {
-            track.parsed(file, text);
-        }
+        let file = match self.env.sources.file_of(&content) {
+            Some(file) => file,
+            None => {
+                let file = self.env.sources.add(self.tpl_name(), content.as_ref());
+                if let Some(track) = &mut self.track {
+                    track.parsed(file, text);
+                }
+                file
+            }
+        };
         let mut diagnostics = Diagnostics::new();
         let functions = &self.set.options.functions;
         let options = Options { delims: self.set.options.delims, functions: &**functions };
@@ -445,6 +460,7 @@ impl<'r> Ctx<'r> {
     #[cold]
     fn fault(&self, message: impl Into<String>) -> Fault {
         let mut error = Box::new(RenderError::new(message));
+        error.hint = self.near_template(&error.message);
         error.levels.extend(self.level(self.at, String::new()));
         error.read = self.track.as_ref().and_then(|track| track.last_read());
         error
@@ -453,6 +469,26 @@ impl<'r> Ctx<'r> {
     #[cold]
     fn fail<T>(&self, message: impl Into<String>) -> Run<T> {
         Err(self.fault(message))
+    }
+
+    /// Returns what to do about a message that a template is not there.
+    fn near_template(&self, message: &str) -> Option<String> {
+        let missing = message.contains("no template \"")
+            || (message.starts_with("template \"") && message.ends_with("\" not defined"));
+        let name = message.split('"').nth(1).filter(|_| missing)?;
+        let all = (0..self.interner.templates()).map(TemplateId).filter(|id| self.program_of(*id).is_some());
+        let names: Vec<Arc<str>> = all.map(|id| self.interner.name(id)).collect();
+        let part = |other: &&Arc<str>| {
+            let rest = other.strip_suffix(name).or_else(|| name.strip_suffix(&***other));
+            rest.is_some_and(|rest| rest.ends_with(['.', '/']))
+        };
+        let near = did_you_mean(name, names.iter().map(|n| &**n)).or(names.iter().find(part).map(|n| &**n));
+        Some(match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "no template has a name like that: write `define {name:?}`; the text of a file has its path as name"
+            ),
+        })
     }
 
     fn level(&self, at: At, via: String) -> Option<Level> {
@@ -1024,7 +1060,9 @@ impl<'r> Ctx<'r> {
     ) -> Run<Ev> {
         let mut values = self.pool.pop().unwrap_or_default();
         self.arguments(method.name, method.params, method.rest, args, last, dot, &mut values)?;
+        let before = std::mem::replace(&mut self.at, at);
         let result = call(self, &values);
+        self.at = before;
         values.clear();
         self.pool.push(values);
         match result {

@@ -13,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::error::ReadValue;
 use super::function::Function;
-use super::origins::{Origin, OriginId, OriginTable, Origins, ValueId, ValuePlace};
+use super::origins::{Lines, Origin, OriginId, OriginTable, Origins, ValueId, ValuePlace};
 use super::print;
 use super::run::find;
 use super::value::{Dict, List, MAX_DEPTH, ObjectRef, Str, Value};
@@ -22,6 +22,9 @@ use crate::syntax::yaml;
 
 /// How many values read on the way are asked where a number comes from.
 const MAX_ASKED: usize = 256;
+
+/// So many lines of a file that is read have places of their own; what follows is told with the last of them.
+const MAX_LINES: usize = 10_000;
 
 /// The places of the values that templates work on.
 #[derive(Default)]
@@ -257,6 +260,25 @@ impl Track {
         if let (Some(value), Some(call)) = (value.filter(|v| v.span.is_none()), self.origin(self.caller)) {
             self.caller = self.id(Origin { value: value.value, ..call });
         }
+    }
+
+    /// Gives the text of a file the places of its lines; the call at `span` read it.
+    pub fn file_text(&mut self, span: Span, file: FileId, text: &str) -> Str {
+        let call = self.writer(span);
+        let caller = self.id(call);
+        let mut origins = Origins::default();
+        for (at, line) in Lines::of(text.as_bytes()).take(MAX_LINES) {
+            let trimmed = line.trim_ascii();
+            if trimmed.is_empty() {
+                continue;
+            }
+            let start = at + (line.len() - line.trim_ascii_start().len());
+            let span = Span::new(file, start, start + trimmed.len());
+            let id = self.id(Origin { span: Some(span), caller, ..Origin::default() });
+            origins.mark(if origins.pieces.is_empty() { 0 } else { start }, id);
+        }
+        let origins = (!origins.pieces.is_empty()).then(|| Rc::new(origins));
+        Str::with_origins(text.as_bytes().to_vec(), origins)
     }
 
     /// Notes that a text was registered as a file to be parsed.

@@ -52,7 +52,7 @@ pub enum WorkError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// The stage store failed.
-    #[error("use the stage store")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// The target failed.
     #[error("use the target")]

@@ -228,7 +228,7 @@ fn report_missing(
             let hint = format!("fetch it into the engine: docker pull {reference}");
             (format!("the image `{reference}` is not in the Docker Engine"), hint)
         } else if store == "oci" {
-            let copy = format!("skopeo copy docker://{reference} oci:DIR:{reference}");
+            let copy = format!("skopeo copy --preserve-digests docker://{reference} oci:DIR:{reference}");
             (
                 format!("the image `{reference}` is not in the stage store"),
                 format!("copy it into the store, for example: {copy}"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::analysis::kubernetes::served;
 use crate::chart::{
     self, Capabilities, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, SecretHost, SecretInputs,
     ValuesInput,
@@ -161,6 +162,8 @@ fn options_of<'a>(
     if let Some(version) = &inputs.kube_version {
         capabilities.kube_version = if version.starts_with('v') { version.clone() } else { format!("v{version}") };
     }
+    // Unlike Helm without a cluster, which knows groups alone, and among them many that no cluster serves any more.
+    capabilities.api_versions = served(&capabilities.kube_version).into_iter().collect();
     capabilities.api_versions.extend(inputs.api_versions.iter().cloned());
     RenderOptions {
         release: Release {

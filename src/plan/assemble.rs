@@ -26,7 +26,7 @@ pub fn assemble(
     let count = |action| release.resources.iter().filter(|r| r.action == action).count();
     let summary = Summary {
         images_build: images.images.iter().filter(|i| i.action == ImageAction::Build).count(),
-        images_reuse: images.images.iter().filter(|i| i.action == ImageAction::Reuse).count(),
+        images_reuse: images.images.iter().filter(|i| i.action == ImageAction::Reuse).count() - images.left_out,
         stages_build: images.stages.iter().filter(|s| s.action == StageAction::Build).count(),
         create: count(ResourceAction::Create),
         update: count(ResourceAction::Update),

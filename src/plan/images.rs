@@ -54,6 +54,8 @@ pub struct ImageContext<'a> {
 pub struct ImageSection {
     /// Every image, in build order.
     pub images: Vec<ImagePlan>,
+    /// How many of them are neither built nor in the store: nothing that is wanted needs them.
+    pub left_out: usize,
     /// The stages of images that are built.
     pub stages: Vec<StagePlan>,
     /// What apply does for them.
@@ -102,6 +104,7 @@ pub fn plan_images(images: &[SignedImage], context: &ImageContext<'_>, asking: &
                 (None, false) => Reason::NotNeeded,
             });
         }
+        section.left_out += usize::from(stored.is_none() && !builds);
         reasons.insert(image.name.clone(), why.clone());
         section.images.push(ImagePlan {
             name: image.name.clone(),

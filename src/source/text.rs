@@ -167,11 +167,11 @@ impl SourceFile {
 pub struct Sources {
     files: Arc<RwLock<Vec<Arc<SourceFile>>>>,
     names: Arc<RwLock<BTreeMap<String, String>>>,
-    texts: Arc<RwLock<BTreeMap<u64, String>>>,
+    texts: Arc<RwLock<BTreeMap<u64, FileId>>>,
     mask: Arc<RwLock<Mask>>,
 }
 
-/// Texts are known again by this: it only chooses the name that is shown.
+/// Texts are known again by this.
 fn fingerprint(text: &str) -> u64 {
     let mut hasher = rustc_hash::FxHasher::default();
     text.hash(&mut hasher);
@@ -209,14 +209,21 @@ impl Sources {
         self.mask.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes that a text is the content of a file, for templates that parse it.
-    pub fn note_file(&self, path: &str, text: &str) {
-        self.texts.write().unwrap_or_else(PoisonError::into_inner).insert(fingerprint(text), path.to_owned());
+    /// Registers a text as the content of a file that templates read, and perhaps parse; once, while no file of the
+    /// same content is read.
+    pub fn note_file(&self, path: &str, text: &str) -> FileId {
+        if let Some(known) = self.file_of(text).filter(|known| self.get(*known).path() == path) {
+            return known;
+        }
+        let file = self.add(path, text);
+        self.texts.write().unwrap_or_else(PoisonError::into_inner).insert(fingerprint(text), file);
+        file
     }
 
     /// Returns the file that a text is the content of, if that was noted.
-    pub fn file_of(&self, text: &str) -> Option<String> {
-        self.texts.read().unwrap_or_else(PoisonError::into_inner).get(&fingerprint(text)).cloned()
+    pub fn file_of(&self, text: &str) -> Option<FileId> {
+        let known = self.texts.read().unwrap_or_else(PoisonError::into_inner).get(&fingerprint(text)).copied();
+        known.filter(|known| **self.get(*known).text() == *text)
     }
 
     /// Returns a registered text.

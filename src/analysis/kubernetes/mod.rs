@@ -12,6 +12,8 @@ mod links;
 mod place;
 mod rules;
 
+use std::collections::BTreeSet;
+
 use crate::chart::Manifest;
 use crate::diag::rules::{API_DEPRECATED, API_NOT_SERVED, MANIFEST_UNKNOWN_KIND};
 use crate::diag::{Diagnostics, Severity, did_you_mean};
@@ -130,6 +132,20 @@ fn minor_of(version: &str) -> u32 {
     let minor = version.trim_start_matches('v').split('.').nth(1).unwrap_or_default();
     let digits: String = minor.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap_or(RELEASES.1).min(RELEASES.1)
+}
+
+/// Returns what a cluster of a version serves by itself: `GROUP/VERSION` and `GROUP/VERSION/KIND`, sorted.
+///
+/// Alpha versions, and beta versions that came with 1.24 or later, are not switched on. Source: Kubernetes, KEP 3136.
+pub fn served(kube_version: &str) -> BTreeSet<String> {
+    let minor = minor_of(kube_version);
+    let is_on = |version: &str, kind: &Kind| {
+        let there = kind.first <= minor && (kind.removed == 0 || kind.removed > minor);
+        there && !version.contains("alpha") && !(version.contains("beta") && kind.first >= 24)
+    };
+    let api = Api::new();
+    let kinds = api.kinds().filter(|(version, _, kind)| is_on(version, kind));
+    kinds.flat_map(|(version, kind, _)| [version.to_owned(), format!("{version}/{kind}")]).collect()
 }
 
 fn releases(kind: &Kind, minor: u32, is_given: bool, manifest: &Manifest) -> Option<Finding> {

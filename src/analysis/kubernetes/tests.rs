@@ -129,6 +129,16 @@ fn fields_that_exclude_each_other_are_told() {
 }
 
 #[test]
+fn what_a_version_serves_is_told_by_group_and_kind() {
+    let (old, new) = (super::served("v1.24.3"), super::served("v1.35.0"));
+    for name in ["v1", "v1/Pod", "batch/v1", "batch/v1/CronJob", "policy/v1/PodDisruptionBudget"] {
+        assert!(old.contains(name) && new.contains(name), "{name}");
+    }
+    assert!(old.contains("batch/v1beta1/CronJob") && !new.contains("batch/v1beta1"));
+    assert!(!new.iter().any(|name| name.contains("alpha")));
+}
+
+#[test]
 fn removed_and_deprecated_versions_are_told_for_the_release() {
     let cron = "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: a}\nspec: {}\n";
     assert_eq!(

@@ -52,11 +52,16 @@ impl RegistryError {
 
     /// Tells how often it was tried. It is not tried again, by nobody.
     pub fn after(mut self, attempts: u32) -> Self {
+        let unreachable = self.kind == Kind::Unreachable;
         if matches!(self.kind, Kind::Passing(_) | Kind::Unreachable) {
             self.kind = Kind::Lasting;
         }
         if attempts > 1 {
             self.what += &format!(" (tried {attempts} times)");
+        }
+        if unreachable {
+            let cause = self.source.take().map(|cause| format!(": {cause}")).unwrap_or_default();
+            self.what += &format!("{cause}; is the registry running, and is its address right?");
         }
         self
     }
@@ -102,8 +107,21 @@ impl RegistryError {
         } else {
             (Kind::Passing(None), format!("the connection to {host} broke off"))
         };
+        if kind == Kind::Unreachable {
+            // What the layers between say is the same in other words.
+            return Self { what, kind, source: Some(innermost(&error).into()) };
+        }
         Self { what, kind, source: Some(Box::new(error)) }
     }
+}
+
+/// Returns the words of the first cause.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -136,6 +154,17 @@ mod tests {
         let kind = |body| RegistryError::of_status("r.example", StatusCode::BAD_REQUEST, None, body).kind();
         assert_eq!(kind(body), Kind::Passing(None));
         assert_eq!(kind(r#"{"errors":[{"code":"MANIFEST_INVALID"}]}"#), Kind::Lasting);
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_told_in_one_line() {
+        let source = Some("Connection refused".into());
+        let error = RegistryError { what: "r.example cannot be reached".into(), kind: Kind::Unreachable, source };
+        let error = error.after(4);
+        let told = "r.example cannot be reached (tried 4 times): Connection refused; is the registry running, and is its \
+                    address right?";
+        assert_eq!((error.to_string().as_str(), error.kind()), (told, Kind::Lasting));
+        assert!(std::error::Error::source(&error).is_none());
     }
 
     #[test]

@@ -13,7 +13,10 @@ mod values;
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::diag::did_you_mean;
 
 pub use chart::{ChartArgs, OriginsArgs, PrintArgs};
 pub use fetch::{ChartCommand, DependencyArgs, DependencyCommand, DependencyListArgs, FetchArgs};
@@ -506,8 +509,29 @@ pub fn command() -> clap::Command {
 /// # Errors
 /// It is not a command line of ours, or it asks for help or the version.
 pub fn parse(line: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(line)?;
+    let matches = command().try_get_matches_from(line.clone()).map_err(|error| with_near_option(error, &line))?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Names the option that an unknown one is near to, where clap sees none: letters that changed places.
+fn with_near_option(mut error: clap::Error, line: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg) else { return error };
+    if error.kind() != ErrorKind::UnknownArgument || error.get(ContextKind::SuggestedArg).is_some() {
+        return error;
+    }
+    let (root, mut options) = (command(), Vec::new());
+    let mut named = Some(&root);
+    let mut words = line.iter().skip(1).filter_map(|word| word.to_str());
+    while let Some(here) = named {
+        options.extend(here.get_arguments().filter(|a| !a.is_hide_set()).filter_map(|a| a.get_long()));
+        named = words.find_map(|word| here.find_subcommand(word));
+    }
+    let near = typed.strip_prefix("--").and_then(|typed| did_you_mean(typed, options));
+    if let Some(near) = near.map(|near| format!("--{near}")) {
+        error.remove(ContextKind::Suggested);
+        error.insert(ContextKind::SuggestedArg, ContextValue::String(near));
+    }
+    error
 }
 
 #[cfg(test)]
@@ -530,6 +554,15 @@ mod tests {
         let Command::Plan(plan) = cli.command else { panic!("not a plan") };
         assert!(plan.exit_code && plan.output == PlanFormat::Json);
         assert_eq!((plan.images, plan.project.env.as_deref()), (vec!["web".into()], Some("y")));
+    }
+
+    #[test]
+    fn an_option_that_is_nearly_one_names_it() {
+        let told = |line: &str| parse(line.split_whitespace().map(OsString::from).collect()).unwrap_err().to_string();
+        let text = told("stagewright plan --evn dev");
+        assert!(text.contains("'--env'") && !text.contains("-- --evn"), "{text}");
+        let text = told("stagewright --dir x plan --zzzzzz");
+        assert!(!text.contains("a similar argument"), "{text}");
     }
 
     #[test]

@@ -18,9 +18,16 @@ fn find(name: &str) -> Result<&'static Rule, CliError> {
     let found = rules::ALL.iter().find(|rule| rule.name == name);
     found.copied().ok_or_else(|| {
         let error = CliError::user(format!("there is no rule `{name}`"));
-        match did_you_mean(name, rules::ALL.iter().map(|r| r.name)) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint("`explain` without a name lists all rules"),
+        let near: Vec<&str> = match did_you_mean(name, rules::ALL.iter().map(|r| r.name)) {
+            Some(near) => vec![near],
+            None => {
+                rules::ALL.iter().map(|r| r.name).filter(|rule| !name.is_empty() && rule.starts_with(name)).collect()
+            }
+        };
+        match near.as_slice() {
+            [] => error.hint("`explain` without a name lists all rules"),
+            [near] => error.hint(format!("did you mean `{near}`?")),
+            many => error.hint(format!("did you mean one of `{}`?", many.join("`, `"))),
         }
     })
 }

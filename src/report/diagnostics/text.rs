@@ -102,11 +102,21 @@ fn excerpt<'a>(
     let end = text.get(last..).and_then(|t| t.find('\n')).map_or(text.len(), |at| last + at);
     let line = file.position(u32::try_from(start).unwrap_or(u32::MAX)).line as usize;
     let shown = without_passwords(&mask.stars(text.get(start..end).unwrap_or("")));
+    let ranges = ranges.into_iter().map(|range| {
+        let place = |at: usize| at - start - returns_before(text.get(start..at).unwrap_or(""));
+        place(range.start)..place(range.end)
+    });
+    let shown = shown.trim_end_matches('\r').replace("\r\n", "\n");
     let annotations = marks.iter().zip(ranges).map(|((kind, label), range)| {
-        let annotation = kind.span(range.start - start..range.end - start);
+        let annotation = kind.span(range);
         if label.text.is_empty() { annotation } else { annotation.label(label.text.as_str()) }
     });
     Snippet::source(shown).line_start(line).path(file.path().to_owned()).annotations(annotations.collect::<Vec<_>>())
+}
+
+/// Counts the carriage returns of the ends of lines; a text that was cut within such an end has it too.
+fn returns_before(text: &str) -> usize {
+    text.matches("\r\n").count() + usize::from(text.ends_with('\r'))
 }
 
 /// Writes stars over the passwords of addresses, as many as they have bytes: marks stay where they are.
@@ -133,11 +143,11 @@ fn without_passwords(text: &str) -> String {
 fn clip(text: &str, range: Range<usize>) -> Range<usize> {
     let start = text.floor_char_boundary(range.start);
     let end = text.ceil_char_boundary(range.end).max(start);
-    let marked = text.get(start..end).unwrap_or("").trim_end_matches('\n');
+    let marked = text.get(start..end).unwrap_or("").trim_end_matches(['\r', '\n']);
     let mut lines = marked.match_indices('\n').map(|(at, _)| at);
     let first = lines.next();
     match (first, lines.nth(LONGEST_EXCERPT - 2)) {
-        (Some(first), Some(_)) => start..start + first,
+        (Some(first), Some(_)) => start..start + marked.get(..first).unwrap_or("").trim_end_matches('\r').len(),
         _ => start..start + marked.len(),
     }
 }
@@ -205,6 +215,22 @@ mod tests {
         );
         assert!(drawn.contains("long.yaml:500:1"), "{drawn}");
         assert!(!drawn.contains("line 499"), "{drawn}");
+    }
+
+    #[test]
+    fn ends_of_lines_with_carriage_returns_are_neither_shown_nor_marked() {
+        let draw = |text: &str, mark: &str| {
+            let sources = Sources::new();
+            let start = text.find(mark).unwrap();
+            let file = sources.add("x.yaml", text);
+            let span = Span::new(file, start, start + mark.len());
+            super::text(&[Diagnostic::at(&rules::YAML_SYNTAX, span, "wrong")], &sources, Look::plain())
+        };
+        let unix = "a: 1\nb: 2\nc: 3\n";
+        let windows = unix.replace('\n', "\r\n");
+        assert_eq!(draw(&windows, "b: 2\r\n"), draw(unix, "b: 2\n"));
+        assert_eq!(draw(&windows, "b: 2\r"), draw(unix, "b: 2"));
+        assert_eq!(draw(&windows, "1\r\nb: 2\r\nc"), draw(unix, "1\nb: 2\nc"));
     }
 
     #[test]
