@@ -112,17 +112,23 @@ impl std::fmt::Display for RenderError {
 
 impl std::error::Error for RenderError {}
 
+/// Says what is there instead of a function of werf that these templates do not have.
+pub(super) fn instead_of(function: &str) -> Option<&'static str> {
+    match function {
+        "werf_container_image" | "werf_image" => {
+            Some("that is of werf 1.1: write `image: {{ .Values.werf.image.NAME }}`")
+        }
+        "werf_container_env" => Some("that is of werf 1.1: it is not needed any more, take the line out"),
+        "werf_secret_file" => Some("secret files are known to the charts of projects: use `stagewright render`"),
+        _ => None,
+    }
+}
+
 /// Returns what to do, where the words of an error say it.
 fn hints(message: &str) -> Option<String> {
-    if message.contains("\"werf_container_image\"") || message.contains("\"werf_image\"") {
-        return Some("that is of werf 1.1: write `image: {{ .Values.werf.image.NAME }}`".to_owned());
-    }
-    if message.contains("\"werf_container_env\"") {
-        return Some("that is of werf 1.1: it is not needed any more, take the line out".to_owned());
-    }
-    if message.contains("\"werf_secret_file\"") {
-        let what = "secret files are known to the charts of projects: use `stagewright render`";
-        return Some(what.to_owned());
+    let undefined = message.split_once("function \"").and_then(|(_, rest)| rest.split_once("\" not defined"));
+    if let Some(instead) = undefined.and_then(|(name, _)| instead_of(name)) {
+        return Some(instead.to_owned());
     }
     if message.ends_with("expected string; got interface {}") || message.ends_with("invalid value; expected string") {
         return Some("the value is not set: set it in the values or with `--set`, or give it a `default`".to_owned());

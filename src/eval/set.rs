@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-use super::error::RenderError;
+use super::error::{RenderError, instead_of};
 use super::function::FunctionSet;
 use super::program::{Interner, Program, TemplateId, lower};
 use super::run::{Ctx, RenderEnv, Rendered};
@@ -59,6 +59,10 @@ impl SetOptions {
 impl Functions for FunctionSet {
     fn index(&self, name: &str) -> Option<u16> {
         FunctionSet::index(self, name)
+    }
+
+    fn elsewhere(&self, name: &str) -> Option<&'static str> {
+        instead_of(name)
     }
 
     fn names(&self) -> Vec<&str> {

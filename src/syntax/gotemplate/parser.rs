@@ -27,6 +27,11 @@ pub trait Functions: Sync {
     /// Returns the index of a function.
     fn index(&self, name: &str) -> Option<u16>;
 
+    /// Says what is there instead of a function that other versions or other templates have.
+    fn elsewhere(&self, _name: &str) -> Option<&'static str> {
+        None
+    }
+
     /// Returns all names, for "did you mean".
     fn names(&self) -> Vec<&str>;
 }
@@ -726,7 +731,8 @@ impl<'p> Parser<'p> {
         let name = self.text(token);
         // Looking for near names is dear, and beyond the limit nobody reads it.
         let names = if self.faults < MAX_FAULTS { self.functions.names() } else { Vec::new() };
-        let hint = did_you_mean(name, names).map(|near| format!("did you mean `{near}`?"));
+        let elsewhere = self.functions.elsewhere(name).map(str::to_owned);
+        let hint = elsewhere.or_else(|| did_you_mean(name, names).map(|near| format!("did you mean `{near}`?")));
         Fault { span: self.span(token), message: format!("function {name:?} not defined"), hint }
     }
 
