@@ -70,9 +70,12 @@ fn conceal_field(mask: &Mask, field: &mut FieldChange, lost: bool) {
     let has = hide_value(mask, &mut field.after);
     // What a secret takes the place of may be an older one.
     if (lost || has && !had && field.op == FieldOp::Change) && !field.before.is_null() {
-        let name = named(mask, &field.path, &field.before);
-        field.sensitive = name.is_null();
-        field.before = name;
+        field.before = named(mask, &field.path, &field.before);
+        // Without a key there are no names: then nothing of the field is shown.
+        if field.before.is_null() {
+            field.sensitive = true;
+            field.after = Value::Null;
+        }
     }
 }
 
@@ -196,6 +199,10 @@ mod tests {
     }
 
     fn concealed(fields: Vec<FieldChange>, lost: bool) -> Vec<FieldChange> {
+        concealed_by(&mask(), fields, lost)
+    }
+
+    fn concealed_by(mask: &Mask, fields: Vec<FieldChange>, lost: bool) -> Vec<FieldChange> {
         let resource = ResourcePlan {
             api_version: "v1".into(),
             kind: "ConfigMap".into(),
@@ -211,7 +218,7 @@ mod tests {
         };
         let mut section = ReleaseSection { resources: vec![resource], ..ReleaseSection::default() };
         let lost: BTreeSet<String> = lost.then(|| "n/ConfigMap/c".to_owned()).into_iter().collect();
-        conceal(&mut section, &Concealing { mask: &mask(), live: &BTreeMap::new(), lost: &lost });
+        conceal(&mut section, &Concealing { mask, live: &BTreeMap::new(), lost: &lost });
         section.resources.remove(0).fields
     }
 
@@ -241,6 +248,9 @@ mod tests {
         let fields = concealed(vec![field("data.a", json!("older"), json!("plain"), false)], true);
         assert_eq!(fields[0].before, json!(mask().name_of("older").unwrap()));
         assert_eq!(fields[0].after, json!("plain"));
+        let fields = vec![field("data.a", json!("older"), json!("plain"), false)];
+        let fields = concealed_by(&Mask::default(), fields, true);
+        assert!(fields[0].sensitive && fields[0].before.is_null() && fields[0].after.is_null());
     }
 
     #[test]

@@ -223,6 +223,20 @@ fn planted_secrets_are_in_no_plan_log_report_or_record() {
     let values = "none: {password: x, port: x, certificate: x}\ndb: x\n";
     sandbox.write(".helm/values.yaml", values).write(".helm/templates/all.yaml", &without).commit("no secrets");
     looked_at(&sandbox);
+    for path in ["secret", "charts"] {
+        std::fs::remove_dir_all(sandbox.project().join(".helm").join(path)).unwrap();
+    }
+    let is_plain = |line: &&str| !line.contains("werf_secret_file") && !line.contains(".Values.sub.");
+    let without: Vec<&str> = without.lines().filter(is_plain).collect();
+    sandbox.write(".helm/templates/all.yaml", &without.join("\n")).commit("no files either");
+    // Who has no key, or another one, cannot tell what was a secret: nothing old is shown.
+    for format in PLAN_FORMATS {
+        for key in ["", &"0f".repeat(16)] {
+            let ran = sandbox.run_with(&["plan", "-o", format], &[("HOME", "/nowhere"), ("WERF_SECRET_KEY", key)]);
+            assert_eq!(ran.code, 0, "{}", ran.err);
+            silent(&ran, &["plan without the key", format]);
+        }
+    }
     let applied = run(&sandbox, &["apply", "--auto-approve"]);
     assert_eq!(applied.code, 0, "{}", applied.err);
     silent(&applied, &["apply"]);
