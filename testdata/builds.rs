@@ -63,7 +63,7 @@ pub fn store_busybox(store: &OciLayout) {
     let files = Files::new(Arc::new(objects), root);
     let over = Arc::new(MemoryObjects::over(files.objects().clone()));
     let (mode, id) = take(&over, root, "", &FilterSpec::All).unwrap().unwrap();
-    let tree = TreeSource { root, path: String::new(), filter: FilterSpec::All, id, mode };
+    let tree = TreeSource { root, path: String::new(), filter: FilterSpec::All, id, mode, called: None };
     let copy = |source, to: &str, mode| {
         Step::Copy(CopyStep {
             sources: vec![source],

@@ -189,9 +189,23 @@ impl Diagnostics {
         }
         let mut keyed: Vec<_> = self.list.into_iter().map(|d| (sort_key(&d, sources), d)).collect();
         keyed.sort_by(|a, b| a.0.cmp(&b.0));
-        keyed.dedup_by(|a, b| a.1 == b.1);
+        keyed.dedup_by(|a, b| a.0 == b.0 && says_the_same(&a.1, &b.1, sources));
         keyed.into_iter().map(|(_, d)| d).collect()
     }
+}
+
+/// Says whether two findings of one place and message read the same. A file that is read twice is the same file.
+fn says_the_same(a: &Diagnostic, b: &Diagnostic, sources: &Sources) -> bool {
+    let at = |span: Span| (sources.get(span.file).path().to_owned(), span.start, span.end);
+    let labels = |a: &Label, b: &Label| a.text == b.text && at(a.span) == at(b.span);
+    let frames = |a: &TraceFrame, b: &TraceFrame| a.text == b.text && at(a.span) == at(b.span);
+    a.severity == b.severity
+        && a.hints == b.hints
+        && a.primary.as_ref().map(|label| &label.text) == b.primary.as_ref().map(|label| &label.text)
+        && a.secondary.len() == b.secondary.len()
+        && a.secondary.iter().zip(&b.secondary).all(|(a, b)| labels(a, b))
+        && a.trace.len() == b.trace.len()
+        && a.trace.iter().zip(&b.trace).all(|(a, b)| frames(a, b))
 }
 
 fn sort_key(diagnostic: &Diagnostic, sources: &Sources) -> (String, u32, u32, &'static str, String) {
@@ -237,7 +251,20 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::did_you_mean;
+    use super::*;
+
+    #[test]
+    fn what_two_readings_of_a_file_find_is_told_once() {
+        let sources = Sources::new();
+        let files = [sources.add("Dockerfile", "FROM a\n"), sources.add("Dockerfile", "FROM a\n")];
+        let mut found = Diagnostics::new();
+        for file in files {
+            let finding = |hint: &str| Diagnostic::at(&rules::NOT_YET, Span::new(file, 0, 4), "no").hint(hint);
+            found.push(finding("wait"));
+            found.push(finding("wait longer"));
+        }
+        assert_eq!(found.into_sorted(&sources).len(), 4 / 2);
+    }
 
     #[test]
     fn a_near_word_is_proposed_and_a_far_one_is_not() {

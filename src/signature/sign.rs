@@ -144,7 +144,7 @@ fn part_ingredients(
                     detail: json(&bare),
                     ..plain(IngredientKind::Instruction, "instruction", run.created_by.clone(), place.clone())
                 });
-                list.extend(run.inputs.iter().map(|tree| content_ingredient(tree, stage, place.as_ref())));
+                list.extend(run.inputs.iter().map(|tree| content_ingredient(tree, false, stage, place.as_ref())));
             }
             // What it brings is told by the stage that copied it first.
             Step::Update(_) => {}
@@ -166,7 +166,7 @@ fn copy_ingredients(copy: &CopyStep, stage: &Stage, place: Option<&Place>, list:
     });
     for source in &copy.sources {
         list.push(match source {
-            CopySource::Tree(tree) => content_ingredient(tree, stage, place),
+            CopySource::Tree(tree) => content_ingredient(tree, copy.parents, stage, place),
             CopySource::Inline { name, content } => Ingredient {
                 detail: content.clone(),
                 ..plain(IngredientKind::Instruction, "heredoc", name.clone(), place.cloned())
@@ -186,9 +186,9 @@ fn copy_ingredients(copy: &CopyStep, stage: &Stage, place: Option<&Place>, list:
     }
 }
 
-fn content_ingredient(tree: &TreeSource, stage: &Stage, place: Option<&Place>) -> Ingredient {
-    // The name of a file is content where it becomes the name in the image.
-    let name = tree.path.rsplit('/').next().unwrap_or_default();
+fn content_ingredient(tree: &TreeSource, parents: bool, stage: &Stage, place: Option<&Place>) -> Ingredient {
+    // The name of a file is content where it becomes the name in the image, and so are the directories that are kept.
+    let name = tree.called(parents);
     Ingredient {
         kind: IngredientKind::Content,
         key: if tree.path.is_empty() { ".".to_owned() } else { tree.path.clone() },

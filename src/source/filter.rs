@@ -20,6 +20,11 @@ pub enum Verdict {
 pub trait PathFilter: Sync {
     /// Says whether `path` (relative to the filtered root) is taken.
     fn verdict(&self, path: &str, is_directory: bool) -> Verdict;
+
+    /// Says whether a directory stays, as an empty one, when nothing below it is taken. Never, unless a filter says so.
+    fn keeps_directory(&self, _path: &str) -> bool {
+        false
+    }
 }
 
 impl<F: Fn(&str, bool) -> Verdict + Sync> PathFilter for F {
@@ -31,7 +36,8 @@ impl<F: Fn(&str, bool) -> Verdict + Sync> PathFilter for F {
 /// Why a tree could not be filtered.
 pub type FilterError = FilesError;
 
-/// Returns the id that git would give to the tree of the taken files; `None` when nothing is taken.
+/// Returns the id that git would give to the tree of the taken files; `None` when nothing is taken. A directory that the
+/// filter keeps stands there as the empty tree, which git itself never writes.
 ///
 /// The id depends on nothing but the taken names, modes and contents: a directory of which all is taken
 /// keeps its own id, and its content is not read. New trees are stored in `store`.
@@ -95,9 +101,9 @@ fn filter_directory(
         }
     }
     Ok(match taken {
-        None => (!tree.entries().is_empty()).then_some(id),
-        Some(taken) if taken.is_empty() => None,
-        Some(taken) => Some(store.insert_tree(taken)),
+        None if !tree.entries().is_empty() => Some(id),
+        Some(taken) if !taken.is_empty() => Some(store.insert_tree(taken)),
+        None | Some(_) => filter.keeps_directory(path).then(|| store.insert_tree(Vec::new())),
     })
 }
 
@@ -119,6 +125,28 @@ mod tests {
         let store = MemoryObjects::over(files.objects().clone());
         let all = |_: &str, _: bool| Verdict::Descend;
         assert_eq!(filter_tree(&store, files.root(), &all).unwrap(), Some(files.root()));
+    }
+
+    #[test]
+    fn an_emptied_directory_stays_where_the_filter_keeps_it() {
+        struct NoFiles;
+        impl PathFilter for NoFiles {
+            fn verdict(&self, path: &str, is_directory: bool) -> Verdict {
+                if is_directory || path == "f" { Verdict::Descend } else { Verdict::None }
+            }
+            fn keeps_directory(&self, path: &str) -> bool {
+                path != "gone"
+            }
+        }
+        let files = MemoryObjects::files([("a/b/x", "1"), ("gone/x", "2"), ("f", "3")]);
+        let store = MemoryObjects::over(files.objects().clone());
+        let root = filter_tree(&store, files.root(), &NoFiles).unwrap().unwrap();
+        let names = |id| store.tree(id).unwrap().entries().iter().map(|e| e.name.to_string()).collect::<Vec<_>>();
+        let inside = |id, name: &str| store.tree(id).unwrap().get(name).unwrap().id;
+        assert_eq!(names(root), ["a", "f"]);
+        let empty = inside(inside(root, "a"), "b");
+        assert_eq!(empty.to_string(), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
+        assert!(names(empty).is_empty());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The nouns of a build: a request that any builder can carry out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::mode::CopyMode;
 use crate::digest::Sha224Digest;
 use crate::source::{Mode, ObjectId, Place};
 use crate::syntax::dockerfile as syntax;
@@ -201,7 +203,7 @@ pub struct CopyStep {
     pub owner: Owner,
     /// Mode of every file and directory that is written; unchanged by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<u32>,
+    pub mode: Option<CopyMode>,
     /// Unpacks sources that are tar archives (Docker's ADD).
     #[serde(default)]
     pub extract: bool,
@@ -307,6 +309,18 @@ pub struct TreeSource {
     pub id: ObjectId,
     /// Whether that is a file, a link or a directory.
     pub mode: Mode,
+    /// What a copy calls it below its destination, where `path` does not tell: a link is followed, but its name stays, and
+    /// `--parents` keeps what stands behind `/./` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<String>,
+}
+
+impl TreeSource {
+    /// Returns its path below the destination of a copy that keeps parents, else its name.
+    pub fn called(&self, parents: bool) -> &str {
+        let path = self.called.as_deref().unwrap_or(&self.path).trim_matches('/');
+        if parents { path } else { path.rsplit('/').next().unwrap_or_default() }
+    }
 }
 
 /// Which files of a directory are taken, as data.
@@ -593,6 +607,11 @@ fn resolve_names(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String 
     resolved
 }
 
+/// Says whether a text stands for variables of the base image, see [`base_env`].
+pub fn waits_for_base(text: &str) -> bool {
+    text.contains([BASE_ENV_MARK, DEFERRED.0])
+}
+
 /// Shows a text that may stand for variables of the base image, for people.
 pub fn show_base_env(text: &str) -> String {
     let shown = resolve_names(text, &|name| Some(format!("${{{name}}}")));
@@ -600,6 +619,40 @@ pub fn show_base_env(text: &str) -> String {
         return shown.replace(DEFERRED.0, "${").replace(DEFERRED.1, "}").replace('\\', "");
     }
     shown
+}
+
+/// The first word of a command that runs in the shell of the base image, which is not known before the build.
+const BASE_SHELL: &str = "\u{4}";
+
+/// Returns the words that stand for the shell of the base image until the build resolves them.
+pub fn base_shell() -> Vec<String> {
+    vec![BASE_SHELL.to_owned()]
+}
+
+/// Returns the script of a command that runs in the shell of the base image.
+fn script_of_base_shell(words: &[String]) -> Option<&str> {
+    match words {
+        [first, script] if first == BASE_SHELL => Some(script),
+        _ => None,
+    }
+}
+
+/// Puts the shell of the base image into a command that stands for it, see [`base_shell`].
+pub fn resolve_base_shell<'a>(change: &'a ConfigChange, shell: Option<&[String]>) -> Cow<'a, ConfigChange> {
+    let (ConfigChange::Cmd(words) | ConfigChange::Entrypoint(words)) = change else { return Cow::Borrowed(change) };
+    let Some(script) = script_of_base_shell(words) else { return Cow::Borrowed(change) };
+    let mut resolved = shell.map_or_else(default_shell, <[String]>::to_vec);
+    resolved.push(script.to_owned());
+    Cow::Owned(if matches!(change, ConfigChange::Cmd(_)) {
+        ConfigChange::Cmd(resolved)
+    } else {
+        ConfigChange::Entrypoint(resolved)
+    })
+}
+
+/// Returns the shell of images that name none. Source: Docker.
+pub fn default_shell() -> Vec<String> {
+    vec!["/bin/sh".into(), "-c".into()]
 }
 
 /// A change of the image configuration.
@@ -684,6 +737,8 @@ impl std::fmt::Display for ConfigChange {
     /// Writes the Dockerfile instruction that makes the change.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let list = |words: &[String]| serde_json::to_string(words).unwrap_or_default();
+        // No list is a script, so the two forms are never the same text.
+        let command = |words: &[String]| script_of_base_shell(words).map_or_else(|| list(words), str::to_owned);
         match self {
             Self::Env(name, value) => write!(f, "ENV {name}={value}"),
             Self::Label(name, value) => write!(f, "LABEL {name}={value}"),
@@ -691,8 +746,8 @@ impl std::fmt::Display for ConfigChange {
             Self::User(user) => write!(f, "USER {user}"),
             Self::Expose(port) => write!(f, "EXPOSE {port}"),
             Self::Volume(path) => write!(f, "VOLUME {path}"),
-            Self::Cmd(words) => write!(f, "CMD {}", list(words)),
-            Self::Entrypoint(words) => write!(f, "ENTRYPOINT {}", list(words)),
+            Self::Cmd(words) => write!(f, "CMD {}", command(words)),
+            Self::Entrypoint(words) => write!(f, "ENTRYPOINT {}", command(words)),
             Self::Healthcheck(None) => f.write_str("HEALTHCHECK NONE"),
             Self::Healthcheck(Some(check)) => write!(
                 f,
@@ -742,6 +797,18 @@ mod tests {
         }
         assert_eq!(CopySource::shown_address("https://me:pass@example.org/a@b"), "https://example.org/a@b");
         assert_eq!(CopySource::shown_address("https://example.org/a@b"), "https://example.org/a@b");
+    }
+
+    #[test]
+    fn the_shell_of_the_base_is_put_where_it_is_meant() {
+        let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let change = ConfigChange::Cmd(base_shell().into_iter().chain(["run it".to_owned()]).collect());
+        assert_eq!(change.to_string(), "CMD run it");
+        let bash = words(&["/bin/bash", "-c"]);
+        assert_eq!(*resolve_base_shell(&change, Some(&bash)), ConfigChange::Cmd(words(&["/bin/bash", "-c", "run it"])));
+        assert_eq!(*resolve_base_shell(&change, None), ConfigChange::Cmd(words(&["/bin/sh", "-c", "run it"])));
+        let exec = ConfigChange::Entrypoint(words(&["a", "b"]));
+        assert!(matches!(resolve_base_shell(&exec, Some(&bash)), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -18,15 +18,24 @@ pub struct Context<'a> {
     pub ignore: &'a [String],
 }
 
+/// How the files of a source are taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken<'a> {
+    /// `--exclude`.
+    pub exclude: &'a [String],
+    /// `--parents`: `**` stands for any number of directories.
+    pub parents: bool,
+}
+
 /// Finds the files that one source of a COPY or ADD names; what is wrong is reported at `span`.
 pub fn copy_source(
     diagnostics: &mut Diagnostics,
     context: &Context<'_>,
     pattern: &str,
-    exclude: &[String],
+    taken: &Taken<'_>,
     span: Span,
 ) -> Vec<TreeSource> {
-    match find(context, pattern, exclude) {
+    match find(context, pattern, taken) {
         Ok(found) if !found.is_empty() => found,
         Ok(_) if is_pattern(pattern) => {
             let message = format!("`{pattern}` matches no file of the build context");
@@ -58,37 +67,51 @@ fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '\\'])
 }
 
-fn find(context: &Context<'_>, pattern: &str, exclude: &[String]) -> Result<Vec<TreeSource>, TakeError> {
-    let clean = clean_path(&format!("/{pattern}"));
-    let clean = clean.trim_start_matches('/');
+fn find(context: &Context<'_>, pattern: &str, taken: &Taken<'_>) -> Result<Vec<TreeSource>, TakeError> {
+    let exclude = taken.exclude;
+    // What stands before `/./` is not kept by `--parents`.
+    let dropped = pattern.find("/./").filter(|_| taken.parents).and_then(|at| pattern.get(..at)).unwrap_or_default();
+    let cleaned = |path: &str| clean_path(&format!("/{path}")).trim_start_matches('/').to_owned();
+    let clean = cleaned(pattern);
+    let depth = cleaned(dropped).split('/').filter(|part| !part.is_empty()).count();
     let mut found = Vec::new();
-    for path in candidates(context, clean)? {
+    for (named, path) in candidates(context, &clean, taken.parents)? {
         let filter = if context.ignore.is_empty() && exclude.is_empty() {
             FilterSpec::All
         } else {
             FilterSpec::Dockerignore { patterns: context.ignore.to_vec(), exclude: exclude.to_vec() }
         };
         if let Some((mode, id)) = take(context.store, context.root, &path, &filter)? {
-            found.push(TreeSource { root: context.root, path, filter, id, mode });
+            let mut source = TreeSource { root: context.root, path, filter, id, mode, called: None };
+            let name = if taken.parents {
+                named.split('/').skip(depth).collect::<Vec<_>>().join("/")
+            } else {
+                named.rsplit('/').next().unwrap_or_default().to_owned()
+            };
+            // Of a directory the content is copied, so its name means something to `--parents` alone.
+            if (taken.parents || mode != Mode::Directory) && name != source.called(taken.parents) {
+                source.called = Some(name);
+            }
+            found.push(source);
         }
     }
     Ok(found)
 }
 
-/// Returns the paths that a source names, links followed inside the context.
-fn candidates(context: &Context<'_>, clean: &str) -> Result<Vec<String>, TakeError> {
+/// Returns the paths that a source names, each with what it is, links followed inside the context.
+fn candidates(context: &Context<'_>, clean: &str, parents: bool) -> Result<Vec<(String, String)>, TakeError> {
     let objects: Arc<dyn Objects> = context.store.clone();
     let files = Files::new(objects, context.root);
     let mut paths = Vec::new();
     if is_pattern(clean) {
-        let matcher = CopySources::new([clean])?;
+        let matcher = if parents { CopySources::with_parents(clean)? } else { CopySources::new([clean])? };
         matches(context, &matcher, context.root, "", &mut paths)?;
     } else {
         paths.push(clean.to_owned());
     }
     let mut real = Vec::new();
     for path in paths {
-        real.extend(real_path(&files, &path)?);
+        real.extend(real_path(&files, &path)?.map(|real| (path, real)));
     }
     Ok(real)
 }
@@ -169,7 +192,7 @@ fn missing(context: &Context<'_>, pattern: &str, span: Span) -> Diagnostic {
         return found.hint(format!("run `git submodule update --init {module}`"));
     }
     let unfiltered = Context { ignore: &[], store: context.store, root: context.root };
-    if find(&unfiltered, clean, &[]).is_ok_and(|f| !f.is_empty()) {
+    if find(&unfiltered, clean, &Taken::default()).is_ok_and(|f| !f.is_empty()) {
         return diagnostic
             .label("excluded by `.dockerignore`")
             .hint("remove the pattern from `.dockerignore`, or except the file with `!`");

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use super::build::{
     Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountFrom,
-    MountKind, Network, Owner, Platform, RunMount, RunStep, Sharing, Step, TreeSource, base_env, deferred_base_env,
-    show_base_env,
+    MountKind, Network, Owner, Platform, RunMount, RunStep, Sharing, Step, TreeSource, base_env, base_shell,
+    default_shell, deferred_base_env, resolve_base_env, show_base_env, waits_for_base,
 };
-use super::content::{Context, copy_source};
+use super::content::{Context, Taken, copy_source};
+use super::mode::CopyMode;
 use super::model::Stage;
 use super::onbuild;
 use crate::diag::{Diagnostic, Diagnostics, rules};
@@ -298,14 +299,16 @@ impl Converter<'_> {
     }
 
     fn base(&self, base: &syntax::Base) -> (Base, PartScope) {
-        let fresh = |open| PartScope { scope: Scope::default(), open, shell: default_shell() };
+        let fresh = |open| {
+            let shell = if open { base_shell() } else { default_shell() };
+            PartScope { scope: Scope::default(), open, shell }
+        };
         match base {
             syntax::Base::Scratch => (Base::Scratch, fresh(false)),
             syntax::Base::Stage(stage) => {
                 let part = self.index.get(stage).copied().unwrap_or(0);
-                let inherited = self.scopes.get(part).cloned().unwrap_or_else(|| fresh(true));
-                let scope = Scope::with_env(inherited.scope.env().clone());
-                (Base::Part(part), PartScope { scope, ..inherited })
+                // With its arguments. Source: BuildKit.
+                (Base::Part(part), self.scopes.get(part).cloned().unwrap_or_else(|| fresh(true)))
             }
             syntax::Base::Image(reference) => (Base::Image(self.image(reference)), fresh(true)),
         }
@@ -333,6 +336,11 @@ impl Converter<'_> {
                 None
             }
         }
+    }
+
+    /// Expands what is needed before the build: variables that only the base may define are taken as unset.
+    fn expand_now(&mut self, part: &Part, word: &Word) -> Option<String> {
+        self.expand(part, word).map(|text| resolve_base_env(&text, &|_| None))
     }
 
     fn instruction(
@@ -444,10 +452,13 @@ impl Converter<'_> {
     fn expose(&mut self, part: &mut Part, words: &[Word], place: &Place) {
         for word in words {
             let Some(text) = self.expand(part, word) else { continue };
+            if waits_for_base(&text) {
+                part.config(ConfigChange::Expose(text), place);
+                continue;
+            }
             for port in text.split_whitespace() {
                 match ports(port) {
                     Some(list) => list.into_iter().for_each(|p| part.config(ConfigChange::Expose(p), place)),
-                    None if port.contains('\0') => part.config(ConfigChange::Expose(port.to_owned()), place),
                     None => {
                         let message = format!("`{port}` is no port");
                         let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, word.span, message);
@@ -538,8 +549,8 @@ impl Converter<'_> {
                 if let Some(from) = from {
                     MountKind::Bind { from, source: source.unwrap_or_default(), writable }
                 } else {
-                    let source = source.unwrap_or_else(|| ".".to_owned());
-                    let found = self.context_source(&source, &[], mount.span);
+                    let source = source.map_or_else(|| ".".to_owned(), |text| resolve_base_env(&text, &|_| None));
+                    let found = self.context_source(&source, &Taken::default(), mount.span);
                     let input = step.inputs.len();
                     step.inputs.extend(found.into_iter().take(1));
                     MountKind::Context { input, writable }
@@ -610,9 +621,9 @@ impl Converter<'_> {
         }
     }
 
-    fn context_source(&mut self, pattern: &str, exclude: &[String], span: Span) -> Vec<TreeSource> {
+    fn context_source(&mut self, pattern: &str, taken: &Taken<'_>, span: Span) -> Vec<TreeSource> {
         let context = Context { store: self.inputs.store, root: self.inputs.context, ignore: self.inputs.ignore };
-        copy_source(self.diagnostics, &context, pattern, exclude, span)
+        copy_source(self.diagnostics, &context, pattern, taken, span)
     }
 
     fn copy(
@@ -629,10 +640,15 @@ impl Converter<'_> {
         let mut shown = Vec::new();
         let mut sources = Vec::new();
         for word in &copy.sources {
-            let Some(text) = self.expand(part, word) else { continue };
+            let heredoc = instruction.heredocs.iter().find(|h| word.text.starts_with("<<") && word.span == h.span);
+            let expanded = if copy.from.is_none() && heredoc.is_none() {
+                self.expand_now(part, word)
+            } else {
+                self.expand(part, word)
+            };
+            let Some(text) = expanded else { continue };
             let is_address = is_add && is_remote(&text);
             shown.push(show_base_env(&if is_address { CopySource::shown_address(&text) } else { text.clone() }));
-            let heredoc = instruction.heredocs.iter().find(|h| word.text.starts_with("<<") && word.span == h.span);
             if let Some(heredoc) = heredoc {
                 let content = if heredoc.expand { self.expand_heredoc(part, heredoc) } else { heredoc.content.clone() };
                 sources.push(CopySource::Inline { name: heredoc.name.clone(), content });
@@ -641,14 +657,15 @@ impl Converter<'_> {
             } else if let Some(from) = uses.first().filter(|_| copy.from.is_some()) {
                 sources.push(self.foreign_source(&from.source, &text, &flags.exclude));
             } else if copy.from.is_none() {
-                let found = self.context_source(&text, &flags.exclude, word.span);
+                let taken = Taken { exclude: &flags.exclude, parents: flags.parents };
+                let found = self.context_source(&text, &taken, word.span);
                 sources.extend(found.into_iter().map(CopySource::Tree));
             }
         }
         if copy.sources.len() > 1 && !to.ends_with('/') && to != "." && !to.ends_with("/.") {
             let message = "several sources need a directory as destination".to_owned();
             let d = Diagnostic::at(&rules::COPY_DESTINATION, copy.destination.span, message);
-            self.diagnostics.push(d.hint(format!("write `{to}/`")));
+            self.diagnostics.push(d.hint(format!("write `{}/`", show_base_env(&to))));
         }
         let created_by = copied_text(instruction, is_add, &flags, copy.from.as_ref(), &shown, &show_base_env(&to));
         part.push(
@@ -729,16 +746,20 @@ impl Converter<'_> {
     fn copy_flags(&mut self, part: &Part, instruction: &Instruction) -> CopyFlags {
         let mut flags = CopyFlags::default();
         for flag in &instruction.flags {
-            let value = flag.value.as_ref().and_then(|v| self.expand(part, v));
+            let value = match (flag.name.as_str(), &flag.value) {
+                ("chown", Some(value)) => self.expand(part, value),
+                (_, Some(value)) => self.expand_now(part, value),
+                (_, None) => None,
+            };
             let on = value.as_deref().is_none_or(|v| v != "false");
             match (flag.name.as_str(), value) {
                 ("chown", Some(owner)) => flags.owner = parse_owner(&owner),
                 ("chmod", Some(mode)) => {
-                    flags.mode = u32::from_str_radix(&mode, 8).ok().filter(|m| *m <= 0o7777);
+                    flags.mode = CopyMode::parse(&mode);
                     if flags.mode.is_none() {
-                        let message = format!("`{mode}` is no mode in octal digits");
+                        let message = format!("`{mode}` is no mode");
                         let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, flag.span, message);
-                        self.diagnostics.push(d.hint("write for example `--chmod=0755`"));
+                        self.diagnostics.push(d.hint("write for example `--chmod=0755` or `--chmod=u+x`"));
                     }
                 }
                 ("exclude", Some(pattern)) => flags.exclude.push(pattern),
@@ -789,7 +810,7 @@ impl Converter<'_> {
 #[derive(Default)]
 struct CopyFlags {
     owner: Owner,
-    mode: Option<u32>,
+    mode: Option<CopyMode>,
     exclude: Vec<String>,
     parents: bool,
     link: bool,
@@ -855,10 +876,6 @@ fn lookup(scope: &PartScope, name: &str) -> Option<String> {
     known.or_else(|| scope.open.then(|| base_env(name)))
 }
 
-fn default_shell() -> Vec<String> {
-    vec!["/bin/sh".into(), "-c".into()]
-}
-
 /// Returns the words of a command; a shell form is wrapped in the shell.
 pub fn command_words(command: &Command, shell: &[String]) -> Vec<String> {
     match command {
@@ -878,6 +895,8 @@ fn health_test(command: &Command, _shell: &[String]) -> Vec<String> {
 pub fn parse_owner(text: &str) -> Owner {
     let some = |t: &str| (!t.is_empty()).then(|| t.to_owned());
     match text.split_once(':') {
+        // A colon may belong to what stands for a variable of the base.
+        Some(_) if waits_for_base(text) => Owner { user: some(text), group: None },
         Some((user, group)) => Owner { user: some(user), group: some(group) },
         None => Owner { user: some(text), group: None },
     }
@@ -940,8 +959,8 @@ fn copied_text(
         let group = flags.owner.group.as_ref().map(|g| format!(":{g}")).unwrap_or_default();
         text.push_str(&format!(" --chown={}{group}", show_base_env(user)));
     }
-    if let Some(mode) = flags.mode {
-        text.push_str(&format!(" --chmod={mode:o}"));
+    if let Some(mode) = &flags.mode {
+        text.push_str(&format!(" --chmod={mode}"));
     }
     for (name, on) in [("parents", flags.parents), ("link", flags.link)] {
         if on {

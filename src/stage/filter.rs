@@ -1,5 +1,6 @@
 //! What a [`FilterSpec`] takes of a tree.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::build::FilterSpec;
@@ -92,6 +93,42 @@ impl PathFilter for Filter {
             Self::Paths { matcher, path: source } => matcher.verdict(below(path, source), is_directory),
         }
     }
+
+    /// Docker makes the directories that it does not ignore, werf those in which it finds something.
+    fn keeps_directory(&self, path: &str) -> bool {
+        match self {
+            Self::Docker { ignore, exclude, path: source } => {
+                !ignore.ignores(path) && !exclude.as_ref().is_some_and(|e| e.ignores(below(path, source)))
+            }
+            Self::All | Self::Paths { .. } => false,
+        }
+    }
+}
+
+/// A filter for what is below a path, asked with paths relative to it.
+struct Below<'a> {
+    filter: &'a Filter,
+    path: &'a str,
+}
+
+impl Below<'_> {
+    fn whole<'p>(&self, inner: &'p str) -> Cow<'p, str> {
+        match (self.path, inner) {
+            ("", _) => Cow::Borrowed(inner),
+            (path, "") => Cow::Owned(path.to_owned()),
+            (path, _) => Cow::Owned(format!("{path}/{inner}")),
+        }
+    }
+}
+
+impl PathFilter for Below<'_> {
+    fn verdict(&self, path: &str, is_directory: bool) -> Verdict {
+        self.filter.verdict(&self.whole(path), is_directory)
+    }
+
+    fn keeps_directory(&self, path: &str) -> bool {
+        self.filter.keeps_directory(&self.whole(path))
+    }
 }
 
 /// Finds what `spec` takes of the file or directory at `path` of the tree `root`; `None` when that is nothing.
@@ -123,12 +160,5 @@ pub fn take(
     if matches!(filter, Filter::All) {
         return Ok(Some(at));
     }
-    let prefixed = |inner: &str, is_directory: bool| {
-        if path.is_empty() {
-            filter.verdict(inner, is_directory)
-        } else {
-            filter.verdict(&format!("{path}/{inner}"), is_directory)
-        }
-    };
-    Ok(filter_tree(store, id, &prefixed)?.map(|id| (mode, id)))
+    Ok(filter_tree(store, id, &Below { filter: &filter, path })?.map(|id| (mode, id)))
 }

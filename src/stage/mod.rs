@@ -12,6 +12,7 @@ mod dockerfile;
 mod filter;
 mod image;
 mod image_spec;
+mod mode;
 mod model;
 mod onbuild;
 mod platforms;
@@ -21,11 +22,12 @@ mod stapel;
 pub use build::{
     Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MappedFiles,
     MountFrom, MountKind, Network, Owner, Platform, RunMount, RunStep, SecretPlace, Sharing, Step, TreeSource,
-    base_env, resolve_base_env, show_base_env,
+    base_env, resolve_base_env, resolve_base_shell, show_base_env,
 };
 pub use dockerfile::BUILD_PLATFORM;
 pub use filter::{Filter, TakeError, take};
 pub use image::{ImageInputs, RemoteTree, UsedImage, image_stages};
+pub use mode::CopyMode;
 pub use model::{ImageStages, Stage};
 pub use onbuild::{declaration, steps_of_base};
 pub use platforms::image_platforms;

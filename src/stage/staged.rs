@@ -89,8 +89,16 @@ fn instructions(steps: impl Iterator<Item = Placed>) -> Vec<Vec<Placed>> {
             Step::Config(ConfigChange::Cmd(_)) => has_command = true,
             Step::Config(_) | Step::Copy(_) | Step::Run(_) | Step::Update(_) => {}
         }
-        marks.push((step, place));
-        groups.push(std::mem::take(&mut marks));
+        // The variables of one ENV do not see each other, so they are one stage.
+        let is_env = |step: &Step| matches!(step, Step::Config(ConfigChange::Env(..)));
+        let goes_on = |(last, at): &Placed| is_env(last) && is_env(&step) && at.is_some() && *at == place;
+        match groups.last_mut().filter(|group| marks.is_empty() && group.last().is_some_and(goes_on)) {
+            Some(group) => group.push((step, place)),
+            None => {
+                marks.push((step, place));
+                groups.push(std::mem::take(&mut marks));
+            }
+        }
     }
     if !marks.is_empty() {
         groups.push(marks);

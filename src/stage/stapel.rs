@@ -180,7 +180,7 @@ impl Chain<'_> {
             FilterSpec::Paths { include, exclude }
         };
         match take(self.inputs.store, root, &path, &filter) {
-            Ok(Some((mode, id))) => Some(TreeSource { root, path, filter, id, mode }),
+            Ok(Some((mode, id))) => Some(TreeSource { root, path, filter, id, mode, called: None }),
             Ok(None) => {
                 let message = format!("the mapping of `{}` matches no committed file", mapping.add.value);
                 let d = Diagnostic::at(&rules::GIT_MAPPING_EMPTY, mapping.add.span, message);

@@ -37,7 +37,14 @@ fn repository() -> Files {
 fn tree(files: &Files, path: &str) -> CopySource {
     let objects = Arc::new(MemoryObjects::over(files.objects().clone()));
     let (mode, id) = take(&objects, files.root(), path, &FilterSpec::All).unwrap().unwrap();
-    CopySource::Tree(TreeSource { root: files.root(), path: path.into(), filter: FilterSpec::All, id, mode })
+    CopySource::Tree(TreeSource {
+        root: files.root(),
+        path: path.into(),
+        filter: FilterSpec::All,
+        id,
+        mode,
+        called: None,
+    })
 }
 
 fn copy(source: CopySource, to: &str, owner: Option<(&str, &str)>) -> Step {

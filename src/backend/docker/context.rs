@@ -16,7 +16,7 @@ use crate::backend::native::tar_read::decompress;
 use crate::ports::oci::{MEDIA_LAYER, MEDIA_LAYER_GZIP, oci_layer_media_type};
 use crate::ports::{BlobDigest, BlobError, BlobStore, BuildContext, BuildError};
 use crate::source::{MemoryObjects, Mode, ObjectId, Objects as _};
-use crate::stage::take;
+use crate::stage::{CopyMode, take};
 
 /// How much is sent at once. Unit: bytes.
 const CHUNK: usize = 256 * 1024;
@@ -134,20 +134,19 @@ pub fn write_context(
     text(&mut tar, "Dockerfile", 0o644, dockerfile).map_err(failed(ATTEMPT))?;
     for (number, content) in content.iter().enumerate() {
         let folder = format!("c{number}");
-        directory(&mut tar, &folder).map_err(failed(ATTEMPT))?;
+        directory(&mut tar, &folder, 0o755).map_err(failed(ATTEMPT))?;
         match content {
-            Content::Text { at, text: held, executable } => {
-                let mode = if *executable { 0o755 } else { 0o644 };
-                text(&mut tar, &format!("{folder}/{at}"), mode, held).map_err(failed(ATTEMPT))?;
+            Content::Text { at, text: held, mode } => {
+                text(&mut tar, &format!("{folder}/{at}"), *mode, held).map_err(failed(ATTEMPT))?;
             }
-            Content::Address { at, url, checksum, step } => {
+            Content::Address { at, url, checksum, step, mode } => {
                 let (tree, name) = fetched(context, step, url, checksum.as_deref())?;
                 let file = std::fs::File::open(tree.path(&name)).map_err(failed(ATTEMPT))?;
                 let size = file.metadata().map_err(failed(ATTEMPT))?.len();
-                let mut header = header(tar::EntryType::Regular, 0o600, size);
+                let mut header = header(tar::EntryType::Regular, *mode, size);
                 tar.append_data(&mut header, format!("{folder}/{at}"), file.take(size)).map_err(failed(ATTEMPT))?;
             }
-            Content::Tree { at, id, mode, source } => {
+            Content::Tree { at, id, mode, source, chmod } => {
                 let path = source.path.trim_matches('/');
                 let refuse = |why: String| BuildError::Step { step: format!("take `{path}`"), why };
                 let taken = take(objects, source.root, path, &source.filter).map_err(|e| refuse(e.to_string()))?;
@@ -157,33 +156,34 @@ pub fn write_context(
                 let mut above = folder.clone();
                 for name in at.rsplit_once('/').map_or("", |(above, _)| above).split('/').filter(|n| !n.is_empty()) {
                     above = format!("{above}/{name}");
-                    directory(&mut tar, &above).map_err(failed(ATTEMPT))?;
+                    directory(&mut tar, &above, 0o755).map_err(failed(ATTEMPT))?;
                 }
                 let place = if at.is_empty() { folder } else { format!("{folder}/{at}") };
-                write_tree(&mut tar, objects, place, *mode, *id)?;
+                write_tree(&mut tar, objects, place, (*mode, *id), chmod.as_ref())?;
             }
         }
     }
     tar.finish().map_err(failed(ATTEMPT))
 }
 
-fn directory(tar: &mut tar::Builder<&mut dyn Write>, path: &str) -> io::Result<()> {
-    tar.append_data(&mut header(tar::EntryType::Directory, 0o755, 0), format!("{path}/"), io::empty())
+fn directory(tar: &mut tar::Builder<&mut dyn Write>, path: &str, mode: u32) -> io::Result<()> {
+    tar.append_data(&mut header(tar::EntryType::Directory, mode, 0), format!("{path}/"), io::empty())
 }
 
 fn write_tree(
     tar: &mut tar::Builder<&mut dyn Write>,
     objects: &Arc<MemoryObjects>,
     place: String,
-    mode: Mode,
-    id: ObjectId,
+    (mode, id): (Mode, ObjectId),
+    chmod: Option<&CopyMode>,
 ) -> Result<(), BuildError> {
     let attempt = "send the build context";
+    let bits = |mode: u32, is_directory| chmod.map_or(mode, |change| change.apply(mode, is_directory));
     let mut todo = vec![(place, mode, id)];
     while let Some((place, mode, id)) = todo.pop() {
         match mode {
             Mode::Directory => {
-                directory(tar, &place).map_err(failed(attempt))?;
+                directory(tar, &place, bits(0o755, true)).map_err(failed(attempt))?;
                 for entry in objects.tree(id)?.entries().iter().rev() {
                     todo.push((format!("{place}/{}", entry.name), entry.mode, entry.id));
                 }
@@ -191,7 +191,7 @@ fn write_tree(
             Mode::File | Mode::Executable => {
                 let bytes = objects.blob(id)?;
                 let mode = if mode == Mode::Executable { 0o755 } else { 0o644 };
-                let mut header = header(tar::EntryType::Regular, mode, bytes.len() as u64);
+                let mut header = header(tar::EntryType::Regular, bits(mode, false), bytes.len() as u64);
                 tar.append_data(&mut header, &place, &*bytes).map_err(failed(attempt))?;
             }
             Mode::Symlink => {
@@ -228,7 +228,7 @@ pub fn write_archive(
             continue;
         }
         if let Some((folder, _)) = path.split_once('/') {
-            directory(&mut tar, folder).map_err(failed(ATTEMPT))?;
+            directory(&mut tar, folder, 0o755).map_err(failed(ATTEMPT))?;
         }
         let mut reader = store.open(&layer.digest)?;
         // The engine unpacks gzip itself, other compressions only when it is newer.

@@ -14,8 +14,9 @@ use crate::ports::BuildError;
 use crate::ports::oci::{ImageConfig, Manifest};
 use crate::source::{Mode, ObjectId, Place};
 use crate::stage::{
-    Base, BuildPart, BuildRequest, ConfigChange, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef, MountFrom,
-    MountKind, Network, Owner, Platform, RunStep, SecretPlace, Sharing, Step, TreeSource,
+    Base, BuildPart, BuildRequest, ConfigChange, CopyMode, CopySource, CopyStep, FilterSpec, Healthcheck, ImageRef,
+    MountFrom, MountKind, Network, Owner, Platform, RunStep, SecretPlace, Sharing, Step, TreeSource,
+    resolve_base_shell,
 };
 
 /// The name of the builder, for messages.
@@ -74,6 +75,8 @@ pub enum Content {
         mode: Mode,
         /// How the request names it.
         source: TreeSource,
+        /// What its modes become.
+        chmod: Option<CopyMode>,
     },
     /// A file that is fetched when it is sent.
     Address {
@@ -85,6 +88,8 @@ pub enum Content {
         checksum: Option<String>,
         /// The instruction, for messages.
         step: String,
+        /// Its mode.
+        mode: u32,
     },
     /// A file.
     Text {
@@ -92,8 +97,8 @@ pub enum Content {
         at: String,
         /// What it holds.
         text: String,
-        /// Whether it can be run.
-        executable: bool,
+        /// Its mode.
+        mode: u32,
     },
 }
 
@@ -297,6 +302,7 @@ impl Writer<'_> {
         while let Some(step) = steps.next() {
             match &*step {
                 Step::Config(change) => {
+                    let change = &*resolve_base_shell(change, made.config.config.shell.as_deref());
                     config::apply(&mut made.config, change, &mut command_set)?;
                     if let ConfigChange::Env(name, _) = change {
                         declared.remove(name);
@@ -456,7 +462,8 @@ impl Writer<'_> {
             Some(owner) => flags.push_str(&format!(" --chown={}", escaped(&owner))),
             None => {}
         }
-        if let Some(mode) = copy.mode {
+        // Engines of version 20.10 know digits only: what changes modes is carried out in what is sent.
+        if let Some(CopyMode::Fixed(mode)) = copy.mode {
             flags.push_str(&format!(" --chmod={:04o}", mode & 0o7777));
         }
         // Sources of one image at a time: that is one instruction, save for what only a request can say.
@@ -503,22 +510,23 @@ impl Writer<'_> {
             FilterSpec::Paths { .. } => false,
         };
         let keeps_owner = copy.owner.user.is_some() || copy.owner.group.is_none();
+        let chmod = copy.mode.clone().filter(|mode| matches!(mode, CopyMode::Change(_)));
         match source {
             CopySource::Tree(tree) => {
-                let path = tree.path.trim_matches('/');
-                let name = path.rsplit('/').next().unwrap_or_default();
                 let at = match (copy.parents, tree.mode) {
-                    (true, _) => path,
                     (false, Mode::Directory) => "",
-                    (false, Mode::File | Mode::Executable | Mode::Symlink | Mode::Submodule) => name,
+                    (_, Mode::Directory | Mode::File | Mode::Executable | Mode::Symlink | Mode::Submodule) => {
+                        tree.called(copy.parents)
+                    }
                 };
-                let content = Content::Tree { at: at.to_owned(), id: tree.id, mode: tree.mode, source: tree.clone() };
-                let folder = self.folder(content);
-                let inside = if copy.parents { "" } else { at };
+                let (at, source) = (at.to_owned(), tree.clone());
+                let folder = self.folder(Content::Tree { at: at.clone(), id: tree.id, mode: tree.mode, source, chmod });
+                let inside = if copy.parents { "" } else { &at };
                 Ok((None, format!("{folder}/{}", escaped(&literal(inside)))))
             }
             CopySource::Inline { name, content } => {
-                let folder = self.folder(Content::Text { at: name.clone(), text: content.clone(), executable: false });
+                let mode = chmod.map_or(0o644, |change| change.apply(0o644, false));
+                let folder = self.folder(Content::Text { at: name.clone(), text: content.clone(), mode });
                 Ok((None, format!("{folder}/{}", escaped(&literal(name)))))
             }
             // Fetched by us: the engine's oldest front end knows no checksums, and the network is that of this host.
@@ -526,8 +534,13 @@ impl Writer<'_> {
                 let at = CopySource::name_of_address(url);
                 let path = escaped(&literal(&at));
                 let (url, checksum) = (url.clone(), checksum.clone());
-                let folder = self.folder(Content::Address { at, url, checksum, step: copy.created_by.clone() });
+                let mode = chmod.map_or(0o600, |change| change.apply(0o600, false));
+                let step = copy.created_by.clone();
+                let folder = self.folder(Content::Address { at, url, checksum, step, mode });
                 Ok((None, format!("{folder}/{path}")))
+            }
+            CopySource::Part { .. } | CopySource::Image { .. } if chmod.is_some() => {
+                unsayable("a symbolic mode for files of an image")
             }
             CopySource::Part { part, path, filter } if sayable(filter) && keeps_owner => {
                 Ok((Some(format!("p{part}")), escaped(path)))
@@ -661,8 +674,13 @@ impl Writer<'_> {
                 let path = tree.path.trim_matches('/');
                 let name = path.rsplit('/').next().unwrap_or_default();
                 let at_name = if tree.mode == Mode::Directory { "" } else { name };
-                let content =
-                    Content::Tree { at: at_name.to_owned(), id: tree.id, mode: tree.mode, source: tree.clone() };
+                let content = Content::Tree {
+                    at: at_name.to_owned(),
+                    id: tree.id,
+                    mode: tree.mode,
+                    source: tree.clone(),
+                    chmod: None,
+                };
                 let folder = self.folder(content);
                 let mut fields = vec!["type=bind".to_owned(), format!("source={folder}/{at_name}")];
                 fields.push(if *writable { "rw".to_owned() } else { "ro".to_owned() });
@@ -693,8 +711,7 @@ impl Writer<'_> {
             // The front end of 20.10 knows no size; what a command writes there is its own.
             MountKind::Tmpfs { size: _ } | MountKind::Scratch => vec!["type=tmpfs".to_owned()],
             MountKind::Script { content } => {
-                let folder =
-                    self.folder(Content::Text { at: "script".into(), text: content.clone(), executable: true });
+                let folder = self.folder(Content::Text { at: "script".into(), text: content.clone(), mode: 0o755 });
                 vec!["type=bind".to_owned(), format!("source={folder}/script")]
             }
             MountKind::Secret { file, mode, uid, gid, .. } => match self.secret(step, kind)? {

@@ -75,7 +75,9 @@ pub fn apply(image: &mut ImageConfig, change: &ConfigChange, command_set: &mut b
         ConfigChange::Workdir(path) => config.working_dir = working_dir(&config.working_dir, path),
         ConfigChange::User(user) => config.user.clone_from(user),
         ConfigChange::Expose(port) => {
-            config.exposed_ports.extend(ports(port)?);
+            for port in port.split_whitespace() {
+                config.exposed_ports.extend(ports(port)?);
+            }
         }
         ConfigChange::Volume(path) => {
             config.volumes.insert(path.clone());

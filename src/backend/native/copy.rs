@@ -8,11 +8,13 @@
 use std::sync::Arc;
 
 use super::content::{open_archive, read_content};
-use super::files::{Archive, Content, Draft, HostTree, Kind, Node, View, clean, join, name_of, parent_of};
+use super::files::{
+    Archive, Content, Draft, HostTree, Kind, NewDirectory, Node, View, clean, join, name_of, parent_of,
+};
 use super::owner::{Stamp, resolve_owner};
 use super::tar_read::{TarReader, decompress};
 use crate::ports::{BlobError, BuildContext, BuildError};
-use crate::source::glob::ShellPattern;
+use crate::source::glob::{CopySources, ShellPattern};
 use crate::source::{MemoryObjects, Mode, ObjectId, Objects as _, PathFilter as _, Verdict};
 use crate::stage::{CopySource, CopyStep, Filter, TreeSource, take};
 
@@ -46,7 +48,7 @@ impl CopyJob<'_> {
         draft.replace = self.step.link;
         let stamp = resolve_owner(self.context, draft, &self.step.owner)
             .map_err(|e| e.into_build_error(&self.step.created_by))?
-            .with_mode(self.step.mode);
+            .with_mode(self.step.mode.clone());
         let to = &self.step.to;
         let is_directory =
             to.is_empty() || to == "." || to.ends_with('/') || to.ends_with("/.") || self.step.sources.len() > 1;
@@ -136,14 +138,17 @@ impl CopyJob<'_> {
         }
         let parents = |path| if self.step.parents { path } else { "" };
         if tree.mode == Mode::Directory {
-            let top = self.place_directory(draft, to, parents(path), stamp)?;
+            let top = self.place_directory(draft, to, parents(tree.called(true)), stamp)?;
             return self.copy_directory(draft, tree.id, top, stamp);
         }
-        if self.step.extract && matches!(tree.mode, Mode::File | Mode::Executable) && self.extract(draft, tree, to)? {
+        if self.step.extract
+            && matches!(tree.mode, Mode::File | Mode::Executable)
+            && self.extract(draft, tree, to, stamp)?
+        {
             return Ok(());
         }
         let node = stamp.on(self.git_node(tree.mode, tree.id, path)?);
-        let target = self.place_file(draft, to, parents(parent_of(path)), name_of(path), stamp)?;
+        let target = self.place_file(draft, to, parents(parent_of(tree.called(true))), tree.called(false), stamp)?;
         self.check(draft.put_file(&target, node))
     }
 
@@ -277,13 +282,19 @@ impl CopyJob<'_> {
     }
 
     /// Unpacks a source that is an archive; `false` when it is none.
-    fn extract(&self, draft: &mut Draft, tree: &TreeSource, to: &Destination) -> Result<bool, BuildError> {
+    fn extract(
+        &self,
+        draft: &mut Draft,
+        tree: &TreeSource,
+        to: &Destination,
+        stamp: &Stamp,
+    ) -> Result<bool, BuildError> {
         let start = self.objects.blob(tree.id)?;
         let archive = Arc::new(Archive::Blob(tree.id));
         if !is_tar(&start) {
             return Ok(false);
         }
-        let top = self.place_directory(draft, to, "", &Stamp::default())?;
+        let top = self.place_directory(draft, to, "", stamp)?;
         let failed = |e| BlobError::from_io(format!("unpack `{}`", tree.path), e);
         let reader = decompress(open_archive(self.context, &archive)?).map_err(failed)?;
         let mut tar = TarReader::new(reader);
@@ -311,7 +322,7 @@ impl CopyJob<'_> {
             self.check(draft.put(&source, linked.clone()))?;
             node = linked;
         }
-        self.check(draft.make_directories(parent_of(&target), &Node::directory()))?;
+        self.check(draft.make_directories(parent_of(&target), &NewDirectory::default()))?;
         self.check(draft.put(&target, node))
     }
 
@@ -324,8 +335,21 @@ impl CopyJob<'_> {
         }
         let (head, tail) = parts.split_at(fixed);
         let directory = self.check(view.resolve(&head.join("/")))?;
-        let pattern = self.check(ShellPattern::new(&tail.join("/")))?;
         let all = view.below(&directory);
+        if self.step.parents && tail.contains(&"**") {
+            let sources = self.check(CopySources::with_parents(&tail.join("/")))?;
+            let mut found: Vec<String> = Vec::new();
+            for path in all.keys() {
+                let relative = path.get(directory.len()..).unwrap_or_default().trim_start_matches('/');
+                let is_inside =
+                    found.last().is_some_and(|f| path.strip_prefix(f.as_str()).is_some_and(|r| r.starts_with('/')));
+                if !is_inside && sources.matches(relative) {
+                    found.push(join(&directory, relative));
+                }
+            }
+            return Ok(found);
+        }
+        let pattern = self.check(ShellPattern::new(&tail.join("/")))?;
         let relative = all.keys().map(|path| path.get(directory.len()..).unwrap_or_default().trim_start_matches('/'));
         let found = relative.filter(|path| path.split('/').count() == tail.len() && pattern.matches(path));
         Ok(found.map(|path| join(&directory, path)).collect())

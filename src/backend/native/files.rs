@@ -21,6 +21,18 @@ const MAX_LINKS: usize = 255;
 /// Extended attributes, by name.
 pub type Attributes = Arc<BTreeMap<String, Vec<u8>>>;
 
+/// The bit that makes what is put into a directory belong to its group.
+const SET_GROUP: u32 = 0o2000;
+
+/// Whose a directory becomes that has to be made on the way to something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewDirectory {
+    /// User; root where none is asked for.
+    pub uid: Option<u64>,
+    /// Group.
+    pub gid: Option<u64>,
+}
+
 /// One file, directory, link or device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -310,7 +322,10 @@ impl Draft {
     }
 
     /// Makes a directory and those above it where they are missing; existing ones stay as they are.
-    pub fn make_directories(&mut self, path: &str, like: &Node) -> Result<(), Obstacle> {
+    ///
+    /// Below a directory with the set-group-id bit a new one has the bit too, and the group where none is asked for.
+    /// Source: Linux.
+    pub fn make_directories(&mut self, path: &str, like: &NewDirectory) -> Result<(), Obstacle> {
         if path.is_empty() || self.get(path).is_some_and(Node::is_directory) {
             return Ok(());
         }
@@ -319,7 +334,13 @@ impl Draft {
             match self.get(prefix) {
                 Some(node) if node.is_directory() => {}
                 Some(_) if !self.replace => return Err(Obstacle::NotADirectory(prefix.to_owned())),
-                Some(_) | None => self.put(prefix, like.clone())?,
+                Some(_) | None => {
+                    let above = self.get(parent_of(prefix)).filter(|node| node.mode & SET_GROUP != 0);
+                    let (bit, group) = above.map_or((0, 0), |above| (SET_GROUP, above.gid));
+                    let mode = Node::directory().mode | bit;
+                    let (uid, gid) = (like.uid.unwrap_or(0), like.gid.unwrap_or(group));
+                    self.put(prefix, Node { uid, gid, mode, ..Node::directory() })?;
+                }
             }
         }
         Ok(())
@@ -518,14 +539,25 @@ mod tests {
     #[test]
     fn a_draft_holds_only_what_changed() {
         let mut draft = Draft::over(View(vec![layer(&[("a", Node::directory()), ("f", file("1"))], &[])]));
-        draft.make_directories("a/b/c", &Node::directory()).unwrap();
+        draft.make_directories("a/b/c", &NewDirectory::default()).unwrap();
         draft.put_directory("a", Node::directory()).unwrap();
         draft.put_file("a/b/f", file("2")).unwrap();
         assert_eq!(draft.layer.entries.keys().map(|k| &**k).collect::<Vec<_>>(), ["a/b", "a/b/c", "a/b/f"]);
         assert_eq!(draft.put_file("a", file("x")), Err(Obstacle::IsDirectory("a".into())));
-        assert_eq!(draft.make_directories("f/x", &Node::directory()), Err(Obstacle::NotADirectory("f".into())));
+        assert_eq!(draft.make_directories("f/x", &NewDirectory::default()), Err(Obstacle::NotADirectory("f".into())));
         assert_eq!(draft.put("a/.wh.x", file("x")), Err(Obstacle::Whiteout("a/.wh.x".into())));
         draft.put("a/b", file("3")).unwrap();
         assert_eq!(draft.layer.entries.keys().map(|k| &**k).collect::<Vec<_>>(), ["a/b"]);
+    }
+
+    #[test]
+    fn new_directories_inherit_the_group_of_a_set_group_directory() {
+        let shared = Node { mode: 0o2775, gid: 29, ..Node::directory() };
+        let mut draft = Draft::over(View(vec![layer(&[("a", shared)], &[])]));
+        draft.make_directories("a/b/c", &NewDirectory::default()).unwrap();
+        draft.make_directories("a/d", &NewDirectory { uid: Some(1), gid: Some(2) }).unwrap();
+        let made = |path: &str| draft.get(path).map(|node| (node.mode, node.uid, node.gid));
+        assert_eq!(made("a/b/c"), Some((0o2755, 0, 29)));
+        assert_eq!(made("a/d"), Some((0o2755, 1, 2)));
     }
 }

@@ -52,7 +52,7 @@ use crate::ports::{BlobDigest, BlobError, BuildContext, BuildError, Builder, Bui
 use crate::source::MemoryObjects;
 use crate::stage::{
     Base, BuildPart, BuildRequest, ConfigChange, CopySource, ImageRef, MountFrom, MountKind, Owner, Platform,
-    SecretPlace, Step,
+    SecretPlace, Step, resolve_base_shell,
 };
 
 const NAME: &str = "native";
@@ -262,6 +262,7 @@ impl Build<'_> {
                     image.finish_step(layer, &copy.created_by);
                 }
                 Step::Config(change) => {
+                    let change = &*resolve_base_shell(change, image.config.config.shell.as_deref());
                     config::apply(&mut image.config, change, &mut command_set)?;
                     let is_workdir = matches!(change, ConfigChange::Workdir(_));
                     let layer = if is_workdir { self.working_dir_layer(&image)? } else { Layer::default() };

@@ -4,16 +4,16 @@
 //! `/etc/passwd`.
 
 use super::copy::read_image_file;
-use super::files::{Draft, Node};
+use super::files::{Draft, NewDirectory, Node};
 use crate::ports::{BuildContext, BuildError};
-use crate::stage::Owner;
+use crate::stage::{CopyMode, Owner};
 
 /// What is written over the owner and the mode of copied files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
     uid: Option<u64>,
     gid: Option<u64>,
-    mode: Option<u32>,
+    mode: Option<CopyMode>,
 }
 
 /// Why an owner has no number.
@@ -45,20 +45,22 @@ impl OwnerError {
 
 impl Stamp {
     /// Returns the stamp that also sets the mode.
-    pub fn with_mode(self, mode: Option<u32>) -> Self {
+    pub fn with_mode(self, mode: Option<CopyMode>) -> Self {
         Self { mode, ..self }
     }
 
     /// Stamps a node; its owner and mode stay where none are given. Links have no mode.
     pub fn on(&self, node: Node) -> Node {
         let is_link = matches!(node.kind, super::files::Kind::Symlink(_));
-        let mode = self.mode.filter(|_| !is_link).map_or(node.mode, |mode| mode & 0o7777);
+        let is_directory = node.is_directory();
+        let change = self.mode.as_ref().filter(|_| !is_link);
+        let mode = change.map_or(node.mode, |change| change.apply(node.mode, is_directory));
         Node { uid: self.uid.unwrap_or(node.uid), gid: self.gid.unwrap_or(node.gid), mode, ..node }
     }
 
     /// Returns a directory that a copy has to make on its way.
-    pub fn implicit_directory(&self) -> Node {
-        Node { uid: self.uid.unwrap_or(0), gid: self.gid.unwrap_or(0), ..Node::directory() }
+    pub fn implicit_directory(&self) -> NewDirectory {
+        NewDirectory { uid: self.uid, gid: self.gid }
     }
 }
 
@@ -71,6 +73,12 @@ pub fn resolve_owner(context: &BuildContext<'_>, draft: &Draft, owner: &Owner) -
     };
     let unknown = |what, name: &str| OwnerError::Unknown { what, name: name.to_owned() };
     let mut stamp = Stamp::default();
+    // What a variable of the base stood for may be both.
+    let both = owner.user.as_deref().filter(|_| owner.group.is_none()).and_then(|user| user.split_once(':'));
+    if let Some((user, group)) = both {
+        let [user, group] = [user, group].map(|name| Some(name.to_owned()).filter(|name| !name.is_empty()));
+        return resolve_owner(context, draft, &Owner { user, group });
+    }
     if let Some(user) = owner.user.as_deref().filter(|u| !u.is_empty()) {
         if let Ok(number) = user.parse() {
             (stamp.uid, stamp.gid) = (Some(number), Some(number));

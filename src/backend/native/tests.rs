@@ -9,7 +9,7 @@ use super::*;
 use crate::ports::oci::{HealthConfig, MEDIA_LAYER, MEDIA_LAYER_GZIP};
 use crate::ports::{BlobStore as _, MemoryStore, StageStore as _};
 use crate::source::{Files, Mode, ObjectId, Objects};
-use crate::stage::{CopyStep, FilterSpec, Healthcheck, RunStep, TreeSource, take};
+use crate::stage::{CopyMode, CopyStep, FilterSpec, Healthcheck, RunStep, TreeSource, take};
 
 /// Writes the files of one layer.
 type WriteLayer<'a> = &'a dyn Fn(&mut tar::Builder<Vec<u8>>);
@@ -33,7 +33,7 @@ impl World {
     fn tree(&self, path: &str, filter: FilterSpec) -> CopySource {
         let objects = Arc::new(MemoryObjects::over(self.files.objects().clone()));
         let (mode, id) = take(&objects, self.files.root(), path, &filter).unwrap().unwrap();
-        CopySource::Tree(TreeSource { root: self.files.root(), path: path.into(), filter, id, mode })
+        CopySource::Tree(TreeSource { root: self.files.root(), path: path.into(), filter, id, mode, called: None })
     }
 
     fn build(&self, base: Base, steps: Vec<Step>) -> Result<BuiltImage, BuildError> {
@@ -306,7 +306,11 @@ fn owners_and_modes_are_set_as_asked() {
     ];
     for (owner, ids) in owners {
         let base = distribution(&world);
-        let step = CopyStep { owner, mode: Some(0o640), ..copy(vec![world.tree("d", FilterSpec::All)], "/new/d") };
+        let step = CopyStep {
+            owner,
+            mode: Some(CopyMode::Fixed(0o640)),
+            ..copy(vec![world.tree("d", FilterSpec::All)], "/new/d")
+        };
         let built = world.build(base, vec![Step::Copy(step)]).unwrap();
         let new: Vec<String> = world.list(&built).into_iter().filter(|l| l.contains("new")).collect();
         assert_eq!(

@@ -21,6 +21,14 @@ impl CopySources {
         Ok(Self(sources.into_iter().map(compile).collect::<Result<_, _>>()?))
     }
 
+    /// Compiles the source of a copy that keeps parents: there `**` stands for any number of directories.
+    ///
+    /// # Errors
+    /// The source is no pattern.
+    pub fn with_parents(source: &str) -> Result<Self, BadPattern> {
+        Ok(Self(vec![Components::new(&clean_path(&format!("/{source}")), true, &['^'])?]))
+    }
+
     /// Says whether some source brings this path, or a directory above it.
     pub fn matches(&self, path: &str) -> bool {
         self.0.iter().any(|c| c.standing(path) == Standing::Matched)
@@ -56,5 +64,7 @@ mod tests {
         assert_eq!(CopySources::new(["."]).unwrap().verdict("doc", true), Verdict::All);
         assert!(!CopySources::new(["**/x"]).unwrap().matches("a/b/x"), "`**` is two stars here");
         assert!(CopySources::new(["["]).is_err());
+        let deep = CopySources::with_parents("**/x").unwrap();
+        assert!(deep.matches("a/b/x") && deep.matches("x") && !deep.matches("a/xx"));
     }
 }

@@ -411,11 +411,6 @@ impl Scope {
         Self { args, env: BTreeMap::new() }
     }
 
-    /// Makes a scope that inherits an environment, as a stage does from its base.
-    pub fn with_env(env: BTreeMap<String, String>) -> Self {
-        Self { args: BTreeMap::new(), env }
-    }
-
     /// Returns the value of a variable; of ENV and ARG, the last one wins.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.args.get(name).or_else(|| self.env.get(name)).map(String::as_str)

@@ -318,7 +318,12 @@ impl Parser<'_, '_> {
             }
             JsonList::No => {
                 let text = operand.text();
-                if text.starts_with("['") && text.ends_with(']') {
+                let is_list = text.starts_with("[\"") && operand.keyword != "SHELL";
+                if is_list {
+                    let message = "this is no JSON list, so it is not read as a list";
+                    let d = Diagnostic::at(&rules::EXEC_FORM_NOT_JSON, operand.span(), message);
+                    self.diagnostics.push(d.hint("end the line with `]`; comments have lines of their own"));
+                } else if text.starts_with("['") && text.ends_with(']') {
                     self.diagnostics.push(
                         Diagnostic::at(
                             &rules::EXEC_FORM_NOT_JSON,
