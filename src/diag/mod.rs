@@ -189,8 +189,14 @@ impl Diagnostics {
         }
         let mut keyed: Vec<_> = self.list.into_iter().map(|d| (sort_key(&d, sources), d)).collect();
         keyed.sort_by(|a, b| a.0.cmp(&b.0));
-        keyed.dedup_by(|a, b| a.0 == b.0 && says_the_same(&a.1, &b.1, sources));
-        keyed.into_iter().map(|(_, d)| d).collect()
+        let mut told: Vec<(_, Diagnostic)> = Vec::with_capacity(keyed.len());
+        for (key, found) in keyed {
+            let mut alike = told.iter().rev().take_while(|(other, _)| *other == key);
+            if !alike.any(|(_, other)| says_the_same(other, &found, sources)) {
+                told.push((key, found));
+            }
+        }
+        told.into_iter().map(|(_, found)| found).collect()
     }
 }
 

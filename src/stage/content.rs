@@ -206,3 +206,45 @@ fn missing(context: &Context<'_>, pattern: &str, span: Span) -> Diagnostic {
         None => diagnostic.hint("only committed files are in the context: commit it, or use `--dev`"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FileId;
+
+    fn found(pattern: &str, parents: bool) -> Vec<String> {
+        let files = [
+            ("package.json", Mode::File, "1"),
+            ("a/b/package.json", Mode::File, "2"),
+            ("a/b/other", Mode::File, "3"),
+            ("current", Mode::Symlink, "package.json"),
+            ("folder", Mode::Symlink, "a"),
+        ];
+        let objects = MemoryObjects::new();
+        let changes = files.iter().map(|(p, m, t)| ((*p).to_owned(), Some((*m, t.as_bytes().to_vec())))).collect();
+        let root = objects.with_changes(None, &changes).unwrap();
+        let store = Arc::new(objects);
+        let context = Context { store: &store, root, ignore: &[] };
+        let mut diagnostics = Diagnostics::new();
+        let span = Span::new(FileId(0), 0, 0);
+        let sources = copy_source(&mut diagnostics, &context, pattern, &Taken { exclude: &[], parents }, span);
+        sources.iter().map(|source| format!("{} as {}", source.path, source.called(parents))).collect()
+    }
+
+    #[test]
+    fn links_are_followed_and_keep_their_names() {
+        assert_eq!(found("current", false), ["package.json as current"]);
+        assert_eq!(found("cur*", false), ["package.json as current"]);
+        assert_eq!(found("folder", false), ["a as a"]);
+    }
+
+    #[test]
+    fn sources_with_parents_are_found_at_every_depth() {
+        assert_eq!(
+            found("**/package.json", true),
+            ["a/b/package.json as a/b/package.json", "package.json as package.json"]
+        );
+        assert_eq!(found("a/./**/other", true), ["a/b/other as b/other"]);
+        assert!(found("**/package.json", false).is_empty(), "two stars without `--parents`");
+    }
+}

@@ -360,7 +360,7 @@ fn filters_of_the_repository_are_applied_and_checked() {
     let ignore = FilterSpec::Dockerignore { patterns: vec!["**/*.md".into()], exclude: Vec::new() };
     let step = Step::Copy(copy(vec![world.tree("", ignore.clone())], "/"));
     let built = world.build(Base::Scratch, vec![step]).unwrap();
-    assert_eq!(world.list(&built), ["d 755 0:0 a", "f 644 0:0 a/y.txt 2"]);
+    assert_eq!(world.list(&built), ["d 755 0:0 a", "f 644 0:0 a/y.txt 2", "d 755 0:0 b"]);
     let CopySource::Tree(tree) = world.tree("", ignore) else { unreachable!() };
     let wrong = CopySource::Tree(TreeSource { id: ObjectId([7; 20]), ..tree });
     let error = world.build(Base::Scratch, vec![Step::Copy(copy(vec![wrong], "/"))]).unwrap_err().to_string();
@@ -417,6 +417,8 @@ fn an_image_gives_files_with_their_owners() {
         list(parents).unwrap(),
         ["d 755 0:0 p", "d 755 0:0 p/opt", "d 755 0:0 p/opt/s", "f 644 4:4 p/opt/s/c.txt c"]
     );
+    let deep = CopyStep { parents: true, ..copy(vec![source("/opt/./**/c.txt", FilterSpec::All)], "/p") };
+    assert_eq!(list(deep).unwrap(), ["d 755 0:0 p", "d 755 0:0 p/s", "f 644 4:4 p/s/c.txt c"]);
     let error = list(copy(vec![source("/opt/none", FilterSpec::All)], "/x")).unwrap_err().to_string();
     assert!(error.contains("`/opt/none` does not exist"), "{error}");
 }

@@ -100,6 +100,12 @@ fn exec_form_and_shell_form() {
     let Kind::Cmd(Command::Exec(words)) = only(r#"CMD ["a", "b\"c"]"#).kind else { panic!() };
     assert_eq!(words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>(), ["a", "b\"c"]);
     assert!(matches!(only("CMD [ -f x ]").kind, Kind::Cmd(Command::Shell(_))));
+    let mut diagnostics = Diagnostics::new();
+    let text = "FROM a\nCMD [\"node\", \"server.js\"] # start\nRUN [ \"$x\" ] && y\n";
+    let tree = parse(&mut diagnostics, FileId(0), text);
+    assert!(matches!(tree.stages[0].instructions[0].kind, Kind::Cmd(Command::Shell(_))));
+    let found: Vec<_> = diagnostics.as_slice().iter().map(|d| d.rule.name).collect();
+    assert_eq!(found, ["exec-form-not-json"]);
     assert_eq!(parsed("FROM a\nCMD [1]").1, ["the JSON list of CMD has something else than strings"]);
     assert_eq!(parsed("FROM a\nCMD ['a']").1, ["a list in single quotes is not JSON and runs in a shell"]);
     let Kind::Copy(copy) = only(r#"COPY --chown=1:2 ["a b", "c/"]"#).kind else { panic!() };
