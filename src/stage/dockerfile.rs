@@ -457,13 +457,12 @@ impl Converter<'_> {
                 continue;
             }
             for port in text.split_whitespace() {
-                match ports(port) {
-                    Some(list) => list.into_iter().for_each(|p| part.config(ConfigChange::Expose(p), place)),
-                    None => {
-                        let message = format!("`{port}` is no port");
-                        let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, word.span, message);
-                        self.diagnostics.push(d.hint("write `PORT`, `PORT/udp` or `FIRST-LAST`"));
-                    }
+                if let Some(list) = ports(port) {
+                    list.into_iter().for_each(|p| part.config(ConfigChange::Expose(p), place));
+                } else {
+                    let message = format!("`{port}` is no port");
+                    let d = Diagnostic::at(&rules::INSTRUCTION_ARGUMENT, word.span, message);
+                    self.diagnostics.push(d.hint("write `PORT`, `PORT/udp` or `FIRST-LAST`"));
                 }
             }
         }

@@ -92,12 +92,11 @@ fn instructions(steps: impl Iterator<Item = Placed>) -> Vec<Vec<Placed>> {
         // The variables of one ENV do not see each other, so they are one stage.
         let is_env = |step: &Step| matches!(step, Step::Config(ConfigChange::Env(..)));
         let goes_on = |(last, at): &Placed| is_env(last) && is_env(&step) && at.is_some() && *at == place;
-        match groups.last_mut().filter(|group| marks.is_empty() && group.last().is_some_and(goes_on)) {
-            Some(group) => group.push((step, place)),
-            None => {
-                marks.push((step, place));
-                groups.push(std::mem::take(&mut marks));
-            }
+        if let Some(group) = groups.last_mut().filter(|group| marks.is_empty() && group.last().is_some_and(goes_on)) {
+            group.push((step, place));
+        } else {
+            marks.push((step, place));
+            groups.push(std::mem::take(&mut marks));
         }
     }
     if !marks.is_empty() {
