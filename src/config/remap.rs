@@ -49,9 +49,10 @@ impl Places {
             let written = source.text().get(span.range()).unwrap_or("").as_bytes();
             let made = text.as_bytes().get(*start as usize..end as usize).unwrap_or_default();
             let repeated = !written.is_empty() && made.chunks(written.len()).all(|chunk| chunk == written);
-            let times = match repeated {
-                true => made.len() / written.len(),
-                false => usize::from(!written.is_empty() && made.trim_ascii() == written),
+            let times = if repeated {
+                made.len() / written.len()
+            } else {
+                usize::from(!written.is_empty() && made.trim_ascii() == written)
             };
             let lead = if repeated { 0 } else { made.len() - made.trim_ascii_start().len() };
             let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);

@@ -429,15 +429,14 @@ impl<'r> Ctx<'r> {
             return Ok(programs.clone());
         }
         let content = text.lossy();
-        let file = match self.env.sources.file_of(&content) {
-            Some(file) => file,
-            None => {
-                let file = self.env.sources.add(self.tpl_name(), content.as_ref());
-                if let Some(track) = &mut self.track {
-                    track.parsed(file, text);
-                }
-                file
+        let file = if let Some(file) = self.env.sources.file_of(&content) {
+            file
+        } else {
+            let file = self.env.sources.add(self.tpl_name(), content.as_ref());
+            if let Some(track) = &mut self.track {
+                track.parsed(file, text);
             }
+            file
         };
         let mut diagnostics = Diagnostics::new();
         let functions = &self.set.options.functions;
