@@ -258,7 +258,7 @@ mod tests {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         let line = with_environment(&args::command(), &words, &env);
-        args::parse(line.clone()).unwrap_or_else(|e| panic!("{line:?}: {e}"))
+        args::parse(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"))
     }
 
     fn plan(line: &str, env: &[(&str, &str)]) -> args::PlanArgs {

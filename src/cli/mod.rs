@@ -54,7 +54,7 @@ pub fn run(mut invocation: Invocation) -> u8 {
 
 fn command(invocation: &mut Invocation) -> Result<u8, CliError> {
     let line = environment::with_environment(&args::command(), &invocation.args, &invocation.env);
-    let cli = match args::parse(line) {
+    let cli = match args::parse(&line) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, invocation),
     };

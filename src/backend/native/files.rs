@@ -339,7 +339,7 @@ impl Draft {
                     let (bit, group) = above.map_or((0, 0), |above| (SET_GROUP, above.gid));
                     let mode = Node::directory().mode | bit;
                     let (uid, gid) = (like.uid.unwrap_or(0), like.gid.unwrap_or(group));
-                    self.put(prefix, Node { uid, gid, mode, ..Node::directory() })?;
+                    self.put(prefix, Node { mode, uid, gid, ..Node::directory() })?;
                 }
             }
         }

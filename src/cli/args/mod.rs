@@ -508,8 +508,8 @@ pub fn command() -> clap::Command {
 ///
 /// # Errors
 /// It is not a command line of ours, or it asks for help or the version.
-pub fn parse(line: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(line.clone()).map_err(|error| with_near_option(error, &line))?;
+pub fn parse(line: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(line).map_err(|error| with_near_option(error, line))?;
     Cli::from_arg_matches(&matches)
 }
 
@@ -539,7 +539,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Cli {
-        parse(line.split_whitespace().map(OsString::from).collect()).unwrap_or_else(|e| panic!("{e}"))
+        parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>()).unwrap_or_else(|e| panic!("{e}"))
     }
 
     #[test]
@@ -558,7 +558,9 @@ mod tests {
 
     #[test]
     fn an_option_that_is_nearly_one_names_it() {
-        let told = |line: &str| parse(line.split_whitespace().map(OsString::from).collect()).unwrap_err().to_string();
+        let told = |line: &str| {
+            parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>()).unwrap_err().to_string()
+        };
         let text = told("stagewright plan --evn dev");
         assert!(text.contains("'--env'") && !text.contains("-- --evn"), "{text}");
         let text = told("stagewright --dir x plan --zzzzzz");
