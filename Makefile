@@ -21,8 +21,9 @@ test: tools check ## Everything: check, all tests, the demo. Installs what the t
 	$(CARGO) test --locked
 	scripts/demo.sh --quiet
 
-tools: ## Installs what the tests use: skopeo, umoci, docker-registry, Docker Engine, busybox, Ansible.
+tools: ## Installs what the tests use: skopeo, umoci, docker-registry, Docker Engine, busybox, Ansible, a Kubernetes control plane.
 	@scripts/test-tools.sh
+	@scripts/test-cluster.sh
 
 bless: ## Writes goldens and generated lists anew; review the difference as text.
 	BLESS=1 $(CARGO) test --locked

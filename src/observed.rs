@@ -23,6 +23,47 @@ pub enum Question {
     Newest(String),
     /// What is in the target for this release?
     Release(String),
+    /// What would the target make of these resources?
+    Previews(Vec<WantedResource>),
+}
+
+/// A resource that a target is asked about.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WantedResource {
+    /// Where it is, in the words of the target.
+    pub path: String,
+    /// The manifest as JSON; `None` where the resource is to go.
+    pub manifest: Option<String>,
+}
+
+impl std::fmt::Debug for WantedResource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A manifest may hold secrets.
+        f.debug_struct("WantedResource").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What a target says of a resource.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// The live object without what the server alone writes; `None` where there is none.
+    pub live: Option<serde_json::Value>,
+    /// What it would be after a write; `None` where the server could not say, or the resource is to go.
+    pub after: Option<serde_json::Value>,
+    /// What a guard compares, see the target's `content`.
+    pub content: Option<Vec<u8>>,
+    /// The fields that the server refuses to change in place.
+    pub immutable: Vec<String>,
+    /// Fields that others set and a write takes over: the field and who set it.
+    pub taken: Vec<(String, String)>,
+    /// Why the server would refuse the write.
+    pub refused: Option<String>,
+}
+
+impl std::fmt::Debug for Preview {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Preview").field("immutable", &self.immutable).finish_non_exhaustive()
+    }
 }
 
 /// A stored image or stage.
@@ -41,8 +82,10 @@ pub struct StoredFact {
 pub struct ReleaseFact {
     /// The record of the last apply; `None` when there is none.
     pub record: Option<serde_json::Value>,
-    /// The resources, by the target's path.
+    /// The resources, by the target's path; a target that answers previews is asked for them then.
     pub resources: BTreeMap<String, String>,
+    /// Helm's records in a cluster, decoded: those since the last that was deployed, oldest first.
+    pub history: Vec<serde_json::Value>,
     /// Other things that are there and are not ours.
     pub foreign: BTreeSet<String>,
 }
@@ -64,6 +107,8 @@ pub struct Observed {
     pub newest: BTreeMap<String, Option<StoredFact>>,
     /// Releases.
     pub releases: BTreeMap<String, ReleaseFact>,
+    /// Previews by path; `None` where the target gives none.
+    pub previews: Option<BTreeMap<String, Preview>>,
 }
 
 /// Looks facts up, and notes the questions that have no answer yet.

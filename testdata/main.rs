@@ -18,6 +18,8 @@ mod builds;
 mod builds_docker;
 mod charts;
 mod cli;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod contracts;
 mod directives;
 #[cfg(feature = "docker")]

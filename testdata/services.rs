@@ -1,4 +1,4 @@
-//! Real services for tests: a registry and a Docker Engine, started at the first use, once a process.
+//! Real services for tests: a registry, a Docker Engine and a Kubernetes control plane, started at the first use, once a process.
 //!
 //! What lives here: starting and stopping them. What does not: what is tested on them.
 //!
@@ -292,6 +292,213 @@ impl Docker {
         let change = ["import", "--change", "CMD [\"sh\"]", "--change", "ENV PATH=/bin"];
         self.run(&[&change[..], &[archive.to_str().unwrap(), BUSYBOX]].concat());
     }
+}
+
+/// A Kubernetes control plane: etcd, API server, controller manager, scheduler, and a kubelet that runs nothing.
+pub struct Cluster {
+    /// The API server first; its folder holds what they share.
+    services: Vec<Service>,
+}
+
+/// The user that tests are, and the user that the program is: audits tell them apart.
+const ADMIN: &str = "admin";
+const PROGRAM: &str = "stagewright";
+
+impl Cluster {
+    /// Returns the cluster that tests of this process share: each uses namespaces of its own.
+    /// `None` (and a note) when it cannot be had, which is a failure where `CI=true`.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref()
+    }
+
+    /// The folder of the programs, see scripts/test-cluster.sh.
+    fn programs() -> PathBuf {
+        let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let caches = || set("XDG_CACHE_HOME").unwrap_or_else(|| set("HOME").unwrap_or_default().join(".cache"));
+        set("STAGEWRIGHT_TEST_KUBERNETES").unwrap_or_else(|| caches().join("stagewright-test/kubernetes-1.20.2"))
+    }
+
+    fn start() -> Option<Self> {
+        let programs = Self::programs();
+        let program = |name: &str| programs.join(name).display().to_string();
+        for name in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubemark"] {
+            if !programs.join(name).is_file() {
+                return skip(&format!(
+                    "there is no {name} in {}; scripts/test-cluster.sh brings it",
+                    programs.display()
+                ));
+            }
+        }
+        for name in ["etcd", "kubectl"] {
+            if find(name).is_none() {
+                return skip(&format!("{name} is not installed; scripts/test-cluster.sh brings it"));
+            }
+        }
+        let [client, peer, api, manager, scheduler, kubelet, read_only] = free_ports();
+        let start = |name: &str, dir: &Path, args: &[(&str, String)]| {
+            let args: Vec<String> = args.iter().map(|(name, value)| format!("--{name}={value}")).collect();
+            Service::start(dir, name, &args)
+        };
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+
+        let dir = Service::new_dir();
+        let etcd = start(
+            "etcd",
+            &dir,
+            &[
+                ("data-dir", dir.join("data").display().to_string()),
+                ("listen-client-urls", url(client)),
+                ("advertise-client-urls", url(client)),
+                ("listen-peer-urls", url(peer)),
+                ("initial-advertise-peer-urls", url(peer)),
+                ("initial-cluster", format!("default={}", url(peer))),
+                ("unsafe-no-fsync", "true".into()),
+            ],
+        );
+
+        let dir = Service::new_dir();
+        let place = |name: &str| dir.join(name).display().to_string();
+        let write = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
+        write("tokens", &format!("{ADMIN},{ADMIN},1,system:masters\n{PROGRAM},{PROGRAM},2,system:masters\n"));
+        write("key", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+        write(
+            "policy",
+            "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n",
+        );
+        for user in [ADMIN, PROGRAM] {
+            write(
+                &format!("{user}.kubeconfig"),
+                &format!(
+                    "apiVersion: v1\nkind: Config\ncurrent-context: test\nclusters: [{{name: test, cluster: {{server: 'https://127.0.0.1:{api}', insecure-skip-tls-verify: true}}}}]\nusers: [{{name: {user}, user: {{token: {user}}}}}]\ncontexts: [{{name: test, context: {{cluster: test, user: {user}}}}}]\n"
+                ),
+            );
+        }
+        let server = start(
+            &program("kube-apiserver"),
+            &dir,
+            &[
+                ("etcd-servers", url(client)),
+                ("bind-address", "127.0.0.1".into()),
+                ("advertise-address", "127.0.0.1".into()),
+                ("secure-port", api.to_string()),
+                ("insecure-port", "0".into()),
+                ("cert-dir", place("certificates")),
+                ("token-auth-file", place("tokens")),
+                ("authorization-mode", "RBAC".into()),
+                ("service-account-issuer", "https://kubernetes.default.svc".into()),
+                ("service-account-key-file", place("key")),
+                ("service-account-signing-key-file", place("key")),
+                ("disable-admission-plugins", "ServiceAccount".into()),
+                ("service-cluster-ip-range", "10.96.0.0/16".into()),
+                ("endpoint-reconciler-type", "none".into()),
+                ("audit-policy-file", place("policy")),
+                ("audit-log-path", place("audit")),
+            ],
+        );
+        let mut cluster = Self { services: vec![server, etcd] };
+        let admin = cluster.file(&format!("{ADMIN}.kubeconfig"));
+        let answers =
+            || kubectl_command(&admin, &["get", "--raw", "/readyz"]).output().is_ok_and(|r| r.status.success());
+        let ready = cluster.services.first_mut().unwrap().wait_for(answers);
+        assert!(ready, "the API server does not answer: {}", cluster.log());
+
+        let config = admin.display().to_string();
+        let common = |port: u16, dir: &Path| {
+            [
+                ("kubeconfig", config.clone()),
+                ("leader-elect", "false".to_owned()),
+                ("bind-address", "127.0.0.1".to_owned()),
+                ("port", "0".to_owned()),
+                ("secure-port", port.to_string()),
+                ("cert-dir", dir.join("certificates").display().to_string()),
+            ]
+        };
+        let dir = Service::new_dir();
+        let key = cluster.file("key").display().to_string();
+        let own = [
+            ("service-account-private-key-file", key),
+            ("controllers", "*,-nodeipam,-cloud-node-lifecycle,-service,-route".to_owned()),
+        ];
+        let args = [&common(manager, &dir)[..], &own[..]].concat();
+        cluster.services.push(start(&program("kube-controller-manager"), &dir, &args));
+        let dir = Service::new_dir();
+        cluster.services.push(start(&program("kube-scheduler"), &dir, &common(scheduler, &dir)));
+        let dir = Service::new_dir();
+        let args = [
+            ("morph", "kubelet".to_owned()),
+            ("name", "hollow-1".to_owned()),
+            ("kubeconfig", config.clone()),
+            ("kubelet-port", kubelet.to_string()),
+            ("kubelet-read-only-port", read_only.to_string()),
+        ];
+        cluster.services.push(start(&program("kubemark"), &dir, &args));
+        Some(cluster)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.services.first().unwrap().dir.join(name)
+    }
+
+    fn log(&self) -> String {
+        let logs: Vec<String> = self.services.iter().map(Service::log).collect();
+        logs.iter().flat_map(|log| log.lines().rev().take(10)).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The kubeconfig of the program that is tested.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.file(&format!("{PROGRAM}.kubeconfig"))
+    }
+
+    /// Runs kubectl as somebody else than the program, and returns what it printed; it must succeed.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        let ran = kubectl_command(&self.file(&format!("{ADMIN}.kubeconfig")), args).output().unwrap();
+        assert!(ran.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Reads an object, or a list of them.
+    pub fn get(&self, args: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.kubectl(&[&["get", "-o", "json"], args].concat())).unwrap()
+    }
+
+    /// Says whether an object is there.
+    pub fn has(&self, args: &[&str]) -> bool {
+        !self.kubectl(&[&["get", "--ignore-not-found", "-o", "name"], args].concat()).is_empty()
+    }
+
+    /// Returns what the program asked of the API server so far, by the server's own account: verb and address.
+    pub fn requests(&self) -> Vec<(String, String)> {
+        let log = std::fs::read_to_string(self.file("audit")).unwrap();
+        let events = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let ours = events.filter(|event| event["user"]["username"] == PROGRAM);
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        ours.map(|event| (text(&event["verb"]), text(&event["requestURI"]))).collect()
+    }
+}
+
+fn kubectl_command(kubeconfig: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("kubectl");
+    command.args(args).env("PATH", path()).env("KUBECONFIG", kubeconfig).stdin(Stdio::null());
+    // Answers of discovery are kept in the home of the user otherwise.
+    command.arg("--cache-dir").arg(kubeconfig.with_file_name("kubectl"));
+    command
+}
+
+/// Ports that nobody listens on, all at once, so that they differ.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
+    ports.try_into().unwrap()
+}
+
+#[test]
+fn a_deployment_in_the_cluster_becomes_ready() {
+    let Some(cluster) = Cluster::shared() else { return };
+    cluster.kubectl(&["create", "namespace", "ready"]);
+    cluster.kubectl(&["create", "deployment", "web", "--image=example/web:1", "--replicas=2", "-n", "ready"]);
+    cluster.kubectl(&["wait", "--for=condition=Available", "deployment/web", "-n", "ready", "--timeout=90s"]);
+    assert_eq!(cluster.get(&["deployment", "web", "-n", "ready"])["status"]["readyReplicas"], 2);
 }
 
 fn docker_command(host: &str, args: &[&str]) -> Command {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::observed::ReleaseFact;
 use crate::ports::{Target, TargetError, TargetSession};
@@ -129,7 +130,7 @@ impl Target for ManifestFolder {
                 fs::TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
             },
         })?;
-        Ok(Box::new(Session { folder: self, changes: BTreeMap::new(), _lock: lock }))
+        Ok(Box::new(Session { folder: self, changes: Mutex::default(), _lock: lock }))
     }
 }
 
@@ -162,29 +163,36 @@ fn list(folder: &Path, prefix: &str, found: &mut BTreeMap<String, bool>) -> Resu
 struct Session<'a> {
     folder: &'a ManifestFolder,
     /// By path within the target; `None` removes.
-    changes: BTreeMap<String, Option<Vec<u8>>>,
+    changes: Mutex<BTreeMap<String, Option<Vec<u8>>>>,
     _lock: File,
 }
 
+impl Session<'_> {
+    fn changes(&self) -> MutexGuard<'_, BTreeMap<String, Option<Vec<u8>>>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl TargetSession for Session<'_> {
-    fn write(&mut self, path: &str, content: &[u8]) -> Result<(), TargetError> {
-        self.changes.insert(safe(path, "path")?.to_owned(), Some(content.to_vec()));
+    fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+        self.changes().insert(safe(path, "path")?.to_owned(), Some(content.to_vec()));
         Ok(())
     }
 
-    fn delete(&mut self, path: &str) -> Result<(), TargetError> {
-        self.changes.insert(safe(path, "path")?.to_owned(), None);
+    fn delete(&self, path: &str) -> Result<(), TargetError> {
+        self.changes().insert(safe(path, "path")?.to_owned(), None);
         Ok(())
     }
 
-    fn commit(self: Box<Self>, release: &str, _revision: u64, record: &serde_json::Value) -> Result<(), TargetError> {
+    fn commit(&self, release: &str, _revision: u64, record: &serde_json::Value) -> Result<(), TargetError> {
         let release = safe(release, "release name")?;
         let (standing, new) = (self.folder.standing(release), self.folder.new_folder(release));
         remove_folder(&new)?;
         fs::create_dir(&new).map_err(failed(format!("create `{}`", new.display())))?;
         let prefix = format!("{release}/");
+        let held = self.changes();
         let changes: BTreeMap<&str, &Option<Vec<u8>>> =
-            self.changes.iter().filter_map(|(path, c)| Some((path.strip_prefix(&prefix)?, c))).collect();
+            held.iter().filter_map(|(path, c)| Some((path.strip_prefix(&prefix)?, c))).collect();
         let mut kept = BTreeMap::new();
         list(&standing, "", &mut kept)?;
         for path in kept.keys().filter(|p| *p != RECORD && !changes.contains_key(p.as_str())) {
@@ -289,7 +297,7 @@ mod tests {
     use serde_json::json;
 
     fn apply(target: &ManifestFolder, revision: u64, changes: &[(&str, Option<&str>)]) {
-        let mut session = target.begin().unwrap();
+        let session = target.begin().unwrap();
         for (path, content) in changes {
             match content {
                 Some(content) => session.write(path, content.as_bytes()).unwrap(),
@@ -341,7 +349,7 @@ mod tests {
         apply(&target, 1, &[("shop/a.yaml", Some("1"))]);
         let odd = dir.path().join("shop").join(std::ffi::OsStr::from_bytes(b"bad\xff"));
         fs::write(&odd, "x").unwrap();
-        let mut session = target.begin().unwrap();
+        let session = target.begin().unwrap();
         session.write("shop/a.yaml", b"2").unwrap();
         assert!(session.commit("shop", 2, &json!({})).is_err());
         assert!(odd.exists());
@@ -363,7 +371,7 @@ mod tests {
     fn paths_that_lead_out_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let target = ManifestFolder::new(dir.path());
-        let mut session = target.begin().unwrap();
+        let session = target.begin().unwrap();
         assert!(session.write("shop/../../x", b"").is_err());
         assert!(session.write("/etc/x", b"").is_err());
         assert!(target.observe("..").is_err());

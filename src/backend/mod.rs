@@ -4,6 +4,8 @@
 //! rooms above have decided, and knows nouns and ports only.
 
 mod charts;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod credentials;
 mod disk;
 #[cfg(feature = "docker")]
@@ -25,6 +27,8 @@ mod runtime;
 mod terminal;
 
 pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_files};
+#[cfg(feature = "cluster")]
+pub use cluster::{ClusterOptions, ClusterTarget, ConnectError};
 pub use credentials::CredentialSource;
 #[cfg(feature = "docker")]
 pub use docker::{DockerBuilder, DockerStore, Engine, EngineAddress, EngineError};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::args::{BuildArgs, DeployArgs, GlobalArgs, RegistryArgs};
+use super::args::{BuildArgs, DeployArgs, GlobalArgs, KubeArgs, RegistryArgs};
 use super::charts::{cache_dir, docker_credentials};
 use super::error::CliError;
 use super::project::now;
@@ -108,6 +108,10 @@ pub struct Reach {
     pub debug: bool,
     /// The environment.
     pub env: BTreeMap<String, String>,
+    /// Which cluster is meant.
+    pub kube: KubeArgs,
+    /// The current folder.
+    pub cwd: PathBuf,
 }
 
 impl Reach {
@@ -120,7 +124,14 @@ impl Reach {
             native: cache_dir(&invocation.env, "native"),
             debug: global.log_debug,
             env: invocation.env.clone(),
+            kube: KubeArgs::default(),
+            cwd: invocation.cwd.clone(),
         }
+    }
+
+    /// Adds which cluster is meant.
+    pub fn with_kube(self, kube: Option<&KubeArgs>) -> Self {
+        Self { kube: kube.cloned().unwrap_or_default(), ..self }
     }
 }
 
@@ -143,17 +154,22 @@ pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, Cl
     let final_store = names.final_repo.as_ref().map(other("--final-repo")).transpose()?;
     let others = names.secondary_repos.iter().map(other("--secondary-repo")).collect::<Result<Vec<_>, _>>()?;
     let store = if others.is_empty() { store } else { Box::new(LayeredStore::new(store, others)) };
-    let target = names.target.as_deref().map(|uri| target_dir(uri, project)).transpose()?;
+    let named = names.target.as_deref().map(|uri| read_target(uri, project)).transpose()?;
+    let (target, target_dir): (Option<Box<dyn Target>>, _) = match named {
+        Some(TargetName::Folder(dir)) => (Some(Box::new(ManifestFolder::new(&dir))), Some(dir)),
+        Some(TargetName::Cluster) => (Some(cluster(reach)?), None),
+        None => (None, None),
+    };
     let (builder, runs_commands) = builder(&names.builder, project, reach)?;
     Ok(BackEnds {
         store,
         final_store,
         builder,
         runs_commands,
-        target: target.clone().map(|dir| Box::new(ManifestFolder::new(dir)) as Box<dyn Target>),
+        target,
         lock: Box::new(FileLock::new(dir.join(".stagewright/locks"))),
         durations: dir.join(".stagewright/durations.json"),
-        folders: target.into_iter().chain([dir]).collect(),
+        folders: target_dir.into_iter().chain([dir]).collect(),
     })
 }
 
@@ -321,17 +337,46 @@ pub fn repo_address(repo: Option<&str>) -> Option<String> {
     repo.filter(|uri| !uri.starts_with("oci:")).map(|uri| uri.strip_prefix("docker:").unwrap_or(uri).to_owned())
 }
 
-/// Reads `--target`: the folder that manifests are written to.
-pub fn target_dir(uri: &str, project: &Path) -> Result<PathBuf, CliError> {
+#[cfg(feature = "cluster")]
+fn cluster(reach: &Reach) -> Result<Box<dyn Target>, CliError> {
+    use crate::backend::{ClusterOptions, ClusterTarget};
+    let options = ClusterOptions {
+        kubeconfig: reach.kube.kube_config.clone(),
+        context: reach.kube.kube_context.clone(),
+        env: reach.env.clone(),
+        cwd: reach.cwd.clone(),
+    };
+    let found = ClusterTarget::connect(&options).map_err(|e| {
+        CliError::environment("find the cluster", e)
+            .hint("name a kubeconfig with --kube-config FILE or KUBECONFIG, and a context with --kube-context NAME")
+    })?;
+    Ok(Box::new(found))
+}
+
+#[cfg(not(feature = "cluster"))]
+fn cluster(_: &Reach) -> Result<Box<dyn Target>, CliError> {
+    Err(CliError::user("--target cluster: this build was made without the feature `cluster`".to_owned())
+        .hint("write manifests to a folder: --target dir:PATH"))
+}
+
+/// A target by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetName {
+    /// The folder that manifests are written to.
+    Folder(PathBuf),
+    /// The cluster of the kubeconfig.
+    Cluster,
+}
+
+/// Reads `--target`.
+pub fn read_target(uri: &str, project: &Path) -> Result<TargetName, CliError> {
     match uri.split_once(':') {
-        Some(("dir", dir)) => folder("--target", uri, dir, project),
-        Some(_) | None if uri == "cluster" || uri.starts_with("cluster:") => {
-            Err(CliError::user(format!("--target {uri}: a cluster cannot be used as a target yet"))
-                .hint("what works now is a folder of manifests: --target dir:PATH"))
-        }
-        Some(_) | None => {
-            Err(CliError::user(format!("--target {uri} is not a target")).hint("write --target dir:PATH"))
-        }
+        Some(("dir", dir)) => folder("--target", uri, dir, project).map(TargetName::Folder),
+        None if uri == "cluster" => Ok(TargetName::Cluster),
+        Some(("cluster", context)) => Err(CliError::user(format!("--target {uri} is not a target"))
+            .hint(format!("write --target cluster --kube-context {context}"))),
+        Some(_) | None => Err(CliError::user(format!("--target {uri} is not a target"))
+            .hint("write --target dir:PATH or --target cluster")),
     }
 }
 
@@ -364,7 +409,8 @@ mod tests {
         assert_eq!(read_repo("--repo", DEFAULT_REPO, project).unwrap(), default);
         assert_eq!(repo_address(Some(DEFAULT_REPO)), None);
         assert_eq!(repo_address(Some("r.example:5000/shop")).as_deref(), Some("r.example:5000/shop"));
-        assert_eq!(target_dir("dir:/gitops", project).unwrap(), Path::new("/gitops"));
+        assert_eq!(read_target("dir:/gitops", project).unwrap(), TargetName::Folder("/gitops".into()));
+        assert_eq!(read_target("cluster", project).unwrap(), TargetName::Cluster);
     }
 
     #[test]
@@ -375,7 +421,7 @@ mod tests {
         for uri in ["docker:", "oci:"] {
             assert!(read_repo("--repo", uri, project).is_err(), "{uri}");
         }
-        assert!(target_dir("cluster", project).unwrap_err().text(false).contains("dir:PATH"));
+        assert!(read_target("cluster:prod", project).unwrap_err().text(false).contains("--kube-context prod"));
         assert!(check_builder("kubernetes").unwrap_err().text(false).contains("native"));
         assert!(check_builder("docker").is_ok());
         assert!(check_builder("native").is_ok());

@@ -16,6 +16,8 @@ pub enum Verb {
     Tag,
     /// Copies an image.
     Copy,
+    /// Records that a release is under way.
+    Open,
     /// Writes a resource.
     Write,
     /// Deletes a resource.
@@ -61,6 +63,7 @@ impl Subject {
             }
             Work::CopyImage { image, tag, .. } if image.is_empty() => (Verb::Copy, tag.clone()),
             Work::CopyImage { image, .. } => (Verb::Copy, image.clone()),
+            Work::OpenRelease { release, revision, .. } => (Verb::Open, format!("{release} revision {revision}")),
             Work::WriteResource { address, .. } => (Verb::Write, address.clone()),
             Work::DeleteResource { address, .. } => (Verb::Delete, address.clone()),
             Work::RecordRelease { release, revision, .. } => (Verb::Record, format!("{release} revision {revision}")),

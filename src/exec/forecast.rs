@@ -42,6 +42,7 @@ impl Forecast {
             | Work::CopyImage { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
+            | Work::OpenRelease { .. }
             | Work::RecordRelease { .. } => QUICK_MS,
         };
         let mut chains: Vec<u64> = operations.iter().map(weight).collect();

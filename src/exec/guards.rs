@@ -61,10 +61,11 @@ pub(super) fn is_done(operation: &Operation, ports: &Ports<'_>) -> Result<bool, 
     Ok(match &operation.work {
         Work::WriteResource { path, manifest, sealed, .. } => {
             let wanted = manifest.as_ref().or(sealed.reveal());
-            wanted.is_some() && target.content(path)?.as_deref() == wanted.map(String::as_bytes)
+            wanted.map_or(Ok(false), |text| target.holds(path, text.as_bytes()))?
         }
         Work::DeleteResource { path, .. } => target.content(path)?.is_none(),
-        Work::RecordRelease { release, revision, .. } => target.revision(release)? == Some(*revision),
+        Work::OpenRelease { release, revision, .. } => target.revision(release)? == Some(*revision),
+        Work::RecordRelease { release, revision, .. } => target.is_recorded(release, *revision)?,
         Work::BuildStage { .. } | Work::TagImage { .. } | Work::TagIndex { .. } | Work::CopyImage { .. } => false,
     })
 }

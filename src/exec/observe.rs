@@ -45,6 +45,9 @@ pub fn observe(questions: Vec<Question>, world: World<'_>, observed: &mut Observ
                     target.map_or_else(|| Ok(crate::observed::ReleaseFact::default()), |t| t.observe(&release))?;
                 observed.releases.insert(release, found);
             }
+            Question::Previews(wanted) => {
+                observed.previews = target.map_or(Ok(None), |t| t.preview(&wanted))?;
+            }
         }
     }
     let stages = store.stages_of(&digests)?.into_iter().map(|found| found.into_iter().map(stage_fact).collect());

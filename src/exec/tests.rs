@@ -142,6 +142,7 @@ fn write(name: &str, needs: &[&str], before: Option<&str>) -> Operation {
         path: format!("{name}.yaml"),
         manifest: Some(format!("new {name}")),
         sealed: crate::plan::Sensitive::default(),
+        replace: false,
     };
     operation(name, needs, vec![Guard::ResourceContent { path: format!("{name}.yaml"), digest }], work)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Ports;
 use super::event::{Event, Subject};
@@ -94,7 +94,7 @@ pub(super) struct Workshop<'a> {
     events: &'a (dyn Fn(Event) + Sync),
     /// The stages this run built or found, by stage digest.
     stages: Mutex<BTreeMap<String, StoredStage>>,
-    session: Mutex<Option<Box<dyn TargetSession + 'a>>>,
+    session: Mutex<Option<Arc<dyn TargetSession + 'a>>>,
 }
 
 impl<'a> Workshop<'a> {
@@ -131,16 +131,22 @@ impl<'a> Workshop<'a> {
                 let name = (from == tag).then_some(image.as_str());
                 self.copy(from, tag, name, repo)
             }
-            Work::WriteResource { address, path, manifest, sealed } => {
+            Work::OpenRelease { release, revision, payload } => {
+                let payload = payload.reveal().ok_or_else(|| WorkError::Sealed(format!("release {release}")))?;
+                self.in_target(release, |session| session.open(release, *revision, payload))
+            }
+            Work::WriteResource { address, path, manifest, sealed, replace } => {
                 let content = manifest.as_ref().or(sealed.reveal());
-                let content = content.ok_or_else(|| WorkError::Sealed(address.clone()))?;
-                self.in_target(address, |session| session.write(path, content.as_bytes()))
+                let content = content.ok_or_else(|| WorkError::Sealed(address.clone()))?.as_bytes();
+                self.in_target(address, |session| {
+                    if *replace { session.replace(path, content) } else { session.write(path, content) }
+                })
             }
             Work::DeleteResource { address, path } => self.in_target(address, |session| session.delete(path)),
             Work::RecordRelease { release, revision, record } => {
-                self.in_target(release, |_| Ok(()))?;
-                let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
-                session.map_or(Ok(()), |s| s.commit(release, *revision, record))?;
+                self.in_target(release, |session| session.commit(release, *revision, record))?;
+                // It is done: what comes later is another change.
+                self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
                 Ok(Done::Now)
             }
         }
@@ -273,15 +279,26 @@ impl<'a> Workshop<'a> {
     fn in_target(
         &self,
         address: &str,
-        act: impl FnOnce(&mut dyn TargetSession) -> Result<(), TargetError>,
+        act: impl FnOnce(&dyn TargetSession) -> Result<(), TargetError>,
     ) -> Result<Done, WorkError> {
         let target = self.ports.target.ok_or_else(|| WorkError::NoTarget(address.to_owned()))?;
-        let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = match slot.take() {
-            Some(session) => session,
-            None => target.begin()?,
+        let session = {
+            let mut slot = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            let session = match slot.take() {
+                Some(session) => session,
+                None => Arc::from(target.begin()?),
+            };
+            slot.insert(session).clone()
         };
-        act(slot.insert(session).as_mut())?;
+        act(&*session)?;
         Ok(Done::Now)
+    }
+}
+
+impl Drop for Workshop<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            session.abandon();
+        }
     }
 }

@@ -53,6 +53,7 @@ pub fn build_report(
             Work::TagImage { .. }
             | Work::TagIndex { .. }
             | Work::CopyImage { .. }
+            | Work::OpenRelease { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
             | Work::RecordRelease { .. } => None,

@@ -10,12 +10,12 @@ use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::digest::Sha224Digest;
 use crate::eval::Host;
 use crate::exec::{WorkError, World, observe};
-use crate::observed::{Asking, Observed, Question, ReleaseFact};
+use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
 use crate::plan::{
-    ChartChanges, Concealing, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Plan, Reason,
+    ChartChanges, Concealing, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Layout, Plan, Reason,
     ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Sensitive, StageSelection, TakenRepository,
     UndeclaredTriggers, Work, assemble, carry_out_triggers, chart_changes, conceal, is_sensitive, missing_bases,
-    plan_images, plan_release, read_record,
+    plan_images, plan_release, read_record, release_key, wanted_resources,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -111,9 +111,14 @@ pub(super) fn plan_with(
     let release = project.names.release.clone();
     let deploys = request.deploy && request.images.is_empty();
     let target = request.target.filter(|_| deploys);
+    let layout = target.map_or(Layout::Folder, |(target, _)| target.layout());
+    let key = match layout {
+        Layout::Folder => release.clone(),
+        Layout::Cluster => release_key(&project.names.namespace, &release),
+    };
     let (section, missing, undeclared) = loop {
         let mut asking = Asking::new(&observed);
-        let fact = if target.is_some() { asking.release(&release) } else { None };
+        let fact = if target.is_some() { asking.release(&key) } else { None };
         let previous = fact.and_then(read_record).map(|r| r.images).unwrap_or_default();
         let context = image_context(request, &wanted, &previous);
         let mut section = plan_images(&project.images, &context, &mut asking);
@@ -131,7 +136,7 @@ pub(super) fn plan_with(
     if request.runs_commands {
         report_foreign_commands(diagnostics, sources, request, &section);
     }
-    let fact = observed.releases.get(&release).cloned().unwrap_or_default();
+    let fact = observed.releases.get(&key).cloned().unwrap_or_default();
     let mut resources = ReleaseSection::default();
     if target.is_some() {
         let before = read_record(&fact);
@@ -144,13 +149,22 @@ pub(super) fn plan_with(
             return Err(PlanError::Diagnostics);
         }
         if rendered.is_some() || before.is_some() {
-            resources = plan_resources(sources, request, rendered.as_ref(), &fact, &section);
+            let manifests = rendered.as_ref().map(|r| desired(sources, project, r, layout)).unwrap_or_default();
+            if layout == Layout::Cluster {
+                report_order(diagnostics, rendered.as_ref());
+                let record = new_record(project, inputs);
+                let wanted = wanted_resources(&manifests, &record, before.as_ref());
+                answer(vec![Question::Previews(wanted)], &mut observed)?;
+            }
+            let made = (manifests.as_slice(), rendered.as_ref());
+            resources = plan_resources(sources, request, made, (&fact, observed.previews.as_ref()), &section);
+            report_problems(diagnostics, sources, &resources);
             // Where each line comes from is asked for only when there is a change to explain.
             if resources.resources.iter().any(|r| r.action != ResourceAction::Noop) {
                 let mut again = Diagnostics::new();
                 let tracked = RenderChoice { track: true, ..choice };
                 let rendered = render(&mut again, sources, project, inputs, request.host, tracked);
-                set_places(&mut resources, sources, project, rendered.as_ref());
+                set_places(&mut resources, sources, project, rendered.as_ref(), layout);
             }
         }
     }
@@ -161,7 +175,7 @@ pub(super) fn plan_with(
     let mut plan = assemble(
         project.name().to_owned(),
         inputs.commit.hash.clone(),
-        Fidelity::Store,
+        if observed.previews.is_some() { Fidelity::Live } else { Fidelity::Store },
         Inputs {
             env: inputs.env.clone(),
             release: with_resources.then(|| release.clone()),
@@ -172,6 +186,7 @@ pub(super) fn plan_with(
             secondary_repos: request.secondary_repos.to_vec(),
             builder: request.builder.to_owned(),
             target: target.map(|(_, name)| name.to_owned()),
+            cluster: target.and_then(|(target, _)| target.cluster()),
             tree: inputs.repository.root().to_string(),
             dev: inputs.dev,
             repositories: project.remotes.iter().map(taken).collect(),
@@ -306,6 +321,7 @@ fn unbuildable<'a>(
             Work::TagImage { .. }
             | Work::TagIndex { .. }
             | Work::CopyImage { .. }
+            | Work::OpenRelease { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
             | Work::RecordRelease { .. } => None,
@@ -323,10 +339,16 @@ fn unbuildable<'a>(
 }
 
 /// Puts exact places into the plan; nothing else of it changes.
-fn set_places(section: &mut ReleaseSection, sources: &Sources, project: &Project, rendered: Option<&ProjectRender>) {
+fn set_places(
+    section: &mut ReleaseSection,
+    sources: &Sources,
+    project: &Project,
+    rendered: Option<&ProjectRender>,
+    layout: Layout,
+) {
     let Some(rendered) = rendered else { return };
     let places: BTreeMap<String, Option<Place>> =
-        desired(sources, project, rendered).into_iter().map(|r| (r.address(), r.place)).collect();
+        desired(sources, project, rendered, layout).into_iter().map(|r| (r.address(), r.place)).collect();
     for plan in &mut section.resources {
         let Some(Some(place)) = places.get(&plan.address()) else { continue };
         for reason in &mut plan.reasons {
@@ -341,12 +363,11 @@ fn set_places(section: &mut ReleaseSection, sources: &Sources, project: &Project
 fn plan_resources(
     sources: &Sources,
     request: &PlanRequest<'_>,
-    rendered: Option<&ProjectRender>,
-    fact: &ReleaseFact,
+    (manifests, rendered): (&[DesiredResource], Option<&ProjectRender>),
+    (fact, previews): (&ReleaseFact, Option<&BTreeMap<String, Preview>>),
     section: &ImageSection,
 ) -> ReleaseSection {
     let PlanRequest { project, inputs, .. } = request;
-    let manifests = rendered.map(|r| desired(sources, project, r)).unwrap_or_default();
     let before = read_record(fact);
     let old_tree = before.as_ref().and_then(|r| ObjectId::from_hex(&r.tree));
     let dir = rendered.map_or_else(|| chart_dir(project), |r| r.chart_dir.clone());
@@ -372,9 +393,13 @@ fn plan_resources(
     let is_named = |work: &Work| matches!(work, Work::TagImage { .. } | Work::TagIndex { .. } | Work::CopyImage { .. });
     let tags = section.operations.iter().filter(|o| is_named(&o.work));
     let after = tags.map(|o| o.id.clone()).collect();
-    let context = ReleaseContext { record, fact, images: &section.images, changes: &changes, parse: &parse, after };
-    let mut section = plan_release(&manifests, &context);
-    conceal(&mut section, &Concealing { mask: &mask, live: &fact.resources, lost: &lost });
+    let chart = rendered.map(|r| r.chart.clone()).unwrap_or_default();
+    let images = &section.images;
+    let context = ReleaseContext { record, fact, images, changes: &changes, parse: &parse, after, previews, chart };
+    let mut section = plan_release(manifests, &context);
+    let live = previews.map(live_texts);
+    let live = live.as_ref().unwrap_or(&fact.resources);
+    conceal(&mut section, &Concealing { mask: &mask, live, lost: &lost });
     section
 }
 
@@ -402,6 +427,12 @@ fn add_secret_changes(
             }
         }
     }
+}
+
+/// Returns the live objects as texts, by path.
+fn live_texts(previews: &BTreeMap<String, Preview>) -> BTreeMap<String, String> {
+    let text = |preview: &Preview| preview.live.as_ref().map(ToString::to_string);
+    previews.iter().filter_map(|(path, preview)| Some((path.clone(), text(preview)?))).collect()
 }
 
 /// Hides the secret values that were applied last too: the target still has them. Returns the addresses of the resources
@@ -452,10 +483,60 @@ fn values_digest(inputs: &ProjectInputs) -> String {
     digest.to_string()
 }
 
-/// Turns manifests into what the planner wants: manifests and hooks alike, for a controller that reads the folder knows hooks.
-pub(super) fn desired(sources: &Sources, project: &Project, render: &ProjectRender) -> Vec<DesiredResource> {
+/// Warns of what a release in a cluster does not do yet.
+fn report_order(diagnostics: &mut Diagnostics, rendered: Option<&ProjectRender>) {
+    let Some(rendered) = rendered.map(|r| &r.rendered) else { return };
+    for hook in &rendered.hooks {
+        let message = format!("the hook {}/{} is not run in a cluster yet", hook.kind, hook.name);
+        let d = manifest_diagnostic(&rules::HOOK_NOT_RUN, hook, message);
+        diagnostics.push(d.hint("the plan is right but for it, apply refuses it"));
+    }
+    for manifest in &rendered.manifests {
+        let annotations = manifest.data.pointer("/metadata/annotations").and_then(|a| a.as_object());
+        if let Some(key) = annotations.into_iter().flatten().map(|(key, _)| key).find(|key| is_order(key)) {
+            let message =
+                format!("the annotation `{key}` of {}/{} does nothing in a cluster yet", manifest.kind, manifest.name);
+            diagnostics.push(manifest_diagnostic(&rules::ORDER_NOT_KEPT, manifest, message));
+        }
+    }
+}
+
+/// Says whether an annotation speaks of the order of a deploy.
+fn is_order(key: &str) -> bool {
+    let kinds =
+        ["werf.io/weight", "werf.io/deploy-dependency-", "werf.io/delete-policy", "werf.io/replicas-on-creation"];
+    kinds.iter().any(|kind| key.starts_with(kind)) || key.contains("external-dependency.werf.io")
+}
+
+fn manifest_diagnostic(rule: &'static crate::diag::Rule, manifest: &Manifest, message: String) -> Diagnostic {
+    match manifest.span {
+        Some(span) => Diagnostic::at(rule, span, message),
+        None => Diagnostic::in_file(rule, manifest.source.clone(), message),
+    }
+}
+
+/// Reports the resources that the target would not take.
+fn report_problems(diagnostics: &mut Diagnostics, sources: &Sources, section: &ReleaseSection) {
+    for problem in &section.problems {
+        let message = format!("{}: {}", problem.address, problem.message);
+        diagnostics.push(match &problem.place {
+            Some(place) => place_diagnostic(sources, &rules::RESOURCE_REFUSED, place, message),
+            None => Diagnostic::in_file(&rules::RESOURCE_REFUSED, "manifest", message),
+        });
+    }
+}
+
+/// Turns manifests into what the planner wants: manifests and hooks alike, for a controller that reads the folder knows
+/// hooks; in a cluster, manifests alone.
+pub(super) fn desired(
+    sources: &Sources,
+    project: &Project,
+    render: &ProjectRender,
+    layout: Layout,
+) -> Vec<DesiredResource> {
     // A document of comments alone is printed, as Helm does, but it is no resource.
-    let all = render.rendered.manifests.iter().chain(&render.rendered.hooks).filter(|m| !m.data.is_null());
+    let hooks = render.rendered.hooks.iter().filter(|_| layout == Layout::Folder);
+    let all = render.rendered.manifests.iter().chain(hooks).filter(|m| !m.data.is_null());
     let mut resources: Vec<DesiredResource> = crds(render);
     let mask = sources.mask();
     resources.extend(all.map(|m| resource(sources, project, m, mask.finds(&m.text))));
@@ -476,6 +557,7 @@ fn resource(sources: &Sources, project: &Project, manifest: &Manifest, hidden: b
         data: manifest.data.clone(),
         place: manifest.span.map(|span| sources.place(span)),
         hidden,
+        belongs: true,
     }
 }
 
@@ -504,6 +586,7 @@ fn crds(render: &ProjectRender) -> Vec<DesiredResource> {
                 ))),
                 data,
                 hidden: false,
+                belongs: false,
             });
         }
     }
@@ -516,7 +599,7 @@ pub fn forbid_unbuildable(diagnostics: &Diagnostics) -> (Diagnostics, bool) {
     let mut any = false;
     for diagnostic in diagnostics.as_slice() {
         let mut diagnostic = diagnostic.clone();
-        if diagnostic.rule == &rules::NEEDS_COMMANDS {
+        if [&rules::NEEDS_COMMANDS, &rules::HOOK_NOT_RUN].contains(&diagnostic.rule) {
             diagnostic.severity = Severity::Error;
             any = true;
         }

@@ -12,6 +12,7 @@ use crate::chart::{
 use crate::config::Image;
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
+use crate::plan::ClusterChart;
 use crate::source::{Sources, normalize_path};
 
 use super::load::{Project, ProjectInputs};
@@ -23,6 +24,8 @@ pub struct ProjectRender {
     pub rendered: Rendered,
     /// Path of the chart in the project.
     pub chart_dir: String,
+    /// What the record of a release in a cluster says of the chart.
+    pub chart: ClusterChart,
 }
 
 /// How the chart is rendered.
@@ -88,6 +91,7 @@ pub fn render(
         app_version: project.config.meta.deploy.app_version.as_ref().map(|v| v.value.clone()),
         ..LoadOptions::default()
     };
+    let mut named = ClusterChart::default();
     let rendered = chart::load(&mut found, sources, &project.files, &dir, &options).and_then(|mut chart| {
         let secrets = chart::open_secrets(&mut found, sources, &mut chart, &inputs.secrets);
         hide(sources, &inputs.secrets, &secrets.texts);
@@ -108,6 +112,11 @@ pub fn render(
             read_file: &read_file,
             ..ValuesInput::default()
         };
+        named = ClusterChart {
+            name: chart.metadata.name.clone(),
+            version: chart.metadata.version.clone(),
+            app_version: Some(chart.metadata.app_version.clone()).filter(|v| !v.is_empty()),
+        };
         let composed = chart::compose(&mut found, sources, &chart, &values)?;
         let host = SecretHost { host, files: &secrets.files };
         let options = options_of(project, inputs, &host, choice, jsonnet_dir.as_deref());
@@ -126,7 +135,7 @@ pub fn render(
         diagnostics.extend(found);
     }
     let rendered = rendered.filter(|_| !failed)?;
-    Some(ProjectRender { rendered, chart_dir: dir })
+    Some(ProjectRender { rendered, chart_dir: dir, chart: named })
 }
 
 /// Sees to it that secret texts are shown nowhere, whatever happens next.

@@ -10,7 +10,7 @@ use crate::digest::Sha224Digest;
 use crate::eval::Host;
 use crate::exec::WorkError;
 use crate::observed::{Observed, Question, ReleaseFact, StoredFact};
-use crate::plan::{Plan, RecordedResource, resource_path};
+use crate::plan::{Layout, Plan, RecordedResource, resource_path};
 use crate::signature::{
     ANNOTATION_COMMIT, ANNOTATION_FILES, ANNOTATION_INGREDIENTS, Record, SignedImage, SignedStage, mapped_files_json,
     platform_annotations,
@@ -90,6 +90,7 @@ impl Before {
                 let fact = StoredFact { tag: reference.clone(), manifest: String::new(), annotations: BTreeMap::new() };
                 observed.external.insert((reference, platform), Some(fact));
             }
+            Question::Previews(_) => observed.previews = None,
             Question::Release(name) => {
                 observed.releases.insert(name, self.release.clone());
             }
@@ -132,7 +133,7 @@ fn applied(
     let mut record = new_record(project, inputs);
     let mut taken = BTreeSet::new();
     if let Some(rendered) = render(diagnostics, sources, project, inputs, host, choice) {
-        for resource in desired(sources, project, &rendered) {
+        for resource in desired(sources, project, &rendered, Layout::Folder) {
             let path = resource_path(&resource, &record.release, &record.namespace, &taken);
             taken.insert(path.clone());
             let recorded = RecordedResource { address: resource.address(), digest: resource.digest() };

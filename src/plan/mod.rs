@@ -9,6 +9,7 @@
 mod assemble;
 mod causes;
 mod chart_changes;
+mod cluster;
 mod conceal;
 mod diff;
 mod images;
@@ -27,18 +28,19 @@ mod triggers;
 pub use assemble::assemble;
 pub use causes::{Cause, CauseContext, Reached, image_causes, reached, resource_causes};
 pub use chart_changes::chart_changes;
+pub use cluster::{ClusterChart, Layout, cluster_path, release_key, wanted_resources};
 pub use conceal::{Concealing, conceal, sealed_texts};
 pub use diff::{diff, is_sensitive};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};
 pub use model::{
-    CleanupItem, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, RejectedStage, ResourceAction,
-    ResourcePlan, Restart, Risk, RiskLevel, StageAction, StagePlan, Summary, TakenRepository,
+    CleanupItem, ClusterName, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, RejectedStage,
+    ResourceAction, ResourcePlan, Restart, Risk, RiskLevel, StageAction, StagePlan, Summary, TakenRepository,
 };
 pub use operation::{Guard, Operation, OperationId, Work};
 pub use reason::{FileChange, Reason};
 pub use release::{
-    ChartChanges, DesiredResource, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection, plan_release,
-    read_record, resource_path,
+    ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,
+    plan_release, read_record, resource_path,
 };
 pub use selection::{Binding, StageSelection, Unsuitable, judge};
 pub use sensitive::Sensitive;

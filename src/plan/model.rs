@@ -98,6 +98,9 @@ pub struct Inputs {
     /// The target; absent when nothing is deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Which cluster the target is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterName>,
     /// The git tree that was read: differs from the commit's under `--dev`.
     pub tree: String,
     /// Whether uncommitted files were read.
@@ -108,6 +111,26 @@ pub struct Inputs {
     /// The paths in the repository that images add to their contexts from the disk, one list for each context.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<Vec<String>>,
+}
+
+/// Which cluster a target is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterName {
+    /// The context of the kubeconfig; absent within a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// The address of its API server.
+    pub server: String,
+}
+
+impl std::fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.context {
+            Some(context) => write!(f, "{context} ({})", self.server),
+            None => f.write_str(&self.server),
+        }
+    }
 }
 
 /// A commit of another repository that git mappings take.

@@ -93,6 +93,16 @@ pub enum Work {
         /// The final repository.
         repo: String,
     },
+    /// Records in the target that a release is under way, before its first resource is written.
+    OpenRelease {
+        /// The release.
+        release: String,
+        /// Its new revision.
+        revision: u64,
+        /// The record in Helm's form, but for status and times; it holds manifests, and so secrets.
+        #[serde(default)]
+        payload: Sensitive<String>,
+    },
     /// Writes a resource to the target.
     WriteResource {
         /// `namespace/kind/name`, see [`super::ResourcePlan::address`].
@@ -105,6 +115,9 @@ pub enum Work {
         /// The manifest of a Secret.
         #[serde(default)]
         sealed: Sensitive<String>,
+        /// Whether it is deleted before, since it cannot be changed in place.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        replace: bool,
     },
     /// Removes a resource from the target.
     DeleteResource {

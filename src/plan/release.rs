@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cluster::{ClusterChart, plan_cluster, read_history};
 use super::diff::{diff, is_sensitive, redact};
 use super::model::{FieldChange, ImagePlan, ResourceAction, ResourcePlan};
 use super::operation::{Guard, Operation, Work};
@@ -12,7 +13,7 @@ use super::reason::{FileChange, Reason};
 use super::risk::{immutable_fields, restart};
 use super::sensitive::Sensitive;
 use crate::digest::Sha224Digest;
-use crate::observed::ReleaseFact;
+use crate::observed::{Preview, ReleaseFact};
 use crate::source::Place;
 
 /// A resource as the project wants it.
@@ -34,6 +35,8 @@ pub struct DesiredResource {
     pub place: Option<Place>,
     /// Whether its text holds what must not be shown, whatever its kind.
     pub hidden: bool,
+    /// Whether it belongs to the release; what does not is written to a cluster, but not recorded and never deleted.
+    pub belongs: bool,
 }
 
 impl DesiredResource {
@@ -111,6 +114,10 @@ pub struct ReleaseContext<'a> {
     pub parse: &'a dyn Fn(&str) -> Option<Value>,
     /// The operations that must be done before any resource is written.
     pub after: Vec<String>,
+    /// What the target would make of the resources, by path, where it says it.
+    pub previews: Option<&'a BTreeMap<String, Preview>>,
+    /// The chart, for the record in a cluster.
+    pub chart: ClusterChart,
 }
 
 /// The resources' part of a plan.
@@ -120,16 +127,35 @@ pub struct ReleaseSection {
     pub resources: Vec<ResourcePlan>,
     /// What apply does.
     pub operations: Vec<Operation>,
+    /// Why the plan cannot be carried out.
+    pub problems: Vec<Problem>,
+}
+
+/// A resource that the target would not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// See [`ResourcePlan::address`].
+    pub address: String,
+    /// The template that wrote it.
+    pub place: Option<Place>,
+    /// Why.
+    pub message: String,
 }
 
 /// Reads the record that an apply left; `None` when there is none or it is of a newer version.
 pub fn read_record(fact: &ReleaseFact) -> Option<ReleaseRecord> {
+    if !fact.history.is_empty() {
+        return read_history(&fact.history);
+    }
     let record: ReleaseRecord = serde_json::from_value(fact.record.clone()?).ok()?;
     (record.version == 1).then_some(record)
 }
 
 /// Plans the resources of a release.
 pub fn plan_release(desired: &[DesiredResource], context: &ReleaseContext<'_>) -> ReleaseSection {
+    if let Some(previews) = context.previews {
+        return plan_cluster(desired, context, previews);
+    }
     let previous = read_record(context.fact);
     let mut section = ReleaseSection::default();
     let mut record = ReleaseRecord { version: 1, ..context.record.clone() };
@@ -154,7 +180,7 @@ pub fn plan_release(desired: &[DesiredResource], context: &ReleaseContext<'_>) -
     let gone = previous.iter().flat_map(|p| &p.resources).filter(|(path, _)| !written.contains(*path));
     for (path, recorded) in gone {
         let Some(live) = context.fact.resources.get(path) else { continue };
-        let mut plan = deleted(recorded, live, context);
+        let mut plan = deleted(recorded, (context.parse)(live).unwrap_or(Value::Null));
         let changes = changes.get_or_insert_with(context.changes);
         plan.reasons.splice(0..0, removed_files(changes));
         section.operations.push(Operation {
@@ -225,7 +251,7 @@ pub fn resource_path(resource: &DesiredResource, release: &str, namespace: &str,
     numbered.into_iter().find(|p| !taken.contains(p)).unwrap_or(plain)
 }
 
-fn text_digest(text: &str) -> String {
+pub(super) fn text_digest(text: &str) -> String {
     Sha224Digest::of_bytes(text.as_bytes()).to_string()
 }
 
@@ -249,6 +275,7 @@ fn write_operation(resource: &DesiredResource, path: &str, live: Option<&String>
             path: path.to_owned(),
             manifest: (!secret).then(|| resource.text.clone()),
             sealed: if secret { Sensitive::new(resource.text.clone()) } else { Sensitive::default() },
+            replace: false,
         },
     }
 }
@@ -307,8 +334,7 @@ fn resource_plan(
     plan
 }
 
-fn deleted(recorded: &RecordedResource, live: &str, context: &ReleaseContext<'_>) -> ResourcePlan {
-    let data = (context.parse)(live).unwrap_or(Value::Null);
+pub(super) fn deleted(recorded: &RecordedResource, data: Value) -> ResourcePlan {
     let mut parts = recorded.address.splitn(3, '/').map(str::to_owned);
     let mut part = || parts.next().unwrap_or_default();
     let (namespace, kind, name) = (part(), part(), part());
@@ -330,13 +356,13 @@ fn deleted(recorded: &RecordedResource, live: &str, context: &ReleaseContext<'_>
 }
 
 /// Returns the files of the chart that are gone.
-fn removed_files(changes: &ChartChanges) -> Vec<Reason> {
+pub(super) fn removed_files(changes: &ChartChanges) -> Vec<Reason> {
     let gone = |r: &&Reason| matches!(r, Reason::File { change: FileChange::Removed, .. });
     changes.files.iter().filter(gone).cloned().collect()
 }
 
 /// Says why the fields of a resource changed: images first, then values, then files of the chart.
-fn add_causes(plan: &mut ResourcePlan, images: &[ImagePlan], changes: &ChartChanges) {
+pub(super) fn add_causes(plan: &mut ResourcePlan, images: &[ImagePlan], changes: &ChartChanges) {
     let mut explained = BTreeSet::new();
     let mut causes = Vec::new();
     for field in &plan.fields {

@@ -182,7 +182,7 @@ impl Saved {
             plan.hidden = Sensitive::new(serde_json::from_str(&texts).map_err(ReadError::Shape)?);
         }
         for operation in &mut plan.operations {
-            if let Work::WriteResource { sealed, .. } = &mut operation.work
+            if let Work::WriteResource { sealed, .. } | Work::OpenRelease { payload: sealed, .. } = &mut operation.work
                 && let Some(manifest) = secrets.remove(&operation.id)
             {
                 *sealed = Sensitive::new(manifest);
@@ -194,7 +194,7 @@ impl Saved {
 
 fn secret(operation: &Operation) -> Option<&String> {
     match &operation.work {
-        Work::WriteResource { sealed, .. } => sealed.reveal(),
+        Work::WriteResource { sealed, .. } | Work::OpenRelease { payload: sealed, .. } => sealed.reveal(),
         Work::BuildStage { .. }
         | Work::TagImage { .. }
         | Work::TagIndex { .. }
@@ -288,6 +288,7 @@ mod tests {
             path: format!("{id}.yaml"),
             manifest: secret.is_none().then(|| "kind: ConfigMap\n".to_owned()),
             sealed: secret.map(|s| Sensitive::new(s.to_owned())).unwrap_or_default(),
+            replace: false,
         };
         Operation { id: id.into(), needs: needs.iter().map(|n| (*n).into()).collect(), guards: Vec::new(), work }
     }

@@ -39,6 +39,7 @@ impl Target for MemoryTarget {
             record: state.releases.get(release).map(|(_, record)| record.clone()),
             resources: inside.map(|(p, c)| (p.clone(), String::from_utf8_lossy(c).into_owned())).collect(),
             foreign: BTreeSet::new(),
+            history: Vec::new(),
         })
     }
 
@@ -51,29 +52,35 @@ impl Target for MemoryTarget {
     }
 
     fn begin(&self) -> Result<Box<dyn TargetSession + '_>, TargetError> {
-        Ok(Box::new(MemorySession { target: self, changes: BTreeMap::new() }))
+        Ok(Box::new(MemorySession { target: self, changes: Mutex::default() }))
     }
 }
 
 struct MemorySession<'a> {
     target: &'a MemoryTarget,
-    changes: BTreeMap<String, Option<Vec<u8>>>,
+    changes: Mutex<BTreeMap<String, Option<Vec<u8>>>>,
+}
+
+impl MemorySession<'_> {
+    fn changes(&self) -> MutexGuard<'_, BTreeMap<String, Option<Vec<u8>>>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl TargetSession for MemorySession<'_> {
-    fn write(&mut self, path: &str, content: &[u8]) -> Result<(), TargetError> {
-        self.changes.insert(path.into(), Some(content.to_vec()));
+    fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+        self.changes().insert(path.into(), Some(content.to_vec()));
         Ok(())
     }
 
-    fn delete(&mut self, path: &str) -> Result<(), TargetError> {
-        self.changes.insert(path.into(), None);
+    fn delete(&self, path: &str) -> Result<(), TargetError> {
+        self.changes().insert(path.into(), None);
         Ok(())
     }
 
-    fn commit(self: Box<Self>, release: &str, revision: u64, record: &serde_json::Value) -> Result<(), TargetError> {
+    fn commit(&self, release: &str, revision: u64, record: &serde_json::Value) -> Result<(), TargetError> {
         let mut state = self.target.state();
-        for (path, content) in self.changes {
+        for (path, content) in std::mem::take(&mut *self.changes()) {
             match content {
                 Some(content) => state.files.insert(path, content),
                 None => state.files.remove(&path),

@@ -1,8 +1,11 @@
 //! The target port: where the resources of releases go.
 //!
-//! Paths are those of the plan: `RELEASE/KIND-NAME.yaml`, relative to the target's root.
+//! Paths are those of the plan, in the words of the target ([`Layout`]).
 
-use crate::observed::ReleaseFact;
+use std::collections::BTreeMap;
+
+use crate::observed::{Preview, ReleaseFact, WantedResource};
+use crate::plan::{ClusterName, Layout};
 
 /// Why a target could not answer or change.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,40 @@ pub trait Target: Send + Sync {
     /// The target failed.
     fn revision(&self, release: &str) -> Result<Option<u64>, TargetError>;
 
+    /// Says what it would make of resources, by path; `None` where it keeps their texts as they are. Nothing is written.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn preview(&self, _: &[WantedResource]) -> Result<Option<BTreeMap<String, Preview>>, TargetError> {
+        Ok(None)
+    }
+
+    /// Says whether a resource is as it would be after this content is written.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn holds(&self, path: &str, content: &[u8]) -> Result<bool, TargetError> {
+        Ok(self.content(path)?.as_deref() == Some(content))
+    }
+
+    /// Says whether this revision of a release is recorded as done.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn is_recorded(&self, release: &str, revision: u64) -> Result<bool, TargetError> {
+        Ok(self.revision(release)? == Some(revision))
+    }
+
+    /// Returns how the target names resources.
+    fn layout(&self) -> Layout {
+        Layout::Folder
+    }
+
+    /// Returns which cluster it is, where it is one.
+    fn cluster(&self) -> Option<ClusterName> {
+        None
+    }
+
     /// Starts a change.
     ///
     /// # Errors
@@ -42,23 +79,43 @@ pub trait Target: Send + Sync {
     fn begin(&self) -> Result<Box<dyn TargetSession + '_>, TargetError>;
 }
 
-/// A change of a target that is visible after `commit`, where the target can.
-pub trait TargetSession: Send {
+/// A change of a target: visible after `commit`, where the target can.
+pub trait TargetSession: Send + Sync {
+    /// Records a release before its first resource is written, where the target keeps records of what is under way.
+    /// `payload` is what [`crate::plan::Work::OpenRelease`] carries.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn open(&self, _release: &str, _revision: u64, _payload: &str) -> Result<(), TargetError> {
+        Ok(())
+    }
+
     /// Writes a resource.
     ///
     /// # Errors
     /// The target failed.
-    fn write(&mut self, path: &str, content: &[u8]) -> Result<(), TargetError>;
+    fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError>;
+
+    /// Deletes a resource and writes it again, where the target cannot change it in place.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn replace(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+        self.write(path, content)
+    }
 
     /// Removes a resource.
     ///
     /// # Errors
     /// The target failed.
-    fn delete(&mut self, path: &str) -> Result<(), TargetError>;
+    fn delete(&self, path: &str) -> Result<(), TargetError>;
 
     /// Records the release and makes the change visible.
     ///
     /// # Errors
     /// The target failed.
-    fn commit(self: Box<Self>, release: &str, revision: u64, record: &serde_json::Value) -> Result<(), TargetError>;
+    fn commit(&self, release: &str, revision: u64, record: &serde_json::Value) -> Result<(), TargetError>;
+
+    /// Records that the run ended before `commit`. What fails here is not told: the run has failed already.
+    fn abandon(&self) {}
 }

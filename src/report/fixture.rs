@@ -94,6 +94,7 @@ pub fn shop() -> Plan {
             secondary_repos: Vec::new(),
             builder: "native".into(),
             target: Some("dir:.stagewright/manifests".into()),
+            cluster: None,
             tree: "9f".repeat(20),
             dev: false,
             repositories: Vec::new(),
@@ -252,6 +253,7 @@ fn operations() -> Vec<Operation> {
         path: "shop/secret-token.yaml".into(),
         manifest: None,
         sealed: Sensitive::new("data: hunter2".into()),
+        replace: false,
     };
     let record = Work::RecordRelease { release: "shop".into(), revision: 42, record: json!({"images": {}}) };
     let operation = |id: &str, needs: &[&str], guards: Vec<Guard>, work: Work| Operation {

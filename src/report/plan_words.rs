@@ -185,7 +185,10 @@ fn context(plan: &Plan) -> Vec<String> {
     let named = [("env", &inputs.env), ("release", &inputs.release), ("namespace", &inputs.namespace)];
     list.extend(named.iter().filter_map(|(name, value)| value.as_ref().map(|v| format!("{name} {v}"))));
     list.push(format!("store {}", inputs.repo));
-    list.extend(inputs.target.as_ref().map(|t| format!("target {t}")));
+    list.extend(inputs.target.as_ref().map(|t| match &inputs.cluster {
+        Some(cluster) => format!("cluster {cluster}"),
+        None => format!("target {t}"),
+    }));
     let seen = match plan.fidelity {
         crate::plan::Fidelity::Offline => "from git only",
         crate::plan::Fidelity::Store => "with the store seen",

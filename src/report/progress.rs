@@ -90,6 +90,7 @@ pub(super) fn words(verb: Verb) -> (&'static str, &'static str, &'static str) {
         Verb::Copy => ("copying", "copied", "copy"),
         Verb::Write => ("writing", "wrote", "write"),
         Verb::Delete => ("deleting", "deleted", "delete"),
+        Verb::Open => ("opening", "opened", "open"),
         Verb::Record => ("recording", "recorded", "record"),
     }
 }

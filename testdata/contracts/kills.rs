@@ -82,7 +82,7 @@ fn a_killed_publication_leaves_a_whole_layout() {
 
 /// Writes the resources of one revision, all of which name it.
 fn apply(target: &ManifestFolder, revision: u64) {
-    let mut session = target.begin().unwrap();
+    let session = target.begin().unwrap();
     let mut resources = serde_json::Map::new();
     for i in 0..20 {
         let path = format!("shop/configmap-{i}.yaml");

@@ -101,9 +101,11 @@ pub struct RegistryArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Release options")]
 pub struct DeployArgs {
-    /// The target: `dir:PATH`; `dir:.stagewright/manifests` by default.
+    /// The target: `dir:PATH`, or `cluster`; `dir:.stagewright/manifests` by default.
     #[arg(long, value_name = "URI")]
     pub target: Option<String>,
+    #[command(flatten)]
+    pub kube: KubeArgs,
     /// The release.
     #[arg(long, value_name = "NAME")]
     pub release: Option<String>,
@@ -124,6 +126,17 @@ pub struct SecretArgs {
     /// Takes encrypted values as they are: no key is needed, and templates see encrypted texts.
     #[arg(long, hide_short_help = true)]
     pub ignore_secret_key: bool,
+}
+
+/// Which cluster is meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct KubeArgs {
+    /// The context of the kubeconfig; the current one by default.
+    #[arg(long, value_name = "NAME")]
+    pub kube_context: Option<String>,
+    /// Kubeconfigs, separated as in `PATH`; those of `KUBECONFIG`, or `~/.kube/config`, by default.
+    #[arg(long, visible_alias = "kubeconfig", value_name = "FILE")]
+    pub kube_config: Option<String>,
 }
 
 /// `--stage-selection`.

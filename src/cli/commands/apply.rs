@@ -9,10 +9,11 @@ use super::super::error::{CliError, exit_code};
 use super::super::plan_file::{KeyPlaces, open_plan};
 use super::super::project::{Options, directory};
 use super::super::streams::Invocation;
-use super::super::wiring::{Names, Reach, wire};
+use super::super::wiring::{BackEnds, Names, Reach, wire};
 use super::make_plan::{Made, Wish, make_plan};
 use super::run_plan::{self, Run};
 use crate::backend::git::{GitHistory, RemoteRepositories, Repository};
+use crate::exec::Violation;
 use crate::pipeline::{lay_over, planned_stages, stage_lists};
 use crate::plan::{Plan, sealed_texts};
 use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
@@ -85,8 +86,12 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
     let keys = KeyPlaces { env: &invocation.env, project: &dir };
     let plan = open_plan(&invocation.cwd.join(path), keys)?;
     invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&plan)));
-    let reach = Reach::new(&args.build.registry, global, invocation);
+    let mut kube = args.deploy.kube.clone();
+    let context = plan.inputs.cluster.as_ref().and_then(|cluster| cluster.context.clone());
+    kube.kube_context = kube.kube_context.or(context);
+    let reach = Reach::new(&args.build.registry, global, invocation).with_kube(Some(&kube));
     let back_ends = wire(&Names::of_plan(&plan.inputs), &dir, &reach)?;
+    check_cluster(&plan, &back_ends)?;
     let (objects, history) = repository(&plan, &dir, invocation)?;
     let run = Run {
         project: &dir,
@@ -98,6 +103,22 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
         resume: args.resume,
     };
     run_plan::run(&plan, &run, invocation)
+}
+
+/// A plan for a cluster is carried out in that one.
+fn check_cluster(plan: &Plan, back_ends: &BackEnds) -> Result<(), CliError> {
+    let found = back_ends.target.as_ref().and_then(|target| target.cluster());
+    let (Some(expected), Some(found)) = (&plan.inputs.cluster, found) else { return Ok(()) };
+    if expected.server == found.server {
+        return Ok(());
+    }
+    let violation = Violation {
+        operation: String::new(),
+        subject: "the cluster".into(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+    };
+    Err(CliError::Stale { violations: vec![violation], written: false })
 }
 
 /// A plan of `--dev` names content of the work tree, and so does one of `contextAddFiles`; it is hashed again, and what

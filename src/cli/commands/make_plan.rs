@@ -51,7 +51,8 @@ pub fn make_plan(
     let found = find(global, options, invocation)?;
     let build = options.build.cloned().unwrap_or_default();
     let names = Names::of_options(&build, options.deploy.filter(|_| wish.deploy));
-    let back_ends = wire(&names, &found.dir, &Reach::new(&build.registry, global, invocation))?;
+    let reach = Reach::new(&build.registry, global, invocation).with_kube(options.deploy.map(|d| &d.kube));
+    let back_ends = wire(&names, &found.dir, &reach)?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, &build, wish);

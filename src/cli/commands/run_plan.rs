@@ -106,6 +106,7 @@ fn lock(plan: &Plan, run: &Run<'_>, invocation: &Invocation) -> Result<Option<Bo
         | Work::TagImage { .. }
         | Work::TagIndex { .. }
         | Work::CopyImage { .. }
+        | Work::OpenRelease { .. }
         | Work::WriteResource { .. }
         | Work::DeleteResource { .. } => None,
     });

@@ -1,0 +1,181 @@
+//! Finding a cluster: kubeconfigs, contexts, and the inside of a pod.
+#![expect(clippy::disallowed_methods, reason = "kubeconfigs are files")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+
+use crate::plan::ClusterName;
+
+/// How long the API server may take for one answer.
+const ANSWER: Duration = Duration::from_mins(1);
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// Which cluster is meant.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterOptions {
+    /// Kubeconfigs, in place of those of the environment; separated as `PATH` is.
+    pub kubeconfig: Option<String>,
+    /// The context, in place of the current one.
+    pub context: Option<String>,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// The folder that paths are relative to.
+    pub cwd: PathBuf,
+}
+
+/// Why no cluster can be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// There is no kubeconfig, and this is no pod.
+    #[error("there is no kubeconfig ({searched}), and this is not the inside of a cluster")]
+    Nothing {
+        /// Where one was looked for.
+        searched: String,
+    },
+    /// A kubeconfig that was named is not there.
+    #[error("there is no kubeconfig `{0}`")]
+    NoFile(String),
+    /// The context that was named is not in the kubeconfig.
+    #[error("the kubeconfig has no context `{context}`; it has {known}")]
+    NoContext {
+        /// The name.
+        context: String,
+        /// Those that it has.
+        known: String,
+    },
+    /// No context was named, and none is the current one.
+    #[error("the kubeconfig names no current context; it has {0}")]
+    NoCurrent(String),
+    /// A kubeconfig cannot be used.
+    #[error("use the kubeconfig")]
+    Kubeconfig(#[source] KubeconfigError),
+    /// The account of the pod cannot be used.
+    #[error("use the service account of this pod")]
+    InCluster(#[source] InClusterError),
+    /// A client cannot be made.
+    #[error("prepare requests to {server}")]
+    Client {
+        /// The address.
+        server: String,
+        /// Why.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// Reads what it takes to speak to a cluster. Nothing is sent.
+pub async fn configuration(options: &ClusterOptions) -> Result<(Config, ClusterName), ConnectError> {
+    let (mut config, context) = match kubeconfig(options)? {
+        Some(kubeconfig) => {
+            let context = context_of(&kubeconfig, options.context.as_ref())?;
+            let choice = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+            let config = Config::from_custom_kubeconfig(kubeconfig, &choice).await;
+            (config.map_err(ConnectError::Kubeconfig)?, Some(context))
+        }
+        None => (Config::incluster().map_err(ConnectError::InCluster)?, None),
+    };
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(ANSWER);
+    config.reset_reader_on_write = true;
+    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    Ok((config, ClusterName { context, server }))
+}
+
+/// Returns the merged kubeconfig; `None` within a cluster, where there is none.
+fn kubeconfig(options: &ClusterOptions) -> Result<Option<Kubeconfig>, ConnectError> {
+    let read = |path: &Path| Kubeconfig::read_from(path).map_err(ConnectError::Kubeconfig);
+    let listed = |text: &str| -> Vec<PathBuf> {
+        let paths = std::env::split_paths(text).filter(|path| !path.as_os_str().is_empty());
+        paths.map(|path| options.cwd.join(path)).collect()
+    };
+    let merged = |paths: Vec<PathBuf>| {
+        paths
+            .iter()
+            .try_fold(Kubeconfig::default(), |merged, path| merged.merge(read(path)?).map_err(ConnectError::Kubeconfig))
+    };
+    if let Some(named) = &options.kubeconfig {
+        let paths = listed(named);
+        if let Some(missing) = paths.iter().find(|path| !path.is_file()) {
+            return Err(ConnectError::NoFile(missing.display().to_string()));
+        }
+        return merged(paths).map(Some);
+    }
+    // As kubectl does, what the environment names and is not there is passed over.
+    let from_env = options.env.get("KUBECONFIG").filter(|text| !text.is_empty());
+    let paths = match from_env {
+        Some(text) => listed(text),
+        None => options.env.get("HOME").map(|home| Path::new(home).join(".kube/config")).into_iter().collect(),
+    };
+    let (there, _): (Vec<_>, Vec<_>) = paths.iter().cloned().partition(|path| path.is_file());
+    if !there.is_empty() {
+        return merged(there).map(Some);
+    }
+    if options.env.contains_key("KUBERNETES_SERVICE_HOST") && options.context.is_none() {
+        return Ok(None);
+    }
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    Err(ConnectError::Nothing { searched: names.join(", ") })
+}
+
+fn context_of(kubeconfig: &Kubeconfig, wanted: Option<&String>) -> Result<String, ConnectError> {
+    let names: Vec<&str> = kubeconfig.contexts.iter().map(|c| c.name.as_str()).collect();
+    let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let current = kubeconfig.current_context.as_ref().filter(|name| !name.is_empty());
+    let Some(context) = wanted.or(current) else { return Err(ConnectError::NoCurrent(known)) };
+    if names.contains(&context.as_str()) {
+        return Ok(context.clone());
+    }
+    Err(ConnectError::NoContext { context: context.clone(), known })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(dir: &Path, files: &[(&str, &str)]) -> ClusterOptions {
+        for (name, text) in files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        let names: Vec<String> = files.iter().map(|(name, _)| dir.join(name).display().to_string()).collect();
+        let env = BTreeMap::from([("KUBECONFIG".to_owned(), names.join(":"))]);
+        ClusterOptions { env, cwd: dir.to_owned(), ..ClusterOptions::default() }
+    }
+
+    fn one(name: &str, current: bool) -> String {
+        let current = if current { format!("current-context: {name}\n") } else { String::new() };
+        format!(
+            "apiVersion: v1\nkind: Config\n{current}clusters: [{{name: {name}, cluster: {{server: 'http://{name}.example:8001'}}}}]\nusers: [{{name: {name}, user: {{}}}}]\ncontexts: [{{name: {name}, context: {{cluster: {name}, user: {name}}}}}]\n"
+        )
+    }
+
+    fn found(options: &ClusterOptions) -> Result<ClusterName, String> {
+        super::super::super::runtime::block_on(configuration(options)).map(|(_, name)| name).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn kubeconfigs_are_merged_and_a_context_is_chosen() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options(dir.path(), &[("a", &one("east", false)), ("b", &one("west", true))]);
+        assert_eq!(found(&options).unwrap().to_string(), "west (http://west.example:8001)");
+        options.context = Some("east".into());
+        assert_eq!(found(&options).unwrap().server, "http://east.example:8001");
+        options.context = Some("north".into());
+        assert_eq!(found(&options).unwrap_err(), "the kubeconfig has no context `north`; it has east, west");
+    }
+
+    #[test]
+    fn where_there_is_no_cluster_it_is_said_where_one_was_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = BTreeMap::from([("HOME".to_owned(), dir.path().display().to_string())]);
+        let mut options = ClusterOptions { env, cwd: dir.path().to_owned(), ..ClusterOptions::default() };
+        assert!(found(&options).unwrap_err().contains(".kube/config"));
+        options.kubeconfig = Some("none".into());
+        assert!(found(&options).unwrap_err().starts_with("there is no kubeconfig `"));
+        std::fs::write(dir.path().join("none"), "apiVersion: v1\nkind: Config\n").unwrap();
+        assert_eq!(found(&options).unwrap_err(), "the kubeconfig names no current context; it has none");
+    }
+}

@@ -1,0 +1,438 @@
+//! A Kubernetes cluster as target.
+//!
+//! What lives here: [`ClusterTarget`], which answers what the server would make of manifests, and writes them. What does
+//! not: which of them are written, in which order and what guards them (`plan`, `exec`).
+//!
+//! The one idea: server-side apply. A plan is a dry run of the same request that is sent later in earnest.
+#![expect(clippy::disallowed_methods, reason = "what the server takes long for is waited for")]
+
+mod api;
+mod connect;
+mod objects;
+mod releases;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt as _};
+use kube::Client;
+use serde_json::Value;
+
+use self::api::{Api, ApiError, ApiKind};
+use self::connect::configuration;
+pub use self::connect::{ClusterOptions, ConnectError};
+use self::objects::{cleaned, guarded, metadata, with_data_encoded};
+use self::releases::Records;
+use super::runtime::block_on;
+use crate::observed::{Preview, ReleaseFact, WantedResource};
+use crate::plan::{ClusterName, Layout};
+use crate::ports::{Target, TargetError, TargetSession};
+
+/// Requests at once while planning.
+const PARALLEL: usize = 16;
+/// How long a definition may take until the server serves its kind.
+const ESTABLISHED: Duration = Duration::from_mins(1);
+/// How long an object may take until it is gone.
+const GONE: Duration = Duration::from_mins(5);
+
+/// A cluster that holds the resources of releases, and their records.
+pub struct ClusterTarget {
+    api: Arc<Api>,
+    name: ClusterName,
+}
+
+impl ClusterTarget {
+    /// Finds the cluster; nothing is sent yet.
+    ///
+    /// # Errors
+    /// No kubeconfig, or it cannot be used.
+    pub fn connect(options: &ClusterOptions) -> Result<Self, ConnectError> {
+        block_on(async {
+            let (config, name) = configuration(options).await?;
+            let client = Client::try_from(config);
+            let client = client.map_err(|source| ConnectError::Client { server: name.server.clone(), source })?;
+            Ok(Self { api: Arc::new(Api::new(client)), name })
+        })
+    }
+
+    fn failed(&self, attempt: impl Into<String>) -> impl FnOnce(ApiError) -> TargetError {
+        let attempt = format!("{} in the cluster {}", attempt.into(), self.name);
+        move |error| TargetError { attempt, source: std::io::Error::other(error) }
+    }
+}
+
+/// A path of the plan: `NAMESPACE/KIND.GROUP/NAME`.
+struct Place<'a> {
+    namespace: Option<&'a str>,
+    kind: &'a str,
+    group: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn parse(path: &'a str) -> Result<Self, ApiError> {
+        let wrong = || ApiError::Unexpected(format!("`{path}` names no resource of a cluster"));
+        let mut parts = path.splitn(3, '/');
+        let mut part = || parts.next().filter(|part| !part.is_empty()).ok_or_else(wrong);
+        let (namespace, kind, name) = (part()?, part()?, part()?);
+        let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+        Ok(Self { namespace: Some(namespace).filter(|n| *n != "-"), kind, group, name })
+    }
+
+    fn address(&self, kind: &ApiKind) -> String {
+        kind.address(self.namespace, self.name)
+    }
+}
+
+/// Returns the object under a path; `None` where there is none, or no such kind.
+async fn live(api: &Api, path: &str) -> Result<Option<Value>, ApiError> {
+    let place = Place::parse(path)?;
+    let Some(kind) = api.preferred(place.group, place.kind).await? else { return Ok(None) };
+    api.get(&place.address(&kind)).await
+}
+
+fn read_manifest(text: &str) -> Result<Value, ApiError> {
+    let object =
+        serde_json::from_str(text).map_err(|e| ApiError::Unexpected(format!("the manifest is no JSON: {e}")))?;
+    Ok(with_data_encoded(object))
+}
+
+fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+    object.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Finds the kind that a manifest names.
+async fn kind_of(api: &Api, object: &Value) -> Result<ApiKind, ApiError> {
+    let (version, kind) = (text(object, "apiVersion"), text(object, "kind"));
+    let no_kind = || ApiError::NoKind { kind: kind.to_owned(), group_version: version.to_owned() };
+    api.kind(version, kind).await?.ok_or_else(no_kind)
+}
+
+/// What one question is answered in view of: the definitions and namespaces that are made in the same plan.
+struct Made {
+    kinds: BTreeSet<(String, String)>,
+    namespaces: BTreeSet<String>,
+}
+
+impl Made {
+    fn of(wanted: &[WantedResource]) -> Self {
+        let mut made = Self { kinds: BTreeSet::new(), namespaces: BTreeSet::new() };
+        for resource in wanted {
+            let manifest = resource.manifest.as_ref().filter(|_| {
+                resource.path.contains("/Namespace/") || resource.path.contains("/CustomResourceDefinition.")
+            });
+            let Some(object) = manifest.and_then(|m| serde_json::from_str::<Value>(m).ok()) else { continue };
+            if text(&object, "kind") == "Namespace" {
+                made.namespaces.insert(metadata(&object, "name").to_owned());
+            } else {
+                let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+                made.kinds.insert((of("/spec/group"), of("/spec/names/kind")));
+            }
+        }
+        made
+    }
+}
+
+async fn preview(api: &Api, wanted: &WantedResource, made: &Made) -> Result<Preview, ApiError> {
+    let place = Place::parse(&wanted.path)?;
+    let Some(manifest) = &wanted.manifest else {
+        let live = live(api, &wanted.path).await?;
+        let content = live.as_ref().map(guarded);
+        return Ok(Preview { live: live.as_ref().map(cleaned), content, ..Preview::default() });
+    };
+    let object = read_manifest(manifest)?;
+    let kind = match kind_of(api, &object).await {
+        Ok(kind) => kind,
+        Err(error @ ApiError::NoKind { .. }) => {
+            let comes = made.kinds.contains(&(place.group.to_owned(), place.kind.to_owned()));
+            return Ok(Preview { refused: (!comes).then(|| error.to_string()), ..Preview::default() });
+        }
+        Err(error) => return Err(error),
+    };
+    let address = place.address(&kind);
+    let found = api.get(&address).await?;
+    let content = match &found {
+        None => None,
+        // A guard compares what stands there in the version that the server prefers.
+        Some(object) if api.preferred(place.group, place.kind).await?.as_ref() == Some(&kind) => Some(guarded(object)),
+        Some(_) => live(api, &wanted.path).await?.as_ref().map(guarded),
+    };
+    let mut preview = Preview { live: found.as_ref().map(cleaned), content, ..Preview::default() };
+    let mut answer = api.apply(&address, &object, true, false).await;
+    if let Err(error) = &answer
+        && let Some(taken) = conflicts(error)
+    {
+        preview.taken = taken;
+        answer = api.apply(&address, &object, true, true).await;
+    }
+    match answer {
+        Ok(after) => preview.after = Some(cleaned(&after)),
+        Err(error) => {
+            let Some(status) = error.refusal() else { return Err(error) };
+            let is_new_namespace =
+                status.code == 404 && place.namespace.is_some_and(|n| made.namespaces.contains(n)) && found.is_none();
+            let immutable = if found.is_some() { immutable_fields(status) } else { Vec::new() };
+            if !immutable.is_empty() {
+                preview.immutable = immutable;
+            } else if !is_new_namespace {
+                preview.refused = Some(refusal(status, place.kind));
+            }
+        }
+    }
+    Ok(preview)
+}
+
+/// Returns the fields that others set, where that is why the server refuses.
+fn conflicts(error: &ApiError) -> Option<Vec<(String, String)>> {
+    let status = error.refusal().filter(|status| status.code == 409)?;
+    let causes = &status.details.as_ref()?.causes;
+    let fields: Vec<(String, String)> = causes
+        .iter()
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .map(|cause| {
+            let manager = cause.message.split('"').nth(1).unwrap_or(&cause.message);
+            (cause.field.trim_start_matches('.').to_owned(), manager.to_owned())
+        })
+        .collect();
+    (!fields.is_empty()).then_some(fields)
+}
+
+/// Texts by which the server says that a field cannot be changed in place. Source: Kubernetes API validation.
+const IMMUTABLE: [&str; 6] = [
+    "immutable",
+    "updates to statefulset spec for fields other than",
+    "updates to parameters are forbidden",
+    "cannot change roleRef",
+    "pod updates may not change fields other than",
+    "may not be changed",
+];
+
+fn immutable_fields(status: &kube::core::Status) -> Vec<String> {
+    let says = |text: &str| IMMUTABLE.iter().any(|known| text.contains(known));
+    if status.code != 422 {
+        return Vec::new();
+    }
+    let causes = status.details.iter().flat_map(|d| &d.causes);
+    let mut fields: Vec<String> = causes.filter(|c| says(&c.message)).map(|c| c.field.clone()).collect();
+    if fields.is_empty() && says(&status.message) {
+        fields.push("spec".to_owned());
+    }
+    fields.dedup();
+    fields
+}
+
+/// Says why the server refuses. What it says of a Secret may repeat its values: of that, only the fields are told.
+fn refusal(status: &kube::core::Status, kind: &str) -> String {
+    if kind != "Secret" {
+        return status.message.clone();
+    }
+    let fields: Vec<&str> = status.details.iter().flat_map(|d| &d.causes).map(|c| c.field.as_str()).collect();
+    format!("{} {}", status.reason, fields.join(", ")).trim_end().to_owned()
+}
+
+/// Hides what the server says of a Secret.
+fn discreet(error: ApiError, kind: &str) -> ApiError {
+    match error.refusal() {
+        Some(status) if kind == "Secret" => ApiError::Unexpected(format!("refused: {}", refusal(status, kind))),
+        _ => error,
+    }
+}
+
+/// Splits the name under which the plan knows a release in a cluster: `NAMESPACE/RELEASE`.
+fn split_release(key: &str) -> (&str, &str) {
+    key.split_once('/').unwrap_or(("default", key))
+}
+
+impl Target for ClusterTarget {
+    fn observe(&self, release: &str) -> Result<ReleaseFact, TargetError> {
+        let (namespace, name) = split_release(release);
+        let records = Records { api: &self.api, namespace, release: name };
+        let history = block_on(records.history());
+        let history = history.map_err(self.failed(format!("read the records of the release {release}")))?;
+        Ok(ReleaseFact { history, ..ReleaseFact::default() })
+    }
+
+    fn content(&self, path: &str) -> Result<Option<Vec<u8>>, TargetError> {
+        let live = block_on(live(&self.api, path)).map_err(self.failed(format!("read {path}")))?;
+        Ok(live.as_ref().map(guarded))
+    }
+
+    fn revision(&self, release: &str) -> Result<Option<u64>, TargetError> {
+        let (namespace, name) = split_release(release);
+        let records = Records { api: &self.api, namespace, release: name };
+        let revisions = block_on(records.revisions());
+        let revisions = revisions.map_err(self.failed(format!("list the records of the release {release}")))?;
+        Ok(revisions.last().filter(|r| r.status != "uninstalled").map(|r| r.number))
+    }
+
+    fn preview(&self, wanted: &[WantedResource]) -> Result<Option<BTreeMap<String, Preview>>, TargetError> {
+        let made = Made::of(wanted);
+        let made = &made;
+        let api = &self.api;
+        let asked = stream::iter(wanted.iter().map(|w| async move { (w, preview(api, w, made).await) }));
+        let answers = block_on(asked.buffer_unordered(PARALLEL).collect::<Vec<_>>());
+        let mut found = BTreeMap::new();
+        for (wanted, answer) in answers {
+            let answer = answer.map_err(self.failed(format!("ask for a dry run of {}", wanted.path)))?;
+            found.insert(wanted.path.clone(), answer);
+        }
+        Ok(Some(found))
+    }
+
+    fn holds(&self, path: &str, content: &[u8]) -> Result<bool, TargetError> {
+        let wanted =
+            WantedResource { path: path.to_owned(), manifest: Some(String::from_utf8_lossy(content).into_owned()) };
+        let made = Made::of(std::slice::from_ref(&wanted));
+        let preview = block_on(preview(&self.api, &wanted, &made));
+        let preview = preview.map_err(self.failed(format!("ask for a dry run of {path}")))?;
+        Ok(preview.live.is_some() && preview.live == preview.after)
+    }
+
+    fn is_recorded(&self, release: &str, revision: u64) -> Result<bool, TargetError> {
+        let (namespace, name) = split_release(release);
+        let records = Records { api: &self.api, namespace, release: name };
+        let revisions = block_on(records.revisions());
+        let revisions = revisions.map_err(self.failed(format!("list the records of the release {release}")))?;
+        Ok(revisions.last().is_some_and(|r| r.number == revision && r.status == "deployed"))
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::Cluster
+    }
+
+    fn cluster(&self) -> Option<ClusterName> {
+        Some(self.name.clone())
+    }
+
+    fn begin(&self) -> Result<Box<dyn TargetSession + '_>, TargetError> {
+        Ok(Box::new(ClusterSession { target: self, opened: Mutex::default() }))
+    }
+}
+
+/// A change of a cluster: each write is seen at once, and the record says when all are done.
+struct ClusterSession<'a> {
+    target: &'a ClusterTarget,
+    /// The release and revision that are under way.
+    opened: Mutex<Option<(String, u64)>>,
+}
+
+impl ClusterSession<'_> {
+    fn opened(&self) -> std::sync::MutexGuard<'_, Option<(String, u64)>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn apply(&self, path: &str, content: &[u8]) -> Result<(), ApiError> {
+        let api = &self.target.api;
+        let place = Place::parse(path)?;
+        let object = read_manifest(&String::from_utf8_lossy(content))?;
+        // A definition that was written a moment ago is not served yet.
+        let start = Instant::now();
+        let kind = loop {
+            match kind_of(api, &object).await {
+                Err(ApiError::NoKind { .. }) if start.elapsed() < ESTABLISHED => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    api.forget_kinds();
+                }
+                found => break found?,
+            }
+        };
+        let address = place.address(&kind);
+        api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, place.kind))?;
+        if place.kind == "CustomResourceDefinition" {
+            self.wait_until_established(&address).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_established(&self, address: &str) -> Result<(), ApiError> {
+        let start = Instant::now();
+        while start.elapsed() < ESTABLISHED {
+            let definition = self.target.api.get(address).await?.unwrap_or(Value::Null);
+            let conditions = definition.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+            if conditions.into_iter().any(|c| text(c, "type") == "Established" && text(c, "status") == "True") {
+                self.target.api.forget_kinds();
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(ApiError::Late(format!("the definition is not established after {} s", ESTABLISHED.as_secs())))
+    }
+
+    /// Deletes what stands under a path, and waits until it is gone.
+    async fn remove(&self, path: &str) -> Result<(), ApiError> {
+        let api = &self.target.api;
+        let place = Place::parse(path)?;
+        let Some(kind) = api.preferred(place.group, place.kind).await? else { return Ok(()) };
+        let address = place.address(&kind);
+        let Some(object) = api.get(&address).await? else { return Ok(()) };
+        let uid = metadata(&object, "uid");
+        api.delete(&address, uid, "Foreground").await?;
+        let start = Instant::now();
+        while start.elapsed() < GONE {
+            if api.get(&address).await?.is_none_or(|now| metadata(&now, "uid") != uid) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(ApiError::Late(format!("it is not gone after {} s; look at its finalizers", GONE.as_secs())))
+    }
+
+    async fn delete_only(&self, path: &str) -> Result<(), ApiError> {
+        let api = &self.target.api;
+        let place = Place::parse(path)?;
+        let Some(kind) = api.preferred(place.group, place.kind).await? else { return Ok(()) };
+        let address = place.address(&kind);
+        let Some(object) = api.get(&address).await? else { return Ok(()) };
+        api.delete(&address, metadata(&object, "uid"), "Background").await
+    }
+}
+
+impl TargetSession for ClusterSession<'_> {
+    fn open(&self, release: &str, revision: u64, payload: &str) -> Result<(), TargetError> {
+        let failed = self.target.failed(format!("record that revision {revision} of {release} is under way"));
+        let (namespace, name) = split_release(release);
+        let opened = block_on(async {
+            let wrong = |e| ApiError::Unexpected(format!("the record of the plan is no JSON: {e}"));
+            let payload = serde_json::from_str(payload).map_err(wrong)?;
+            let api = &self.target.api;
+            Records { api, namespace, release: name }.open(revision, payload).await
+        });
+        opened.map_err(failed)?;
+        *self.opened() = Some((release.to_owned(), revision));
+        Ok(())
+    }
+
+    fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+        block_on(self.apply(path, content)).map_err(self.target.failed(format!("apply {path}")))
+    }
+
+    fn replace(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+        let replaced = block_on(async {
+            self.remove(path).await?;
+            self.apply(path, content).await
+        });
+        replaced.map_err(self.target.failed(format!("replace {path}")))
+    }
+
+    fn delete(&self, path: &str) -> Result<(), TargetError> {
+        block_on(self.delete_only(path)).map_err(self.target.failed(format!("delete {path}")))
+    }
+
+    fn commit(&self, release: &str, revision: u64, _: &Value) -> Result<(), TargetError> {
+        let (namespace, name) = split_release(release);
+        let api = &self.target.api;
+        let finished = block_on(Records { api, namespace, release: name }.finish(revision));
+        finished.map_err(self.target.failed(format!("record revision {revision} of {release} as deployed")))?;
+        *self.opened() = None;
+        Ok(())
+    }
+
+    fn abandon(&self) {
+        let Some((release, revision)) = self.opened().take() else { return };
+        let (namespace, name) = split_release(&release);
+        let records = Records { api: &self.target.api, namespace, release: name };
+        // The run has failed, and says why. A record that stays under way is marked by the next run.
+        let _ = block_on(records.set_status(revision, "failed", "an operation failed or the run was interrupted"));
+    }
+}

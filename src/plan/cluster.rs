@@ -1,0 +1,508 @@
+//! Planning a release in a cluster: what the API server would make of each manifest, in which order, and the record.
+//!
+//! What lives here: paths of resources in a cluster, what the server is asked, the plan over its answers, and Helm's record
+//! of a release. What does not: requests (`backend`), and the folder of manifests (`release`).
+//!
+//! The one idea: a change is the difference between the live object and what a dry run of the server answers. What the
+//! server adds by itself stands on both sides, and is no change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::diff::{diff, redact};
+use super::model::{FieldChange, ResourceAction, ResourcePlan};
+use super::operation::{Guard, Operation, Work};
+use super::reason::Reason;
+use super::release::{
+    ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,
+    add_causes, deleted, read_record, removed_files, text_digest,
+};
+use super::risk::{immutable_fields, restart};
+use super::sensitive::Sensitive;
+use crate::chart::kinds::is_cluster_scoped;
+use crate::digest::Sha224Digest;
+use crate::observed::{Preview, WantedResource};
+use crate::source::FileId;
+use crate::syntax::yaml;
+
+/// How a target names resources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Files of a folder: `RELEASE/kind-name.yaml`.
+    #[default]
+    Folder,
+    /// Objects of a cluster: `NAMESPACE/KIND.GROUP/NAME`, with `-` as the namespace of cluster-scoped kinds.
+    Cluster,
+}
+
+/// What a record says of the chart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterChart {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The version of what it deploys.
+    pub app_version: Option<String>,
+}
+
+/// The annotation of the recorded chart that holds what Helm has no place for. Helm carries it along when it rewrites a record.
+const EXTRAS: &str = "stagewright/record";
+/// The marks of what belongs to a release. Source: Helm 3.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const RELEASE_NAME: &str = "meta.helm.sh/release-name";
+const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
+
+/// Returns the path of a resource in a cluster; the version of its API is no part of what it is.
+pub fn cluster_path(resource: &DesiredResource) -> String {
+    let group = resource.api_version.split_once('/').map_or("", |(group, _)| group);
+    path_of(group, &resource.kind, resource.namespace.as_deref(), &resource.name)
+}
+
+fn path_of(group: &str, kind: &str, namespace: Option<&str>, name: &str) -> String {
+    let dot = if group.is_empty() { "" } else { "." };
+    format!("{}/{kind}{dot}{group}/{name}", namespace.unwrap_or("-"))
+}
+
+/// Returns what the target is asked: the manifests as they would be written, and what was recorded and is not wanted any more.
+pub fn wanted_resources(
+    desired: &[DesiredResource],
+    record: &ReleaseRecord,
+    previous: Option<&ReleaseRecord>,
+) -> Vec<WantedResource> {
+    let mut wanted: BTreeMap<String, Option<String>> =
+        previous.iter().flat_map(|p| p.resources.keys()).map(|path| (path.clone(), None)).collect();
+    let namespace = namespace_resource(&record.namespace);
+    for resource in std::iter::once(&namespace).chain(desired) {
+        wanted.insert(cluster_path(resource), Some(written(resource, record).to_string()));
+    }
+    wanted.into_iter().map(|(path, manifest)| WantedResource { path, manifest }).collect()
+}
+
+/// The namespace of the release, which is made when it is not there, and belongs to nobody.
+fn namespace_resource(name: &str) -> DesiredResource {
+    DesiredResource {
+        api_version: "v1".into(),
+        kind: "Namespace".into(),
+        namespace: None,
+        name: name.to_owned(),
+        text: String::new(),
+        data: json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+        place: None,
+        belongs: false,
+    }
+}
+
+/// Returns a manifest as it is written: with its namespace and the marks of the release.
+fn written(resource: &DesiredResource, record: &ReleaseRecord) -> Value {
+    let mut data = resource.data.clone();
+    let Some(metadata) = data.as_object_mut().map(|o| object_in(o, "metadata")) else { return data };
+    match &resource.namespace {
+        Some(namespace) => metadata.insert("namespace".into(), namespace.clone().into()),
+        None => metadata.shift_remove("namespace"),
+    };
+    if resource.belongs {
+        object_in(metadata, "labels").insert(MANAGED_BY.into(), "Helm".into());
+        let annotations = object_in(metadata, "annotations");
+        annotations.insert(RELEASE_NAME.into(), record.release.clone().into());
+        annotations.insert(RELEASE_NAMESPACE.into(), record.namespace.clone().into());
+    }
+    data
+}
+
+fn object_in<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    let value = map.entry(key.to_owned()).or_insert(Value::Null);
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut().expect("it was just made an object")
+}
+
+/// Beginnings of the names of those whose changes a release sets back: people and their tools. A controller is none of them.
+const TOOLS: [&str; 8] = ["kubectl", "helm", "Helm", "werf", "nelm", "terraform", "before-first-apply", "stagewright"];
+
+fn may_be_taken_from(manager: &str) -> bool {
+    TOOLS.iter().any(|tool| manager.starts_with(tool))
+}
+
+/// Says whether a live object carries the marks of a release.
+fn is_ours(live: &Value, record: &ReleaseRecord) -> bool {
+    let mark = |of: &str, key: &str| live.get("metadata")?.get(of)?.get(key)?.as_str();
+    mark("labels", MANAGED_BY) == Some("Helm")
+        && mark("annotations", RELEASE_NAME) == Some(&record.release)
+        && mark("annotations", RELEASE_NAMESPACE) == Some(&record.namespace)
+}
+
+/// The operations so far: groups of equals one after the other, each behind the last operation of the group before.
+struct Steps {
+    operations: Vec<Operation>,
+    /// What the group at hand waits for.
+    needs: Vec<String>,
+    /// The group at hand, and where it begins.
+    group: Option<(String, usize)>,
+}
+
+impl Steps {
+    fn add(&mut self, group: String, mut operation: Operation) {
+        if self.group.as_ref().is_none_or(|(current, _)| *current != group) {
+            self.close();
+            self.group = Some((group, self.operations.len()));
+        }
+        operation.needs.clone_from(&self.needs);
+        self.operations.push(operation);
+    }
+
+    /// The last of a group waits for the others: what comes later waits for it alone, so that edges stay few.
+    fn close(&mut self) {
+        let Some((_, first)) = self.group.take() else { return };
+        let ids: Vec<String> = self.operations.iter().skip(first).map(|o| o.id.clone()).collect();
+        if let (Some(last), Some((gate, others))) = (self.operations.last_mut(), ids.split_last()) {
+            last.needs.extend(others.iter().cloned());
+            self.needs = vec![gate.clone()];
+        }
+    }
+}
+
+/// Plans the resources of a release over what the API server says of them.
+pub(super) fn plan_cluster(
+    desired: &[DesiredResource],
+    context: &ReleaseContext<'_>,
+    previews: &BTreeMap<String, Preview>,
+) -> ReleaseSection {
+    let previous = read_record(context.fact);
+    let recorded = recorded_manifests(&context.fact.history);
+    let mut record = ReleaseRecord { version: 1, ..context.record.clone() };
+    record.revision = previous.as_ref().map_or(0, |p| p.revision) + 1;
+    let mut section = ReleaseSection::default();
+    let open = format!("open:{}", record.release);
+    let mut steps = Steps { operations: Vec::new(), needs: vec![open.clone()], group: None };
+    let mut changes: Option<ChartChanges> = None;
+    let mut paths = BTreeSet::new();
+    let nothing = Preview::default();
+    let mut writes: Vec<(u8, &DesiredResource, Operation)> = Vec::new();
+
+    let namespace = namespace_resource(&record.namespace);
+    let declared = desired.iter().any(|r| r.kind == "Namespace" && r.name == namespace.name);
+    let missing = previews.get(&cluster_path(&namespace)).is_some_and(|p| p.live.is_none());
+    let first = (missing && !declared).then_some(&namespace);
+    for resource in first.into_iter().chain(desired) {
+        let path = cluster_path(resource);
+        paths.insert(path.clone());
+        let preview = previews.get(&path).unwrap_or(&nothing);
+        if resource.belongs {
+            let recorded = RecordedResource { address: resource.address(), digest: resource.digest() };
+            record.resources.insert(path.clone(), recorded);
+        }
+        let was_ours = previous.as_ref().is_some_and(|p| p.resources.contains_key(&path)) || !resource.belongs;
+        let problem = match (&preview.refused, &preview.live) {
+            (Some(refused), _) => Some(format!("the API server refuses it: {refused}")),
+            (None, Some(live)) if !was_ours && !is_ours(live, &record) => {
+                Some(format!("it is in the cluster already, and no part of the release `{}`", record.release))
+            }
+            (None, _) => {
+                preview.taken.iter().find(|(_, manager)| !may_be_taken_from(manager)).map(|(field, manager)| {
+                    format!("`{field}` is set by `{manager}`, which would set it again: leave it out of the manifest")
+                })
+            }
+        };
+        if let Some(message) = problem {
+            section.problems.push(Problem { address: resource.address(), place: resource.place.clone(), message });
+        }
+        let before = recorded.get(&path).map(|(_, text)| text.as_str());
+        let mut plan = resource_plan(resource, preview, before, context);
+        if matches!(plan.action, ResourceAction::Update | ResourceAction::Replace) {
+            add_causes(&mut plan, context.images, changes.get_or_insert_with(context.changes));
+        }
+        if plan.action != ResourceAction::Noop {
+            let phase = match plan.kind.as_str() {
+                "Namespace" => 0,
+                "CustomResourceDefinition" => 1,
+                _ => 2,
+            };
+            writes.push((phase, resource, write(resource, &path, preview, &record, plan.action)));
+        }
+        section.resources.push(plan);
+    }
+    // Helm's order, in which the manifests come, but for what others are made in and of.
+    writes.sort_by_key(|(phase, ..)| *phase);
+    let mut before_open = None;
+    for (phase, resource, mut operation) in writes {
+        if phase == 0 && resource.name == record.namespace && missing {
+            // The record is kept in it.
+            operation.needs.clone_from(&context.after);
+            before_open = Some(operation);
+            continue;
+        }
+        steps.add(format!("{phase} {}", resource.kind), operation);
+    }
+    for (path, gone) in previous.iter().flat_map(|p| &p.resources).filter(|(path, _)| !paths.contains(*path)) {
+        let preview = previews.get(path).unwrap_or(&nothing);
+        let Some(live) = &preview.live else { continue };
+        let kept = live.pointer("/metadata/annotations/helm.sh~1resource-policy").is_some_and(|v| v == "keep");
+        if kept || !is_ours(live, &record) {
+            continue;
+        }
+        let mut plan = deleted(gone, live.clone());
+        let removed = removed_files(changes.get_or_insert_with(context.changes));
+        plan.reasons.splice(0..0, removed);
+        let work = Work::DeleteResource { address: plan.address(), path: path.clone() };
+        let guards = vec![guard(path, preview)];
+        steps.add("9 delete".into(), Operation { id: format!("delete:{path}"), needs: Vec::new(), guards, work });
+        section.resources.push(plan);
+    }
+    steps.close();
+    if !steps.operations.is_empty() || !is_recorded(&record, previous.as_ref(), context) {
+        let (mut open, close) = records(open, &steps.operations, desired, record, previous.as_ref(), context);
+        if let Some(first) = before_open {
+            open.needs.push(first.id.clone());
+            section.operations.push(first);
+        }
+        section.operations.push(open);
+        section.operations.extend(steps.operations);
+        section.operations.push(close);
+    }
+    section
+}
+
+/// Says whether the last record says all that a new one would.
+fn is_recorded(record: &ReleaseRecord, previous: Option<&ReleaseRecord>, context: &ReleaseContext<'_>) -> bool {
+    let Some(previous) = previous.filter(|_| !is_unfinished(&context.fact.history)) else { return false };
+    // A record of Helm's knows manifests only.
+    let of_helm = previous.project.is_empty();
+    previous.resources == record.resources
+        && (of_helm
+            || (&previous.images, &previous.values, &previous.env) == (&record.images, &record.values, &record.env))
+}
+
+/// Returns the operations that open and that record the release.
+fn records(
+    open: String,
+    operations: &[Operation],
+    desired: &[DesiredResource],
+    record: ReleaseRecord,
+    previous: Option<&ReleaseRecord>,
+    context: &ReleaseContext<'_>,
+) -> (Operation, Operation) {
+    let payload = helm_record(desired, &record, &context.chart).to_string();
+    let (release, revision) = (release_key(&record.namespace, &record.release), record.revision);
+    let mut needs: Vec<String> = operations.iter().map(|o| o.id.clone()).collect();
+    needs.push(open.clone());
+    let opens = Operation {
+        id: open,
+        needs: context.after.clone(),
+        guards: vec![Guard::ReleaseRevision { release: release.clone(), revision: previous.map(|p| p.revision) }],
+        work: Work::OpenRelease { release: release.clone(), revision, payload: Sensitive::new(payload) },
+    };
+    let records = Operation {
+        id: format!("release:{}", record.release),
+        needs,
+        guards: Vec::new(),
+        work: Work::RecordRelease {
+            release,
+            revision,
+            record: serde_json::to_value(&record).expect("a record is plain data"),
+        },
+    };
+    (opens, records)
+}
+
+/// Returns the name under which a target in a cluster knows a release.
+pub fn release_key(namespace: &str, release: &str) -> String {
+    format!("{namespace}/{release}")
+}
+
+fn guard(path: &str, preview: &Preview) -> Guard {
+    let digest = preview.content.as_ref().map(|content| Sha224Digest::of_bytes(content).to_string());
+    Guard::ResourceContent { path: path.to_owned(), digest }
+}
+
+fn write(
+    resource: &DesiredResource,
+    path: &str,
+    preview: &Preview,
+    record: &ReleaseRecord,
+    action: ResourceAction,
+) -> Operation {
+    let secret = super::diff::is_sensitive(&resource.kind);
+    let manifest = written(resource, record).to_string();
+    Operation {
+        id: format!("write:{path}"),
+        needs: Vec::new(),
+        guards: vec![guard(path, preview)],
+        work: Work::WriteResource {
+            address: resource.address(),
+            path: path.to_owned(),
+            manifest: (!secret).then(|| manifest.clone()),
+            sealed: if secret { Sensitive::new(manifest) } else { Sensitive::default() },
+            replace: action == ResourceAction::Replace,
+        },
+    }
+}
+
+fn resource_plan(
+    resource: &DesiredResource,
+    preview: &Preview,
+    recorded: Option<&str>,
+    context: &ReleaseContext<'_>,
+) -> ResourcePlan {
+    let mut plan = ResourcePlan {
+        api_version: resource.api_version.clone(),
+        kind: resource.kind.clone(),
+        namespace: resource.namespace.clone(),
+        name: resource.name.clone(),
+        action: ResourceAction::Noop,
+        source: resource.place.clone(),
+        fields: Vec::new(),
+        replace_paths: Vec::new(),
+        drift: Vec::new(),
+        restart: None,
+        reasons: Vec::new(),
+    };
+    let Some(live) = &preview.live else {
+        plan.action = ResourceAction::Create;
+        plan.fields = diff(&Value::Null, &resource.data);
+        plan.reasons.push(Reason::NotInTarget);
+        redact(&plan.kind, &mut plan.fields);
+        return plan;
+    };
+    let old = recorded.and_then(context.parse);
+    let in_chart = old.as_ref().map(|old| diff(old, &resource.data));
+    if preview.immutable.is_empty() {
+        if preview.after.as_ref().is_none_or(|after| after == live) {
+            plan.reasons.push(Reason::Unchanged);
+            return plan;
+        }
+        plan.action = ResourceAction::Update;
+        plan.fields = diff(live, preview.after.as_ref().unwrap_or(live));
+    } else {
+        plan.action = ResourceAction::Replace;
+        // The server refused to say what it would be.
+        plan.fields = in_chart.clone().unwrap_or_else(|| diff(live, &resource.data));
+        plan.replace_paths = immutable_fields(&plan.kind, &plan.fields);
+        if plan.replace_paths.is_empty() {
+            plan.replace_paths.clone_from(&preview.immutable);
+        }
+        plan.reasons.extend(plan.replace_paths.iter().map(|p| Reason::ImmutableField { path: p.clone() }));
+    }
+    if let Some(in_chart) = &in_chart {
+        plan.drift = plan.fields.iter().filter(|f| !in_chart.iter().any(|c| touches(f, c))).cloned().collect();
+        if !plan.drift.is_empty() {
+            plan.reasons.push(Reason::Drift { paths: plan.drift.iter().map(|f| f.path.clone()).collect() });
+        }
+    }
+    plan.restart = restart(&plan.kind, preview.after.as_ref().unwrap_or(live), &plan.fields, plan.action);
+    redact(&plan.kind, &mut plan.fields);
+    redact(&plan.kind, &mut plan.drift);
+    plan
+}
+
+/// Says whether one change lies within the other.
+fn touches(a: &FieldChange, b: &FieldChange) -> bool {
+    let within = |long: &str, short: &str| {
+        long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    // A Secret is written in clear and kept encoded.
+    let encoded = |path: &str| path.replacen("stringData", "data", 1);
+    let (a, b) = (encoded(&a.path), encoded(&b.path));
+    within(&a, &b) || within(&b, &a)
+}
+
+/// Makes Helm's record of a release, but for times and status.
+fn helm_record(desired: &[DesiredResource], record: &ReleaseRecord, chart: &ClusterChart) -> Value {
+    let mut manifest = String::new();
+    for resource in desired.iter().filter(|r| r.belongs) {
+        let source = resource.place.as_ref().map_or("manifest", |place| place.file.as_str());
+        manifest += &format!("---\n# Source: {source}\n{}\n", resource.text.trim_end());
+    }
+    let extras = ReleaseRecord { resources: BTreeMap::new(), ..record.clone() };
+    let extras = serde_json::to_string(&extras).expect("a record is plain data");
+    json!({
+        "name": record.release,
+        "namespace": record.namespace,
+        "version": record.revision,
+        "chart": {
+            "metadata": {
+                "apiVersion": "v2",
+                "name": chart.name,
+                "version": chart.version,
+                "appVersion": chart.app_version.clone().unwrap_or_default(),
+                "annotations": {EXTRAS: extras},
+            },
+            "lock": null,
+            "templates": [],
+            "values": {},
+            "schema": null,
+            "files": [],
+        },
+        "config": {},
+        "manifest": manifest,
+        "hooks": [],
+        "apply_method": "ssa",
+    })
+}
+
+/// Reads Helm's records of a release, oldest first, as one: what any of them may have left in the cluster is in it.
+pub fn read_history(history: &[Value]) -> Option<ReleaseRecord> {
+    let last = history.last()?;
+    let extras = last.get("chart")?.get("metadata")?.get("annotations").and_then(|a| a.get(EXTRAS)?.as_str());
+    let record: ReleaseRecord = extras.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let text = |key: &str| last.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Some(ReleaseRecord {
+        version: 1,
+        release: text("name"),
+        namespace: text("namespace"),
+        revision: last.get("version")?.as_u64()?,
+        resources: recorded_manifests(history).into_iter().map(|(path, (recorded, _))| (path, recorded)).collect(),
+        ..record
+    })
+}
+
+fn is_unfinished(history: &[Value]) -> bool {
+    let status = history.last().and_then(|r| r.pointer("/info/status")?.as_str());
+    status.is_some_and(|status| status != "deployed")
+}
+
+/// Returns the manifests of Helm's records by path, the last of each.
+fn recorded_manifests(history: &[Value]) -> BTreeMap<String, (RecordedResource, String)> {
+    let mut found = BTreeMap::new();
+    for release in history {
+        let of = |key: &str| release.get(key).and_then(Value::as_str).unwrap_or_default();
+        for text in documents(of("manifest")) {
+            let Ok(node) = yaml::decode(&text, FileId(u32::MAX), 0, yaml::Options::HELM) else { continue };
+            let data = node.to_plain();
+            let field = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let (api_version, kind, name) = (field("/apiVersion"), field("/kind"), field("/metadata/name"));
+            if kind.is_empty() || name.is_empty() {
+                continue;
+            }
+            let group = api_version.split_once('/').map_or("", |(group, _)| group);
+            let own = Some(field("/metadata/namespace")).filter(|n| !n.is_empty());
+            let namespace =
+                own.or_else(|| Some(of("namespace").to_owned())).filter(|_| !is_cluster_scoped(group, &kind));
+            let path = path_of(group, &kind, namespace.as_deref(), &name);
+            let address = format!("{}/{kind}/{name}", namespace.as_deref().unwrap_or("-"));
+            let digest = if super::diff::is_sensitive(&kind) { String::new() } else { text_digest(&text) };
+            found.insert(path, (RecordedResource { address, digest }, text));
+        }
+    }
+    found
+}
+
+/// Splits a recorded manifest; the line that names the template of each document is no part of it.
+fn documents(manifest: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut text = String::new();
+    for line in manifest.lines().chain(["---"]) {
+        if line.starts_with("---") {
+            if !text.trim().is_empty() {
+                found.push(format!("{}\n", text.trim()));
+            }
+            text.clear();
+        } else if !(text.is_empty() && line.starts_with("# Source: ")) {
+            text += line;
+            text.push('\n');
+        }
+    }
+    found
+}
