@@ -506,3 +506,143 @@ fn documents(manifest: &str) -> Vec<String> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observed::ReleaseFact;
+
+    fn resource(kind: &str, name: &str) -> DesiredResource {
+        let group = if kind == "Deployment" { "apps/v1" } else { "v1" };
+        DesiredResource {
+            api_version: group.into(),
+            kind: kind.into(),
+            namespace: Some("shop".into()),
+            name: name.into(),
+            text: format!("apiVersion: {group}\nkind: {kind}\nmetadata:\n  name: {name}\n"),
+            data: json!({"apiVersion": group, "kind": kind, "metadata": {"name": name}}),
+            place: None,
+            belongs: true,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Value> {
+        yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|node| node.to_plain())
+    }
+
+    fn record() -> ReleaseRecord {
+        ReleaseRecord {
+            release: "shop".into(),
+            namespace: "shop".into(),
+            project: "shop".into(),
+            ..ReleaseRecord::default()
+        }
+    }
+
+    fn plan(desired: &[DesiredResource], history: &[Value], previews: &BTreeMap<String, Preview>) -> ReleaseSection {
+        let fact = ReleaseFact { history: history.to_vec(), ..ReleaseFact::default() };
+        let context = ReleaseContext {
+            record: record(),
+            fact: &fact,
+            images: &[],
+            changes: &ChartChanges::default,
+            parse: &parse,
+            after: vec!["tag:web".into()],
+            previews: Some(previews),
+            chart: ClusterChart::default(),
+        };
+        plan_cluster(desired, &context, previews)
+    }
+
+    /// What a server says that has these objects as they are wanted.
+    fn standing(desired: &[DesiredResource]) -> BTreeMap<String, Preview> {
+        let namespace = namespace_resource("shop");
+        let all = desired.iter().chain(std::iter::once(&namespace));
+        let preview = |r: &DesiredResource| {
+            let object = Some(written(r, &record()));
+            Preview { live: object.clone(), after: object, content: Some(vec![1]), ..Preview::default() }
+        };
+        all.map(|r| (cluster_path(r), preview(r))).collect()
+    }
+
+    fn deployed(section: &ReleaseSection) -> Value {
+        let payload = section
+            .operations
+            .iter()
+            .find_map(|o| if let Work::OpenRelease { payload, .. } = &o.work { payload.reveal() } else { None });
+        let mut release: Value = serde_json::from_str(payload.unwrap()).unwrap();
+        release["info"] = json!({"status": "deployed"});
+        release
+    }
+
+    fn ids(section: &ReleaseSection) -> Vec<(&str, Vec<&str>)> {
+        section.operations.iter().map(|o| (o.id.as_str(), o.needs.iter().map(String::as_str).collect())).collect()
+    }
+
+    #[test]
+    fn kinds_are_written_one_after_the_other_between_the_records() {
+        let desired = [resource("ConfigMap", "a"), resource("ConfigMap", "b"), resource("Deployment", "web")];
+        let section = plan(&desired, &[], &BTreeMap::from([("-/Namespace/shop".to_owned(), Preview::default())]));
+        let expected = [
+            ("write:-/Namespace/shop", vec!["tag:web"]),
+            ("open:shop", vec!["tag:web", "write:-/Namespace/shop"]),
+            ("write:shop/ConfigMap/a", vec!["open:shop"]),
+            ("write:shop/ConfigMap/b", vec!["open:shop", "write:shop/ConfigMap/a"]),
+            ("write:shop/Deployment.apps/web", vec!["write:shop/ConfigMap/b"]),
+            (
+                "release:shop",
+                vec!["write:shop/ConfigMap/a", "write:shop/ConfigMap/b", "write:shop/Deployment.apps/web", "open:shop"],
+            ),
+        ];
+        assert_eq!(ids(&section), expected);
+    }
+
+    #[test]
+    fn a_release_that_stands_as_recorded_needs_nothing() {
+        let desired = [resource("ConfigMap", "a"), resource("Secret", "s")];
+        let first = plan(&desired, &[], &BTreeMap::new());
+        let history = [deployed(&first)];
+        assert_eq!(read_history(&history).unwrap().resources.len(), 2);
+        let again = plan(&desired, &history, &standing(&desired));
+        assert_eq!((again.operations, again.problems), (vec![], vec![]));
+        let mut unfinished = history.clone();
+        unfinished[0]["info"]["status"] = "failed".into();
+        assert_eq!(ids(&plan(&desired, &unfinished, &standing(&desired))).len(), 2);
+    }
+
+    #[test]
+    fn what_is_recorded_and_not_wanted_is_deleted_unless_it_is_kept_or_not_ours() {
+        let both = [resource("ConfigMap", "a"), resource("ConfigMap", "b")];
+        let history = [deployed(&plan(&both, &[], &BTreeMap::new()))];
+        let ids_with = |change: &dyn Fn(&mut Value)| {
+            let mut previews = standing(&both);
+            change(previews.get_mut("shop/ConfigMap/b").unwrap().live.as_mut().unwrap());
+            let section = plan(&both[..1], &history, &previews);
+            section.operations.iter().map(|o| o.id.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids_with(&|_| {}), ["open:shop", "delete:shop/ConfigMap/b", "release:shop"]);
+        let keep = |live: &mut Value| live["metadata"]["annotations"]["helm.sh/resource-policy"] = "keep".into();
+        assert_eq!(ids_with(&keep), ["open:shop", "release:shop"]);
+        let other = |live: &mut Value| live["metadata"]["annotations"][RELEASE_NAME] = "other".into();
+        assert_eq!(ids_with(&other), ["open:shop", "release:shop"]);
+    }
+
+    #[test]
+    fn what_a_controller_sets_is_not_taken_from_it() {
+        let desired = [resource("Deployment", "web")];
+        let history = [deployed(&plan(&desired, &[], &BTreeMap::new()))];
+        let taken_from = |manager: &str| {
+            let mut previews = standing(&desired);
+            let web = previews.get_mut("shop/Deployment.apps/web").unwrap();
+            web.taken = vec![("spec.replicas".into(), manager.into())];
+            plan(&desired, &history, &previews).problems.len()
+        };
+        assert_eq!((taken_from("kubectl-scale"), taken_from("kube-controller-manager")), (0, 1));
+    }
+
+    #[test]
+    fn records_of_helm_are_split_into_their_documents() {
+        let text = "---\n# Source: shop/templates/a.yaml\nkind: A\nx: |\n  ---\n\n---\n# Source: b\n# kept\nkind: B\n";
+        assert_eq!(documents(text), ["kind: A\nx: |\n  ---\n", "# kept\nkind: B\n"]);
+    }
+}
