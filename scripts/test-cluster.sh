@@ -65,7 +65,7 @@ echo "Building Kubernetes 1.20.2 in $work, once; this takes a while" >&2
     export GOPATH=$PWD/.go GOFLAGS=-p=${STAGEWRIGHT_TEST_JOBS:-2} CGO_ENABLED=0 HOME=$work KUBE_GIT_VERSION=v1.20.2
     mkdir -p .go/src/k8s.io
     ln -sfn ../../.. .go/src/k8s.io/kubernetes
-    nice -n 19 make WHAT="${programs[*]/#/cmd/}"
+    make WHAT="${programs[*]/#/cmd/}"
 ) >"$cache/build.log" 2>&1 || { tail -20 "$cache/build.log" >&2; skip "the build failed, see $cache/build.log"; }
 for program in "${programs[@]}"; do
     install -m 755 "$work"/kubernetes-*/_output/bin/"$program" "$cache/.$program"
