@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo build check test tools bless doc bench mutations fuzz bench-templates bench-builds compare-charts install clean
+.PHONY: help demo build check test tools bless doc bench mutations fuzz bench-templates bench-builds bench-cluster compare-charts install clean
 
 help: ## Lists the verbs.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1 \t/'
@@ -45,6 +45,9 @@ bench-templates: build ## Measures `template` against a warm Helm on large chart
 
 bench-builds: build tools ## Measures builds against `docker build`, `git ls-tree` and `tar | gzip`, and the requests of an idle one.
 	python3 benches/builds.py $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-cluster: build tools ## Measures plan and apply of many resources against a warm Helm on the same API server; SIZES=10,100.
+	python3 benches/cluster.py $(if $(SIZES),--sizes $(SIZES)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 install: ## Installs the program into cargo's bin folder.
 	$(CARGO) install --path . --locked

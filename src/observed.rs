@@ -50,12 +50,16 @@ pub struct Preview {
     pub live: Option<serde_json::Value>,
     /// What it would be after a write; `None` where the server could not say, or the resource is to go.
     pub after: Option<serde_json::Value>,
-    /// What a guard compares, see the target's `content`.
+    /// What a guard compares of a resource that is written, see the target's `contents`.
     pub content: Option<Vec<u8>>,
+    /// What a guard compares of a resource that stays as it is, see the target's `content`.
+    pub stays: Option<Vec<u8>>,
     /// The fields that the server refuses to change in place.
     pub immutable: Vec<String>,
     /// Fields that others set and a write takes over: the field and who set it.
     pub taken: Vec<(String, String)>,
+    /// Whether a predecessor set fields: a write takes them all over first, and what is not wanted of them goes.
+    pub adopts: bool,
     /// Why the server would refuse the write.
     pub refused: Option<String>,
 }

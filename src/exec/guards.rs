@@ -1,10 +1,13 @@
 //! Guards: what was true when the plan was made, and is it still?
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::Ports;
 use super::work::WorkError;
 use crate::digest::Sha224Digest;
+use crate::observed::WantedResource;
 use crate::plan::{Guard, Operation, OperationId, Plan, Work};
 use crate::ports::StageId;
 
@@ -32,27 +35,117 @@ impl std::fmt::Display for Violation {
 /// # Errors
 /// A port failed to answer; nothing is known then, and nothing may be written.
 pub fn check_guards(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Vec<Violation>, WorkError> {
+    let contents = contents(plan, ports)?;
     let mut violations = Vec::new();
-    for operation in &plan.operations {
-        for guard in &operation.guards {
-            if let Some(violation) = check(operation, guard, ports)?
-                && !(resume && is_done(operation, ports)?)
-            {
-                violations.push(violation);
-            }
+    for (operation, guard) in guards(plan) {
+        if let Some(violation) = check(operation, guard, ports, &contents)?
+            && !(resume && is_excused(operation, guard, ports)?)
+        {
+            violations.push(violation);
         }
     }
     Ok(violations)
 }
 
+/// Returns the guards of revisions of releases that do not hold: what changes when somebody else applies.
+///
+/// # Errors
+/// As [`check_guards`].
+pub fn check_revisions(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Vec<Violation>, WorkError> {
+    let mut violations = Vec::new();
+    for (operation, guard) in guards(plan).filter(|(_, guard)| matches!(guard, Guard::ReleaseRevision { .. })) {
+        if let Some(violation) = check(operation, guard, ports, &Contents::new())?
+            && !(resume && is_excused(operation, guard, ports)?)
+        {
+            violations.push(violation);
+        }
+    }
+    Ok(violations)
+}
+
+fn guards(plan: &Plan) -> impl Iterator<Item = (&Operation, &Guard)> {
+    plan.operations.iter().flat_map(|operation| operation.guards.iter().map(move |guard| (operation, guard)))
+}
+
+/// Contents of resources that were read, by operation and path.
+type Contents = BTreeMap<(OperationId, String), Option<Vec<u8>>>;
+
+/// Reads all resources that guards speak of, at once.
+fn contents(plan: &Plan, ports: &Ports<'_>) -> Result<Contents, WorkError> {
+    let (keys, wanted): (Vec<_>, Vec<_>) = guards(plan)
+        .filter_map(|(operation, guard)| match guard {
+            Guard::ResourceContent { path, .. } => {
+                Some(((operation.id.clone(), path.clone()), wanted(operation, path)))
+            }
+            Guard::StageAbsent { .. }
+            | Guard::ImagePresent { .. }
+            | Guard::StagePresent { .. }
+            | Guard::BasePresent { .. }
+            | Guard::ReleaseRevision { .. } => None,
+        })
+        .unzip();
+    let Some(target) = ports.target.filter(|_| !wanted.is_empty()) else { return Ok(Contents::new()) };
+    Ok(keys.into_iter().zip(target.contents(&wanted)?).collect())
+}
+
+/// Says what an operation makes of a resource.
+fn wanted(operation: &Operation, path: &str) -> WantedResource {
+    let manifest = match &operation.work {
+        Work::WriteResource { path: written, manifest, sealed, .. } if written == path => {
+            manifest.as_ref().or(sealed.reveal()).cloned()
+        }
+        Work::BuildStage { .. }
+        | Work::TagImage { .. }
+        | Work::TagIndex { .. }
+        | Work::CopyImage { .. }
+        | Work::OpenRelease { .. }
+        | Work::WriteResource { .. }
+        | Work::DeleteResource { .. }
+        | Work::RecordRelease { .. } => None,
+    };
+    WantedResource { path: path.to_owned(), manifest }
+}
+
 /// Returns the first guard of an operation that does not hold.
-pub(super) fn first_violation(operation: &Operation, ports: &Ports<'_>) -> Result<Option<Violation>, WorkError> {
-    for guard in &operation.guards {
-        if let Some(violation) = check(operation, guard, ports)? {
+pub(super) fn first_violation(
+    operation: &Operation,
+    ports: &Ports<'_>,
+    resume: bool,
+) -> Result<Option<Violation>, WorkError> {
+    // What a release leaves as it is was looked at before the first write.
+    let opens = matches!(operation.work, Work::OpenRelease { .. });
+    for guard in operation.guards.iter().filter(|g| !(opens && matches!(g, Guard::ResourceContent { .. }))) {
+        if let Some(violation) = check(operation, guard, ports, &Contents::new())?
+            && !(resume && is_excused(operation, guard, ports)?)
+        {
             return Ok(Some(violation));
         }
     }
     Ok(None)
+}
+
+/// Says whether an interrupted run of the same plan is why a guard does not hold.
+fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result<bool, WorkError> {
+    match (&operation.work, guard) {
+        // What stays as it is is no work of a run.
+        (Work::OpenRelease { .. }, Guard::ResourceContent { .. }) => Ok(false),
+        // It was deleted, and not made again.
+        (Work::WriteResource { path, replace: true, .. }, Guard::ResourceContent { .. }) => {
+            let is_gone = ports.target.map_or(Ok(None), |target| target.content(path))?.is_none();
+            Ok(is_gone || is_done(operation, ports)?)
+        }
+        (
+            Work::BuildStage { .. }
+            | Work::TagImage { .. }
+            | Work::TagIndex { .. }
+            | Work::CopyImage { .. }
+            | Work::OpenRelease { .. }
+            | Work::WriteResource { .. }
+            | Work::DeleteResource { .. }
+            | Work::RecordRelease { .. },
+            _,
+        ) => is_done(operation, ports),
+    }
 }
 
 /// Says whether the work of an operation is found done in the target.
@@ -70,7 +163,12 @@ pub(super) fn is_done(operation: &Operation, ports: &Ports<'_>) -> Result<bool, 
     })
 }
 
-fn check(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result<Option<Violation>, WorkError> {
+fn check(
+    operation: &Operation,
+    guard: &Guard,
+    ports: &Ports<'_>,
+    contents: &Contents,
+) -> Result<Option<Violation>, WorkError> {
     let (subject, expected, found) = match guard {
         // Stored meanwhile: it is used.
         Guard::StageAbsent { .. } => return Ok(None),
@@ -95,7 +193,11 @@ fn check(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result<Opti
             (format!("release {release}"), words(*revision), words(found))
         }
         Guard::ResourceContent { path, digest } => {
-            let content = ports.target.map_or(Ok(None), |target| target.content(path))?;
+            let content = match (contents.get(&(operation.id.clone(), path.clone())), ports.target) {
+                (Some(known), _) => known.clone(),
+                (None, Some(target)) => target.contents(&[wanted(operation, path)])?.into_iter().flatten().next(),
+                (None, None) => None,
+            };
             let words = |d: Option<String>| d.map_or_else(absent, |d| format!("content {d}"));
             let found = content.map(|bytes| Sha224Digest::of_bytes(&bytes).to_string());
             (format!("resource {path}"), words(digest.clone()), words(found))

@@ -18,7 +18,7 @@ mod work;
 
 pub use event::{Event, Failure, Outcome, Skip, Skipped, Subject, Verb};
 pub use forecast::{Durations, Forecast};
-pub use guards::{Violation, check_guards};
+pub use guards::{Violation, check_guards, check_revisions};
 pub use observe::{World, observe};
 pub use run::{OnFailure, Options, run};
 pub use work::WorkError;

@@ -143,6 +143,7 @@ fn write(name: &str, needs: &[&str], before: Option<&str>) -> Operation {
         manifest: Some(format!("new {name}")),
         sealed: crate::plan::Sensitive::default(),
         replace: false,
+        adopt: false,
     };
     operation(name, needs, vec![Guard::ResourceContent { path: format!("{name}.yaml"), digest }], work)
 }

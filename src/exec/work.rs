@@ -108,7 +108,7 @@ impl<'a> Workshop<'a> {
         if self.resume && is_done(operation, &self.ports)? {
             return Ok(Done::Already);
         }
-        if let Some(violation) = first_violation(operation, &self.ports)? {
+        if let Some(violation) = first_violation(operation, &self.ports, self.resume)? {
             return Err(WorkError::Stale(StaleGuard(violation)));
         }
         match &operation.work {
@@ -135,11 +135,17 @@ impl<'a> Workshop<'a> {
                 let payload = payload.reveal().ok_or_else(|| WorkError::Sealed(format!("release {release}")))?;
                 self.in_target(release, |session| session.open(release, *revision, payload))
             }
-            Work::WriteResource { address, path, manifest, sealed, replace } => {
+            Work::WriteResource { address, path, manifest, sealed, replace, adopt } => {
                 let content = manifest.as_ref().or(sealed.reveal());
                 let content = content.ok_or_else(|| WorkError::Sealed(address.clone()))?.as_bytes();
                 self.in_target(address, |session| {
-                    if *replace { session.replace(path, content) } else { session.write(path, content) }
+                    if *replace {
+                        return session.replace(path, content);
+                    }
+                    if *adopt {
+                        session.adopt(path, content)?;
+                    }
+                    session.write(path, content)
                 })
             }
             Work::DeleteResource { address, path } => self.in_target(address, |session| session.delete(path)),

@@ -49,6 +49,7 @@ pub(super) fn report_foreign_commands(
             Work::TagImage { .. }
             | Work::TagIndex { .. }
             | Work::CopyImage { .. }
+            | Work::OpenRelease { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
             | Work::RecordRelease { .. } => None,

@@ -181,6 +181,7 @@ pub(super) fn plan_cluster(
     let mut paths = BTreeSet::new();
     let nothing = Preview::default();
     let mut writes: Vec<(u8, &DesiredResource, Operation)> = Vec::new();
+    let mut stays: Vec<Guard> = Vec::new();
 
     let namespace = namespace_resource(&record.namespace);
     let declared = desired.iter().any(|r| r.kind == "Namespace" && r.name == namespace.name);
@@ -214,7 +215,9 @@ pub(super) fn plan_cluster(
         if matches!(plan.action, ResourceAction::Update | ResourceAction::Replace) {
             add_causes(&mut plan, context.images, changes.get_or_insert_with(context.changes));
         }
-        if plan.action != ResourceAction::Noop {
+        if plan.action == ResourceAction::Noop {
+            stays.push(guard(&path, preview.stays.as_ref()));
+        } else {
             let phase = match plan.kind.as_str() {
                 "Namespace" => 0,
                 "CustomResourceDefinition" => 1,
@@ -247,13 +250,19 @@ pub(super) fn plan_cluster(
         let removed = removed_files(changes.get_or_insert_with(context.changes));
         plan.reasons.splice(0..0, removed);
         let work = Work::DeleteResource { address: plan.address(), path: path.clone() };
-        let guards = vec![guard(path, preview)];
+        let guards = vec![guard(path, preview.content.as_ref())];
         steps.add("9 delete".into(), Operation { id: format!("delete:{path}"), needs: Vec::new(), guards, work });
         section.resources.push(plan);
     }
     steps.close();
     if !steps.operations.is_empty() || !is_recorded(&record, previous.as_ref(), context) {
         let (mut open, close) = records(open, &steps.operations, desired, record, previous.as_ref(), context);
+        // What stays as it is must be so when the first write begins.
+        if !missing && !declared {
+            let path = cluster_path(&namespace);
+            open.guards.extend(previews.get(&path).map(|preview| guard(&path, preview.stays.as_ref())));
+        }
+        open.guards.extend(stays);
         if let Some(first) = before_open {
             open.needs.push(first.id.clone());
             section.operations.push(first);
@@ -312,8 +321,8 @@ pub fn release_key(namespace: &str, release: &str) -> String {
     format!("{namespace}/{release}")
 }
 
-fn guard(path: &str, preview: &Preview) -> Guard {
-    let digest = preview.content.as_ref().map(|content| Sha224Digest::of_bytes(content).to_string());
+fn guard(path: &str, content: Option<&Vec<u8>>) -> Guard {
+    let digest = content.map(|content| Sha224Digest::of_bytes(content).to_string());
     Guard::ResourceContent { path: path.to_owned(), digest }
 }
 
@@ -329,13 +338,14 @@ fn write(
     Operation {
         id: format!("write:{path}"),
         needs: Vec::new(),
-        guards: vec![guard(path, preview)],
+        guards: vec![guard(path, preview.content.as_ref())],
         work: Work::WriteResource {
             address: resource.address(),
             path: path.to_owned(),
             manifest: (!secret).then(|| manifest.clone()),
             sealed: if secret { Sensitive::new(manifest) } else { Sensitive::default() },
             replace: action == ResourceAction::Replace,
+            adopt: action == ResourceAction::Update && preview.adopts,
         },
     }
 }
@@ -438,7 +448,7 @@ fn helm_record(desired: &[DesiredResource], record: &ReleaseRecord, chart: &Clus
         "config": {},
         "manifest": manifest,
         "hooks": [],
-        "apply_method": "ssa",
+        "apply_method": "csa",
     })
 }
 

@@ -118,6 +118,9 @@ pub enum Work {
         /// Whether it is deleted before, since it cannot be changed in place.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         replace: bool,
+        /// Whether fields that another tool set for the release are taken over before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        adopt: bool,
     },
     /// Removes a resource from the target.
     DeleteResource {

@@ -276,6 +276,7 @@ fn write_operation(resource: &DesiredResource, path: &str, live: Option<&String>
             manifest: (!secret).then(|| resource.text.clone()),
             sealed: if secret { Sensitive::new(resource.text.clone()) } else { Sensitive::default() },
             replace: false,
+            adopt: false,
         },
     }
 }

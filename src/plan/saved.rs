@@ -289,6 +289,7 @@ mod tests {
             manifest: secret.is_none().then(|| "kind: ConfigMap\n".to_owned()),
             sealed: secret.map(|s| Sensitive::new(s.to_owned())).unwrap_or_default(),
             replace: false,
+            adopt: false,
         };
         Operation { id: id.into(), needs: needs.iter().map(|n| (*n).into()).collect(), guards: Vec::new(), work }
     }

@@ -32,6 +32,15 @@ pub trait Target: Send + Sync {
     /// The target failed.
     fn content(&self, path: &str) -> Result<Option<Vec<u8>>, TargetError>;
 
+    /// Returns the contents of resources, in their order. Where a target looks at parts of a resource only, those that
+    /// a manifest wants belong to it.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn contents(&self, wanted: &[WantedResource]) -> Result<Vec<Option<Vec<u8>>>, TargetError> {
+        wanted.iter().map(|wanted| self.content(&wanted.path)).collect()
+    }
+
     /// Returns the last revision of a release, `None` where there is none.
     ///
     /// # Errors
@@ -95,6 +104,15 @@ pub trait TargetSession: Send + Sync {
     /// # Errors
     /// The target failed.
     fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError>;
+
+    /// Takes over the fields of a resource that others set, where the target keeps who set them; what of them is not in
+    /// the content is removed by the next write.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn adopt(&self, _path: &str, _content: &[u8]) -> Result<(), TargetError> {
+        Ok(())
+    }
 
     /// Deletes a resource and writes it again, where the target cannot change it in place.
     ///

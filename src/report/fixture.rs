@@ -254,6 +254,7 @@ fn operations() -> Vec<Operation> {
         manifest: None,
         sealed: Sensitive::new("data: hunter2".into()),
         replace: false,
+        adopt: false,
     };
     let record = Work::RecordRelease { release: "shop".into(), revision: 42, record: json!({"images": {}}) };
     let operation = |id: &str, needs: &[&str], guards: Vec<Guard>, work: Work| Operation {

@@ -1,5 +1,8 @@
 //! `--target cluster` through the program: each scenario on a loopback server, and on a real control plane where there is one.
 
+mod exact;
+mod helm;
+mod kills;
 mod loopback;
 
 use serde_json::{Value, json};
@@ -37,11 +40,17 @@ fn everywhere(scenario: &str, run: impl Fn(&Deploy)) {
     }
 }
 
+/// A kubeconfig for a server without TLS.
+fn kubeconfig(address: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: test\nclusters: [{{name: test, cluster: {{server: 'http://{address}'}}}}]\nusers: [{{name: me, user: {{}}}}]\ncontexts: [{{name: test, context: {{cluster: test, user: me}}}}]\n"
+    )
+}
+
 impl Deploy {
     fn new(namespace: &str, ground: Ground) -> Self {
-        let sandbox = Sandbox::new();
-        sandbox.write("werf.yaml", "configVersion: 1\nproject: shop\n");
-        sandbox.write(".helm/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.2.3\n");
+        let deploy = Self::bare(namespace, ground);
+        let sandbox = &deploy.sandbox;
         sandbox.write(".helm/values.yaml", "greeting: hello\napp: web\n");
         sandbox.write(".helm/templates/a.yaml", &CONFIG.replace("NAME", "a"));
         sandbox.write(".helm/templates/b.yaml", &CONFIG.replace("NAME", "b"));
@@ -51,11 +60,18 @@ impl Deploy {
             &format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nstringData:\n  token: {MARK}\n"),
         );
         sandbox.commit("the shop");
+        deploy
+    }
+
+    /// A chart without templates.
+    fn bare(namespace: &str, ground: Ground) -> Self {
+        let sandbox = Sandbox::new();
+        sandbox.write("werf.yaml", "configVersion: 1\nproject: shop\n");
+        sandbox.write(".helm/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.2.3\n");
         let kubeconfig = match &ground {
             Ground::Loopback(server) => {
                 let file = sandbox.home().join("kubeconfig");
-                let address = &server.address;
-                std::fs::write(&file, format!("apiVersion: v1\nkind: Config\ncurrent-context: test\nclusters: [{{name: test, cluster: {{server: 'http://{address}'}}}}]\nusers: [{{name: me, user: {{}}}}]\ncontexts: [{{name: test, context: {{cluster: test, user: me}}}}]\n")).unwrap();
+                std::fs::write(&file, kubeconfig(&server.address)).unwrap();
                 file
             }
             Ground::Real(cluster) => cluster.kubeconfig(),
@@ -103,7 +119,7 @@ impl Deploy {
     fn writes(&self) -> (Vec<String>, Vec<String>) {
         let all = match &self.ground {
             Ground::Loopback(server) => server.requests(),
-            Ground::Real(cluster) => cluster.requests(),
+            Ground::Real(cluster) => cluster.writes(),
         };
         let new = all[self.seen.replace(all.len()).min(all.len())..].to_vec();
         let reads = ["get", "list", "watch"];
@@ -136,10 +152,7 @@ impl Deploy {
     fn object(&self, kind: &str, name: &str) -> Option<Value> {
         match &self.ground {
             Ground::Loopback(server) => server.object(&self.address(kind, name)),
-            Ground::Real(cluster) => {
-                let known = cluster.has(&[kind, name, "-n", &self.namespace]);
-                known.then(|| cluster.get(&[kind, name, "-n", &self.namespace]))
-            }
+            Ground::Real(cluster) => cluster.object(&self.address(kind, name)),
         }
     }
 
@@ -164,7 +177,7 @@ impl Deploy {
             );
             secret["metadata"]["labels"]["status"].as_str().unwrap().to_owned()
         };
-        (1..).map_while(of).map(status).collect()
+        (1..40).filter_map(of).map(status).collect()
     }
 
     fn assert_no_changes(&self) {

@@ -53,6 +53,11 @@ impl ApiError {
         }
     }
 
+    /// Says whether the object is another one, or of another version, than was meant.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
     /// Says whether the object, its namespace or its kind is not there.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
@@ -161,6 +166,24 @@ impl Api {
         let address = format!("{address}?fieldManager={FIELD_MANAGER}&force={force}&fieldValidation=Strict{dry_run}");
         let body = ("application/apply-patch+yaml", object.to_string().into_bytes());
         self.request(Method::PATCH, &address, Some(body), "application/json").await
+    }
+
+    /// Asks what would become of an object if it stood in the place of what has the same version. Nothing is written.
+    pub async fn try_update(&self, address: &str, object: &Value) -> Result<Value, ApiError> {
+        let address = format!("{address}?fieldManager={FIELD_MANAGER}&dryRun=All");
+        let body = ("application/json", object.to_string().into_bytes());
+        self.request(Method::PUT, &address, Some(body), "application/json").await
+    }
+
+    /// Says anew who set which field of the object that has this version.
+    pub async fn set_managers(&self, address: &str, version: &str, managers: &Value) -> Result<(), ApiError> {
+        let patch = serde_json::json!([
+            {"op": "replace", "path": "/metadata/managedFields", "value": managers},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+        ]);
+        let address = format!("{address}?fieldManager={FIELD_MANAGER}");
+        let body = ("application/json-patch+json", patch.to_string().into_bytes());
+        self.request(Method::PATCH, &address, Some(body), "application/json").await.map(drop)
     }
 
     /// Creates an object below the address of its kind.

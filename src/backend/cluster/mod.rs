@@ -8,6 +8,8 @@
 
 mod api;
 mod connect;
+mod fields;
+mod lives;
 mod objects;
 mod releases;
 
@@ -22,7 +24,9 @@ use serde_json::Value;
 use self::api::{Api, ApiError, ApiKind};
 use self::connect::configuration;
 pub use self::connect::{ClusterOptions, ConnectError};
-use self::objects::{cleaned, guarded, metadata, with_data_encoded};
+use self::fields::{adopted, has_predecessor, stands, without_leftovers};
+use self::lives::Lives;
+use self::objects::{cleaned, guarded, is_going, metadata, with_data_encoded, with_protocols};
 use self::releases::Records;
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
@@ -33,6 +37,8 @@ use crate::ports::{Target, TargetError, TargetSession};
 const PARALLEL: usize = 16;
 /// How long a definition may take until the server serves its kind.
 const ESTABLISHED: Duration = Duration::from_mins(1);
+/// How often something is tried that others may change meanwhile.
+const MOST_TRIES: usize = 5;
 /// How long an object may take until it is gone.
 const GONE: Duration = Duration::from_mins(5);
 
@@ -85,17 +91,10 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Returns the object under a path; `None` where there is none, or no such kind.
-async fn live(api: &Api, path: &str) -> Result<Option<Value>, ApiError> {
-    let place = Place::parse(path)?;
-    let Some(kind) = api.preferred(place.group, place.kind).await? else { return Ok(None) };
-    api.get(&place.address(&kind)).await
-}
-
 fn read_manifest(text: &str) -> Result<Value, ApiError> {
     let object =
         serde_json::from_str(text).map_err(|e| ApiError::Unexpected(format!("the manifest is no JSON: {e}")))?;
-    Ok(with_data_encoded(object))
+    Ok(with_protocols(with_data_encoded(object)))
 }
 
 fn text<'a>(object: &'a Value, key: &str) -> &'a str {
@@ -134,11 +133,11 @@ impl Made {
     }
 }
 
-async fn preview(api: &Api, wanted: &WantedResource, made: &Made) -> Result<Preview, ApiError> {
+async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made) -> Result<Preview, ApiError> {
     let place = Place::parse(&wanted.path)?;
     let Some(manifest) = &wanted.manifest else {
-        let live = live(api, &wanted.path).await?;
-        let content = live.as_ref().map(guarded);
+        let live = lives.get(api, &wanted.path).await?;
+        let content = live.as_ref().map(|live| guarded(live, None));
         return Ok(Preview { live: live.as_ref().map(cleaned), content, ..Preview::default() });
     };
     let object = read_manifest(manifest)?;
@@ -151,14 +150,19 @@ async fn preview(api: &Api, wanted: &WantedResource, made: &Made) -> Result<Prev
         Err(error) => return Err(error),
     };
     let address = place.address(&kind);
-    let found = api.get(&address).await?;
-    let content = match &found {
-        None => None,
-        // A guard compares what stands there in the version that the server prefers.
-        Some(object) if api.preferred(place.group, place.kind).await?.as_ref() == Some(&kind) => Some(guarded(object)),
-        Some(_) => live(api, &wanted.path).await?.as_ref().map(guarded),
+    // A guard compares what stands there in the version that the server prefers.
+    let preferred = lives.get(api, &wanted.path).await?;
+    let content = preferred.as_ref().map(|live| guarded(live, Some(&object)));
+    let stays = preferred.as_ref().map(|live| guarded(live, None));
+    let found = match preferred {
+        Some(_) if api.preferred(place.group, place.kind).await?.as_ref() != Some(&kind) => api.get(&address).await?,
+        preferred => preferred,
     };
-    let mut preview = Preview { live: found.as_ref().map(cleaned), content, ..Preview::default() };
+    let mut preview = Preview { live: found.as_ref().map(cleaned), content, stays, ..Preview::default() };
+    if found.as_ref().is_some_and(|live| stands(live, &object)) {
+        preview.after.clone_from(&preview.live);
+        return Ok(preview);
+    }
     let mut answer = api.apply(&address, &object, true, false).await;
     if let Err(error) = &answer
         && let Some(taken) = conflicts(error)
@@ -166,7 +170,23 @@ async fn preview(api: &Api, wanted: &WantedResource, made: &Made) -> Result<Prev
         preview.taken = taken;
         answer = api.apply(&address, &object, true, true).await;
     }
+    if let (Some(live), Ok(after)) = (&found, &answer)
+        && has_predecessor(live)
+    {
+        preview.adopts = true;
+        if let Some(mut object) = without_leftovers(live, after) {
+            object["metadata"]["resourceVersion"] = metadata(live, "resourceVersion").into();
+            match api.try_update(&address, &object).await {
+                Ok(after) => answer = Ok(after),
+                // What cannot be removed stays, and stays theirs.
+                Err(error) if error.refusal().is_some() => preview.adopts = false,
+                Err(error) => return Err(error),
+            }
+        }
+    }
     match answer {
+        // One that is on its way out is made anew.
+        Ok(after) if is_going(&after) => {}
         Ok(after) => preview.after = Some(cleaned(&after)),
         Err(error) => {
             let Some(status) = error.refusal() else { return Err(error) };
@@ -199,13 +219,15 @@ fn conflicts(error: &ApiError) -> Option<Vec<(String, String)>> {
 }
 
 /// Texts by which the server says that a field cannot be changed in place. Source: Kubernetes API validation.
-const IMMUTABLE: [&str; 6] = [
+const IMMUTABLE: [&str; 8] = [
     "immutable",
     "updates to statefulset spec for fields other than",
     "updates to parameters are forbidden",
     "cannot change roleRef",
     "pod updates may not change fields other than",
     "may not be changed",
+    "may not change once set",
+    "updates to provisioner are forbidden",
 ];
 
 fn immutable_fields(status: &kube::core::Status) -> Vec<String> {
@@ -254,8 +276,25 @@ impl Target for ClusterTarget {
     }
 
     fn content(&self, path: &str) -> Result<Option<Vec<u8>>, TargetError> {
-        let live = block_on(live(&self.api, path)).map_err(self.failed(format!("read {path}")))?;
-        Ok(live.as_ref().map(guarded))
+        let live = block_on(lives::live(&self.api, path)).map_err(self.failed(format!("read {path}")))?;
+        Ok(live.as_ref().map(|live| guarded(live, None)))
+    }
+
+    fn contents(&self, wanted: &[WantedResource]) -> Result<Vec<Option<Vec<u8>>>, TargetError> {
+        let found = block_on(async {
+            let paths: Vec<String> = wanted.iter().map(|w| w.path.clone()).collect();
+            let lives = Lives::read(&self.api, &paths).await?;
+            let asked = stream::iter(paths.iter().map(|path| lives.get(&self.api, path)));
+            asked.buffered(PARALLEL).collect::<Vec<_>>().await.into_iter().collect::<Result<Vec<_>, _>>()
+        });
+        let found = found.map_err(self.failed("read the resources"))?;
+        let content = |wanted: &WantedResource, live: &Value| {
+            let manifest = wanted.manifest.as_ref().map(|manifest| read_manifest(manifest)).transpose()?;
+            Ok(guarded(live, manifest.as_ref()))
+        };
+        let contents =
+            wanted.iter().zip(&found).map(|(w, live)| live.as_ref().map(|live| content(w, live)).transpose());
+        contents.collect::<Result<_, ApiError>>().map_err(self.failed("read the manifests of the plan"))
     }
 
     fn revision(&self, release: &str) -> Result<Option<u64>, TargetError> {
@@ -270,7 +309,10 @@ impl Target for ClusterTarget {
         let made = Made::of(wanted);
         let made = &made;
         let api = &self.api;
-        let asked = stream::iter(wanted.iter().map(|w| async move { (w, preview(api, w, made).await) }));
+        let paths: Vec<String> = wanted.iter().map(|w| w.path.clone()).collect();
+        let lives = block_on(Lives::read(api, &paths)).map_err(self.failed("read the resources"))?;
+        let lives = &lives;
+        let asked = stream::iter(wanted.iter().map(|w| async move { (w, preview(api, w, lives, made).await) }));
         let answers = block_on(asked.buffer_unordered(PARALLEL).collect::<Vec<_>>());
         let mut found = BTreeMap::new();
         for (wanted, answer) in answers {
@@ -284,7 +326,7 @@ impl Target for ClusterTarget {
         let wanted =
             WantedResource { path: path.to_owned(), manifest: Some(String::from_utf8_lossy(content).into_owned()) };
         let made = Made::of(std::slice::from_ref(&wanted));
-        let preview = block_on(preview(&self.api, &wanted, &made));
+        let preview = block_on(preview(&self.api, &wanted, &Lives::default(), &made));
         let preview = preview.map_err(self.failed(format!("ask for a dry run of {path}")))?;
         Ok(preview.live.is_some() && preview.live == preview.after)
     }
@@ -294,7 +336,11 @@ impl Target for ClusterTarget {
         let records = Records { api: &self.api, namespace, release: name };
         let revisions = block_on(records.revisions());
         let revisions = revisions.map_err(self.failed(format!("list the records of the release {release}")))?;
-        Ok(revisions.last().is_some_and(|r| r.number == revision && r.status == "deployed"))
+        let deployed = |r: &releases::Revision| r.status == "deployed";
+        // Those before it are superseded, and the oldest go, after it is deployed.
+        Ok(revisions.len() <= releases::KEPT
+            && revisions.iter().filter(|r| deployed(r)).count() == 1
+            && revisions.last().is_some_and(|r| r.number == revision && deployed(r)))
     }
 
     fn layout(&self) -> Layout {
@@ -338,7 +384,11 @@ impl ClusterSession<'_> {
             }
         };
         let address = place.address(&kind);
-        api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, place.kind))?;
+        let written = api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, place.kind))?;
+        if is_going(&written) {
+            self.wait_until_gone(&address, metadata(&written, "uid")).await?;
+            api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, place.kind))?;
+        }
         if place.kind == "CustomResourceDefinition" {
             self.wait_until_established(&address).await?;
         }
@@ -367,10 +417,16 @@ impl ClusterSession<'_> {
         let address = place.address(&kind);
         let Some(object) = api.get(&address).await? else { return Ok(()) };
         let uid = metadata(&object, "uid");
-        api.delete(&address, uid, "Foreground").await?;
+        if !is_going(&object) {
+            api.delete(&address, uid, "Foreground").await?;
+        }
+        self.wait_until_gone(&address, uid).await
+    }
+
+    async fn wait_until_gone(&self, address: &str, uid: &str) -> Result<(), ApiError> {
         let start = Instant::now();
         while start.elapsed() < GONE {
-            if api.get(&address).await?.is_none_or(|now| metadata(&now, "uid") != uid) {
+            if self.target.api.get(address).await?.is_none_or(|now| metadata(&now, "uid") != uid) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -378,12 +434,30 @@ impl ClusterSession<'_> {
         Err(ApiError::Late(format!("it is not gone after {} s; look at its finalizers", GONE.as_secs())))
     }
 
+    /// Makes the fields ours that predecessors set.
+    async fn take_over(&self, path: &str, content: &[u8]) -> Result<(), ApiError> {
+        let api = &self.target.api;
+        let place = Place::parse(path)?;
+        let kind = kind_of(api, &read_manifest(&String::from_utf8_lossy(content))?).await?;
+        let address = place.address(&kind);
+        for _ in 0..MOST_TRIES {
+            let Some(live) = api.get(&address).await? else { return Ok(()) };
+            let Some(managers) = adopted(&live) else { return Ok(()) };
+            // A controller may have written its status meanwhile.
+            match api.set_managers(&address, metadata(&live, "resourceVersion"), &managers).await {
+                Err(error) if error.is_conflict() => {}
+                done => return done.map_err(|error| discreet(error, place.kind)),
+            }
+        }
+        Err(ApiError::Late(format!("it was changed {MOST_TRIES} times while its fields were taken over")))
+    }
+
     async fn delete_only(&self, path: &str) -> Result<(), ApiError> {
         let api = &self.target.api;
         let place = Place::parse(path)?;
         let Some(kind) = api.preferred(place.group, place.kind).await? else { return Ok(()) };
         let address = place.address(&kind);
-        let Some(object) = api.get(&address).await? else { return Ok(()) };
+        let Some(object) = api.get(&address).await?.filter(|object| !is_going(object)) else { return Ok(()) };
         api.delete(&address, metadata(&object, "uid"), "Background").await
     }
 }
@@ -405,6 +479,10 @@ impl TargetSession for ClusterSession<'_> {
 
     fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
         block_on(self.apply(path, content)).map_err(self.target.failed(format!("apply {path}")))
+    }
+
+    fn adopt(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+        block_on(self.take_over(path, content)).map_err(self.target.failed(format!("take over the fields of {path}")))
     }
 
     fn replace(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {

@@ -1,8 +1,8 @@
 //! Objects as values: what of them is compared, and what a guard compares.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::api::FIELD_MANAGER;
+use super::fields::{owned, values};
 
 /// What the server alone writes into the metadata of an object.
 const OF_THE_SERVER: [&str; 6] =
@@ -27,62 +27,63 @@ pub fn metadata<'a>(object: &'a Value, key: &str) -> &'a str {
     object.get("metadata").and_then(|m| m.get(key)?.as_str()).unwrap_or_default()
 }
 
-/// Returns what a guard compares: which object it is, and the values of the fields that we set. What others set is theirs to
-/// change. Of a Secret nothing is told but its version.
-pub fn guarded(object: &Value) -> Vec<u8> {
+/// Says whether an object is on its way out.
+pub fn is_going(object: &Value) -> bool {
+    !metadata(object, "deletionTimestamp").is_empty()
+}
+
+/// Returns what a guard compares: which object it is, and the values of the fields that we set, and of those that a
+/// manifest wants. What others set besides is theirs to change. Of a Secret nothing is told but its version, of a namespace
+/// that nobody of us made only which one it is.
+pub fn guarded(object: &Value, wanted: Option<&Value>) -> Vec<u8> {
     let uid = metadata(object, "uid");
-    let value = if object.get("kind").is_some_and(|kind| kind == "Secret") {
+    let is = |kind: &str| object.get("kind").is_some_and(|k| k == kind);
+    let fields = owned(object);
+    let value = if is("Secret") {
         json!({"uid": uid, "version": metadata(object, "resourceVersion")})
+    } else if !fields.is_empty() {
+        json!({"uid": uid, "owned": values(&fields, object), "wanted": wanted.map(|wanted| within(object, wanted))})
+    } else if is("Namespace") {
+        json!({"uid": uid})
     } else {
-        match owned_fields(object) {
-            Some(fields) => json!({"uid": uid, "owned": values(fields, object)}),
-            None => json!({"uid": uid, "object": cleaned(object)}),
-        }
+        json!({"uid": uid, "object": cleaned(object)})
     };
     value.to_string().into_bytes()
 }
 
-fn owned_fields(object: &Value) -> Option<&Value> {
-    let entries = object.pointer("/metadata/managedFields")?.as_array()?;
-    let is = |entry: &Value, key: &str, text: &str| entry.get(key).is_some_and(|v| v == text);
-    let ours = |e: &&Value| {
-        is(e, "manager", FIELD_MANAGER)
-            && is(e, "operation", "Apply")
-            && e.get("subresource").is_none_or(Value::is_null)
+/// Returns the values of an object where a manifest has some; lists are taken whole.
+fn within(object: &Value, wanted: &Value) -> Value {
+    let (Value::Object(object), Value::Object(wanted)) = (object, wanted) else { return object.clone() };
+    let value = |key: &String, wanted: &Value| within(object.get(key).unwrap_or(&Value::Null), wanted);
+    Value::Object(wanted.iter().map(|(key, wanted)| (key.clone(), value(key, wanted))).collect())
+}
+
+/// Writes the protocol of ports, which older servers want where ports are told apart by it.
+pub fn with_protocols(mut object: Value) -> Value {
+    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let pods = match kind {
+        "Service" => {
+            set_protocols(object.pointer_mut("/spec/ports"));
+            return object;
+        }
+        "Pod" => "/spec",
+        "CronJob" => "/spec/jobTemplate/spec/template/spec",
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
+            "/spec/template/spec"
+        }
+        _ => return object,
     };
-    entries.iter().find(ours)?.get("fieldsV1")
-}
-
-/// Returns the values of a set of fields. Source: Kubernetes, `FieldsV1`.
-fn values(fields: &Value, object: &Value) -> Value {
-    let mut found = Map::new();
-    for (key, below) in fields.as_object().into_iter().flatten() {
-        let value = match key.split_once(':') {
-            Some(("f", name)) => object.get(name),
-            Some(("k", keys)) => item(object, keys),
-            Some(("v", value)) => set_member(object, value),
-            Some(("i", index)) => index.parse().ok().and_then(|i: usize| object.get(i)),
-            Some(_) | None => continue,
-        };
-        let is_leaf = below.as_object().is_none_or(|b| b.keys().all(|k| k == "."));
-        let value = match value {
-            Some(value) if is_leaf && !key.starts_with("k:") => value.clone(),
-            Some(value) => values(below, value),
-            None => Value::Null,
-        };
-        found.insert(key.clone(), value);
+    for list in ["containers", "initContainers"] {
+        let containers = object.pointer_mut(&format!("{pods}/{list}")).and_then(Value::as_array_mut);
+        containers.into_iter().flatten().for_each(|container| set_protocols(container.get_mut("ports")));
     }
-    Value::Object(found)
+    object
 }
 
-fn item<'a>(list: &'a Value, keys: &str) -> Option<&'a Value> {
-    let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
-    list.as_array()?.iter().find(|item| keys.iter().all(|(key, value)| item.get(key) == Some(value)))
-}
-
-fn set_member<'a>(list: &'a Value, value: &str) -> Option<&'a Value> {
-    let value: Value = serde_json::from_str(value).ok()?;
-    list.as_array()?.iter().find(|member| **member == value)
+fn set_protocols(ports: Option<&mut Value>) {
+    for port in ports.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
+        port.entry("protocol").or_insert_with(|| "TCP".into());
+    }
 }
 
 /// Writes `stringData` of a Secret as `data`: a server keeps no record of who set the former.
@@ -125,23 +126,43 @@ mod tests {
 
     #[test]
     fn a_guard_sees_the_fields_that_we_set_and_no_others() {
-        assert_eq!(guarded(&deployment(1, false)), guarded(&deployment(1, true)));
-        assert_ne!(guarded(&deployment(1, false)), guarded(&deployment(2, false)));
+        assert_eq!(guarded(&deployment(1, false), None), guarded(&deployment(1, true), None));
+        assert_ne!(guarded(&deployment(1, false), None), guarded(&deployment(2, false), None));
         let mut other = deployment(1, false);
         other["spec"]["containers"][1]["image"] = "x:2".into();
-        assert_ne!(guarded(&deployment(1, false)), guarded(&other));
+        assert_ne!(guarded(&deployment(1, false), None), guarded(&other, None));
         other = deployment(1, false);
         other["spec"]["containers"][0]["image"] = "z".into();
-        assert_eq!(guarded(&deployment(1, false)), guarded(&other));
+        assert_eq!(guarded(&deployment(1, false), None), guarded(&other, None));
         other["metadata"]["uid"] = "u2".into();
-        assert_ne!(guarded(&deployment(1, false)), guarded(&other));
+        assert_ne!(guarded(&deployment(1, false), None), guarded(&other, None));
+    }
+
+    #[test]
+    fn a_guard_sees_what_is_wanted_and_is_there_already() {
+        let wanted = json!({"metadata": {"labels": {"other": "y"}}});
+        let guard = |object: &Value| guarded(object, Some(&wanted));
+        let mut other = deployment(1, true);
+        assert_eq!(guard(&deployment(1, false)), guard(&other));
+        other["metadata"]["labels"]["other"] = "y".into();
+        assert_ne!(guard(&deployment(1, false)), guard(&other));
+    }
+
+    #[test]
+    fn ports_have_a_protocol() {
+        let pods = json!({"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 1}, {"containerPort": 1, "protocol": "UDP"}]}, {}]}});
+        let object = with_protocols(json!({"kind": "Deployment", "spec": {"template": pods}}));
+        let ports = &object["spec"]["template"]["spec"]["containers"][0]["ports"];
+        assert_eq!((&ports[0]["protocol"], &ports[1]["protocol"]), (&json!("TCP"), &json!("UDP")));
+        let service = with_protocols(json!({"kind": "Service", "spec": {"ports": [{"port": 1}]}}));
+        assert_eq!(service["spec"]["ports"][0]["protocol"], "TCP");
     }
 
     #[test]
     fn a_guard_of_a_secret_tells_nothing_of_it() {
         let secret =
             json!({"kind": "Secret", "metadata": {"uid": "u", "resourceVersion": "3"}, "data": {"k": "czNjcmV0"}});
-        assert_eq!(String::from_utf8(guarded(&secret)).unwrap(), r#"{"uid":"u","version":"3"}"#);
+        assert_eq!(String::from_utf8(guarded(&secret, None)).unwrap(), r#"{"uid":"u","version":"3"}"#);
     }
 
     #[test]

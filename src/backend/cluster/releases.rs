@@ -15,7 +15,7 @@ use super::objects::metadata;
 /// How large a record may become when it is unpacked.
 const MOST: u64 = 256 << 20;
 /// How many revisions are kept. Source: Helm 3.
-const KEPT: usize = 10;
+pub const KEPT: usize = 10;
 /// Names and labels alone: records may be large.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
@@ -145,7 +145,9 @@ impl Records<'_> {
         let first = all.iter().all(|r| r.number == revision || !matches!(r.status.as_str(), "deployed" | "superseded"));
         let description = if first { "Install complete" } else { "Upgrade complete" };
         // In this order, so that one revision is deployed at any time; of two, the later counts.
-        self.set_status(revision, "deployed", description).await?;
+        if !all.iter().any(|r| r.number == revision && r.status == "deployed") {
+            self.set_status(revision, "deployed", description).await?;
+        }
         for old in all.iter().filter(|r| r.number != revision && r.status == "deployed") {
             self.set_status(old.number, "superseded", "").await?;
         }

@@ -9,7 +9,9 @@ use super::super::error::{CliError, exit_code};
 use super::super::interrupt;
 use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, SystemClock};
-use crate::exec::{self, Durations, Forecast, OnFailure, Options, Outcome, Ports, Violation, check_guards};
+use crate::exec::{
+    self, Durations, Forecast, OnFailure, Options, Outcome, Ports, Violation, WorkError, check_guards, check_revisions,
+};
 use crate::pipeline::{StageLists, build_report};
 use crate::plan::{Plan, Work};
 use crate::ports::{LockError, LockGuard};
@@ -45,11 +47,11 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         history: run.history,
         clock: &SystemClock,
     };
-    check(plan, &ports, run.resume)?;
+    refuse(check_guards(plan, &ports, run.resume))?;
     ignore_own_folder(run)?;
     let _lock = lock(plan, run, invocation)?;
-    // Somebody else may have applied while we waited for the lock.
-    check(plan, &ports, run.resume)?;
+    // Somebody else may have applied before we had the lock.
+    refuse(check_revisions(plan, &ports, run.resume))?;
     let interrupts = interrupt::flag()?;
     let forecast = Forecast::new(&plan.operations, &durations::read(&run.back_ends.durations));
     let options = Options {
@@ -93,8 +95,8 @@ fn save_report(plan: &Plan, run: &Run<'_>, took: &Durations, invocation: &Invoca
     std::fs::write(invocation.cwd.join(path), text).map_err(|e| CliError::environment(attempt(), e))
 }
 
-fn check(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<(), CliError> {
-    let violations = check_guards(plan, ports, resume).map_err(|e| CliError::environment("check the plan", e))?;
+fn refuse(violations: Result<Vec<Violation>, WorkError>) -> Result<(), CliError> {
+    let violations = violations.map_err(|e| CliError::environment("check the plan", e))?;
     if violations.is_empty() { Ok(()) } else { Err(CliError::Stale { violations, written: false }) }
 }
 

@@ -1,0 +1,349 @@
+//! Who set which field: sets of fields as the API server keeps them.
+//!
+//! What lives here: union, difference and removal over such sets, and what other tools of releases leave to us. What does
+//! not: requests.
+//!
+//! The one idea: what Helm, werf or `kubectl apply` set in an object of ours counts as set by us. What of it is not in
+//! the manifest any more is removed, as if we had written it.
+
+use serde_json::{Map, Value, json};
+
+use super::api::FIELD_MANAGER;
+
+/// A set of fields. Source: Kubernetes, `FieldsV1`: names after `f:`, keys of list items after `k:`, members of sets after
+/// `v:`; `.` is the field itself, and so is an empty map.
+pub type Fields = Map<String, Value>;
+
+/// Those whose fields become ours. Source: the managers of Helm, werf and kubectl.
+const PREDECESSORS: [&str; 6] = ["helm", "Helm", "werf", "nelm", "kubectl-client-side-apply", "before-first-apply"];
+
+/// Says whether an entry tells what we applied.
+fn is_ours(entry: &Value) -> bool {
+    text(entry, "manager") == FIELD_MANAGER && text(entry, "operation") == "Apply" && is_whole(entry)
+}
+
+/// Says whether an entry tells what a predecessor set.
+fn is_predecessor(entry: &Value) -> bool {
+    let manager = text(entry, "manager");
+    let named = manager == FIELD_MANAGER || PREDECESSORS.iter().any(|name| manager.starts_with(name));
+    named && is_whole(entry) && !is_ours(entry)
+}
+
+/// Says whether an entry tells of the object, and not of its status or scale.
+fn is_whole(entry: &Value) -> bool {
+    text(entry, "subresource").is_empty()
+}
+
+fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
+    entry.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn entries(object: &Value) -> impl Iterator<Item = &Value> {
+    object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Returns the fields of all entries that are meant, as one set.
+fn fields_of(object: &Value, is_meant: impl Fn(&Value) -> bool) -> Fields {
+    let mut all = Fields::new();
+    for entry in entries(object).filter(|entry| is_meant(entry)) {
+        if let Some(fields) = entry.get("fieldsV1").and_then(Value::as_object) {
+            unite(&mut all, fields);
+        }
+    }
+    all
+}
+
+/// Returns the fields of an object that are ours or become ours; empty where nobody of us set any.
+pub fn owned(object: &Value) -> Fields {
+    fields_of(object, |entry| is_ours(entry) || is_predecessor(entry))
+}
+
+/// Says whether predecessors set fields of an object.
+pub fn has_predecessor(object: &Value) -> bool {
+    entries(object).any(is_predecessor)
+}
+
+/// Returns the list of who set what with the fields of predecessors as ours; `None` where there are none.
+pub fn adopted(object: &Value) -> Option<Value> {
+    let of_predecessor = entries(object).find(|entry| is_predecessor(entry))?;
+    let mut ours = entries(object).find(|entry| is_ours(entry)).unwrap_or(of_predecessor).clone();
+    ours["manager"] = FIELD_MANAGER.into();
+    ours["operation"] = "Apply".into();
+    ours["fieldsV1"] = Value::Object(owned(object));
+    let others = entries(object).filter(|entry| !is_ours(entry) && !is_predecessor(entry)).cloned();
+    Some(std::iter::once(ours).chain(others).collect())
+}
+
+/// Returns an object that was applied without what predecessors set and nobody else has; `None` where there is no such
+/// field. `live` is the object before.
+pub fn without_leftovers(live: &Value, applied: &Value) -> Option<Value> {
+    let kept = fields_of(applied, |entry| !is_predecessor(entry));
+    let leftovers = without(&fields_of(live, is_predecessor), &kept);
+    if leftovers.is_empty() {
+        return None;
+    }
+    let mut object = applied.clone();
+    remove(&mut object, &leftovers, &kept);
+    Some(object)
+}
+
+/// Says whether an object is already as an apply of a manifest would leave it: we set exactly the fields that the manifest
+/// has, and they have its values. Where this cannot be told without the server, it is `false`.
+pub fn stands(live: &Value, wanted: &Value) -> bool {
+    let mut ours = entries(live).filter(|entry| is_ours(entry));
+    let (Some(entry), None) = (ours.next(), ours.next()) else { return false };
+    if has_predecessor(live) || text(entry, "apiVersion") != text(wanted, "apiVersion") {
+        return false;
+    }
+    let (Some(fields), Some(wanted)) = (entry.get("fieldsV1").and_then(Value::as_object), wanted.as_object()) else {
+        return false;
+    };
+    // What names an object is no field that anybody sets.
+    let mut wanted = wanted.clone();
+    wanted.shift_remove("apiVersion");
+    wanted.shift_remove("kind");
+    if let Some(metadata) = wanted.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("name");
+        metadata.shift_remove("namespace");
+        if metadata.is_empty() {
+            wanted.shift_remove("metadata");
+        }
+    }
+    maps_agree(fields, &wanted, live)
+}
+
+fn agrees(fields: &Fields, wanted: &Value, live: &Value) -> bool {
+    match wanted {
+        // A leaf, or one that is set as a whole.
+        _ if fields.keys().all(|key| key == ".") => wanted == live,
+        Value::Object(wanted) => maps_agree(fields, wanted, live),
+        Value::Array(wanted) => lists_agree(fields, wanted, live),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn maps_agree(fields: &Fields, wanted: &Map<String, Value>, live: &Value) -> bool {
+    let count = fields.keys().filter(|key| *key != ".").count();
+    count == wanted.len()
+        && wanted.iter().all(|(key, wanted)| {
+            let below = fields.get(&format!("f:{key}")).and_then(Value::as_object);
+            below.zip(live.get(key)).is_some_and(|(below, live)| agrees(below, wanted, live))
+        })
+}
+
+/// Lists whose items have keys or are members of a set; an apply may change their order.
+fn lists_agree(fields: &Fields, wanted: &[Value], live: &Value) -> bool {
+    let Some(live) = live.as_array() else { return false };
+    let keys: Vec<(&String, &Value)> = fields.iter().filter(|(key, _)| *key != ".").collect();
+    let mut from = 0;
+    keys.len() == wanted.len()
+        && wanted.iter().all(|wanted| {
+            let meant = |key: &str, item: &Value| match key.split_once(':') {
+                Some(("k", keys)) => has_keys(item, keys),
+                Some(("v", member)) => serde_json::from_str::<Value>(member).is_ok_and(|member| member == *item),
+                Some(_) | None => false,
+            };
+            let Some((key, below)) = keys.iter().find(|(key, _)| meant(key, wanted)) else { return false };
+            let Some(at) = live.iter().skip(from).position(|item| meant(key, item)) else { return false };
+            let item = live.get(from + at);
+            from += at + 1;
+            key.starts_with("v:")
+                || item.zip(below.as_object()).is_some_and(|(item, below)| agrees(below, wanted, item))
+        })
+}
+
+/// Says whether a field itself is in a set, and not only what is below it.
+fn is_member(below: &Fields) -> bool {
+    below.is_empty() || below.contains_key(".")
+}
+
+fn unite(into: &mut Fields, from: &Fields) {
+    for (key, value) in from {
+        let Some(Value::Object(below)) = into.get_mut(key) else {
+            into.insert(key.clone(), value.clone());
+            continue;
+        };
+        let Some(from) = value.as_object() else { continue };
+        let member = is_member(below) || is_member(from);
+        unite(below, from);
+        if member && !below.is_empty() {
+            below.insert(".".into(), json!({}));
+        }
+    }
+}
+
+fn without(fields: &Fields, other: &Fields) -> Fields {
+    let mut left = Fields::new();
+    for (key, value) in fields.iter().filter(|(key, _)| *key != ".") {
+        let Some(below) = value.as_object() else { continue };
+        let other = other.get(key).and_then(Value::as_object);
+        let member = is_member(below) && !other.is_some_and(is_member);
+        let mut rest = other.map_or_else(|| below.clone(), |other| without(below, other));
+        rest.shift_remove(".");
+        if member && !rest.is_empty() {
+            rest.insert(".".into(), json!({}));
+        }
+        if member || !rest.is_empty() {
+            left.insert(key.clone(), Value::Object(rest));
+        }
+    }
+    left
+}
+
+/// Removes fields from an object, but nothing that holds what is kept.
+fn remove(object: &mut Value, fields: &Fields, kept: &Fields) {
+    let none = Fields::new();
+    for (key, value) in fields.iter().filter(|(key, _)| *key != ".") {
+        let below = value.as_object().unwrap_or(&none);
+        let kept = kept.get(key).and_then(Value::as_object).unwrap_or(&none);
+        let holds = kept.keys().any(|key| key != ".");
+        let goes = is_member(below) && !holds;
+        match (key.split_once(':'), object.as_object_mut().is_some()) {
+            (Some(("f", name)), true) => {
+                let Some(map) = object.as_object_mut() else { continue };
+                let Some(field) = map.get_mut(name) else { continue };
+                remove(field, below, kept);
+                let is_empty =
+                    field.as_object().is_some_and(Map::is_empty) || field.as_array().is_some_and(Vec::is_empty);
+                if goes && (below.is_empty() || is_empty) {
+                    map.shift_remove(name);
+                }
+            }
+            (Some(("k", keys)), false) => {
+                let Some(list) = object.as_array_mut() else { continue };
+                let Some(at) = list.iter().position(|item| has_keys(item, keys)) else { continue };
+                if goes {
+                    list.remove(at);
+                } else if let Some(item) = list.get_mut(at) {
+                    remove(item, below, kept);
+                }
+            }
+            (Some(("v", member)), false) => {
+                let (Some(list), Ok(member)) = (object.as_array_mut(), serde_json::from_str::<Value>(member)) else {
+                    continue;
+                };
+                list.retain(|item| *item != member);
+            }
+            (Some(_) | None, _) => {}
+        }
+    }
+}
+
+/// Says whether an item of a list has these keys, written as JSON.
+pub fn has_keys(item: &Value, keys: &str) -> bool {
+    let keys: Option<Map<String, Value>> = serde_json::from_str(keys).ok();
+    keys.is_some_and(|keys| keys.iter().all(|(key, value)| item.get(key) == Some(value)))
+}
+
+/// Returns the values of a set of fields.
+pub fn values(fields: &Fields, object: &Value) -> Value {
+    let none = Fields::new();
+    let mut found = Map::new();
+    for (key, below) in fields {
+        let below = below.as_object().unwrap_or(&none);
+        let value = match key.split_once(':') {
+            Some(("f", name)) => object.get(name),
+            Some(("k", keys)) => object.as_array().and_then(|list| list.iter().find(|item| has_keys(item, keys))),
+            Some(("v", member)) => set_member(object, member),
+            Some(("i", index)) => index.parse().ok().and_then(|i: usize| object.get(i)),
+            Some(_) | None => continue,
+        };
+        let is_leaf = below.keys().all(|key| key == ".");
+        let value = match value {
+            Some(value) if is_leaf && !key.starts_with("k:") => value.clone(),
+            Some(value) => values(below, value),
+            None => Value::Null,
+        };
+        found.insert(key.clone(), value);
+    }
+    found.sort_keys();
+    Value::Object(found)
+}
+
+fn set_member<'a>(list: &'a Value, value: &str) -> Option<&'a Value> {
+    let value: Value = serde_json::from_str(value).ok()?;
+    list.as_array()?.iter().find(|member| **member == value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(value: Value) -> Fields {
+        value.as_object().unwrap().clone()
+    }
+
+    fn entry(manager: &str, operation: &str, fields: Value) -> Value {
+        json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields})
+    }
+
+    #[test]
+    fn sets_of_fields_are_united_and_subtracted() {
+        let mut all = set(json!({"f:a": {}, "f:b": {"f:c": {}}}));
+        unite(&mut all, &set(json!({"f:a": {"f:x": {}}, "f:b": {".": {}, "f:d": {}}})));
+        let expected = json!({"f:a": {".": {}, "f:x": {}}, "f:b": {".": {}, "f:c": {}, "f:d": {}}});
+        assert_eq!(Value::Object(all.clone()), expected);
+        let left = without(&all, &set(json!({"f:a": {}, "f:b": {"f:c": {}}})));
+        assert_eq!(Value::Object(left), json!({"f:a": {"f:x": {}}, "f:b": {".": {}, "f:d": {}}}));
+        assert_eq!(without(&all, &all), Fields::new());
+    }
+
+    #[test]
+    fn what_a_predecessor_set_and_nobody_wants_goes() {
+        let before = json!({
+            "metadata": {"managedFields": [
+                entry("helm", "Update", json!({"f:data": {".": {}, "f:a": {}, "f:old": {}}, "f:metadata": {"f:labels": {".": {}, "f:l": {}}}})),
+                entry("kubectl-edit", "Update", json!({"f:data": {"f:mine": {}}})),
+            ]},
+            "data": {"a": "1", "old": "2", "mine": "3"},
+        });
+        let mut applied = before.clone();
+        applied["metadata"]["labels"] = json!({"l": "1"});
+        applied["metadata"]["managedFields"].as_array_mut().unwrap().push(entry(
+            FIELD_MANAGER,
+            "Apply",
+            json!({"f:data": {"f:a": {}}}),
+        ));
+        let gone = without_leftovers(&before, &applied).unwrap();
+        assert_eq!(gone["data"], json!({"a": "1", "mine": "3"}));
+        assert_eq!(gone["metadata"].get("labels"), None);
+        let adopted = adopted(&applied).unwrap();
+        assert_eq!(adopted.as_array().unwrap().len(), 2);
+        assert_eq!(adopted[0]["fieldsV1"]["f:data"], json!({".": {}, "f:a": {}, "f:old": {}}));
+    }
+
+    #[test]
+    fn an_object_stands_when_we_set_what_is_wanted_and_nothing_else() {
+        let wanted = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "labels": {"x": "y"}},
+            "spec": {"ports": [{"port": 1, "protocol": "TCP"}], "selector": {"a": "b"}, "tags": ["t"]}});
+        let fields = json!({"f:metadata": {"f:labels": {"f:x": {}}}, "f:spec": {"f:selector": {},
+            "f:ports": {"k:{\"port\":1,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:protocol": {}}}, "f:tags": {"v:\"t\"": {}}}});
+        let mut live = wanted.clone();
+        live["metadata"]["managedFields"] = json!([entry(FIELD_MANAGER, "Apply", fields)]);
+        live["spec"]["type"] = "ClusterIP".into();
+        live["spec"]["ports"][0]["targetPort"] = json!(1);
+        assert!(stands(&live, &wanted));
+        let differs = |change: &dyn Fn(&mut Value, &mut Value)| {
+            let (mut live, mut wanted) = (live.clone(), wanted.clone());
+            change(&mut live, &mut wanted);
+            !stands(&live, &wanted)
+        };
+        assert!(differs(&|live, _| live["spec"]["selector"]["a"] = "c".into()));
+        assert!(differs(&|live, _| live["spec"]["tags"] = json!([])));
+        assert!(differs(&|_, wanted| wanted["spec"]["type"] = "ClusterIP".into()));
+        assert!(differs(&|_, wanted| wanted["metadata"]["labels"] = json!({})));
+        assert!(differs(&|_, wanted| drop(wanted["spec"].as_object_mut().unwrap().shift_remove("tags"))));
+        assert!(differs(&|_, wanted| wanted["spec"]["ports"][0]["port"] = json!(2)));
+        assert!(differs(&|_, wanted| wanted["apiVersion"] = "v2".into()));
+        assert!(differs(&|live, _| live["metadata"]["managedFields"][0]["operation"] = "Update".into()));
+    }
+
+    #[test]
+    fn items_and_members_of_lists_go_by_their_keys() {
+        let mut object = json!({"ports": [{"port": 1, "x": 1}, {"port": 2}], "set": ["a", "b"], "own": {"k": 1}});
+        let fields = set(json!({"f:ports": {"k:{\"port\":2}": {".": {}, "f:port": {}}, "k:{\"port\":1}": {"f:x": {}}},
+            "f:set": {"v:\"a\"": {}}, "f:own": {}}));
+        remove(&mut object, &fields, &set(json!({"f:own": {"f:k": {}}})));
+        assert_eq!(object, json!({"ports": [{"port": 1}], "set": ["b"], "own": {"k": 1}}));
+    }
+}
