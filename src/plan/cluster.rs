@@ -90,6 +90,7 @@ fn namespace_resource(name: &str) -> DesiredResource {
         text: String::new(),
         data: json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
         place: None,
+        hidden: false,
         belongs: false,
     }
 }
@@ -333,7 +334,7 @@ fn write(
     record: &ReleaseRecord,
     action: ResourceAction,
 ) -> Operation {
-    let secret = super::diff::is_sensitive(&resource.kind);
+    let secret = resource.hidden || super::diff::is_sensitive(&resource.kind);
     let manifest = written(resource, record).to_string();
     Operation {
         id: format!("write:{path}"),
@@ -463,9 +464,18 @@ pub fn read_history(history: &[Value]) -> Option<ReleaseRecord> {
         release: text("name"),
         namespace: text("namespace"),
         revision: last.get("version")?.as_u64()?,
-        resources: recorded_manifests(history).into_iter().map(|(path, (recorded, _))| (path, recorded)).collect(),
+        resources: recorded_manifests(history)
+            .into_iter()
+            .map(|(path, (r, _))| (path, without_digest(r, &record)))
+            .collect(),
         ..record
     })
+}
+
+/// What holds secrets is recorded without a digest: weak ones could be tried out.
+fn without_digest(recorded: RecordedResource, record: &ReleaseRecord) -> RecordedResource {
+    let hidden = record.hidden.contains(&recorded.address);
+    RecordedResource { digest: if hidden { String::new() } else { recorded.digest }, ..recorded }
 }
 
 fn is_unfinished(history: &[Value]) -> bool {
@@ -532,6 +542,7 @@ mod tests {
             text: format!("apiVersion: {group}\nkind: {kind}\nmetadata:\n  name: {name}\n"),
             data: json!({"apiVersion": group, "kind": kind, "metadata": {"name": name}}),
             place: None,
+            hidden: false,
             belongs: true,
         }
     }

@@ -125,7 +125,11 @@ fn conceal_operation(operation: &mut Operation, with: &Concealing<'_>) {
         }
         Work::DeleteResource { address: of, .. } => address = of,
         Work::RecordRelease { record, .. } => conceal_record(record),
-        Work::BuildStage { .. } | Work::TagImage { .. } | Work::TagIndex { .. } | Work::CopyImage { .. } => {}
+        Work::BuildStage { .. }
+        | Work::TagImage { .. }
+        | Work::TagIndex { .. }
+        | Work::CopyImage { .. }
+        | Work::OpenRelease { .. } => {}
     }
     // Not even a digest is told of what holds secrets: weak ones could be tried out. The release's revision guards it.
     let lost = with.lost.contains(address);
@@ -264,6 +268,8 @@ mod tests {
                 path: path.into(),
                 manifest: Some(text.into()),
                 sealed: Sensitive::default(),
+                replace: false,
+                adopt: false,
             },
         };
         let recorded = |address: &str| RecordedResource { address: address.into(), digest: "d".into() };
