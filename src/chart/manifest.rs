@@ -127,6 +127,20 @@ const POLICIES: &[(&str, HookPolicy)] = &[
     ("hook-failed", HookPolicy::HookFailed),
 ];
 
+impl HookEvent {
+    /// Returns the name that Helm has for it.
+    pub fn name(self) -> &'static str {
+        EVENTS.iter().find(|(_, event)| *event == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl HookPolicy {
+    /// Returns the name that Helm has for it.
+    pub fn name(self) -> &'static str {
+        POLICIES.iter().find(|(_, policy)| *policy == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl Manifest {
     /// Returns the API group; empty for the core group.
     pub fn group(&self) -> &str {

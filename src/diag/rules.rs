@@ -103,7 +103,7 @@ rules! {
     UNDECLARED_TRIGGERS, "undeclared-triggers", Error, "a base has triggers that the Dockerfile does not declare";
     REMOTE_CONTENT, "remote-content", Warning, "the content behind an address that ADD fetches is not known";
     INDEX_NOT_STORED, "index-not-stored", Error, "the stage store cannot hold an image for several platforms";
-    HOOK_NOT_RUN, "hook-not-run", Warning, "a hook is not run in a cluster yet";
+    DEPLOY_ANNOTATION, "deploy-annotation", Error, "an annotation of a deploy has a value that means nothing";
     ORDER_NOT_KEPT, "order-not-kept", Warning, "an annotation on the order of a deploy does nothing in a cluster yet";
     RESOURCE_REFUSED, "resource-refused", Error, "a resource cannot be put into the cluster";
     SUBMODULE_STATE, "submodule-state", Error, "files of a submodule cannot be taken as the commit says";

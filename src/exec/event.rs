@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::guards::Violation;
-use crate::plan::{Operation, OperationId, Work};
+use crate::plan::{Operation, OperationId, Until, Work};
 use crate::source::Place;
 
 /// What an operation does to its subject.
@@ -24,6 +24,12 @@ pub enum Verb {
     Delete,
     /// Records a release.
     Record,
+    /// Waits until a resource is ready.
+    Wait,
+    /// Waits until a job has run.
+    Run,
+    /// Nothing: operations wait for it.
+    Pass,
 }
 
 /// Names an operation for people and machines.
@@ -66,6 +72,11 @@ impl Subject {
             Work::OpenRelease { release, revision, .. } => (Verb::Open, format!("{release} revision {revision}")),
             Work::WriteResource { address, .. } => (Verb::Write, address.clone()),
             Work::DeleteResource { address, .. } => (Verb::Delete, address.clone()),
+            Work::AwaitResource { address, tracking, .. } if tracking.until == Until::Finished => {
+                (Verb::Run, address.clone())
+            }
+            Work::AwaitResource { address, .. } => (Verb::Wait, address.clone()),
+            Work::Gate => (Verb::Pass, operation.id.clone()),
             Work::RecordRelease { release, revision, .. } => (Verb::Record, format!("{release} revision {revision}")),
         };
         Self { operation: operation.id.clone(), verb, name }
@@ -90,6 +101,8 @@ pub enum Skip {
     Stopped,
     /// The run was interrupted.
     Cancelled,
+    /// The time of the run was over.
+    Late,
     /// The operations it needs need it.
     Cycle,
 }
@@ -131,6 +144,29 @@ pub enum Event {
         /// Whether a command failed whose state one could have looked into.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         introspectable: bool,
+    },
+    /// What it waits for is not ready yet.
+    Waiting {
+        /// The operation.
+        #[serde(flatten)]
+        subject: Subject,
+        /// How many parts are ready.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ready: Option<u64>,
+        /// Of how many.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        want: Option<u64>,
+        /// What is missing.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        why: String,
+    },
+    /// It failed, and the run goes on all the same.
+    Ignored {
+        /// The operation.
+        #[serde(flatten)]
+        subject: Subject,
+        /// What was attempted, and the causes behind it.
+        causes: Vec<String>,
     },
     /// A command that it runs printed a line.
     Output {
@@ -187,6 +223,9 @@ pub struct Outcome {
     pub failed: Vec<Failure>,
     /// Not begun.
     pub skipped: Vec<Skipped>,
+    /// Failed, and the run went on all the same; they count as done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<Failure>,
 }
 
 impl Outcome {

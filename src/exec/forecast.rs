@@ -43,6 +43,8 @@ impl Forecast {
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
             | Work::OpenRelease { .. }
+            | Work::AwaitResource { .. }
+            | Work::Gate
             | Work::RecordRelease { .. } => QUICK_MS,
         };
         let mut chains: Vec<u64> = operations.iter().map(weight).collect();

@@ -160,6 +160,7 @@ pub(super) fn is_done(operation: &Operation, ports: &Ports<'_>) -> Result<bool, 
         Work::OpenRelease { release, revision, .. } => target.revision(release)? == Some(*revision),
         Work::RecordRelease { release, revision, .. } => target.is_recorded(release, *revision)?,
         Work::BuildStage { .. } | Work::TagImage { .. } | Work::TagIndex { .. } | Work::CopyImage { .. } => false,
+        Work::AwaitResource { .. } | Work::Gate => false,
     })
 }
 

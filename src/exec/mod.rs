@@ -14,6 +14,7 @@ mod observe;
 mod run;
 #[cfg(test)]
 mod tests;
+mod tracking;
 mod work;
 
 pub use event::{Event, Failure, Outcome, Skip, Skipped, Subject, Verb};
@@ -21,6 +22,7 @@ pub use forecast::{Durations, Forecast};
 pub use guards::{Violation, check_guards, check_revisions};
 pub use observe::{World, observe};
 pub use run::{OnFailure, Options, run};
+pub use tracking::NotReady;
 pub use work::WorkError;
 
 use std::sync::Arc;

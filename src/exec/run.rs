@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::Ports;
 use super::event::{Event, Failure, Outcome, Skip, Skipped, Subject, causes};
 use super::forecast::{Forecast, dag};
+use super::tracking::watched;
 use super::work::{Done, WorkError, Workshop};
 use crate::plan::{Operation, Plan, Work};
 use crate::ports::BuildError;
@@ -45,13 +46,15 @@ pub struct Options<'a> {
     pub forecast: &'a Forecast,
     /// Once true, nothing new is begun, and commands that run are killed.
     pub cancelled: &'a AtomicBool,
+    /// After so long nothing new is begun, and nothing is waited for. Unit: milliseconds.
+    pub timeout_ms: Option<u64>,
 }
 
 impl<'a> Options<'a> {
     /// Returns a run of one operation at a time that goes on after failures.
     pub fn new(forecast: &'a Forecast, cancelled: &'a AtomicBool) -> Self {
         let on_failure = OnFailure::default();
-        Self { parallel: 1, on_failure, resume: false, introspect: false, forecast, cancelled }
+        Self { parallel: 1, on_failure, resume: false, introspect: false, forecast, cancelled, timeout_ms: None }
     }
 }
 
@@ -74,6 +77,7 @@ pub fn run<'a>(
         options,
         events,
         builds: ports.builder.concurrency().max(1),
+        began_ms: ports.clock.now_ms(),
         state: Mutex::default(),
         changed: Condvar::new(),
     };
@@ -84,13 +88,16 @@ pub fn run<'a>(
         for _ in 1..most.min(plan.operations.len()) {
             scope.spawn(|| walk.work());
         }
+        if plan.operations.iter().any(|o| watched(o).is_some()) {
+            scope.spawn(|| walk.watch());
+        }
         walk.work();
     });
     walk.finish()
 }
 
 /// What became of one operation.
-enum Fate {
+pub(super) enum Fate {
     Waiting(usize),
     Running,
     Done,
@@ -99,39 +106,44 @@ enum Fate {
 }
 
 #[derive(Default)]
-struct State {
-    fates: Vec<Fate>,
+pub(super) struct State {
+    pub(super) fates: Vec<Fate>,
     /// What may begin, by rank and place in the plan.
-    ready: BTreeSet<(Rank, usize)>,
+    pub(super) ready: BTreeSet<(Rank, usize)>,
     /// Operations under way.
-    running: usize,
+    pub(super) running: usize,
     /// Those of them that are not just being stored.
     acting: usize,
     /// Those of them that occupy the builder.
     building: usize,
-    failed: bool,
+    pub(super) failed: bool,
+    /// A failure that ends the run.
+    pub(super) halted: bool,
+    /// Failures that are told, and count for nothing.
+    ignored: Vec<Failure>,
     panic: Option<Box<dyn Any + Send>>,
 }
 
 /// The longest chain first.
 type Rank = Reverse<u64>;
 
-struct Walk<'a> {
-    operations: &'a [Operation],
+pub(super) struct Walk<'a> {
+    pub(super) operations: &'a [Operation],
     /// For each operation, those that need it.
     users: Vec<Vec<usize>>,
     ranks: Vec<Rank>,
-    workshop: Workshop<'a>,
-    ports: &'a Ports<'a>,
+    pub(super) workshop: Workshop<'a>,
+    pub(super) ports: &'a Ports<'a>,
     options: &'a Options<'a>,
-    events: &'a (dyn Fn(Event) + Sync),
+    pub(super) events: &'a (dyn Fn(Event) + Sync),
     builds: usize,
+    began_ms: u64,
     state: Mutex<State>,
-    changed: Condvar,
+    pub(super) changed: Condvar,
 }
 
 impl Walk<'_> {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -199,7 +211,7 @@ impl Walk<'_> {
                 }
                 return Some((index, operation));
             }
-            if state.running == 0 {
+            if state.running == 0 && !state.ready.iter().any(|(_, i)| self.is_watched(*i)) {
                 return None;
             }
             // The timeout only matters for cancellation, which notifies nobody.
@@ -208,18 +220,38 @@ impl Walk<'_> {
         }
     }
 
-    fn stops(&self, state: &State) -> bool {
+    pub(super) fn stops(&self, state: &State) -> bool {
         state.panic.is_some()
-            || self.options.cancelled.load(Ordering::Relaxed)
-            || (state.failed && self.options.on_failure == OnFailure::Stop)
+            || state.halted
+            || self.is_cancelled()
+            || (state.failed && self.stops_at_failures())
+            || self.is_late(self.ports.clock.now_ms())
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.options.cancelled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stops_at_failures(&self) -> bool {
+        self.options.on_failure == OnFailure::Stop
+    }
+
+    /// Says whether the time of the run is over.
+    pub(super) fn is_late(&self, now_ms: u64) -> bool {
+        self.options.timeout_ms.is_some_and(|limit| now_ms.saturating_sub(self.began_ms) >= limit)
+    }
+
+    fn is_watched(&self, index: usize) -> bool {
+        self.operations.get(index).is_some_and(|o| watched(o).is_some())
     }
 
     fn may_begin(&self, index: usize, state: &State) -> bool {
         let builder_is_free = state.building < self.builds || !self.operations.get(index).is_some_and(is_build);
-        builder_is_free && state.acting < self.options.parallel.max(1)
+        // What is only watched takes nobody's place, and has a thread of its own.
+        builder_is_free && state.acting < self.options.parallel.max(1) && !self.is_watched(index)
     }
 
-    fn settle(&self, index: usize, operation: &Operation, from: u64, holds: bool, result: Result<Done, WorkError>) {
+    pub(super) fn settle(&self, index: usize, operation: &Operation, from: u64, holds: bool, result: Result<Done, WorkError>) {
         let subject = Subject::of(operation);
         let event = match &result {
             Ok(Done::Now) => Some(Event::Done { subject, ms: self.ports.clock.now_ms().saturating_sub(from) }),
@@ -258,6 +290,16 @@ impl Walk<'_> {
         }
     }
 
+    /// A failure that counts for nothing: what waited for it goes on.
+    pub(super) fn ignore(&self, index: usize, operation: &Operation, error: WorkError) {
+        let (subject, causes) = (Subject::of(operation), causes(&error));
+        (self.events)(Event::Ignored { subject: subject.clone(), causes: causes.clone() });
+        let mut state = self.state();
+        state.running -= 1;
+        state.ignored.push(Failure { subject, causes, place: None, stale: None });
+        self.release_users(index, &mut state);
+    }
+
     fn release_users(&self, index: usize, state: &mut State) {
         if let Some(fate) = state.fates.get_mut(index) {
             *fate = Fate::Done;
@@ -272,28 +314,21 @@ impl Walk<'_> {
         }
     }
 
-    fn panicked(&self, payload: Box<dyn Any + Send>) {
+    pub(super) fn panicked(&self, payload: Box<dyn Any + Send>) {
         let mut state = self.state();
-        state.running -= 1;
+        state.running = state.running.saturating_sub(1);
         state.panic.get_or_insert(payload);
     }
 
     /// Says why the rest was not begun, and sums up.
     fn finish(self) -> Outcome {
-        let cancelled = self.options.cancelled.load(Ordering::Relaxed);
+        let rest = self.rest(&self.state());
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(payload) = state.panic {
             resume_unwind(payload);
         }
         skip_users_of_failures(self.operations, &mut state.fates);
-        let rest = if cancelled {
-            Skip::Cancelled
-        } else if state.failed && self.options.on_failure == OnFailure::Stop {
-            Skip::Stopped
-        } else {
-            Skip::Cycle
-        };
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome { ignored: std::mem::take(&mut state.ignored), ..Outcome::default() };
         for (operation, fate) in self.operations.iter().zip(state.fates) {
             let skip = match fate {
                 Fate::Done => {

@@ -111,6 +111,7 @@ fn plan(operations: Vec<Operation>) -> Plan {
         images: Vec::new(),
         resources: Vec::new(),
         cleanup: Vec::new(),
+        hooks: Vec::new(),
         operations,
         hidden: crate::plan::Sensitive::default(),
     }

@@ -9,6 +9,7 @@ use super::event::{Event, Subject};
 use super::guards::{Violation, first_violation, is_done};
 use super::index::{tag_as, tag_index};
 use super::run::Options;
+use super::tracking::NotReady;
 use crate::digest::Sha224Digest;
 use crate::plan::{Binding, Operation, Work, judge};
 use crate::ports::{
@@ -54,6 +55,9 @@ pub enum WorkError {
     /// The stage store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A resource is not ready, and will not be.
+    #[error(transparent)]
+    NotReady(Box<NotReady>),
     /// The target failed.
     #[error("use the target")]
     Target(#[from] TargetError),
@@ -148,6 +152,7 @@ impl<'a> Workshop<'a> {
                     session.write(path, content)
                 })
             }
+            Work::AwaitResource { .. } | Work::Gate => Ok(Done::Now),
             Work::DeleteResource { address, path } => self.in_target(address, |session| session.delete(path)),
             Work::RecordRelease { release, revision, record } => {
                 self.in_target(release, |session| session.commit(release, *revision, record))?;
@@ -156,6 +161,11 @@ impl<'a> Workshop<'a> {
                 Ok(Done::Now)
             }
         }
+    }
+
+    /// Deletes a resource that failed.
+    pub(super) fn delete(&self, path: &str) -> Result<Done, WorkError> {
+        self.in_target(path, |session| session.delete(path))
     }
 
     fn build(&self, digest: &str, operation: &Operation, made: &dyn Fn(u64)) -> Result<Done, WorkError> {

@@ -56,6 +56,8 @@ pub fn build_report(
             | Work::OpenRelease { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
+            | Work::AwaitResource { .. }
+            | Work::Gate
             | Work::RecordRelease { .. } => None,
         })
         .collect();

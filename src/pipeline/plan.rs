@@ -12,10 +12,10 @@ use crate::eval::Host;
 use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
 use crate::plan::{
-    ChartChanges, Concealing, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Layout, Plan, Reason,
+    ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Layout, Plan, Reason,
     ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Sensitive, StageSelection, TakenRepository,
     UndeclaredTriggers, Work, assemble, carry_out_triggers, chart_changes, conceal, is_sensitive, missing_bases,
-    plan_images, plan_release, read_record, release_key, wanted_resources,
+    plan_images, plan_release, read_directives, read_record, release_key, wanted_resources,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -150,13 +150,19 @@ pub(super) fn plan_with(
         }
         if rendered.is_some() || before.is_some() {
             let manifests = rendered.as_ref().map(|r| desired(sources, project, r, layout)).unwrap_or_default();
+            let hooks = match &rendered {
+                Some(rendered) if layout == Layout::Cluster => desired_hooks(sources, project, rendered),
+                Some(_) | None => Vec::new(),
+            };
             if layout == Layout::Cluster {
-                report_order(diagnostics, rendered.as_ref());
+                report_directives(diagnostics, rendered.as_ref());
                 let record = new_record(project, inputs);
-                let wanted = wanted_resources(&manifests, &record, before.as_ref());
+                let with_hooks: Vec<DesiredResource> =
+                    manifests.iter().chain(hooks.iter().map(|hook| &hook.resource)).cloned().collect();
+                let wanted = wanted_resources(&with_hooks, &record, before.as_ref());
                 answer(vec![Question::Previews(wanted)], &mut observed)?;
             }
-            let made = (manifests.as_slice(), rendered.as_ref());
+            let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
             resources = plan_resources(sources, request, made, (&fact, observed.previews.as_ref()), &section);
             report_problems(diagnostics, sources, &resources);
             // Where each line comes from is asked for only when there is a change to explain.
@@ -324,6 +330,8 @@ fn unbuildable<'a>(
             | Work::OpenRelease { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
+            | Work::AwaitResource { .. }
+            | Work::Gate
             | Work::RecordRelease { .. } => None,
         })
         .collect();
@@ -363,7 +371,7 @@ fn set_places(
 fn plan_resources(
     sources: &Sources,
     request: &PlanRequest<'_>,
-    (manifests, rendered): (&[DesiredResource], Option<&ProjectRender>),
+    (manifests, hooks, rendered): (&[DesiredResource], &[DesiredHook], Option<&ProjectRender>),
     (fact, previews): (&ReleaseFact, Option<&BTreeMap<String, Preview>>),
     section: &ImageSection,
 ) -> ReleaseSection {
@@ -395,7 +403,7 @@ fn plan_resources(
     let after = tags.map(|o| o.id.clone()).collect();
     let chart = rendered.map(|r| r.chart.clone()).unwrap_or_default();
     let images = &section.images;
-    let context = ReleaseContext { record, fact, images, changes: &changes, parse: &parse, after, previews, chart };
+    let context = ReleaseContext { record, fact, images, changes: &changes, parse: &parse, after, previews, chart, hooks };
     let mut section = plan_release(manifests, &context);
     let live = previews.map(live_texts);
     let live = live.as_ref().unwrap_or(&fact.resources);
@@ -483,33 +491,36 @@ fn values_digest(inputs: &ProjectInputs) -> String {
     digest.to_string()
 }
 
-/// Warns of what a release in a cluster does not do yet.
-fn report_order(diagnostics: &mut Diagnostics, rendered: Option<&ProjectRender>) {
+/// Reports annotations of a deploy that mean nothing, and warns of those that do nothing in a cluster yet.
+fn report_directives(diagnostics: &mut Diagnostics, rendered: Option<&ProjectRender>) {
     let Some(rendered) = rendered.map(|r| &r.rendered) else { return };
-    for hook in &rendered.hooks {
-        let message = format!("the hook {}/{} is not run in a cluster yet", hook.kind, hook.name);
-        let d = manifest_diagnostic(&rules::HOOK_NOT_RUN, hook, message);
-        diagnostics.push(d.hint("the plan is right but for it, apply refuses it"));
-    }
-    for manifest in &rendered.manifests {
-        let annotations = manifest.data.pointer("/metadata/annotations").and_then(|a| a.as_object());
-        if let Some(key) = annotations.into_iter().flatten().map(|(key, _)| key).find(|key| is_order(key)) {
+    for manifest in rendered.manifests.iter().chain(&rendered.hooks) {
+        let (directives, faults) = read_directives(&manifest.data);
+        for fault in faults {
+            let message =
+                format!("the annotation `{}` of {}/{}: {}", fault.key, manifest.kind, manifest.name, fault.message);
+            let d = manifest_diagnostic(&rules::DEPLOY_ANNOTATION, manifest, &fault.key, message);
+            diagnostics.push(d.hint(format!("it takes {}", fault.takes)));
+        }
+        if directives.replicas_on_creation.is_some() {
+            let key = "werf.io/replicas-on-creation";
             let message =
                 format!("the annotation `{key}` of {}/{} does nothing in a cluster yet", manifest.kind, manifest.name);
-            diagnostics.push(manifest_diagnostic(&rules::ORDER_NOT_KEPT, manifest, message));
+            diagnostics.push(manifest_diagnostic(&rules::ORDER_NOT_KEPT, manifest, key, message));
         }
     }
 }
 
-/// Says whether an annotation speaks of the order of a deploy.
-fn is_order(key: &str) -> bool {
-    let kinds =
-        ["werf.io/weight", "werf.io/deploy-dependency-", "werf.io/delete-policy", "werf.io/replicas-on-creation"];
-    kinds.iter().any(|kind| key.starts_with(kind)) || key.contains("external-dependency.werf.io")
-}
-
-fn manifest_diagnostic(rule: &'static crate::diag::Rule, manifest: &Manifest, message: String) -> Diagnostic {
-    match manifest.span {
+/// Points at the line of a manifest that has a key, where lines were tracked; else at the manifest.
+fn manifest_diagnostic(
+    rule: &'static crate::diag::Rule,
+    manifest: &Manifest,
+    key: &str,
+    message: String,
+) -> Diagnostic {
+    let line = manifest.text.lines().position(|line| line.trim_start().trim_start_matches(['"', '\'']).starts_with(key));
+    let span = line.and_then(|line| manifest.lines.get(line)?.span);
+    match span.or(manifest.span) {
         Some(span) => Diagnostic::at(rule, span, message),
         None => Diagnostic::in_file(rule, manifest.source.clone(), message),
     }
@@ -541,6 +552,16 @@ pub(super) fn desired(
     let mask = sources.mask();
     resources.extend(all.map(|m| resource(sources, project, m, mask.finds(&m.text))));
     resources
+}
+
+/// Returns the hooks of the chart, for a cluster.
+fn desired_hooks(sources: &Sources, project: &Project, render: &ProjectRender) -> Vec<DesiredHook> {
+    let hook = |manifest: &Manifest| {
+        let resource = DesiredResource { belongs: false, ..resource(sources, project, manifest, false) };
+        let (weight, source) = (manifest.weight, manifest.source.clone());
+        Some(DesiredHook { resource, hook: manifest.hook.clone()?, weight, source })
+    };
+    render.rendered.hooks.iter().filter(|m| !m.data.is_null()).filter_map(hook).collect()
 }
 
 fn resource(sources: &Sources, project: &Project, manifest: &Manifest, hidden: bool) -> DesiredResource {
@@ -599,7 +620,7 @@ pub fn forbid_unbuildable(diagnostics: &Diagnostics) -> (Diagnostics, bool) {
     let mut any = false;
     for diagnostic in diagnostics.as_slice() {
         let mut diagnostic = diagnostic.clone();
-        if [&rules::NEEDS_COMMANDS, &rules::HOOK_NOT_RUN].contains(&diagnostic.rule) {
+        if diagnostic.rule == &rules::NEEDS_COMMANDS {
             diagnostic.severity = Severity::Error;
             any = true;
         }

@@ -52,6 +52,7 @@ pub fn assemble(
         images: images.images,
         resources: release.resources,
         cleanup: Vec::new(),
+        hooks: release.hooks,
         operations,
         hidden: Sensitive::default(),
     }

@@ -144,6 +144,7 @@ fn cause(context: &CauseContext<'_>, reason: &Reason, image: Option<&SignedImage
             | Reason::NotDeclared
             | Reason::Drift { .. }
             | Reason::ImmutableField { .. }
+            | Reason::Kept
             | Reason::Unchanged => Vec::new(),
         },
         reason: alone,
@@ -172,6 +173,7 @@ fn changed_by(context: &CauseContext<'_>, reason: &Reason, since: Option<&str>) 
         | Reason::NotDeclared
         | Reason::Drift { .. }
         | Reason::ImmutableField { .. }
+        | Reason::Kept
         | Reason::Unchanged => return None,
     };
     let path = known_path(context, place, since)?;
@@ -233,6 +235,7 @@ fn stages_of(reason: &Reason, image: &SignedImage, project_dir: &str) -> Vec<Str
         | Reason::NotDeclared
         | Reason::Drift { .. }
         | Reason::ImmutableField { .. }
+        | Reason::Kept
         | Reason::Unchanged => false,
     };
     let position = |chain: &SignedImage| chain.stages.iter().position(|(_, made)| made.ingredients.iter().any(is_it));

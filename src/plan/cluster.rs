@@ -11,8 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::diff::{diff, redact};
+use super::directives::{DeletePolicy, Directives, ResourcePolicy, read_directives};
+use super::hooks::{DesiredHook, HookPlan, are_recorded, hook_records, run_hooks};
 use super::model::{FieldChange, ResourceAction, ResourcePlan};
 use super::operation::{Guard, Operation, Work};
+use super::order::{Node, Parts, arrange};
 use super::reason::Reason;
 use super::release::{
     ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,
@@ -20,6 +23,7 @@ use super::release::{
 };
 use super::risk::{immutable_fields, restart};
 use super::sensitive::Sensitive;
+use crate::chart::HookEvent;
 use crate::chart::kinds::is_cluster_scoped;
 use crate::digest::Sha224Digest;
 use crate::observed::{Preview, WantedResource};
@@ -96,7 +100,7 @@ fn namespace_resource(name: &str) -> DesiredResource {
 }
 
 /// Returns a manifest as it is written: with its namespace and the marks of the release.
-fn written(resource: &DesiredResource, record: &ReleaseRecord) -> Value {
+pub(super) fn written(resource: &DesiredResource, record: &ReleaseRecord) -> Value {
     let mut data = resource.data.clone();
     let Some(metadata) = data.as_object_mut().map(|o| object_in(o, "metadata")) else { return data };
     match &resource.namespace {
@@ -135,36 +139,6 @@ fn is_ours(live: &Value, record: &ReleaseRecord) -> bool {
         && mark("annotations", RELEASE_NAMESPACE) == Some(&record.namespace)
 }
 
-/// The operations so far: groups of equals one after the other, each behind the last operation of the group before.
-struct Steps {
-    operations: Vec<Operation>,
-    /// What the group at hand waits for.
-    needs: Vec<String>,
-    /// The group at hand, and where it begins.
-    group: Option<(String, usize)>,
-}
-
-impl Steps {
-    fn add(&mut self, group: String, mut operation: Operation) {
-        if self.group.as_ref().is_none_or(|(current, _)| *current != group) {
-            self.close();
-            self.group = Some((group, self.operations.len()));
-        }
-        operation.needs.clone_from(&self.needs);
-        self.operations.push(operation);
-    }
-
-    /// The last of a group waits for the others: what comes later waits for it alone, so that edges stay few.
-    fn close(&mut self) {
-        let Some((_, first)) = self.group.take() else { return };
-        let ids: Vec<String> = self.operations.iter().skip(first).map(|o| o.id.clone()).collect();
-        if let (Some(last), Some((gate, others))) = (self.operations.last_mut(), ids.split_last()) {
-            last.needs.extend(others.iter().cloned());
-            self.needs = vec![gate.clone()];
-        }
-    }
-}
-
 /// Plans the resources of a release over what the API server says of them.
 pub(super) fn plan_cluster(
     desired: &[DesiredResource],
@@ -177,12 +151,15 @@ pub(super) fn plan_cluster(
     record.revision = previous.as_ref().map_or(0, |p| p.revision) + 1;
     let mut section = ReleaseSection::default();
     let open = format!("open:{}", record.release);
-    let mut steps = Steps { operations: Vec::new(), needs: vec![open.clone()], group: None };
     let mut changes: Option<ChartChanges> = None;
     let mut paths = BTreeSet::new();
     let nothing = Preview::default();
-    let mut writes: Vec<(u8, &DesiredResource, Operation)> = Vec::new();
     let mut stays: Vec<Guard> = Vec::new();
+    let mut nodes: Vec<Node<'_>> = Vec::new();
+    let mut deletes: Vec<Operation> = Vec::new();
+    let mut before_open = None;
+    // What the last run left unready is looked at again.
+    let watch = is_unfinished(&context.fact.history);
 
     let namespace = namespace_resource(&record.namespace);
     let declared = desired.iter().any(|r| r.kind == "Namespace" && r.name == namespace.name);
@@ -212,39 +189,42 @@ pub(super) fn plan_cluster(
             section.problems.push(Problem { address: resource.address(), place: resource.place.clone(), message });
         }
         let before = recorded.get(&path).map(|(_, text)| text.as_str());
+        let (directives, _) = read_directives(&resource.data);
         let mut plan = resource_plan(resource, preview, before, context);
+        let is_applied = !watch && before.is_some_and(|b| b.trim() == resource.text.trim());
+        follow_policies(&mut plan, resource, &directives, is_applied);
         if matches!(plan.action, ResourceAction::Update | ResourceAction::Replace) {
             add_causes(&mut plan, context.images, changes.get_or_insert_with(context.changes));
         }
         if plan.action == ResourceAction::Noop {
             stays.push(guard(&path, preview.stays.as_ref()));
-        } else {
-            let phase = match plan.kind.as_str() {
-                "Namespace" => 0,
-                "CustomResourceDefinition" => 1,
-                _ => 2,
-            };
-            writes.push((phase, resource, write(resource, &path, preview, &record, plan.action)));
         }
-        section.resources.push(plan);
-    }
-    // Helm's order, in which the manifests come, but for what others are made in and of.
-    writes.sort_by_key(|(phase, ..)| *phase);
-    let mut before_open = None;
-    for (phase, resource, mut operation) in writes {
+        let phase = match plan.kind.as_str() {
+            "Namespace" => 0,
+            "CustomResourceDefinition" => 1,
+            _ => 2,
+        };
+        let mut write = (plan.action != ResourceAction::Noop)
+            .then(|| write(resource, &path, preview, &record, plan.action));
         if phase == 0 && resource.name == record.namespace && missing {
             // The record is kept in it.
-            operation.needs.clone_from(&context.after);
-            before_open = Some(operation);
-            continue;
+            before_open = write.take().map(|write| Operation { needs: context.after.clone(), ..write });
         }
-        steps.add(format!("{phase} {}", resource.kind), operation);
+        let is_watched = watch && plan.action == ResourceAction::Noop && preview.live.is_some();
+        nodes.push(Node { resource, directives, phase, write, watch: is_watched });
+        section.resources.push(plan);
     }
     for (path, gone) in previous.iter().flat_map(|p| &p.resources).filter(|(path, _)| !paths.contains(*path)) {
         let preview = previews.get(path).unwrap_or(&nothing);
         let Some(live) = &preview.live else { continue };
-        let kept = live.pointer("/metadata/annotations/helm.sh~1resource-policy").is_some_and(|v| v == "keep");
-        if kept || !is_ours(live, &record) {
+        if !is_ours(live, &record) {
+            continue;
+        }
+        if is_kept(live) || recorded.get(path).and_then(|(_, text)| (context.parse)(text)).is_some_and(|o| is_kept(&o)) {
+            let mut plan = deleted(gone, live.clone());
+            (plan.action, plan.fields) = (ResourceAction::Noop, Vec::new());
+            plan.reasons = vec![Reason::NotDeclared, Reason::Kept];
+            section.resources.push(plan);
             continue;
         }
         let mut plan = deleted(gone, live.clone());
@@ -252,12 +232,32 @@ pub(super) fn plan_cluster(
         plan.reasons.splice(0..0, removed);
         let work = Work::DeleteResource { address: plan.address(), path: path.clone() };
         let guards = vec![guard(path, preview.content.as_ref())];
-        steps.add("9 delete".into(), Operation { id: format!("delete:{path}"), needs: Vec::new(), guards, work });
+        deletes.push(Operation { id: format!("delete:{path}"), needs: Vec::new(), guards, work });
         section.resources.push(plan);
     }
-    steps.close();
-    if !steps.operations.is_empty() || !is_recorded(&record, previous.as_ref(), context) {
-        let (mut open, close) = records(open, &steps.operations, desired, record, previous.as_ref(), context);
+    let changes = before_open.is_some() || !deletes.is_empty() || nodes.iter().any(|n| n.write.is_some());
+    if changes || !is_recorded(&record, previous.as_ref(), context) {
+        let ever = |r: &Value| r.pointer("/info/status").is_some_and(|s| s == "deployed" || s == "superseded");
+        let upgrades = context.fact.history.iter().any(ever);
+        let (before, after) = if upgrades {
+            (HookEvent::PreUpgrade, HookEvent::PostUpgrade)
+        } else {
+            (HookEvent::PreInstall, HookEvent::PostInstall)
+        };
+        let (before, after) = (run_hooks(context.hooks, before, &record), run_hooks(context.hooks, after, &record));
+        section.hooks.extend(before.plans.into_iter().chain(after.plans));
+        section.problems.extend(hook_problems(&section.hooks, context.hooks, previews));
+        let parts = Parts {
+            open: open.clone(),
+            nodes,
+            deletes,
+            hooks_before: before.operations,
+            hooks_after: after.operations,
+            namespace: &record.namespace.clone(),
+        };
+        let (operations, problems) = arrange(parts);
+        section.problems.extend(problems);
+        let (mut open, close) = records(open, &operations, desired, record, previous.as_ref(), context);
         // What stays as it is must be so when the first write begins.
         if !missing && !declared {
             let path = cluster_path(&namespace);
@@ -269,10 +269,63 @@ pub(super) fn plan_cluster(
             section.operations.push(first);
         }
         section.operations.push(open);
-        section.operations.extend(steps.operations);
+        section.operations.extend(operations);
         section.operations.push(close);
     }
     section
+}
+
+/// Says whether an object stays when its release does not want it any more.
+fn is_kept(object: &Value) -> bool {
+    let policy = |key: &str| object.get("metadata")?.get("annotations")?.get(key)?.as_str();
+    let words = |key: &str| policy(key).into_iter().flat_map(|text| text.split(',').map(str::trim));
+    words("helm.sh/resource-policy").any(|word| word == "keep")
+        || words("werf.io/resource-policy").any(|word| matches!(word, "keep" | "skip-delete"))
+}
+
+/// Changes what happens to a resource as it says itself.
+fn follow_policies(plan: &mut ResourcePlan, resource: &DesiredResource, directives: &Directives, is_applied: bool) {
+    let skips = |policy| directives.resource_policies.contains(&policy);
+    let deletes = |policy| directives.delete_policies.contains(&policy);
+    // A job that ran and was cleaned up afterwards is not run again for nothing.
+    let cleans_up = plan.kind == "Job" && resource.data.pointer("/spec/ttlSecondsAfterFinished").is_some();
+    let stays = match plan.action {
+        ResourceAction::Create => {
+            skips(ResourcePolicy::SkipCreate) || (is_applied && (cleans_up || deletes(DeletePolicy::Succeeded)))
+        }
+        ResourceAction::Update => {
+            if deletes(DeletePolicy::BeforeCreation) && !skips(ResourcePolicy::SkipRecreate) {
+                plan.action = ResourceAction::Replace;
+                return;
+            }
+            skips(ResourcePolicy::SkipUpdate)
+        }
+        ResourceAction::Replace => skips(ResourcePolicy::SkipRecreate),
+        ResourceAction::Delete | ResourceAction::Noop => false,
+    };
+    if stays {
+        plan.action = ResourceAction::Noop;
+        plan.fields.clear();
+        plan.replace_paths.clear();
+        plan.drift.clear();
+        plan.restart = None;
+        plan.reasons = vec![Reason::Kept];
+    }
+}
+
+/// Hooks that the server would not take.
+fn hook_problems(
+    run: &[HookPlan],
+    hooks: &[DesiredHook],
+    previews: &BTreeMap<String, Preview>,
+) -> Vec<Problem> {
+    let runs = |hook: &&DesiredHook| run.iter().any(|plan| plan.address() == hook.resource.address());
+    let problem = |hook: &DesiredHook| {
+        let refused = previews.get(&cluster_path(&hook.resource))?.refused.as_ref()?;
+        let message = format!("the API server refuses it: {refused}");
+        Some(Problem { address: hook.resource.address(), place: hook.resource.place.clone(), message })
+    };
+    hooks.iter().filter(runs).filter_map(problem).collect()
 }
 
 /// Says whether the last record says all that a new one would.
@@ -281,6 +334,7 @@ fn is_recorded(record: &ReleaseRecord, previous: Option<&ReleaseRecord>, context
     // A record of Helm's knows manifests only.
     let of_helm = previous.project.is_empty();
     previous.resources == record.resources
+        && are_recorded(context.hooks, context.fact.history.last())
         && (of_helm
             || (&previous.images, &previous.values, &previous.env) == (&record.images, &record.values, &record.env))
 }
@@ -294,7 +348,9 @@ fn records(
     previous: Option<&ReleaseRecord>,
     context: &ReleaseContext<'_>,
 ) -> (Operation, Operation) {
-    let payload = helm_record(desired, &record, &context.chart).to_string();
+    let mut payload = helm_record(desired, &record, &context.chart);
+    payload["hooks"] = hook_records(context.hooks);
+    let payload = payload.to_string();
     let (release, revision) = (release_key(&record.namespace, &record.release), record.revision);
     let mut needs: Vec<String> = operations.iter().map(|o| o.id.clone()).collect();
     needs.push(open.clone());
@@ -571,6 +627,7 @@ mod tests {
             after: vec!["tag:web".into()],
             previews: Some(previews),
             chart: ClusterChart::default(),
+            hooks: &[],
         };
         plan_cluster(desired, &context, previews)
     }

@@ -12,10 +12,13 @@ mod chart_changes;
 mod cluster;
 mod conceal;
 mod diff;
+mod directives;
 mod images;
+mod hooks;
 mod instructions;
 mod model;
 mod operation;
+mod order;
 mod platforms;
 mod reason;
 mod release;
@@ -23,6 +26,7 @@ mod risk;
 mod selection;
 pub mod saved;
 mod sensitive;
+mod tracking;
 mod triggers;
 
 pub use assemble::assemble;
@@ -31,6 +35,10 @@ pub use chart_changes::chart_changes;
 pub use cluster::{ClusterChart, Layout, cluster_path, release_key, wanted_resources};
 pub use conceal::{Concealing, conceal, sealed_texts};
 pub use diff::{diff, is_sensitive};
+pub use directives::{
+    DeletePolicy, Dependency, DependencyState, Directives, External, Fault, ResourcePolicy, read_directives,
+};
+pub use hooks::{DesiredHook, HookPlan};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};
 pub use model::{
     CleanupItem, ClusterName, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, RejectedStage,
@@ -44,6 +52,7 @@ pub use release::{
 };
 pub use selection::{Binding, StageSelection, Unsuitable, judge};
 pub use sensitive::Sensitive;
+pub use tracking::{FailMode, LogRules, Tracking, Until};
 pub use triggers::{UndeclaredTriggers, carry_out_triggers};
 
 /// The version of the plan's JSON; additions only within a major.

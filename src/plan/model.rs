@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::hooks::HookPlan;
 use super::operation::Operation;
 use super::reason::Reason;
 use super::selection::Unsuitable;
@@ -35,6 +36,9 @@ pub struct Plan {
     pub resources: Vec<ResourcePlan>,
     /// What is removed from the store.
     pub cleanup: Vec<CleanupItem>,
+    /// The hooks that run, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookPlan>,
     /// What apply does.
     pub operations: Vec<Operation>,
     /// Texts that no output of apply may show; a saved plan has them in its sealed part.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::selection::Binding;
 use super::sensitive::Sensitive;
+use super::tracking::Tracking;
 use crate::stage::{BuildRequest, Platform};
 
 /// Names an operation within a plan, for example `build:backend/dockerfile`.
@@ -129,6 +130,17 @@ pub enum Work {
         /// Where it is.
         path: String,
     },
+    /// Waits until a resource is as it should be.
+    AwaitResource {
+        /// As above.
+        address: String,
+        /// Where it is.
+        path: String,
+        /// How it is tracked.
+        tracking: Tracking,
+    },
+    /// Does nothing: what needs it waits for all that it needs.
+    Gate,
     /// Records the release; makes all writes to the target visible where the target can.
     RecordRelease {
         /// The release.

@@ -142,6 +142,8 @@ pub enum Reason {
         /// Its path.
         path: String,
     },
+    /// A policy of its own keeps it as it is.
+    Kept,
     /// Nothing changed.
     Unchanged,
 }
@@ -165,6 +167,7 @@ impl Reason {
             | Self::NotDeclared
             | Self::Drift { .. }
             | Self::ImmutableField { .. }
+            | Self::Kept
             | Self::Unchanged => Vec::new(),
         }
     }

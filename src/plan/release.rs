@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::cluster::{ClusterChart, plan_cluster, read_history};
 use super::diff::{diff, is_sensitive, redact};
+use super::hooks::{DesiredHook, HookPlan};
 use super::model::{FieldChange, ImagePlan, ResourceAction, ResourcePlan};
 use super::operation::{Guard, Operation, Work};
 use super::reason::{FileChange, Reason};
@@ -118,6 +119,8 @@ pub struct ReleaseContext<'a> {
     pub previews: Option<&'a BTreeMap<String, Preview>>,
     /// The chart, for the record in a cluster.
     pub chart: ClusterChart,
+    /// Its hooks, for a cluster.
+    pub hooks: &'a [DesiredHook],
 }
 
 /// The resources' part of a plan.
@@ -127,6 +130,8 @@ pub struct ReleaseSection {
     pub resources: Vec<ResourcePlan>,
     /// What apply does.
     pub operations: Vec<Operation>,
+    /// The hooks that run.
+    pub hooks: Vec<HookPlan>,
     /// Why the plan cannot be carried out.
     pub problems: Vec<Problem>,
 }

@@ -200,6 +200,8 @@ fn secret(operation: &Operation) -> Option<&String> {
         | Work::TagIndex { .. }
         | Work::CopyImage { .. }
         | Work::DeleteResource { .. }
+            | Work::AwaitResource { .. }
+            | Work::Gate
         | Work::RecordRelease { .. } => None,
     }
 }

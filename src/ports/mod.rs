@@ -19,6 +19,7 @@ pub mod oci;
 mod runner;
 mod stage_store;
 mod target;
+mod tracker;
 mod work_tree;
 
 pub use blobs::{BlobDigest, BlobError, BlobStore, CheckedReader, Descriptor};
@@ -37,4 +38,5 @@ pub use memory_target::MemoryTarget;
 pub use runner::{HostMount, ImageRun, Runner};
 pub use stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage, any};
 pub use target::{Target, TargetError, TargetSession};
+pub use tracker::{LogSource, Sight, Tracker};
 pub use work_tree::{MemoryWorkTree, WorkTree, WorkTreeError};

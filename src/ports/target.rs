@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::observed::{Preview, ReleaseFact, WantedResource};
+use super::tracker::Tracker;
 use crate::plan::{ClusterName, Layout};
 
 /// Why a target could not answer or change.
@@ -78,6 +79,11 @@ pub trait Target: Send + Sync {
 
     /// Returns which cluster it is, where it is one.
     fn cluster(&self) -> Option<ClusterName> {
+        None
+    }
+
+    /// Returns who looks at resources while they become ready; absent where what is written is ready.
+    fn tracker(&self) -> Option<&dyn Tracker> {
         None
     }
 

@@ -141,6 +141,7 @@ pub fn shop() -> Plan {
         images: images(),
         resources: resources(),
         cleanup: vec![CleanupItem { tag: tag("f"), reason: "older than 30 days and not used".into() }],
+        hooks: Vec::new(),
         operations: operations(),
         hidden: crate::plan::Sensitive::default(),
     }
@@ -290,6 +291,7 @@ pub fn unchanged() -> Plan {
         images: images().split_off(2),
         resources: vec![kept("api"), kept("web")],
         cleanup: Vec::new(),
+        hooks: Vec::new(),
         operations: Vec::new(),
         ..shop()
     }

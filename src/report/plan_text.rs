@@ -22,6 +22,7 @@ pub fn plan_text(plan: &Plan, look: Look, next: Option<&str>) -> String {
     page.risks(&view);
     page.images(&view, plan.summary.images_reuse);
     page.resources(&view);
+    page.hooks(&view);
     page.drift(&view);
     page.cleanup(&view);
     page.out += &format!("\n{}\n", page.paint(Style::new().bold(), &view.summary));
@@ -215,6 +216,18 @@ impl Page {
         let style = sign_style(line.get(..1).unwrap_or(" "));
         let line = self.paint(style, &cut(line, room.saturating_sub(2)));
         self.line(10, line.trim_end());
+    }
+
+    fn hooks(&mut self, view: &View) {
+        if view.hooks.is_empty() {
+            return;
+        }
+        self.heading("Hooks");
+        for hook in &view.hooks {
+            let head = self.paint(sign_style("+"), &format!("run {}", hook.address));
+            let source = self.paint(Style::new().dim(), &hook.source);
+            self.line(2, format!("{head}  {}  {source}", hook.event).trim_end());
+        }
     }
 
     fn drift(&mut self, view: &View) {

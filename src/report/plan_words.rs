@@ -9,7 +9,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::count;
 use crate::plan::{
-    FieldChange, FieldOp, FileChange, ImageAction, ImagePlan, Plan, Reason, ResourceAction, ResourcePlan, Restart,
+    FieldChange, FieldOp, FileChange, HookPlan, ImageAction, ImagePlan, Plan, Reason, ResourceAction, ResourcePlan, Restart,
     RiskLevel, Summary,
 };
 use crate::source::Place;
@@ -31,9 +31,18 @@ pub(super) struct View {
     pub resources: Vec<ResourceView>,
     pub drift: Vec<DriftView>,
     pub cleanup: Vec<CleanupView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookView>,
     /// Counted, not listed.
     pub unchanged: usize,
     pub summary: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct HookView {
+    pub event: String,
+    pub address: String,
+    pub source: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,7 +113,8 @@ impl View {
 
     /// Puts a plan into words; `all` lists what stays as it is too.
     pub(super) fn of(plan: &Plan, all: bool) -> Self {
-        let shown = |r: &&ResourcePlan| all || r.action != ResourceAction::Noop;
+        let shown =
+            |r: &&ResourcePlan| all || r.action != ResourceAction::Noop || r.reasons.contains(&Reason::Kept);
         let mut resources: Vec<&ResourcePlan> = plan.resources.iter().filter(shown).collect();
         resources.sort_by_key(|r| rank(r.action));
         let touched = |i: &ImagePlan| i.previous_tag.is_some() || !i.custom_tags.is_empty() || i.copied_to.is_some();
@@ -124,6 +134,7 @@ impl View {
                 .iter()
                 .map(|c| CleanupView { tag: shorten(&c.tag), reason: c.reason.clone() })
                 .collect(),
+            hooks: plan.hooks.iter().map(hook_view).collect(),
             summary: summary(&plan.summary, plan.cleanup.len()),
         }
     }
@@ -423,6 +434,7 @@ pub(super) fn sentence(reason: &Reason) -> String {
         }
         Reason::Drift { paths } => format!("somebody else changed {}", list(paths)),
         Reason::ImmutableField { path } => format!("{path} cannot be changed in place"),
+        Reason::Kept => "its policy keeps it as it is".into(),
         Reason::Unchanged => "nothing changed".into(),
     }
 }
@@ -445,6 +457,15 @@ fn list(paths: &[String]) -> String {
 }
 
 /// The machine-greppable last line.
+fn hook_view(hook: &HookPlan) -> HookView {
+    let weight = if hook.weight == 0 { String::new() } else { format!(", weight {}", hook.weight) };
+    HookView {
+        event: format!("{}{weight}", printable(&hook.event)),
+        address: printable(&hook.address()),
+        source: hook.source.as_ref().map(place).unwrap_or_default(),
+    }
+}
+
 pub(super) fn summary(s: &Summary, cleanup: usize) -> String {
     let restarts =
         if s.restarts == 1 { "1 workload restarts".into() } else { format!("{} workloads restart", s.restarts) };

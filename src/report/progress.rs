@@ -57,9 +57,9 @@ impl Progress {
         if let Some(live) = &self.live {
             live.update(event);
         }
-        let quiet = self.telling == Telling::Quiet && !matches!(event, Event::Failed { .. });
+        let quiet = self.telling == Telling::Quiet && !matches!(event, Event::Failed { .. } | Event::Ignored { .. });
         // What begins is in the live display already.
-        let begun = self.live.is_some() && matches!(event, Event::Started(_));
+        let begun = self.live.is_some() && matches!(event, Event::Started(_) | Event::Waiting { .. });
         if quiet || begun {
             return;
         }
@@ -91,6 +91,9 @@ pub(super) fn words(verb: Verb) -> (&'static str, &'static str, &'static str) {
         Verb::Write => ("writing", "wrote", "write"),
         Verb::Delete => ("deleting", "deleted", "delete"),
         Verb::Open => ("opening", "opened", "open"),
+        Verb::Wait => ("waiting for", "ready", "see ready"),
+        Verb::Run => ("running", "ran", "run"),
+        Verb::Pass => ("passing", "passed", "pass"),
         Verb::Record => ("recording", "recorded", "record"),
     }
 }
@@ -104,17 +107,22 @@ pub fn event_line(event: &Event, look: Look) -> Option<String> {
         Event::Storing { subject, bytes } if look.verbose => {
             format!("storing {}, {}", name(subject), bytes_text(*bytes))
         }
+        Event::Done { subject, .. } | Event::Skipped { subject, .. } if subject.verb == Verb::Pass => return None,
         Event::Started(_) | Event::Storing { .. } => return None,
         Event::Reused(s) if s.verb == Verb::Build => format!("found {}, stored by somebody else", name(s)),
         Event::Reused(subject) => format!("found {} done", name(subject)),
         Event::Done { subject, ms } => {
             let done = paint(Style::new().green(), words(subject.verb).1);
-            let time = if subject.verb == Verb::Build { format!(" in {}", seconds(*ms)) } else { String::new() };
+            let takes = matches!(subject.verb, Verb::Build | Verb::Wait | Verb::Run);
+            let time = if takes { format!(" in {}", seconds(*ms)) } else { String::new() };
             format!("{done} {}{time}", name(subject))
         }
         Event::Failed { subject, causes, place, introspectable } => {
             let failed = paint(Style::new().red().bold(), "failed");
-            let head = format!("{failed} to {} {}", words(subject.verb).2, name(subject));
+            let head = match subject.verb {
+                Verb::Wait => format!("{failed}: {} is not ready", name(subject)),
+                verb => format!("{failed} to {} {}", words(verb).2, name(subject)),
+            };
             // A cause may have lines, those of a command.
             let lines = |cause: &String| cause.split('\n').map(printable).collect::<Vec<_>>().join("\n");
             let text = causes.iter().fold(head, |text, cause| format!("{text}: {}", lines(cause)));
@@ -125,6 +133,21 @@ pub fn event_line(event: &Event, look: Look) -> Option<String> {
             let printed = printed.map(|lines| format!("\n{lines}")).unwrap_or_default();
             let hint = "\n  = hint: to look around in what it left, run the same with --introspect-error";
             format!("{head}{}{printed}{}", at.unwrap_or_default(), if *introspectable { hint } else { "" })
+        }
+        Event::Waiting { subject, ready, want, why } => {
+            let dim = paint(Style::new().dim(), words(subject.verb).0);
+            let of = match (ready, want) {
+                (Some(ready), Some(want)) => format!("{ready} of {want} ready"),
+                (_, _) => String::new(),
+            };
+            let parts: Vec<String> = [of, printable(why)].into_iter().filter(|p| !p.is_empty()).collect();
+            let colon = if parts.is_empty() { "" } else { ": " };
+            format!("{dim} {}{colon}{}", name(subject), parts.join(", "))
+        }
+        Event::Ignored { subject, causes } => {
+            let warning = paint(Style::new().yellow().bold(), "warning");
+            let lines: Vec<String> = causes.iter().flat_map(|c| c.split('\n')).map(printable).collect();
+            format!("{warning}: {} is not ready, which is ignored: {}", name(subject), lines.join("\n"))
         }
         Event::Output { subject, line } => {
             let prefix = paint(Style::new().dim(), &format!("{} │", name(subject)));
@@ -158,6 +181,7 @@ fn because(skip: &Skip) -> String {
         Skip::Needs { operation } => format!("it needs {}, which is not done", printable(operation)),
         Skip::Stopped => "another operation failed".into(),
         Skip::Cancelled => "interrupted".into(),
+        Skip::Late => "the time is over (--timeout)".into(),
         Skip::Cycle => "the operations it needs need it".into(),
     }
 }
@@ -165,7 +189,7 @@ fn because(skip: &Skip) -> String {
 /// Sums an outcome up in one line.
 pub fn outcome_line(outcome: &Outcome) -> String {
     let mut parts = vec![format!("{} done", count(outcome.done.len(), "operation"))];
-    for (n, word) in [(outcome.failed.len(), "failed"), (outcome.skipped.len(), "skipped")] {
+    for (n, word) in [(outcome.failed.len(), "failed"), (outcome.skipped.len(), "skipped"), (outcome.ignored.len(), "ignored")] {
         if n > 0 {
             parts.push(format!("{n} {word}"));
         }

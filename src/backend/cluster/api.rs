@@ -221,8 +221,17 @@ impl Api {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Finds a kind of an API version; `None` where the server does not serve it.
     pub async fn kind(&self, group_version: &str, kind: &str) -> Result<Option<ApiKind>, ApiError> {
+        Ok(self.kinds_of(group_version).await?.get(kind).cloned())
+    }
+
+    /// Returns the kinds of an API version, by name.
+    pub(super) async fn kinds_of(&self, group_version: &str) -> Result<Arc<BTreeMap<String, ApiKind>>, ApiError> {
         let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(group_version).cloned();
         let kinds = match known {
             Some(known) => known,
@@ -233,7 +242,7 @@ impl Api {
                 kinds
             }
         };
-        Ok(kinds.get(kind).cloned())
+        Ok(kinds)
     }
 
     async fn discover(&self, group_version: &str) -> Result<BTreeMap<String, ApiKind>, ApiError> {
@@ -261,7 +270,7 @@ impl Api {
         Ok(None)
     }
 
-    async fn versions(&self, group: &str) -> Result<Arc<Vec<String>>, ApiError> {
+    pub(super) async fn versions(&self, group: &str) -> Result<Arc<Vec<String>>, ApiError> {
         if group.is_empty() {
             return Ok(Arc::new(vec!["v1".to_owned()]));
         }

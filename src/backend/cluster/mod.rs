@@ -12,6 +12,7 @@ mod fields;
 mod lives;
 mod objects;
 mod releases;
+mod tracker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -349,6 +350,10 @@ impl Target for ClusterTarget {
 
     fn cluster(&self) -> Option<ClusterName> {
         Some(self.name.clone())
+    }
+
+    fn tracker(&self) -> Option<&dyn crate::ports::Tracker> {
+        Some(self)
     }
 
     fn begin(&self) -> Result<Box<dyn TargetSession + '_>, TargetError> {

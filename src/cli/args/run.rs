@@ -20,6 +20,9 @@ pub struct RunArgs {
     /// After a failure goes on with what does not depend on it; this is the default.
     #[arg(long, overrides_with = "fail_fast")]
     pub keep_going: bool,
+    /// Ends the run after so many seconds: nothing new is begun, and what is not ready has failed; 0: never.
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    pub timeout: u64,
     /// Opens a shell in the state that a failed command left, when stdin is a terminal.
     #[arg(long)]
     pub introspect_error: bool,

@@ -61,6 +61,7 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         introspect: run.args.introspect_error && invocation.streams.can_ask(),
         forecast: &forecast,
         cancelled: &interrupts.flag,
+        timeout_ms: (run.args.timeout > 0).then(|| run.args.timeout.saturating_mul(1000)),
     };
     let progress = invocation.streams.progress(plan.operations.len(), &forecast, !run.args.introspect_error);
     let taken = Mutex::new(Durations::new());
@@ -110,7 +111,9 @@ fn lock(plan: &Plan, run: &Run<'_>, invocation: &Invocation) -> Result<Option<Bo
         | Work::CopyImage { .. }
         | Work::OpenRelease { .. }
         | Work::WriteResource { .. }
-        | Work::DeleteResource { .. } => None,
+        | Work::DeleteResource { .. }
+            | Work::AwaitResource { .. }
+            | Work::Gate => None,
     });
     let Some(release) = release else { return Ok(None) };
     let user = invocation.env.get("USER").or(invocation.env.get("LOGNAME")).map_or("somebody", String::as_str);

@@ -1,0 +1,523 @@
+//! What is wrong with the pods of a resource, and whether it is too much.
+//!
+//! The one idea: a fault is counted once: by pod, container, reason and number of the restart. Source: kubedog; of what it
+//! counts after several tries, that fails at once which no further try mends.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::ready::{condition, is, number, text, told};
+use crate::plan::Tracking;
+use crate::ports::{LogSource, Sight};
+
+/// How long a pod may find no node, or a volume not be mounted. Unit: milliseconds.
+const PATIENCE_MS: u64 = 60_000;
+
+/// Something that is wrong with a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Tells it from others: the same is counted once.
+    key: String,
+    /// What is wrong.
+    pub text: String,
+    /// In short, for a line of progress.
+    pub short: String,
+    /// Whose lines tell more.
+    pub source: Option<LogSource>,
+    weight: Weight,
+}
+
+/// How much a trouble counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// No further try mends it.
+    Final,
+    /// It is one failure.
+    One,
+    /// It is a failure when it lasts.
+    Lasting,
+    /// It is worth telling.
+    Nothing,
+}
+
+/// What was wrong so far with one resource.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// When each trouble was seen first. Unit: milliseconds.
+    seen: BTreeMap<String, u64>,
+    failures: u64,
+    /// What the object itself had to say before it was tracked.
+    before: Option<BTreeMap<String, u64>>,
+}
+
+/// What the pods mean for a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing is wrong.
+    Well,
+    /// Something is wrong, and may yet be mended.
+    Troubled(Trouble),
+    /// It is too much.
+    Failed(Trouble),
+}
+
+impl Tally {
+    /// Takes over what is seen now.
+    pub fn take(&mut self, sight: &Sight, tracking: &Tracking, now_ms: u64) -> Verdict {
+        let Some(object) = &sight.object else { return Verdict::Well };
+        let mut troubles: Vec<Trouble> =
+            sight.pods.iter().flat_map(|pod| of_pod(pod, object, sight, tracking)).collect();
+        troubles.extend(self.of_events(object, sight));
+        let allowed = tracking.failures_allowed.saturating_mul(replicas(object).max(1));
+        let mut worst: Option<Trouble> = None;
+        for trouble in troubles {
+            let first = !self.seen.contains_key(&trouble.key);
+            let since = *self.seen.entry(trouble.key.clone()).or_insert(now_ms);
+            let is_final = match trouble.weight {
+                Weight::Final => true,
+                Weight::One => {
+                    self.failures += u64::from(first);
+                    self.failures > allowed
+                }
+                Weight::Lasting => now_ms.saturating_sub(since) >= PATIENCE_MS,
+                Weight::Nothing => false,
+            };
+            if is_final {
+                return Verdict::Failed(trouble);
+            }
+            if worst.as_ref().is_none_or(|w| w.weight == Weight::Nothing) {
+                worst = Some(trouble);
+            }
+        }
+        worst.map_or(Verdict::Well, Verdict::Troubled)
+    }
+
+    /// Events of the object and of what stands between it and its pods: no pod could be made.
+    fn of_events(&mut self, object: &Value, sight: &Sight) -> Vec<Trouble> {
+        let uid = text(object, "/metadata/uid").unwrap_or_default();
+        let key = |e: &Value| {
+            let of = |p: &str| text(e, p).unwrap_or_default().to_owned();
+            format!("{} {} {}", of("/involvedObject/uid"), of("/reason"), of("/metadata/name"))
+        };
+        let failures = sight.events.iter().filter(|e| {
+            let reason = text(e, "/reason").unwrap_or_default();
+            is(e, "/type", "Warning")
+                && !is(e, "/involvedObject/kind", "Pod")
+                && reason.contains("Failed")
+                && !["RecreatingFailedPod", "FailedDelete", "FailedScheduling", "FailedMount", "FailedAttachVolume"]
+                    .contains(&reason)
+                && !reason.starts_with("FailedGet")
+        });
+        let failures: Vec<&Value> = failures.collect();
+        // The object lives longer than this run: what it said before is not new. What stands between is as new as the change.
+        let before = self.before.get_or_insert_with(|| {
+            let old = failures.iter().filter(|e| is(e, "/involvedObject/uid", uid));
+            old.map(|e| (key(e), number(e, "/count"))).collect()
+        });
+        let is_new = |e: &&&Value| before.get(&key(e)).is_none_or(|count| number(e, "/count") > *count);
+        let new = failures.iter().filter(is_new);
+        new.map(|e| {
+            let message = text(e, "/message").unwrap_or_default();
+            let reason = text(e, "/reason").unwrap_or_default();
+            let refused = message.contains("exceeded quota") || message.contains("forbidden");
+            Trouble {
+                key: format!("{} {}", key(e), number(e, "/count")),
+                text: format!("no pod can be made: {message}"),
+                short: reason.to_owned(),
+                source: None,
+                weight: if refused || !message.is_empty() { Weight::One } else { Weight::Nothing },
+            }
+        })
+        .collect()
+    }
+}
+
+fn replicas(object: &Value) -> u64 {
+    let wanted = object.pointer("/spec/replicas").and_then(Value::as_u64);
+    wanted.unwrap_or_else(|| number(object, "/status/desiredNumberScheduled"))
+}
+
+fn of_pod(pod: &Value, owner: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble> {
+    if text(pod, "/metadata/deletionTimestamp").is_some() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (list, init) in [("/status/initContainerStatuses", true), ("/status/containerStatuses", false)] {
+        for status in pod.pointer(list).and_then(Value::as_array).into_iter().flatten() {
+            found.extend(of_container(pod, status, init, is(owner, "/kind", "Job")));
+        }
+    }
+    found.extend(unscheduled(pod, sight));
+    found.extend(of_pod_events(pod, sight, tracking));
+    if is(pod, "/status/phase", "Failed") && !is(owner, "/kind", "Job") && !is(owner, "/kind", "Pod") {
+        let why = text(pod, "/status/message").or(text(pod, "/status/reason")).unwrap_or("it failed");
+        found.push(trouble(pod, None, "Failed", 0, why, Weight::One));
+    }
+    found
+}
+
+fn trouble(pod: &Value, container: Option<&str>, reason: &str, nth: u64, why: &str, weight: Weight) -> Trouble {
+    let name = text(pod, "/metadata/name").unwrap_or_default();
+    let uid = text(pod, "/metadata/uid").unwrap_or(name);
+    let of = container.map(|c| format!("container `{c}` of ")).unwrap_or_default();
+    Trouble {
+        key: format!("{uid} {} {reason} {nth}", container.unwrap_or_default()),
+        text: format!("{of}pod {name}: {why}"),
+        short: format!("{name}: {reason}"),
+        source: None,
+        weight,
+    }
+}
+
+/// Reasons for which a container waits, and whether a further try may mend them.
+const WAITING: &[(&str, Weight)] = &[
+    ("ImagePullBackOff", Weight::One),
+    ("ErrImagePull", Weight::One),
+    ("ErrImageNeverPull", Weight::One),
+    ("ImageInspectError", Weight::One),
+    ("RegistryUnavailable", Weight::One),
+    ("CreateContainerError", Weight::One),
+    ("RunContainerError", Weight::One),
+    ("InvalidImageName", Weight::Final),
+    ("CreateContainerConfigError", Weight::Final),
+];
+
+/// What a registry or runtime says where no further try helps.
+const HOPELESS: &[&str] = &[
+    "manifest unknown",
+    "not found: manifest",
+    "pull access denied",
+    "repository does not exist",
+    "unauthorized",
+    "denied: ",
+    "no basic auth credentials",
+    "name unknown",
+];
+
+fn of_container(pod: &Value, status: &Value, init: bool, of_job: bool) -> Vec<Trouble> {
+    let name = text(status, "/name").unwrap_or_default();
+    let nth = number(status, "/restartCount");
+    let waiting = text(status, "/state/waiting/reason").unwrap_or_default();
+    let message = text(status, "/state/waiting/message").unwrap_or_default();
+    let image = text(status, "/image").unwrap_or_default();
+    if let Some((reason, weight)) = WAITING.iter().find(|(reason, _)| *reason == waiting) {
+        let hopeless = HOPELESS.iter().any(|known| message.to_lowercase().contains(known));
+        let weight = if hopeless { Weight::Final } else { *weight };
+        let about = if reason.contains("Image") || reason.starts_with("Registry") {
+            format!("the image {image} cannot be pulled ({reason})")
+        } else {
+            format!("it cannot be started ({reason})")
+        };
+        let why = if message.is_empty() { about } else { format!("{about}: {message}") };
+        return vec![trouble(pod, Some(name), reason, 0, &why, weight)];
+    }
+    let source = |previous| LogSource {
+        namespace: text(pod, "/metadata/namespace").unwrap_or_default().to_owned(),
+        pod: text(pod, "/metadata/name").unwrap_or_default().to_owned(),
+        container: name.to_owned(),
+        previous,
+    };
+    // Of a job, its controller counts the failures.
+    let weight = if of_job { Weight::Nothing } else { Weight::One };
+    if waiting == "CrashLoopBackOff" {
+        let last = status.pointer("/lastState/terminated");
+        let why = last.map_or_else(|| "it crashes".to_owned(), |end| format!("it crashes: {}", ended(end, pod, name)));
+        let found = trouble(pod, Some(name), "CrashLoopBackOff", nth, &why, weight);
+        return vec![Trouble { source: Some(source(true)), ..found }];
+    }
+    match status.pointer("/state/terminated") {
+        Some(end) if number(end, "/exitCode") != 0 && (init || of_job) => {
+            let found = trouble(pod, Some(name), "Error", nth, &ended(end, pod, name), weight);
+            vec![Trouble { source: Some(source(false)), ..found }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Says how a container ended.
+fn ended(end: &Value, pod: &Value, container: &str) -> String {
+    let code = number(end, "/exitCode");
+    let meaning = match code {
+        126 => ", the command cannot be executed",
+        127 => ", there is no such command",
+        137 => ", it was killed",
+        139 => ", a segmentation fault",
+        143 => ", it was told to stop",
+        _ => "",
+    };
+    let reason = text(end, "/reason").unwrap_or_default();
+    let mut told = if reason == "OOMKilled" {
+        let specs = ["/spec/containers", "/spec/initContainers"].map(|p| pod.pointer(p).and_then(Value::as_array));
+        let spec = specs.into_iter().flatten().flatten().find(|c| is(c, "/name", container));
+        let limit = spec.and_then(|c| text(c, "/resources/limits/memory"));
+        format!("it needs more memory than {}, exit code {code}", limit.unwrap_or("its node has"))
+    } else {
+        format!("exit code {code}{meaning}")
+    };
+    if let Some(message) = text(end, "/message").filter(|m| !m.trim().is_empty()) {
+        told += &format!(": {}", message.trim());
+    }
+    told
+}
+
+fn unscheduled(pod: &Value, sight: &Sight) -> Option<Trouble> {
+    let scheduled = condition(pod, "PodScheduled")?;
+    if !is(scheduled, "/status", "False") || !is(scheduled, "/reason", "Unschedulable") {
+        return None;
+    }
+    let uid = text(pod, "/metadata/uid");
+    let comes = |e: &Value| text(e, "/involvedObject/uid") == uid && is(e, "/reason", "TriggeredScaleUp");
+    let weight = if sight.events.iter().any(comes) { Weight::Nothing } else { Weight::Lasting };
+    let why = format!("no node takes it: {}", text(scheduled, "/message").unwrap_or_default());
+    Some(trouble(pod, None, "Unschedulable", 0, why.trim_end_matches(": "), weight))
+}
+
+fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble> {
+    let uid = text(pod, "/metadata/uid");
+    let of_it = |e: &&Value| uid.is_some() && text(e, "/involvedObject/uid") == uid && is(e, "/type", "Warning");
+    let mut found = Vec::new();
+    for event in sight.events.iter().filter(of_it) {
+        let message = text(event, "/message").unwrap_or_default();
+        let reason = text(event, "/reason").unwrap_or_default();
+        let container = text(event, "/involvedObject/fieldPath")
+            .and_then(|path| path.split_once('{'))
+            .map(|(_, name)| name.trim_end_matches('}'));
+        let count = number(event, "/count");
+        match reason {
+            "FailedMount" | "FailedAttachVolume" => {
+                found.push(trouble(pod, None, reason, 0, message, Weight::Lasting));
+            }
+            "FailedScheduling" => {}
+            "Unhealthy" if message.starts_with("Readiness") => {
+                let patience = container.and_then(|c| tracking.ignore_readiness_s.get(c).copied());
+                let patience = patience.unwrap_or_else(|| readiness_patience(pod, container));
+                let weight = if running_s(pod, container, event) > patience { Weight::One } else { Weight::Nothing };
+                let nth = if weight == Weight::One { count } else { 0 };
+                found.push(trouble(pod, container, "NotReady", nth, message, weight));
+            }
+            "Killing" if message.contains("failed liveness probe") || message.contains("failed startup probe") => {
+                found.push(trouble(pod, container, reason, count, message, Weight::One));
+            }
+            "Evicted" | "FailedCreatePodSandBox" => {
+                found.push(trouble(pod, container, reason, count, message, Weight::One));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// How long a container may be not ready after it was started. Unit: seconds. Source: kubedog.
+fn readiness_patience(pod: &Value, container: Option<&str>) -> u64 {
+    let containers = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten();
+    let Some(spec) = containers.into_iter().find(|c| container.is_none_or(|name| is(c, "/name", name))) else { return 0 };
+    let Some(probe) = spec.get("readinessProbe") else { return 0 };
+    let of = |probe: &Value, key: &str, default: u64| probe.get(key).and_then(Value::as_u64).unwrap_or(default);
+    let (period, timeout) = (of(probe, "periodSeconds", 10), of(probe, "timeoutSeconds", 1));
+    let (failures, successes) = (of(probe, "failureThreshold", 3), of(probe, "successThreshold", 1));
+    if failures == 1 {
+        return 0;
+    }
+    let start = match spec.get("startupProbe") {
+        Some(startup) => {
+            let (period, delay) = (of(startup, "periodSeconds", 10), of(startup, "initialDelaySeconds", 0));
+            delay + period * of(startup, "failureThreshold", 3)
+        }
+        None => of(probe, "initialDelaySeconds", 0) + period,
+    };
+    (start + 2 * timeout + period / 2 + (failures + successes) * period).saturating_sub(3 * period)
+}
+
+/// How long a container had been running when an event came; unknown counts as long. Unit: seconds.
+fn running_s(pod: &Value, container: Option<&str>, event: &Value) -> u64 {
+    let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array).into_iter().flatten();
+    let status = statuses.into_iter().find(|s| container.is_none_or(|name| is(s, "/name", name)));
+    let started = status.and_then(|s| text(s, "/state/running/startedAt")).and_then(|t| t.parse::<jiff::Timestamp>().ok());
+    let came = text(event, "/lastTimestamp").and_then(|t| t.parse::<jiff::Timestamp>().ok());
+    match (started, came) {
+        (Some(started), Some(came)) => u64::try_from(came.as_second() - started.as_second()).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Finds the container whose end made a job fail, and how it ended.
+pub fn last_failure(sight: &Sight) -> Option<Trouble> {
+    let by_age = |pod: &&Value| text(pod, "/metadata/creationTimestamp").unwrap_or_default().to_owned();
+    let mut pods: Vec<&Value> = sight.pods.iter().collect();
+    pods.sort_by_key(by_age);
+    pods.into_iter().rev().find_map(|pod| {
+        let lists = ["/status/initContainerStatuses", "/status/containerStatuses"];
+        let statuses = lists.into_iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
+        let mut all = statuses.into_iter().flat_map(|status| of_container(pod, status, true, true));
+        all.next()
+    })
+}
+
+/// Returns the warnings among what is seen, the last first cut off at `most`, in the order they came.
+pub fn warnings(sight: &Sight, most: usize) -> Vec<String> {
+    let warnings = sight.events.iter().filter(|e| is(e, "/type", "Warning"));
+    let mut told: Vec<String> = Vec::new();
+    for event in warnings {
+        let of = |p: &str| text(event, p).unwrap_or_default();
+        let line = format!(
+            "{}/{} {}: {}",
+            of("/involvedObject/kind"),
+            of("/involvedObject/name"),
+            of("/reason"),
+            of("/message").trim()
+        );
+        told.retain(|known| *known != line);
+        told.push(line);
+    }
+    told.split_off(told.len().saturating_sub(most))
+}
+
+/// Says what a pod that has not started waits for, in short.
+pub fn note(sight: &Sight) -> Option<String> {
+    let pod = sight.pods.iter().find(|pod| !is(pod, "/status/phase", "Running"))?;
+    let scheduled = condition(pod, "PodScheduled").filter(|c| is(c, "/status", "False"));
+    scheduled.map(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn deployment(replicas: u64) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"uid": "d"}, "spec": {"replicas": replicas}})
+    }
+
+    fn pod(state: Value, restarts: u64) -> Value {
+        json!({"kind": "Pod", "metadata": {"name": "web-1", "namespace": "shop", "uid": "p"},
+            "spec": {"containers": [{"name": "web", "resources": {"limits": {"memory": "64Mi"}}}]},
+            "status": {"containerStatuses": [{"name": "web", "image": "example/web:1", "restartCount": restarts,
+                "state": state, "lastState": {"terminated": {"exitCode": 2}}}]}})
+    }
+
+    fn sight(object: Value, pods: Vec<Value>) -> Sight {
+        Sight { object: Some(object), pods, events: Vec::new() }
+    }
+
+    fn allowing(failures_allowed: u64) -> Tracking {
+        Tracking { failures_allowed, ..Tracking::default() }
+    }
+
+    fn crash() -> Value {
+        json!({"waiting": {"reason": "CrashLoopBackOff"}})
+    }
+
+    #[test]
+    fn the_first_crash_is_borne_and_the_second_is_not() {
+        let mut tally = Tally::default();
+        let first = sight(deployment(1), vec![pod(crash(), 1)]);
+        for _ in 0..3 {
+            assert!(matches!(tally.take(&first, &allowing(1), 0), Verdict::Troubled(_)));
+        }
+        let running = sight(deployment(1), vec![pod(json!({"running": {}}), 2)]);
+        assert_eq!(tally.take(&running, &allowing(1), 1), Verdict::Well);
+        let Verdict::Failed(trouble) = tally.take(&sight(deployment(1), vec![pod(crash(), 2)]), &allowing(1), 2) else {
+            panic!("it is too much")
+        };
+        assert_eq!(trouble.text, "container `web` of pod web-1: it crashes: exit code 2");
+        assert!(trouble.source.is_some_and(|s| s.previous && s.container == "web"));
+        let mut more = Tally::default();
+        more.take(&first, &allowing(1), 0);
+        let second = sight(deployment(2), vec![pod(crash(), 2)]);
+        assert!(matches!(more.take(&second, &allowing(1), 1), Verdict::Troubled(_)), "each replica may fail once");
+    }
+
+    #[test]
+    fn images_that_cannot_be_had_fail_at_once_where_no_try_helps() {
+        let pull = |message: &str| json!({"waiting": {"reason": "ErrImagePull", "message": message}});
+        let take = |state: Value| Tally::default().take(&sight(deployment(1), vec![pod(state, 0)]), &allowing(1), 0);
+        assert!(matches!(take(pull("i/o timeout")), Verdict::Troubled(_)));
+        let Verdict::Failed(trouble) = take(pull("manifest unknown")) else { panic!("no try helps") };
+        assert_eq!(
+            trouble.text,
+            "container `web` of pod web-1: the image example/web:1 cannot be pulled (ErrImagePull): manifest unknown"
+        );
+        let missing = json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"s\" not found"}});
+        assert!(matches!(take(missing), Verdict::Failed(t) if t.text.ends_with("secret \"s\" not found")));
+        assert!(matches!(take(json!({"waiting": {"reason": "ContainerCreating"}})), Verdict::Well));
+    }
+
+    #[test]
+    fn ends_are_told_in_words() {
+        let end = |end: Value| ended(&end, &pod(json!({}), 0), "web");
+        assert_eq!(end(json!({"exitCode": 137, "reason": "OOMKilled"})), "it needs more memory than 64Mi, exit code 137");
+        assert_eq!(end(json!({"exitCode": 127, "message": "sh: no"})), "exit code 127, there is no such command: sh: no");
+    }
+
+    #[test]
+    fn a_pod_without_a_node_is_waited_for_and_then_no_more() {
+        let mut lost = pod(json!({}), 0);
+        lost["status"] = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/1 nodes are available"}]});
+        let mut tally = Tally::default();
+        let mut seen = sight(deployment(1), vec![lost]);
+        assert!(matches!(tally.take(&seen, &allowing(1), 0), Verdict::Troubled(_)));
+        assert!(matches!(tally.take(&seen, &allowing(1), PATIENCE_MS), Verdict::Failed(_)));
+        seen.events = vec![json!({"reason": "TriggeredScaleUp", "involvedObject": {"uid": "p"}})];
+        assert!(matches!(tally.take(&seen, &allowing(1), PATIENCE_MS), Verdict::Troubled(_)));
+    }
+
+    #[test]
+    fn what_was_said_before_is_not_counted() {
+        let event = |uid: &str, count: u64| {
+            json!({"type": "Warning", "reason": "FailedCreate", "count": count, "metadata": {"name": "e"},
+                "message": "pods \"x\" is forbidden: exceeded quota: q",
+                "involvedObject": {"kind": "StatefulSet", "uid": uid}})
+        };
+        let with = |events: Vec<Value>| Sight { events, ..sight(deployment(1), Vec::new()) };
+        let mut tally = Tally::default();
+        assert_eq!(tally.take(&with(vec![event("d", 5)]), &allowing(0), 0), Verdict::Well);
+        let Verdict::Failed(trouble) = tally.take(&with(vec![event("d", 6)]), &allowing(0), 0) else {
+            panic!("it is said again")
+        };
+        assert!(trouble.text.contains("exceeded quota"), "{}", trouble.text);
+        let mut other = Tally::default();
+        assert!(matches!(other.take(&with(vec![event("rs", 1)]), &allowing(1), 0), Verdict::Troubled(_)));
+        assert!(matches!(other.take(&with(vec![event("rs", 2)]), &allowing(1), 0), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_job_fails_by_its_controller_and_says_by_which_container() {
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"uid": "j"}});
+        let ended = pod(json!({"terminated": {"exitCode": 3}}), 0);
+        let seen = sight(job, vec![ended]);
+        assert!(matches!(Tally::default().take(&seen, &allowing(0), 0), Verdict::Troubled(_)));
+        let last = last_failure(&seen).unwrap();
+        assert_eq!(last.text, "container `web` of pod web-1: exit code 3");
+    }
+
+    #[test]
+    fn a_readiness_probe_may_fail_for_a_while() {
+        let mut young = pod(json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), 0);
+        young["spec"]["containers"][0]["readinessProbe"] = json!({"periodSeconds": 10});
+        let event = |at: &str, count: u64| {
+            json!({"type": "Warning", "reason": "Unhealthy", "count": count, "message": "Readiness probe failed: no",
+                "lastTimestamp": at, "involvedObject": {"kind": "Pod", "uid": "p", "fieldPath": "spec.containers{web}"}})
+        };
+        let mut tally = Tally::default();
+        let mut take = |at: &str, count| {
+            let seen = Sight { events: vec![event(at, count)], ..sight(deployment(1), vec![young.clone()]) };
+            tally.take(&seen, &allowing(1), 0)
+        };
+        assert!(matches!(take("2026-01-01T00:00:10Z", 1), Verdict::Troubled(_)));
+        assert!(matches!(take("2026-01-01T00:01:10Z", 2), Verdict::Troubled(_)));
+        assert!(matches!(take("2026-01-01T00:01:20Z", 3), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn warnings_are_told_once_the_last_at_the_end() {
+        let event = |reason: &str| {
+            json!({"type": "Warning", "reason": reason, "message": "m", "involvedObject": {"kind": "Pod", "name": "p"}})
+        };
+        let events = vec![event("A"), event("B"), event("A"), json!({"type": "Normal"})];
+        let seen = Sight { events, ..Sight::default() };
+        assert_eq!(warnings(&seen, 5), ["Pod/p B: m", "Pod/p A: m"]);
+        assert_eq!(warnings(&seen, 1), ["Pod/p A: m"]);
+    }
+}

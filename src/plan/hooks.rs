@@ -1,0 +1,249 @@
+//! Hooks of a release in a cluster: which of them run, in which order, and what is recorded of them.
+//!
+//! The one idea: a hook belongs to no release. It is made anew each time, waited for, and deleted as it says itself.
+//! Source: Helm 3.20.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::cluster::{cluster_path, written};
+use super::diff::is_sensitive;
+use super::directives::read_directives;
+use super::operation::{Operation, Work};
+use super::release::{DesiredResource, ReleaseRecord};
+use super::sensitive::Sensitive;
+use super::tracking::{Tracking, Until};
+use crate::chart::{Hook, HookEvent, HookPolicy};
+use crate::source::Place;
+
+/// A hook as the project wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesiredHook {
+    /// What is made.
+    pub resource: DesiredResource,
+    /// When, and what becomes of it.
+    pub hook: Hook,
+    /// Order within an event, ascending.
+    pub weight: i64,
+    /// The file that made it, as Helm names it.
+    pub source: String,
+}
+
+/// A hook that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HookPlan {
+    /// The event, as Helm names it: `pre-upgrade`, …
+    pub event: String,
+    /// API version.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace; absent for cluster-scoped resources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+    /// Order within the event, ascending.
+    pub weight: i64,
+    /// The template that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Place>,
+}
+
+impl HookPlan {
+    /// Returns `namespace/kind/name`, with `-` as the namespace of a cluster-scoped resource.
+    pub fn address(&self) -> String {
+        format!("{}/{}/{}", self.namespace.as_deref().unwrap_or("-"), self.kind, self.name)
+    }
+}
+
+/// The hooks of one event, and what is done: one after the other, then what is deleted.
+#[derive(Debug, Default)]
+pub(super) struct HookRun {
+    pub plans: Vec<HookPlan>,
+    pub operations: Vec<Operation>,
+}
+
+/// Plans the hooks of an event; the first operation needs nothing yet.
+pub(super) fn run_hooks(hooks: &[DesiredHook], event: HookEvent, record: &ReleaseRecord) -> HookRun {
+    let mut due: Vec<&DesiredHook> = hooks.iter().filter(|h| h.hook.events.contains(&event)).collect();
+    due.sort_by(|a, b| (a.weight, &a.resource.name).cmp(&(b.weight, &b.resource.name)));
+    let mut run = HookRun::default();
+    for hook in &due {
+        run.plans.push(hook_plan(hook, event));
+        run.operations.extend(operations(hook, event, record));
+    }
+    // Once all have succeeded, in reverse order.
+    let policy = |h: &&&DesiredHook| h.hook.delete_policies.contains(&HookPolicy::HookSucceeded) && may_go(h);
+    for hook in due.iter().rev().filter(policy) {
+        let path = cluster_path(&hook.resource);
+        run.operations.push(Operation {
+            id: format!("delete:{}:{path}", event.name()),
+            needs: Vec::new(),
+            guards: Vec::new(),
+            work: Work::DeleteResource { address: hook.resource.address(), path },
+        });
+    }
+    let mut before: Option<String> = None;
+    for operation in &mut run.operations {
+        operation.needs.extend(before.replace(operation.id.clone()));
+    }
+    run
+}
+
+fn hook_plan(hook: &DesiredHook, event: HookEvent) -> HookPlan {
+    let resource = &hook.resource;
+    HookPlan {
+        event: event.name().to_owned(),
+        api_version: resource.api_version.clone(),
+        kind: resource.kind.clone(),
+        namespace: resource.namespace.clone(),
+        name: resource.name.clone(),
+        weight: hook.weight,
+        source: resource.place.clone(),
+    }
+}
+
+/// A definition that goes takes all its objects along.
+fn may_go(hook: &DesiredHook) -> bool {
+    hook.resource.kind != "CustomResourceDefinition"
+}
+
+fn operations(hook: &DesiredHook, event: HookEvent, record: &ReleaseRecord) -> Vec<Operation> {
+    let resource = &hook.resource;
+    let (path, address) = (cluster_path(resource), resource.address());
+    let runs = matches!(resource.kind.as_str(), "Job" | "Pod");
+    let policies = &hook.hook.delete_policies;
+    // What has run does not run again by being applied.
+    let anew = may_go(hook) && (runs || policies.is_empty() || policies.contains(&HookPolicy::BeforeHookCreation));
+    let secret = is_sensitive(&resource.kind);
+    let manifest = written(resource, record).to_string();
+    let mut found = vec![Operation {
+        id: format!("hook:{}:{path}", event.name()),
+        needs: Vec::new(),
+        guards: Vec::new(),
+        work: Work::WriteResource {
+            address: address.clone(),
+            path: path.clone(),
+            manifest: (!secret).then(|| manifest.clone()),
+            sealed: if secret { Sensitive::new(manifest) } else { Sensitive::default() },
+            replace: anew,
+        },
+    }];
+    if runs {
+        let (directives, _) = read_directives(&resource.data);
+        let tracking = Tracking {
+            until: Until::Finished,
+            delete_failed: policies.contains(&HookPolicy::HookFailed),
+            ..directives.tracking.unwrap_or_default()
+        };
+        found.push(Operation {
+            id: format!("await:{}:{path}", event.name()),
+            needs: Vec::new(),
+            guards: Vec::new(),
+            work: Work::AwaitResource { address, path, tracking },
+        });
+    }
+    found
+}
+
+/// Returns what a record in Helm's form says of the hooks.
+pub(super) fn hook_records(hooks: &[DesiredHook]) -> Value {
+    let policy = |policy: &HookPolicy| policy.name();
+    let record = |hook: &DesiredHook| {
+        json!({
+            "name": hook.resource.name,
+            "kind": hook.resource.kind,
+            "path": hook.source,
+            "manifest": hook.resource.text.trim_end(),
+            "events": hook.hook.events.iter().map(|event| event.name()).collect::<Vec<_>>(),
+            "last_run": {"started_at": "", "completed_at": "", "phase": ""},
+            "weight": hook.weight,
+            "delete_policies": hook.hook.delete_policies.iter().map(policy).collect::<Vec<_>>(),
+            "output_log_policies": hook.hook.log_policies.iter().map(policy).collect::<Vec<_>>(),
+        })
+    };
+    hooks.iter().map(record).collect()
+}
+
+/// Says whether the last record holds these very hooks.
+pub(super) fn are_recorded(hooks: &[DesiredHook], last: Option<&Value>) -> bool {
+    let recorded = last.and_then(|l| l.get("hooks")?.as_array()).into_iter().flatten();
+    let mut recorded: Vec<&str> =
+        recorded.filter_map(|hook| hook.get("manifest")?.as_str()).map(|text| without_source(text.trim())).collect();
+    let mut wanted: Vec<&str> = hooks.iter().map(|hook| hook.resource.text.trim()).collect();
+    recorded.sort_unstable();
+    wanted.sort_unstable();
+    recorded == wanted
+}
+
+fn without_source(text: &str) -> &str {
+    let rest = text.strip_prefix("# Source: ").and_then(|rest| rest.split_once('\n'));
+    rest.map_or(text, |(_, rest)| rest.trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(kind: &str, name: &str, weight: i64, policies: &[HookPolicy]) -> DesiredHook {
+        let version = if kind == "Job" { "batch/v1" } else { "v1" };
+        let hook = Hook { events: vec![HookEvent::PreUpgrade], delete_policies: policies.to_vec(), ..Hook::default() };
+        DesiredHook {
+            resource: DesiredResource {
+                api_version: version.into(),
+                kind: kind.into(),
+                namespace: Some("shop".into()),
+                name: name.into(),
+                text: format!("kind: {kind}\nname: {name}\n"),
+                data: json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}}),
+                place: None,
+                belongs: false,
+            },
+            hook,
+            weight,
+            source: "shop/templates/hook.yaml".into(),
+        }
+    }
+
+    #[test]
+    fn hooks_run_one_after_the_other_and_are_deleted_at_the_end() {
+        let hooks = [
+            hook("Job", "z", 0, &[HookPolicy::HookSucceeded]),
+            hook("ConfigMap", "b", -5, &[HookPolicy::HookSucceeded, HookPolicy::BeforeHookCreation]),
+            hook("Job", "a", 0, &[HookPolicy::HookFailed]),
+        ];
+        let run = run_hooks(&hooks, HookEvent::PreUpgrade, &ReleaseRecord::default());
+        let ids: Vec<&str> = run.operations.iter().map(|o| o.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                "hook:pre-upgrade:shop/ConfigMap/b",
+                "hook:pre-upgrade:shop/Job.batch/a",
+                "await:pre-upgrade:shop/Job.batch/a",
+                "hook:pre-upgrade:shop/Job.batch/z",
+                "await:pre-upgrade:shop/Job.batch/z",
+                "delete:pre-upgrade:shop/Job.batch/z",
+                "delete:pre-upgrade:shop/ConfigMap/b",
+            ]
+        );
+        let chained = run.operations.windows(2).all(|pair| pair[1].needs == [pair[0].id.clone()]);
+        assert!(chained && run.operations[0].needs.is_empty());
+        let Work::AwaitResource { tracking, .. } = &run.operations[2].work else { panic!("a job is waited for") };
+        assert!(tracking.delete_failed && tracking.until == Until::Finished && tracking.failures_allowed == 0);
+        assert!(run_hooks(&hooks, HookEvent::PreInstall, &ReleaseRecord::default()).operations.is_empty());
+    }
+
+    #[test]
+    fn a_record_holds_hooks_as_helm_has_them() {
+        let hooks = [hook("Job", "a", 3, &[HookPolicy::HookFailed])];
+        let record = json!({"hooks": hook_records(&hooks)});
+        assert_eq!(record["hooks"][0]["events"], json!(["pre-upgrade"]));
+        assert_eq!(record["hooks"][0]["delete_policies"], json!(["hook-failed"]));
+        assert!(are_recorded(&hooks, Some(&record)));
+        assert!(!are_recorded(&[], Some(&record)) && !are_recorded(&hooks, None) && are_recorded(&[], None));
+        let helms = json!({"hooks": [{"manifest": "# Source: x.yaml\nkind: Job\nname: a"}]});
+        assert!(are_recorded(&hooks, Some(&helms)));
+    }
+}
