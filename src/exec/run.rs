@@ -77,7 +77,7 @@ pub fn run<'a>(
         options,
         events,
         builds: ports.builder.concurrency().max(1),
-        began_ms: ports.clock.now_ms(),
+        began_ms: options.timeout_ms.map_or(0, |_| ports.clock.now_ms()),
         state: Mutex::default(),
         changed: Condvar::new(),
     };
@@ -225,7 +225,7 @@ impl Walk<'_> {
             || state.halted
             || self.is_cancelled()
             || (state.failed && self.stops_at_failures())
-            || self.is_late(self.ports.clock.now_ms())
+            || self.is_late()
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
@@ -237,8 +237,9 @@ impl Walk<'_> {
     }
 
     /// Says whether the time of the run is over.
-    pub(super) fn is_late(&self, now_ms: u64) -> bool {
-        self.options.timeout_ms.is_some_and(|limit| now_ms.saturating_sub(self.began_ms) >= limit)
+    pub(super) fn is_late(&self) -> bool {
+        let passed = || self.ports.clock.now_ms().saturating_sub(self.began_ms);
+        self.options.timeout_ms.is_some_and(|limit| passed() >= limit)
     }
 
     fn is_watched(&self, index: usize) -> bool {

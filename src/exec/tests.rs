@@ -440,3 +440,80 @@ proptest! {
         prop_assert_eq!(events(&plan), events(&reloaded));
     }
 }
+
+fn job(end: Option<&str>) -> crate::ports::Sight {
+    let conditions = end.map(|end| serde_json::json!({"type": end, "status": "True", "reason": "TheEnd"}));
+    let object = serde_json::json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "m"},
+        "status": {"conditions": conditions.into_iter().collect::<Vec<_>>()}});
+    crate::ports::Sight { object: Some(object), ..crate::ports::Sight::default() }
+}
+
+fn wait(name: &str, needs: &[&str], tracking: crate::plan::Tracking) -> Operation {
+    let work = Work::AwaitResource { address: format!("shop/Job/{name}"), path: name.into(), tracking };
+    operation(name, needs, Vec::new(), work)
+}
+
+#[test]
+fn resources_are_watched_all_at_once_until_they_are_ready() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    let names: Vec<String> = (0..40).map(|n| format!("j{n}")).collect();
+    let mut operations: Vec<Operation> = names.iter().map(|n| wait(n, &[], crate::plan::Tracking::default())).collect();
+    // Each is ready when it was looked at twice: one after the other would take long.
+    for name in &names {
+        twins.target.show(name, [job(None), job(Some("Complete"))]);
+    }
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    operations.push(operation("gate", &all, Vec::new(), Work::Gate));
+    operations.push(write("a", &["gate"], None));
+    let (outcome, events) = twins.run(&plan(operations), 1, OnFailure::Continue);
+    assert!(outcome.is_success() && outcome.done.len() == 42, "{outcome:?}");
+    let told = events.iter().filter(|e| matches!(e, Event::Waiting { ready: Some(0), want: Some(1), .. })).count();
+    assert_eq!(told, 40);
+}
+
+#[test]
+fn a_resource_that_fails_ends_the_run_with_all_that_is_watched() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    twins.target.show("bad", [job(Some("Failed"))]);
+    twins.target.show("slow", [job(None)]);
+    let tracking = crate::plan::Tracking::default;
+    let plan = plan(vec![wait("slow", &[], tracking()), wait("bad", &[], tracking()), write("a", &["bad"], None)]);
+    let (outcome, _) = twins.run(&plan, 4, OnFailure::Continue);
+    assert_eq!(outcome.failed[0].causes, ["TheEnd"]);
+    let skips: Vec<(&str, &Skip)> = outcome.skipped.iter().map(|s| (s.subject.operation.as_str(), &s.skip)).collect();
+    assert_eq!(skips, [("slow", &Skip::Stopped), ("a", &Skip::Needs { operation: "bad".into() })]);
+}
+
+#[test]
+fn a_failure_may_be_ignored_or_outlived() {
+    use crate::plan::{FailMode, Tracking};
+    let twins = Twins::new(ScriptedBuilder::default());
+    let mode = |fail_mode| Tracking { fail_mode, ..Tracking::default() };
+    twins.target.show("ignored", [job(Some("Failed"))]);
+    twins.target.show("hopeful", [job(Some("Failed")), job(Some("Complete"))]);
+    let plan = plan(vec![
+        wait("ignored", &[], mode(FailMode::Ignore)),
+        wait("hopeful", &["ignored"], mode(FailMode::Hope)),
+        wait("other", &[], Tracking::default()),
+    ]);
+    twins.target.show("other", [job(None), job(None), job(None), job(Some("Complete"))]);
+    let (outcome, _) = twins.run(&plan, 4, OnFailure::Continue);
+    assert!(outcome.is_success(), "{outcome:?}");
+    assert_eq!((outcome.ignored.len(), outcome.done.len()), (1, 3));
+    twins.target.show("hopeful", [job(Some("Failed"))]);
+    let (outcome, _) = twins.run(&plan, 4, OnFailure::Continue);
+    assert_eq!(outcome.failed[0].subject.operation, "hopeful");
+}
+
+#[test]
+fn the_time_of_a_run_is_kept_and_what_was_late_is_told() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    twins.target.show("slow", [job(None)]);
+    let plan = plan(vec![wait("slow", &[], crate::plan::Tracking::default()), write("a", &["slow"], None)]);
+    let forecast = Forecast::default();
+    let cancelled = AtomicBool::new(false);
+    let options = Options { timeout_ms: Some(200), ..Options::new(&forecast, &cancelled) };
+    let outcome = run(&plan, &twins.ports(), &options, &|_| {});
+    assert!(outcome.failed[0].causes[0].starts_with("it is not ready after "), "{outcome:?}");
+    assert_eq!(outcome.skipped.len(), 1);
+}

@@ -667,9 +667,16 @@ mod tests {
             ("write:shop/ConfigMap/a", vec!["open:shop"]),
             ("write:shop/ConfigMap/b", vec!["open:shop", "write:shop/ConfigMap/a"]),
             ("write:shop/Deployment.apps/web", vec!["write:shop/ConfigMap/b"]),
+            ("await:shop/Deployment.apps/web", vec!["write:shop/Deployment.apps/web"]),
             (
                 "release:shop",
-                vec!["write:shop/ConfigMap/a", "write:shop/ConfigMap/b", "write:shop/Deployment.apps/web", "open:shop"],
+                vec![
+                    "write:shop/ConfigMap/a",
+                    "write:shop/ConfigMap/b",
+                    "write:shop/Deployment.apps/web",
+                    "await:shop/Deployment.apps/web",
+                    "open:shop",
+                ],
             ),
         ];
         assert_eq!(ids(&section), expected);

@@ -54,6 +54,7 @@ impl Plan {
         self.images.iter().any(images)
             || self.resources.iter().any(|r| r.action != ResourceAction::Noop)
             || !self.cleanup.is_empty()
+            || !self.hooks.is_empty()
     }
 
     /// Says whether apply would change the release record and nothing else.

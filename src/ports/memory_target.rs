@@ -1,15 +1,18 @@
 //! The target in memory: the twin that tests and examples run on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::target::{Target, TargetError, TargetSession};
+use super::tracker::{LogSource, Sight, Tracker};
 use crate::observed::ReleaseFact;
 
 #[derive(Default)]
 struct State {
     files: BTreeMap<String, Vec<u8>>,
     releases: BTreeMap<String, (u64, serde_json::Value)>,
+    /// What is seen of resources, look by look.
+    sights: BTreeMap<String, VecDeque<Sight>>,
 }
 
 /// A target in memory.
@@ -27,6 +30,35 @@ impl MemoryTarget {
             Some(content) => self.state().files.insert(path.to_owned(), content.as_bytes().to_vec()),
             None => self.state().files.remove(path),
         };
+    }
+
+    /// Says what is seen of a resource: one sight after the other, the last again and again.
+    pub fn show(&self, path: &str, sights: impl IntoIterator<Item = Sight>) {
+        self.state().sights.insert(path.to_owned(), sights.into_iter().collect());
+    }
+}
+
+impl Tracker for MemoryTarget {
+    fn look(&self, paths: &[&str]) -> Vec<Result<Sight, TargetError>> {
+        let mut state = self.state();
+        let mut next = |path: &&str| {
+            let Some(sights) = state.sights.get_mut(*path) else { return Ok(Sight::default()) };
+            let sight = if sights.len() > 1 { sights.pop_front() } else { sights.front().cloned() };
+            Ok(sight.unwrap_or_default())
+        };
+        paths.iter().map(&mut next).collect()
+    }
+
+    fn look_closely(&self, objects: &[&serde_json::Value]) -> Vec<Sight> {
+        objects.iter().map(|object| Sight { object: Some((*object).clone()), ..Sight::default() }).collect()
+    }
+
+    fn lines(&self, _: &LogSource, _: usize) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn lines_since(&self, _: &LogSource, mark: Option<&str>) -> (Vec<String>, Option<String>) {
+        (Vec::new(), mark.map(str::to_owned))
     }
 }
 
@@ -49,6 +81,10 @@ impl Target for MemoryTarget {
 
     fn revision(&self, release: &str) -> Result<Option<u64>, TargetError> {
         Ok(self.state().releases.get(release).map(|(revision, _)| *revision))
+    }
+
+    fn tracker(&self) -> Option<&dyn Tracker> {
+        Some(self)
     }
 
     fn begin(&self) -> Result<Box<dyn TargetSession + '_>, TargetError> {

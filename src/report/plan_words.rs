@@ -176,6 +176,9 @@ fn verdict(plan: &Plan) -> String {
     if resources > 0 {
         parts.push(format!("{} to change", count(resources, "resource")));
     }
+    if !plan.hooks.is_empty() {
+        parts.push(format!("{} to run", count(plan.hooks.len(), "hook")));
+    }
     if !plan.cleanup.is_empty() {
         parts.push(format!("{} to remove from the store", count(plan.cleanup.len(), "tag")));
     }

@@ -243,6 +243,15 @@ impl State {
             }
             spec.entry("replicas").or_insert(json!(1));
             spec.entry("revisionHistoryLimit").or_insert(json!(10));
+            let n = spec["replicas"].clone();
+            object["metadata"]["generation"] = 1.into();
+            object["status"] =
+                json!({"observedGeneration": 1, "replicas": n, "updatedReplicas": n, "availableReplicas": n});
+        }
+        if object["kind"] == "Job" {
+            let fails = object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("broken"));
+            let end = if fails { "Failed" } else { "Complete" };
+            object["status"] = json!({"conditions": [{"type": end, "status": "True", "reason": "TheEnd"}]});
         }
         object["metadata"]["managedFields"] =
             json!([{"manager": "stagewright", "operation": "Apply", "fieldsV1": fields(&body)}]);

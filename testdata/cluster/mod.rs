@@ -4,6 +4,8 @@ mod exact;
 mod helm;
 mod kills;
 mod loopback;
+mod order;
+mod tracking;
 
 use serde_json::{Value, json};
 
@@ -342,19 +344,6 @@ fn the_object_of_somebody_else_is_not_taken() {
         let ran = deploy.run(1, &["plan"]);
         assert!(ran.err.contains("no part of the release `shop`"), "{}", ran.err);
     });
-}
-
-#[test]
-fn a_hook_is_not_left_out_without_a_word() {
-    let deploy = Deploy::new("hooks", Ground::Loopback(Loopback::start()));
-    deploy.sandbox.write(
-        ".helm/templates/migrate.yaml",
-        "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations:\n    helm.sh/hook: pre-upgrade\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n      - name: migrate\n        image: example/web:1\n",
-    );
-    deploy.sandbox.commit("a hook");
-    assert!(deploy.run(0, &["plan"]).err.contains("warning[hook-not-run]"));
-    assert!(deploy.run(1, &["apply", "--auto-approve"]).err.contains("error[hook-not-run]"));
-    assert_eq!(deploy.writes(), (vec![], vec![]));
 }
 
 #[test]

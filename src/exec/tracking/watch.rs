@@ -14,7 +14,7 @@ use crate::plan::{FailMode, Operation, Until, Work};
 use crate::ports::{Sight, Tracker};
 
 /// How long the thread sleeps at most. Unit: milliseconds.
-const NAP_MS: u64 = 100;
+const NAP_MS: u64 = if cfg!(test) { 1 } else { 100 };
 
 impl Walk<'_> {
     /// Watches until nothing is left to do.
@@ -30,7 +30,7 @@ impl Walk<'_> {
         let mut watches: Vec<Watch> = Vec::new();
         loop {
             let now_ms = self.ports.clock.now_ms();
-            let is_late = self.is_late(now_ms);
+            let is_late = self.is_late();
             let Some(new) = self.take_watches(&mut watches, is_late) else { return };
             for operation in new {
                 (self.events)(Event::Started(Subject::of(operation)));
@@ -198,7 +198,7 @@ impl Walk<'_> {
             Skip::Cancelled
         } else if state.failed && (state.halted || self.stops_at_failures()) {
             Skip::Stopped
-        } else if self.is_late(self.ports.clock.now_ms()) {
+        } else if self.is_late() {
             Skip::Late
         } else {
             Skip::Cycle
