@@ -17,7 +17,7 @@ use super::event::{Event, Failure, Outcome, Skip, Skipped, Subject, causes};
 use super::forecast::{Forecast, dag};
 use super::tracking::watched;
 use super::work::{Done, WorkError, Workshop};
-use crate::plan::{Operation, Plan, Work};
+use crate::plan::{Operation, Plan, Until, Work};
 use crate::ports::BuildError;
 
 /// What a failure means for operations that do not depend on it.
@@ -48,13 +48,15 @@ pub struct Options<'a> {
     pub cancelled: &'a AtomicBool,
     /// After so long nothing new is begun, and nothing is waited for. Unit: milliseconds.
     pub timeout_ms: Option<u64>,
+    /// Does not wait for what nothing but the end of the run waits for; hooks are always waited for.
+    pub no_wait: bool,
 }
 
 impl<'a> Options<'a> {
     /// Returns a run of one operation at a time that goes on after failures.
     pub fn new(forecast: &'a Forecast, cancelled: &'a AtomicBool) -> Self {
         let on_failure = OnFailure::default();
-        Self { parallel: 1, on_failure, resume: false, introspect: false, forecast, cancelled, timeout_ms: None }
+        Self { parallel: 1, on_failure, resume: false, introspect: false, forecast, cancelled, timeout_ms: None, no_wait: false }
     }
 }
 
@@ -301,7 +303,15 @@ impl Walk<'_> {
         self.release_users(index, &mut state);
     }
 
-    fn release_users(&self, index: usize, state: &mut State) {
+    /// Says whether nothing but the end of the run waits for a resource, and nobody wants to wait for that.
+    pub(super) fn is_left_alone(&self, index: usize) -> bool {
+        let at = |i: usize| self.operations.get(i).map(|o| &o.work);
+        let is_end = |user: &usize| matches!(at(*user), Some(Work::RecordRelease { .. }));
+        let runs = matches!(at(index), Some(Work::AwaitResource { tracking, .. }) if tracking.until == Until::Finished);
+        self.options.no_wait && !runs && self.users.get(index).is_some_and(|users| users.iter().all(is_end))
+    }
+
+    pub(super) fn release_users(&self, index: usize, state: &mut State) {
         if let Some(fate) = state.fates.get_mut(index) {
             *fate = Fate::Done;
         }

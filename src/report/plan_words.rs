@@ -31,7 +31,6 @@ pub(super) struct View {
     pub resources: Vec<ResourceView>,
     pub drift: Vec<DriftView>,
     pub cleanup: Vec<CleanupView>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookView>,
     /// Counted, not listed.
     pub unchanged: usize,

@@ -23,6 +23,9 @@ pub struct RunArgs {
     /// Ends the run after so many seconds: nothing new is begun, and what is not ready has failed; 0: never.
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     pub timeout: u64,
+    /// Ends when all is written, ready or not; hooks, weights and dependencies are waited for all the same.
+    #[arg(long)]
+    pub no_wait: bool,
     /// Opens a shell in the state that a failed command left, when stdin is a terminal.
     #[arg(long)]
     pub introspect_error: bool,

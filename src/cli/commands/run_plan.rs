@@ -61,6 +61,7 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         introspect: run.args.introspect_error && invocation.streams.can_ask(),
         forecast: &forecast,
         cancelled: &interrupts.flag,
+        no_wait: run.args.no_wait,
         timeout_ms: (run.args.timeout > 0).then(|| run.args.timeout.saturating_mul(1000)),
     };
     let progress = invocation.streams.progress(plan.operations.len(), &forecast, !run.args.introspect_error);

@@ -93,6 +93,10 @@ impl Walk<'_> {
         for next in found {
             state.ready.remove(&next);
             let Some(operation) = self.operations.get(next.1) else { continue };
+            if self.is_left_alone(next.1) {
+                self.release_users(next.1, state);
+                continue;
+            }
             let Work::AwaitResource { path, tracking, .. } = &operation.work else { continue };
             state.running += 1;
             if let Some(fate) = state.fates.get_mut(next.1) {
