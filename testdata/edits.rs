@@ -341,6 +341,7 @@ fn empty_plan() -> Plan {
         images: Vec::new(),
         resources: Vec::new(),
         cleanup: Vec::new(),
+        hooks: Vec::new(),
         operations: Vec::new(),
         hidden: stagewright::plan::Sensitive::default(),
     }

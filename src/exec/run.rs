@@ -56,7 +56,16 @@ impl<'a> Options<'a> {
     /// Returns a run of one operation at a time that goes on after failures.
     pub fn new(forecast: &'a Forecast, cancelled: &'a AtomicBool) -> Self {
         let on_failure = OnFailure::default();
-        Self { parallel: 1, on_failure, resume: false, introspect: false, forecast, cancelled, timeout_ms: None, no_wait: false }
+        Self {
+            parallel: 1,
+            on_failure,
+            resume: false,
+            introspect: false,
+            forecast,
+            cancelled,
+            timeout_ms: None,
+            no_wait: false,
+        }
     }
 }
 
@@ -254,7 +263,14 @@ impl Walk<'_> {
         builder_is_free && state.acting < self.options.parallel.max(1) && !self.is_watched(index)
     }
 
-    pub(super) fn settle(&self, index: usize, operation: &Operation, from: u64, holds: bool, result: Result<Done, WorkError>) {
+    pub(super) fn settle(
+        &self,
+        index: usize,
+        operation: &Operation,
+        from: u64,
+        holds: bool,
+        result: Result<Done, WorkError>,
+    ) {
         let subject = Subject::of(operation);
         let event = match &result {
             Ok(Done::Now) => Some(Event::Done { subject, ms: self.ports.clock.now_ms().saturating_sub(from) }),

@@ -354,6 +354,8 @@ fn a_stage_is_stored_while_the_next_one_is_built() {
         Event::Started(_)
         | Event::Storing { .. }
         | Event::Reused(_)
+        | Event::Waiting { .. }
+        | Event::Ignored { .. }
         | Event::Done { .. }
         | Event::Failed { .. }
         | Event::Output { .. }
@@ -410,7 +412,12 @@ proptest! {
                 Event::Done { subject, .. } | Event::Reused(subject) => {
                     done.insert(subject.operation.clone());
                 }
-                Event::Storing { .. } | Event::Failed { .. } | Event::Skipped { .. } | Event::Output { .. } => {}
+                Event::Storing { .. }
+                | Event::Waiting { .. }
+                | Event::Ignored { .. }
+                | Event::Failed { .. }
+                | Event::Skipped { .. }
+                | Event::Output { .. } => {}
             }
         }
         let lost: BTreeSet<String> = outcome.failed.iter().map(|f| f.subject.operation.clone())

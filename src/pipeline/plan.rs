@@ -518,7 +518,8 @@ fn manifest_diagnostic(
     key: &str,
     message: String,
 ) -> Diagnostic {
-    let line = manifest.text.lines().position(|line| line.trim_start().trim_start_matches(['"', '\'']).starts_with(key));
+    let line =
+        manifest.text.lines().position(|line| line.trim_start().trim_start_matches(['"', '\'']).starts_with(key));
     let span = line.and_then(|line| manifest.lines.get(line)?.span);
     match span.or(manifest.span) {
         Some(span) => Diagnostic::at(rule, span, message),

@@ -204,8 +204,8 @@ pub(super) fn plan_cluster(
             "CustomResourceDefinition" => 1,
             _ => 2,
         };
-        let mut write = (plan.action != ResourceAction::Noop)
-            .then(|| write(resource, &path, preview, &record, plan.action));
+        let mut write =
+            (plan.action != ResourceAction::Noop).then(|| write(resource, &path, preview, &record, plan.action));
         if phase == 0 && resource.name == record.namespace && missing {
             // The record is kept in it.
             before_open = write.take().map(|write| Operation { needs: context.after.clone(), ..write });
@@ -220,7 +220,8 @@ pub(super) fn plan_cluster(
         if !is_ours(live, &record) {
             continue;
         }
-        if is_kept(live) || recorded.get(path).and_then(|(_, text)| (context.parse)(text)).is_some_and(|o| is_kept(&o)) {
+        if is_kept(live) || recorded.get(path).and_then(|(_, text)| (context.parse)(text)).is_some_and(|o| is_kept(&o))
+        {
             let mut plan = deleted(gone, live.clone());
             (plan.action, plan.fields) = (ResourceAction::Noop, Vec::new());
             plan.reasons = vec![Reason::NotDeclared, Reason::Kept];
@@ -314,11 +315,7 @@ fn follow_policies(plan: &mut ResourcePlan, resource: &DesiredResource, directiv
 }
 
 /// Hooks that the server would not take.
-fn hook_problems(
-    run: &[HookPlan],
-    hooks: &[DesiredHook],
-    previews: &BTreeMap<String, Preview>,
-) -> Vec<Problem> {
+fn hook_problems(run: &[HookPlan], hooks: &[DesiredHook], previews: &BTreeMap<String, Preview>) -> Vec<Problem> {
     let runs = |hook: &&DesiredHook| run.iter().any(|plan| plan.address() == hook.resource.address());
     let problem = |hook: &DesiredHook| {
         let refused = previews.get(&cluster_path(&hook.resource))?.refused.as_ref()?;

@@ -154,7 +154,12 @@ const RESTARTED: &[&str] = &["Deployment", "StatefulSet", "DaemonSet", "Canary"]
 
 /// Reads the annotations of a manifest.
 pub fn read_directives(data: &Value) -> (Directives, Vec<Fault>) {
-    let mut reader = Reader { directives: Directives::default(), tracking: Tracking::default(), faults: Vec::new() };
+    let mut reader = Reader {
+        directives: Directives::default(),
+        tracking: Tracking::default(),
+        untracked: false,
+        faults: Vec::new(),
+    };
     let kind = data.get("kind").and_then(Value::as_str).unwrap_or_default();
     reader.tracking.failures_allowed = u64::from(RESTARTED.contains(&kind));
     let mut externals: BTreeMap<String, External> = BTreeMap::new();
@@ -169,7 +174,8 @@ pub fn read_directives(data: &Value) -> (Directives, Vec<Fault>) {
     }
     for external in externals.into_values() {
         if external.kind.is_empty() {
-            let takes = format!("a second annotation `{}/resource`: kind/name", external.key.trim_end_matches("/namespace"));
+            let takes =
+                format!("a second annotation `{}/resource`: kind/name", external.key.trim_end_matches("/namespace"));
             reader.fault(&external.key, "it names no resource", &takes);
         } else {
             reader.directives.external.push(external);
@@ -179,7 +185,7 @@ pub fn read_directives(data: &Value) -> (Directives, Vec<Fault>) {
         reader.directives.weight = 0;
     }
     let mut directives = reader.directives;
-    if !reader.tracking.untracked {
+    if !reader.untracked {
         directives.tracking = Some(reader.tracking);
     }
     (directives, reader.faults)
@@ -188,6 +194,7 @@ pub fn read_directives(data: &Value) -> (Directives, Vec<Fault>) {
 struct Reader {
     directives: Directives,
     tracking: Tracking,
+    untracked: bool,
     faults: Vec<Fault>,
 }
 
@@ -237,8 +244,8 @@ impl Reader {
             }
             "replicas-on-creation" => self.directives.replicas_on_creation = self.count(key, value),
             "track-termination-mode" => match value.trim() {
-                "WaitUntilResourceReady" => self.tracking.untracked = false,
-                "NonBlocking" => self.tracking.untracked = true,
+                "WaitUntilResourceReady" => self.untracked = false,
+                "NonBlocking" => self.untracked = true,
                 _ => self.fault(
                     key,
                     &format!("`{value}` is no mode of tracking"),
@@ -391,7 +398,11 @@ impl Reader {
         match rest {
             "" => {
                 let Some((api_version, kind, namespace, name)) = short_form(value) else {
-                    return self.fault(key, &format!("`{value}` names no resource"), "apiVersion:kind[:namespace]:name");
+                    return self.fault(
+                        key,
+                        &format!("`{value}` names no resource"),
+                        "apiVersion:kind[:namespace]:name",
+                    );
                 };
                 external.group = api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
                 (external.kind, external.name) = (kind.to_owned(), name.to_owned());

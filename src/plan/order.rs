@@ -241,9 +241,8 @@ fn declared_targets(nodes: &[Node<'_>], problems: &mut Vec<Problem>) -> Targets 
     let mut targets: Targets = BTreeMap::new();
     for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.write.is_some()) {
         for dependency in &node.directives.dependencies {
-            let matches = |r: &DesiredResource| {
-                dependency.matches(&r.api_version, &r.kind, r.namespace.as_deref(), &r.name)
-            };
+            let matches =
+                |r: &DesiredResource| dependency.matches(&r.api_version, &r.kind, r.namespace.as_deref(), &r.name);
             let found = nodes.iter().enumerate().filter(|(j, other)| *j != i && matches(other.resource));
             let found: Vec<(usize, DependencyState)> = found.map(|(j, _)| (j, dependency.state)).collect();
             if found.is_empty() {
@@ -463,8 +462,7 @@ fn await_external(external: &External, waits: &DesiredResource, parts: &Parts<'_
         DependencyState::Present => Until::Present,
         DependencyState::Ready => Until::Ready,
     };
-    let tracking =
-        Tracking { until, timeout_s: Some(EXTERNAL_S), waits: Some(waits.address()), ..Tracking::default() };
+    let tracking = Tracking { until, timeout_s: Some(EXTERNAL_S), waits: Some(waits.address()), ..Tracking::default() };
     let address = format!("{namespace}/{}/{}", external.kind, external.name);
     Operation {
         id: format!("await:external:{path}"),
@@ -644,8 +642,11 @@ mod tests {
     #[test]
     fn what_is_there_already_is_looked_at_and_nothing_more() {
         let waits = json!({"werf.io/deploy-dependency-db": "state=ready,kind=StatefulSet,name=db"});
-        let resources =
-            [deployment("web", waits), resource("apps/v1", "StatefulSet", "db", json!({}), json!({})), job("x", json!({}))];
+        let resources = [
+            deployment("web", waits),
+            resource("apps/v1", "StatefulSet", "db", json!({}), json!({})),
+            job("x", json!({})),
+        ];
         let (operations, _) = arrange(parts(&resources, &["db", "x"]));
         assert_eq!(
             told(&operations),

@@ -200,8 +200,8 @@ fn secret(operation: &Operation) -> Option<&String> {
         | Work::TagIndex { .. }
         | Work::CopyImage { .. }
         | Work::DeleteResource { .. }
-            | Work::AwaitResource { .. }
-            | Work::Gate
+        | Work::AwaitResource { .. }
+        | Work::Gate
         | Work::RecordRelease { .. } => None,
     }
 }
@@ -309,6 +309,7 @@ mod tests {
             images: Vec::new(),
             resources: Vec::new(),
             cleanup: Vec::new(),
+            hooks: Vec::new(),
             operations,
             hidden: Sensitive::default(),
         }

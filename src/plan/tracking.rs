@@ -62,9 +62,6 @@ pub struct Tracking {
     /// Who waits for it, where it is no part of the release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
-    /// It is not tracked at all.
-    #[serde(skip)]
-    pub(super) untracked: bool,
 }
 
 /// Which lines of containers are shown; expressions are those of RE2.

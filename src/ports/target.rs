@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::observed::{Preview, ReleaseFact, WantedResource};
 use super::tracker::Tracker;
+use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout};
 
 /// Why a target could not answer or change.

@@ -92,7 +92,8 @@ impl Live {
             Event::Ignored { subject, .. } => self.over(subject, Fate::Done),
             Event::Waiting { subject, ready, want, why } => {
                 if let Some(bar) = held(&self.bars).get(&subject.operation) {
-                    let of = ready.zip(*want).map(|(ready, want)| format!(", {ready} of {want} ready")).unwrap_or_default();
+                    let of =
+                        ready.zip(*want).map(|(ready, want)| format!(", {ready} of {want} ready")).unwrap_or_default();
                     let why = if why.is_empty() { String::new() } else { format!(", {}", printable(why)) };
                     bar.set_message(format!("{} {}{of}{why}", words(subject.verb).0, printable(&subject.name)));
                 }

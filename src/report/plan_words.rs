@@ -9,8 +9,8 @@ use similar::{ChangeTag, TextDiff};
 
 use super::count;
 use crate::plan::{
-    FieldChange, FieldOp, FileChange, HookPlan, ImageAction, ImagePlan, Plan, Reason, ResourceAction, ResourcePlan, Restart,
-    RiskLevel, Summary,
+    FieldChange, FieldOp, FileChange, HookPlan, ImageAction, ImagePlan, Plan, Reason, ResourceAction, ResourcePlan,
+    Restart, RiskLevel, Summary,
 };
 use crate::source::Place;
 
@@ -112,8 +112,7 @@ impl View {
 
     /// Puts a plan into words; `all` lists what stays as it is too.
     pub(super) fn of(plan: &Plan, all: bool) -> Self {
-        let shown =
-            |r: &&ResourcePlan| all || r.action != ResourceAction::Noop || r.reasons.contains(&Reason::Kept);
+        let shown = |r: &&ResourcePlan| all || r.action != ResourceAction::Noop || r.reasons.contains(&Reason::Kept);
         let mut resources: Vec<&ResourcePlan> = plan.resources.iter().filter(shown).collect();
         resources.sort_by_key(|r| rank(r.action));
         let touched = |i: &ImagePlan| i.previous_tag.is_some() || !i.custom_tags.is_empty() || i.copied_to.is_some();

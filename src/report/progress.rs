@@ -189,7 +189,9 @@ fn because(skip: &Skip) -> String {
 /// Sums an outcome up in one line.
 pub fn outcome_line(outcome: &Outcome) -> String {
     let mut parts = vec![format!("{} done", count(outcome.done.len(), "operation"))];
-    for (n, word) in [(outcome.failed.len(), "failed"), (outcome.skipped.len(), "skipped"), (outcome.ignored.len(), "ignored")] {
+    for (n, word) in
+        [(outcome.failed.len(), "failed"), (outcome.skipped.len(), "skipped"), (outcome.ignored.len(), "ignored")]
+    {
         if n > 0 {
             parts.push(format!("{n} {word}"));
         }

@@ -28,7 +28,8 @@ fn written(deploy: &Deploy) -> Vec<String> {
     let Ground::Loopback(server) = &deploy.ground else { unreachable!() };
     let all = server.requests();
     let new = all[deploy.seen.replace(all.len()).min(all.len())..].to_vec();
-    let writes = new.iter().filter(|(verb, address)| matches!(verb.as_str(), "PATCH" | "DELETE") && !address.contains("dryRun"));
+    let writes =
+        new.iter().filter(|(verb, address)| matches!(verb.as_str(), "PATCH" | "DELETE") && !address.contains("dryRun"));
     let short = |address: &str| address.split('?').next().unwrap().rsplit('/').take(2).collect::<Vec<_>>().join(" ");
     writes.map(|(verb, address)| format!("{} {}", verb.to_lowercase(), short(address))).collect()
 }
@@ -39,13 +40,22 @@ fn hooks_run_around_the_release_and_belong_to_no_record() {
         "hooks",
         &[
             (JOB, "migrate", "helm.sh/hook: 'pre-install,pre-upgrade'"),
-            (MAP, "settings", "helm.sh/hook: pre-install, helm.sh/hook-weight: '-1', helm.sh/hook-delete-policy: hook-succeeded"),
+            (
+                MAP,
+                "settings",
+                "helm.sh/hook: pre-install, helm.sh/hook-weight: '-1', helm.sh/hook-delete-policy: hook-succeeded",
+            ),
             (JOB, "tell", "helm.sh/hook: post-install"),
             (MAP, "own", ""),
         ],
     );
     let plan = deploy.plan(2);
-    let hooks: Vec<String> = plan["hooks"].as_array().unwrap().iter().map(|h| format!("{} {}", h["event"].as_str().unwrap(), h["name"].as_str().unwrap())).collect();
+    let hooks: Vec<String> = plan["hooks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|h| format!("{} {}", h["event"].as_str().unwrap(), h["name"].as_str().unwrap()))
+        .collect();
     assert_eq!(hooks, ["pre-install settings", "pre-install migrate", "post-install tell"]);
     let text = deploy.run(0, &["plan"]).out;
     assert!(text.contains("Hooks") && text.contains("run hooks/ConfigMap/settings  pre-install, weight -1"), "{text}");

@@ -47,13 +47,7 @@ impl Drop for Kubelet {
     }
 }
 
-fn round(
-    cluster: &Cluster,
-    namespace: &str,
-    fate: &Fate,
-    asked: &mut BTreeMap<String, u32>,
-    dir: &std::path::Path,
-) {
+fn round(cluster: &Cluster, namespace: &str, fate: &Fate, asked: &mut BTreeMap<String, u32>, dir: &std::path::Path) {
     for mut pod in cluster.get(&["pods", "-n", namespace])["items"].as_array().unwrap().clone() {
         if pod["spec"]["nodeName"] != "nowhere" {
             continue;
@@ -81,7 +75,8 @@ fn container(state: Value, restarts: u32, ready: bool) -> Value {
 }
 
 fn ready() -> Option<Value> {
-    let conditions = ["Ready", "ContainersReady", "Initialized", "PodScheduled"].map(|t| json!({"type": t, "status": "True"}));
+    let conditions =
+        ["Ready", "ContainersReady", "Initialized", "PodScheduled"].map(|t| json!({"type": t, "status": "True"}));
     Some(json!({"phase": "Running", "conditions": conditions,
         "containerStatuses": container(json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), 0, true)}))
 }
@@ -147,7 +142,8 @@ fn is_there(deploy: &Deploy, cluster: &Cluster, kind: &str, name: &str) -> bool 
 
 #[test]
 fn s26_a_fresh_release_is_ready_when_apply_ends() {
-    let web = workload("Deployment", "web", "").replace("nodeName: nowhere, ", "").replace("replicas: 1", "replicas: 2");
+    let web =
+        workload("Deployment", "web", "").replace("nodeName: nowhere, ", "").replace("replicas: 1", "replicas: 2");
     let Some((deploy, cluster)) = release("s26", &[("web", web)]) else { return };
     let ran = apply(&deploy, 0);
     assert!(ran.err.contains("ready s26/Deployment/web"), "{}", ran.err);
@@ -157,15 +153,21 @@ fn s26_a_fresh_release_is_ready_when_apply_ends() {
 
 #[test]
 fn s63_an_image_that_is_denied_fails_at_once() {
-    let Some((deploy, cluster)) = release("s63", &[("web", workload("Deployment", "web", "")), ("x", workload("Job", "x", "werf.io/weight: '5'"))])
-    else {
+    let Some((deploy, cluster)) = release(
+        "s63",
+        &[("web", workload("Deployment", "web", "")), ("x", workload("Job", "x", "werf.io/weight: '5'"))],
+    ) else {
         return;
     };
     let denied = |_: &str, nth| once(nth, waits("ErrImagePull", "pull access denied for example/web", 0));
     let _kubelet = Kubelet::start(cluster, "s63", Box::new(denied));
     let ran = apply(&deploy, 1);
     assert!(ran.err.contains("failed: s63/Deployment/web is not ready"), "{}", ran.err);
-    assert!(ran.err.contains("the image example/web:1 cannot be pulled (ErrImagePull): pull access denied"), "{}", ran.err);
+    assert!(
+        ran.err.contains("the image example/web:1 cannot be pulled (ErrImagePull): pull access denied"),
+        "{}",
+        ran.err
+    );
     assert!(ran.err.contains("skipped s63/Job/x: it needs"), "{}", ran.err);
     assert!(!is_there(&deploy, cluster, "job", "x"));
     assert_eq!(deploy.records(), ["failed"]);
@@ -240,8 +242,7 @@ fn s68_what_depends_on_another_waits_until_it_is_ready() {
 #[test]
 fn s69_a_cycle_is_told_by_its_path() {
     let on = |kind: &str, name: &str| format!("werf.io/deploy-dependency-x: 'state=ready,kind={kind},name={name}'");
-    let templates =
-        [("a", workload("Job", "a", &on("Job", "b"))), ("b", workload("Job", "b", &on("Job", "a")))];
+    let templates = [("a", workload("Job", "a", &on("Job", "b"))), ("b", workload("Job", "b", &on("Job", "a")))];
     let Some((deploy, _)) = release("s69", &templates) else { return };
     let ran = deploy.run(1, &["plan"]);
     assert!(ran.err.contains("s69/Job/a waits for s69/Job/b waits for s69/Job/a"), "{}", ran.err);
@@ -268,7 +269,8 @@ fn s70_something_outside_is_waited_for_and_the_message_says_by_whom() {
 #[test]
 fn s73_a_failure_that_is_ignored_is_told() {
     let ignored = "werf.io/fail-mode: IgnoreAndContinueDeployProcess";
-    let templates = [("web", workload("Deployment", "web", ignored)), ("x", workload("Job", "x", "werf.io/weight: '5'"))];
+    let templates =
+        [("web", workload("Deployment", "web", ignored)), ("x", workload("Job", "x", "werf.io/weight: '5'"))];
     let Some((deploy, cluster)) = release("s73", &templates) else { return };
     let fate = |name: &str, nth| match name.starts_with("web") {
         true => once(nth, waits("InvalidImageName", "", 0)),
@@ -314,7 +316,13 @@ fn s38_what_is_renamed_goes_when_the_new_one_is_ready() {
     apply(&deploy, 0);
     assert!(is_there(&deploy, cluster, "deployment", "b"));
     let gone = cluster.get(&["deployment", "-n", "s38"]);
-    let names: Vec<&Value> = gone["items"].as_array().unwrap().iter().filter(|d| d["metadata"]["deletionTimestamp"].is_null()).map(|d| &d["metadata"]["name"]).collect();
+    let names: Vec<&Value> = gone["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|d| d["metadata"]["deletionTimestamp"].is_null())
+        .map(|d| &d["metadata"]["name"])
+        .collect();
     assert_eq!(names, ["b"]);
 }
 

@@ -37,7 +37,8 @@ impl Tracker for ClusterTarget {
     fn look_closely(&self, objects: &[&Value]) -> Vec<Sight> {
         block_on(async {
             let namespaces: BTreeSet<&str> = objects.iter().map(|o| metadata(o, "namespace")).collect();
-            let events = namespaces.into_iter().map(|namespace| async move { (namespace, self.events(namespace).await) });
+            let events =
+                namespaces.into_iter().map(|namespace| async move { (namespace, self.events(namespace).await) });
             let events: BTreeMap<&str, Vec<Value>> = stream::iter(events).buffered(PARALLEL).collect().await;
             let none = Vec::new();
             let looks = objects.iter().map(|object| {
@@ -62,7 +63,9 @@ impl Tracker for ClusterTarget {
     }
 
     fn lines_since(&self, source: &LogSource, mark: Option<&str>) -> (Vec<String>, Option<String>) {
-        let since = mark.and_then(|m| m.split_once('.')).map_or(String::new(), |(s, _)| format!("&sinceTime={}", word(&format!("{s}Z"))));
+        let since = mark
+            .and_then(|m| m.split_once('.'))
+            .map_or(String::new(), |(s, _)| format!("&sinceTime={}", word(&format!("{s}Z"))));
         let text = block_on(self.read_lines(source, &format!("timestamps=true{since}"))).unwrap_or_default();
         let mut last = mark.map(str::to_owned);
         let mut lines = Vec::new();
@@ -139,7 +142,8 @@ impl ClusterTarget {
             pods.retain(|pod| is_owned(pod, &owners) && is_new(pod, object));
         }
         owners.extend(pods.iter().map(|pod| metadata(pod, "uid").to_owned()));
-        let about = |e: &&Value| e.pointer("/involvedObject/uid").and_then(Value::as_str).is_some_and(|u| owners.contains(u));
+        let about =
+            |e: &&Value| e.pointer("/involvedObject/uid").and_then(Value::as_str).is_some_and(|u| owners.contains(u));
         Sight { object: Some(object.clone()), events: events.iter().filter(about).cloned().collect(), pods }
     }
 
@@ -158,7 +162,8 @@ impl ClusterTarget {
 impl Api {
     /// Reads an address as text.
     pub async fn text(&self, address: &str) -> Result<String, ApiError> {
-        let request = Request::builder().method(Method::GET).uri(address).body(Vec::new()).map_err(ApiError::Address)?;
+        let request =
+            Request::builder().method(Method::GET).uri(address).body(Vec::new()).map_err(ApiError::Address)?;
         Ok(self.client().request_text(request).await?)
     }
 

@@ -113,8 +113,8 @@ fn lock(plan: &Plan, run: &Run<'_>, invocation: &Invocation) -> Result<Option<Bo
         | Work::OpenRelease { .. }
         | Work::WriteResource { .. }
         | Work::DeleteResource { .. }
-            | Work::AwaitResource { .. }
-            | Work::Gate => None,
+        | Work::AwaitResource { .. }
+        | Work::Gate => None,
     });
     let Some(release) = release else { return Ok(None) };
     let user = invocation.env.get("USER").or(invocation.env.get("LOGNAME")).map_or("somebody", String::as_str);

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn values_of_secrets_are_hidden_in_any_form() {
-        let manifest = "---\n# Source: a\nkind: Secret\ndata:\n  a: aHVudGVyMg==\n---\nkind: ConfigMap\ndata: {b: plain}\n";
+        let manifest =
+            "---\n# Source: a\nkind: Secret\ndata:\n  a: aHVudGVyMg==\n---\nkind: ConfigMap\ndata: {b: plain}\n";
         let payload = serde_json::json!({"manifest": manifest}).to_string();
         let open = Work::OpenRelease { release: "r".into(), revision: 1, payload: Sensitive::new(payload) };
         let write = Work::WriteResource {

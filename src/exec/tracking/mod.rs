@@ -143,7 +143,9 @@ impl Watch {
         let step = match (stand, verdict) {
             (Stand::Ready(note), _) => return Step::Ready(note),
             (Stand::Failed(why), verdict) => self.failed(&why, verdict, sight, tracker),
-            (Stand::Waiting { .. }, Verdict::Failed(trouble)) => Step::Failed(told(&trouble.text, Some(&trouble), sight, tracker)),
+            (Stand::Waiting { .. }, Verdict::Failed(trouble)) => {
+                Step::Failed(told(&trouble.text, Some(&trouble), sight, tracker))
+            }
             (Stand::Waiting { of, why }, verdict) => match self.late(sight, &why, now_ms) {
                 Some(cause) => {
                     let trouble = if let Verdict::Troubled(trouble) = verdict { Some(trouble) } else { None };
@@ -219,7 +221,9 @@ impl Watch {
                     let mark = self.marks.get(&source).cloned().flatten();
                     let (lines, mark) = tracker.lines_since(&source, mark.as_deref());
                     let name = format!("{}/{container}", source.pod);
-                    found.extend(lines.iter().filter(|l| shown(&self.tracking, container, l)).map(|l| format!("{name} {l}")));
+                    found.extend(
+                        lines.iter().filter(|l| shown(&self.tracking, container, l)).map(|l| format!("{name} {l}")),
+                    );
                     self.marks.insert(source, mark);
                 }
             }
@@ -296,7 +300,8 @@ mod tests {
 
     #[test]
     fn a_job_that_failed_tells_its_container_lines_and_warnings() {
-        let failed = job(json!({"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}));
+        let failed =
+            job(json!({"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}));
         let event = json!({"type": "Warning", "reason": "BackoffLimitExceeded", "message": "too often",
             "involvedObject": {"kind": "Job", "name": "m", "uid": "j"}});
         let sight = Sight { object: Some(failed), pods: vec![pod()], events: vec![event] };
@@ -321,11 +326,8 @@ mod tests {
 
     #[test]
     fn a_limit_is_kept_and_names_who_waits() {
-        let mut watch = watch(Tracking {
-            timeout_s: Some(300),
-            waits: Some("shop/Deployment/web".into()),
-            ..Tracking::default()
-        });
+        let mut watch =
+            watch(Tracking { timeout_s: Some(300), waits: Some("shop/Deployment/web".into()), ..Tracking::default() });
         assert!(matches!(watch.conclude(&Sight::default(), &Said, 299_999), Step::Waits(_)));
         let Step::Failed(why) = watch.conclude(&Sight::default(), &Said, 300_000) else { panic!("it is late") };
         assert_eq!(why.cause, "it is not ready after 300 s: it is not there; shop/Deployment/web waits for it");

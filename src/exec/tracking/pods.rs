@@ -311,7 +311,9 @@ fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble
 /// How long a container may be not ready after it was started. Unit: seconds. Source: kubedog.
 fn readiness_patience(pod: &Value, container: Option<&str>) -> u64 {
     let containers = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten();
-    let Some(spec) = containers.into_iter().find(|c| container.is_none_or(|name| is(c, "/name", name))) else { return 0 };
+    let Some(spec) = containers.into_iter().find(|c| container.is_none_or(|name| is(c, "/name", name))) else {
+        return 0;
+    };
     let Some(probe) = spec.get("readinessProbe") else { return 0 };
     let of = |probe: &Value, key: &str, default: u64| probe.get(key).and_then(Value::as_u64).unwrap_or(default);
     let (period, timeout) = (of(probe, "periodSeconds", 10), of(probe, "timeoutSeconds", 1));
@@ -333,7 +335,8 @@ fn readiness_patience(pod: &Value, container: Option<&str>) -> u64 {
 fn running_s(pod: &Value, container: Option<&str>, event: &Value) -> u64 {
     let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array).into_iter().flatten();
     let status = statuses.into_iter().find(|s| container.is_none_or(|name| is(s, "/name", name)));
-    let started = status.and_then(|s| text(s, "/state/running/startedAt")).and_then(|t| t.parse::<jiff::Timestamp>().ok());
+    let started =
+        status.and_then(|s| text(s, "/state/running/startedAt")).and_then(|t| t.parse::<jiff::Timestamp>().ok());
     let came = text(event, "/lastTimestamp").and_then(|t| t.parse::<jiff::Timestamp>().ok());
     match (started, came) {
         (Some(started), Some(came)) => u64::try_from(came.as_second() - started.as_second()).unwrap_or(0),
@@ -446,8 +449,14 @@ mod tests {
     #[test]
     fn ends_are_told_in_words() {
         let end = |end: Value| ended(&end, &pod(json!({}), 0), "web");
-        assert_eq!(end(json!({"exitCode": 137, "reason": "OOMKilled"})), "it needs more memory than 64Mi, exit code 137");
-        assert_eq!(end(json!({"exitCode": 127, "message": "sh: no"})), "exit code 127, there is no such command: sh: no");
+        assert_eq!(
+            end(json!({"exitCode": 137, "reason": "OOMKilled"})),
+            "it needs more memory than 64Mi, exit code 137"
+        );
+        assert_eq!(
+            end(json!({"exitCode": 127, "message": "sh: no"})),
+            "exit code 127, there is no such command: sh: no"
+        );
     }
 
     #[test]
@@ -512,9 +521,7 @@ mod tests {
 
     #[test]
     fn warnings_are_told_once_the_last_at_the_end() {
-        let event = |reason: &str| {
-            json!({"type": "Warning", "reason": reason, "message": "m", "involvedObject": {"kind": "Pod", "name": "p"}})
-        };
+        let event = |reason: &str| json!({"type": "Warning", "reason": reason, "message": "m", "involvedObject": {"kind": "Pod", "name": "p"}});
         let events = vec![event("A"), event("B"), event("A"), json!({"type": "Normal"})];
         let seen = Sight { events, ..Sight::default() };
         assert_eq!(warnings(&seen, 5), ["Pod/p B: m", "Pod/p A: m"]);

@@ -98,7 +98,8 @@ fn seen(object: &Value) -> Option<Stand> {
         Some(value) => value.as_u64(),
         None => None,
     };
-    (observed.is_none_or(|observed| observed < generation)).then(|| waiting("its controller has not seen the change yet"))
+    (observed.is_none_or(|observed| observed < generation))
+        .then(|| waiting("its controller has not seen the change yet"))
 }
 
 /// Finds a condition.
@@ -262,7 +263,9 @@ fn rollout(object: &Value) -> Stand {
     match text(object, "/status/phase") {
         Some("Healthy") => Stand::Ready(None),
         Some("Paused") => Stand::Ready(Some(format!("it is paused {message}").trim_end().to_owned())),
-        Some("Degraded") => Stand::Failed(if message.is_empty() { "it is degraded".into() } else { message.to_owned() }),
+        Some("Degraded") => {
+            Stand::Failed(if message.is_empty() { "it is degraded".into() } else { message.to_owned() })
+        }
         _ => counted(ready, want, message),
     }
 }
@@ -274,7 +277,9 @@ fn by_condition(object: &Value, kind: &str, failures: &[&str]) -> Stand {
     }
     match condition(object, kind) {
         Some(found) if is(found, "/status", "True") => Stand::Ready(None),
-        Some(found) if failures.iter().any(|f| *f == "*" || is(found, "/reason", f)) && is(found, "/status", "False") => {
+        Some(found)
+            if failures.iter().any(|f| *f == "*" || is(found, "/reason", f)) && is(found, "/status", "False") =>
+        {
             Stand::Failed(told(found))
         }
         Some(found) => waiting(&told(found)),
@@ -315,9 +320,8 @@ fn custom(group: &str, kind: &str, object: &Value) -> Stand {
         }
         ("external-secrets.io", _) => by_condition(object, "Ready", &["*"]),
         ("bitnami.com", "SealedSecret") => by_condition(object, "Synced", &["*"]),
-        ("kyverno.io", "Policy" | "ClusterPolicy") | ("cert-manager.io", "Certificate" | "Issuer" | "ClusterIssuer") => {
-            by_condition(object, "Ready", &[])
-        }
+        ("kyverno.io", "Policy" | "ClusterPolicy")
+        | ("cert-manager.io", "Certificate" | "Issuer" | "ClusterIssuer") => by_condition(object, "Ready", &[]),
         ("helm.toolkit.fluxcd.io" | "kustomize.toolkit.fluxcd.io", _) => {
             by_condition(object, "Ready", &["InstallFailed", "UpgradeFailed", "RetriesExceeded", "BuildFailed"])
         }
@@ -462,7 +466,8 @@ mod tests {
         let of = |version: &str, kind: &str, status: Value| {
             stand(json!({"apiVersion": version, "kind": kind, "metadata": {}, "status": status}))
         };
-        let condition = |kind: &str, status: &str| json!({"conditions": [{"type": kind, "status": status, "reason": "R"}]});
+        let condition =
+            |kind: &str, status: &str| json!({"conditions": [{"type": kind, "status": status, "reason": "R"}]});
         assert!(matches!(of("cert-manager.io/v1", "Certificate", json!({})), Stand::Waiting { .. }));
         assert_eq!(of("cert-manager.io/v1", "Certificate", condition("Ready", "True")), Stand::Ready(None));
         let refused = of("external-secrets.io/v1", "ExternalSecret", condition("Ready", "False"));
