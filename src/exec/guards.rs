@@ -159,8 +159,12 @@ pub(super) fn is_done(operation: &Operation, ports: &Ports<'_>) -> Result<bool, 
         Work::DeleteResource { path, .. } => target.content(path)?.is_none(),
         Work::OpenRelease { release, revision, .. } => target.revision(release)? == Some(*revision),
         Work::RecordRelease { release, revision, .. } => target.is_recorded(release, *revision)?,
-        Work::BuildStage { .. } | Work::TagImage { .. } | Work::TagIndex { .. } | Work::CopyImage { .. } => false,
-        Work::AwaitResource { .. } | Work::Gate => false,
+        Work::BuildStage { .. }
+        | Work::TagImage { .. }
+        | Work::TagIndex { .. }
+        | Work::CopyImage { .. }
+        | Work::AwaitResource { .. }
+        | Work::Gate => false,
     })
 }
 

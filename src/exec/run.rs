@@ -310,8 +310,8 @@ impl Walk<'_> {
     }
 
     /// A failure that counts for nothing: what waited for it goes on.
-    pub(super) fn ignore(&self, index: usize, operation: &Operation, error: WorkError) {
-        let (subject, causes) = (Subject::of(operation), causes(&error));
+    pub(super) fn ignore(&self, index: usize, operation: &Operation, error: &WorkError) {
+        let (subject, causes) = (Subject::of(operation), causes(error));
         (self.events)(Event::Ignored { subject: subject.clone(), causes: causes.clone() });
         let mut state = self.state();
         state.running -= 1;

@@ -155,7 +155,12 @@ pub(super) fn plan_with(
                 Some(_) | None => Vec::new(),
             };
             if layout == Layout::Cluster {
-                report_directives(diagnostics, rendered.as_ref());
+                // The line of an annotation is asked for only when it is at fault.
+                let tracked = has_faults(rendered.as_ref()).then(|| {
+                    let choice = RenderChoice { track: true, ..choice };
+                    render(&mut Diagnostics::new(), sources, project, inputs, request.host, choice)
+                });
+                report_directives(diagnostics, tracked.flatten().as_ref().or(rendered.as_ref()));
                 let record = new_record(project, inputs);
                 let with_hooks: Vec<DesiredResource> =
                     manifests.iter().chain(hooks.iter().map(|hook| &hook.resource)).cloned().collect();
@@ -491,6 +496,12 @@ fn values_digest(inputs: &ProjectInputs) -> String {
     digest.to_string()
 }
 
+/// Says whether an annotation of a deploy means nothing.
+fn has_faults(rendered: Option<&ProjectRender>) -> bool {
+    let all = rendered.into_iter().flat_map(|r| r.rendered.manifests.iter().chain(&r.rendered.hooks));
+    all.into_iter().any(|manifest| !read_directives(&manifest.data).1.is_empty())
+}
+
 /// Reports annotations of a deploy that mean nothing, and warns of those that do nothing in a cluster yet.
 fn report_directives(diagnostics: &mut Diagnostics, rendered: Option<&ProjectRender>) {
     let Some(rendered) = rendered.map(|r| &r.rendered) else { return };
@@ -518,8 +529,7 @@ fn manifest_diagnostic(
     key: &str,
     message: String,
 ) -> Diagnostic {
-    let line =
-        manifest.text.lines().position(|line| line.trim_start().trim_start_matches(['"', '\'']).starts_with(key));
+    let line = manifest.text.lines().position(|line| line.contains(key));
     let span = line.and_then(|line| manifest.lines.get(line)?.span);
     match span.or(manifest.span) {
         Some(span) => Diagnostic::at(rule, span, message),

@@ -258,7 +258,7 @@ pub(super) fn plan_cluster(
         };
         let (operations, problems) = arrange(parts);
         section.problems.extend(problems);
-        let (mut open, close) = records(open, &operations, desired, record, previous.as_ref(), context);
+        let (mut open, close) = records(open, &operations, desired, &record, previous.as_ref(), context);
         // What stays as it is must be so when the first write begins.
         if !missing && !declared {
             let path = cluster_path(&namespace);
@@ -341,12 +341,14 @@ fn records(
     open: String,
     operations: &[Operation],
     desired: &[DesiredResource],
-    record: ReleaseRecord,
+    record: &ReleaseRecord,
     previous: Option<&ReleaseRecord>,
     context: &ReleaseContext<'_>,
 ) -> (Operation, Operation) {
-    let mut payload = helm_record(desired, &record, &context.chart);
-    payload["hooks"] = hook_records(context.hooks);
+    let mut payload = helm_record(desired, record, &context.chart);
+    if let Some(payload) = payload.as_object_mut() {
+        payload.insert("hooks".into(), hook_records(context.hooks));
+    }
     let payload = payload.to_string();
     let (release, revision) = (release_key(&record.namespace, &record.release), record.revision);
     let mut needs: Vec<String> = operations.iter().map(|o| o.id.clone()).collect();
@@ -364,7 +366,7 @@ fn records(
         work: Work::RecordRelease {
             release,
             revision,
-            record: serde_json::to_value(&record).expect("a record is plain data"),
+            record: serde_json::to_value(record).expect("a record is plain data"),
         },
     };
     (opens, records)

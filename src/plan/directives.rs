@@ -295,12 +295,11 @@ impl Reader {
     fn words<T: Copy>(&mut self, key: &str, value: &str, known: &[(&str, T)]) -> Vec<T> {
         let mut found = Vec::new();
         for word in value.split(',').map(str::trim) {
-            match known.iter().find(|(name, _)| *name == word) {
-                Some((_, policy)) => found.push(*policy),
-                None => {
-                    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-                    self.fault(key, &format!("`{word}` is none of what it takes"), &names.join(", "));
-                }
+            if let Some((_, policy)) = known.iter().find(|(name, _)| *name == word) {
+                found.push(*policy);
+            } else {
+                let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+                self.fault(key, &format!("`{word}` is none of what it takes"), &names.join(", "));
             }
         }
         found
@@ -334,13 +333,11 @@ impl Reader {
     }
 
     fn regex(&mut self, key: &str, value: &str) -> Option<String> {
-        match regex::Regex::new(value) {
-            Ok(_) => Some(value.to_owned()),
-            Err(_) => {
-                self.fault(key, "it is no regular expression", "a regular expression, as of RE2");
-                None
-            }
+        let is_regex = regex::Regex::new(value).is_ok();
+        if !is_regex {
+            self.fault(key, "it is no regular expression", "a regular expression, as of RE2");
         }
+        is_regex.then(|| value.to_owned())
     }
 
     fn dependency(&mut self, key: &str, value: &str) {
@@ -394,7 +391,7 @@ impl Reader {
 
     fn external(&mut self, id: &str, rest: &str, key: &str, value: &str, externals: &mut BTreeMap<String, External>) {
         let mut external = externals.remove(id).unwrap_or_default();
-        external.key = key.to_owned();
+        key.clone_into(&mut external.key);
         match rest {
             "" => {
                 let Some((api_version, kind, namespace, name)) = short_form(value) else {
@@ -404,7 +401,7 @@ impl Reader {
                         "apiVersion:kind[:namespace]:name",
                     );
                 };
-                external.group = api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
+                api_version.split_once('/').map_or("", |(group, _)| group).clone_into(&mut external.group);
                 (external.kind, external.name) = (kind.to_owned(), name.to_owned());
                 external.namespace = namespace.map(str::to_owned).or(external.namespace);
             }
@@ -414,11 +411,11 @@ impl Reader {
                     return self.fault(key, &format!("`{value}` names no resource"), "kind[.version.group]/name");
                 };
                 let mut parts = kind.splitn(3, '.');
-                external.kind = parts.next().unwrap_or_default().to_owned();
+                parts.next().unwrap_or_default().clone_into(&mut external.kind);
                 let (version, group) = (parts.next(), parts.next());
                 // `deployments.apps` has no version, `deployments.v1.apps` has.
-                external.group = group.or(version).unwrap_or_default().to_owned();
-                external.name = name.to_owned();
+                group.or(version).unwrap_or_default().clone_into(&mut external.group);
+                name.clone_into(&mut external.name);
             }
             "/namespace" | "/name" => external.namespace = Some(value.trim().to_owned()),
             "/state" => match value.trim() {

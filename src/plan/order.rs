@@ -523,6 +523,7 @@ fn address(operation: &Operation) -> Option<&str> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "values are written where they are used")]
 mod tests {
     use super::super::directives::read_directives;
     use super::*;

@@ -86,10 +86,11 @@ impl Live {
                     bar.set_message(format!("storing {}, {}", printable(&subject.name), bytes_text(*bytes)));
                 }
             }
-            Event::Reused(subject) | Event::Done { subject, .. } => self.over(subject, Fate::Done),
+            Event::Reused(subject) | Event::Done { subject, .. } | Event::Ignored { subject, .. } => {
+                self.over(subject, Fate::Done);
+            }
             Event::Failed { subject, .. } => self.over(subject, Fate::Failed),
             Event::Skipped { subject, .. } => self.over(subject, Fate::Skipped),
-            Event::Ignored { subject, .. } => self.over(subject, Fate::Done),
             Event::Waiting { subject, ready, want, why } => {
                 if let Some(bar) = held(&self.bars).get(&subject.operation) {
                     let of =

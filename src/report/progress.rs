@@ -119,9 +119,10 @@ pub fn event_line(event: &Event, look: Look) -> Option<String> {
         }
         Event::Failed { subject, causes, place, introspectable } => {
             let failed = paint(Style::new().red().bold(), "failed");
-            let head = match subject.verb {
-                Verb::Wait => format!("{failed}: {} is not ready", name(subject)),
-                verb => format!("{failed} to {} {}", words(verb).2, name(subject)),
+            let head = if subject.verb == Verb::Wait {
+                format!("{failed}: {} is not ready", name(subject))
+            } else {
+                format!("{failed} to {} {}", words(subject.verb).2, name(subject))
             };
             // A cause may have lines, those of a command.
             let lines = |cause: &String| cause.split('\n').map(printable).collect::<Vec<_>>().join("\n");

@@ -119,7 +119,7 @@ fn weights_and_dependencies_order_what_is_written() {
 fn a_value_that_means_nothing_stops_the_plan_at_its_line() {
     let deploy = deploy("faults", &[(MAP, "own", "werf.io/weight: heavy")]);
     let ran = deploy.run(1, &["plan"]);
-    assert!(ran.err.contains("error[deploy-annotation]") && ran.err.contains("own.yaml"), "{}", ran.err);
+    assert!(ran.err.contains("error[deploy-annotation]") && ran.err.contains("own.yaml:5"), "{}", ran.err);
     write(&deploy, &[(MAP, "own", "werf.io/deploy-dependency-x: 'state=ready,kind=Job,name=none'")]);
     let ran = deploy.run(1, &["plan"]);
     assert!(ran.err.contains("`werf.io/deploy-dependency-x` names nothing of the release"), "{}", ran.err);

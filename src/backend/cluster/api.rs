@@ -233,15 +233,12 @@ impl Api {
     /// Returns the kinds of an API version, by name.
     pub(super) async fn kinds_of(&self, group_version: &str) -> Result<Arc<BTreeMap<String, ApiKind>>, ApiError> {
         let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(group_version).cloned();
-        let kinds = match known {
-            Some(known) => known,
-            None => {
-                let kinds = Arc::new(self.discover(group_version).await?);
-                let mut all = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-                all.insert(group_version.to_owned(), kinds.clone());
-                kinds
-            }
-        };
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let kinds = Arc::new(self.discover(group_version).await?);
+        let mut all = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(group_version.to_owned(), kinds.clone());
         Ok(kinds)
     }
 

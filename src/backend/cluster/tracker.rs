@@ -207,7 +207,7 @@ fn is_owned(object: &Value, owners: &BTreeSet<String>) -> bool {
     references.into_iter().any(|r| owners.contains(text(r, "uid")))
 }
 
-/// Says whether a pod is of the newest template of a StatefulSet; of others, its owner says it.
+/// Says whether a pod is of the newest template of a `StatefulSet`; of others, its owner says it.
 fn is_new(pod: &Value, owner: &Value) -> bool {
     let wanted = owner.pointer("/status/updateRevision").and_then(Value::as_str);
     let revision = pod.pointer("/metadata/labels/controller-revision-hash").and_then(Value::as_str);

@@ -27,6 +27,8 @@ const LAST_LINES: usize = 20;
 const LAST_WARNINGS: usize = 8;
 /// How long a resource is waited for that cannot be looked at. Unit: milliseconds.
 const BLIND_MS: u64 = 60_000;
+/// After so long it is told again what is waited for: whoever reads a log sees that it goes on. Unit: milliseconds.
+const SILENT_MS: u64 = 30_000;
 /// How often a resource is looked at: at first, and after a while. Unit: milliseconds.
 const PAUSES_MS: (u64, u64) = (100, 2_000);
 
@@ -86,8 +88,8 @@ struct Watch {
     since_ms: u64,
     due_ms: u64,
     pause_ms: u64,
-    /// What was told last.
-    told: Option<Progress>,
+    /// What was told last, and when.
+    told: Option<(Progress, u64)>,
     /// The version of the object that was seen last, and when.
     version: (String, u64),
     /// Since when it cannot be looked at, and why.
@@ -138,32 +140,17 @@ impl Watch {
     fn conclude(&mut self, sight: &Sight, tracker: &dyn Tracker, now_ms: u64) -> Step {
         self.blind = None;
         let hoped = self.hopes.take().is_some();
-        let stand = judge(sight, self.tracking.until);
         let verdict = self.tally.take(sight, &self.tracking, now_ms);
-        let step = match (stand, verdict) {
+        let step = match (judge(sight, self.tracking.until), verdict) {
             (Stand::Ready(note), _) => return Step::Ready(note),
-            (Stand::Failed(why), verdict) => self.failed(&why, verdict, sight, tracker),
+            (Stand::Failed(why), verdict) => failed(&why, verdict, sight, tracker),
             (Stand::Waiting { .. }, Verdict::Failed(trouble)) => {
                 Step::Failed(told(&trouble.text, Some(&trouble), sight, tracker))
             }
-            (Stand::Waiting { of, why }, verdict) => match self.late(sight, &why, now_ms) {
-                Some(cause) => {
-                    let trouble = if let Verdict::Troubled(trouble) = verdict { Some(trouble) } else { None };
-                    let cause = trouble.as_ref().map_or(cause.clone(), |t| format!("{cause}; {}", t.text));
-                    Step::Failed(told(&cause, trouble.as_ref(), sight, tracker))
-                }
-                None => {
-                    let why = match verdict {
-                        Verdict::Troubled(trouble) => trouble.short,
-                        Verdict::Well | Verdict::Failed(_) if why.is_empty() => note(sight).unwrap_or_default(),
-                        Verdict::Well | Verdict::Failed(_) => why,
-                    };
-                    let progress = Progress { of, why };
-                    let is_news = self.told.as_ref() != Some(&progress);
-                    self.told = Some(progress.clone());
-                    Step::Waits(is_news.then_some(progress))
-                }
-            },
+            (Stand::Waiting { of, why }, verdict) => {
+                let trouble = if let Verdict::Troubled(trouble) = verdict { Some(trouble) } else { None };
+                self.waits(of, why, trouble, sight, tracker, now_ms)
+            }
         };
         match (step, self.tracking.fail_mode) {
             (Step::Failed(why), FailMode::Hope) => {
@@ -175,14 +162,32 @@ impl Watch {
         }
     }
 
-    /// The object says itself that it failed: of its pods it is asked why.
-    fn failed(&self, why: &str, verdict: Verdict, sight: &Sight, tracker: &dyn Tracker) -> Step {
-        let trouble = match verdict {
-            Verdict::Troubled(trouble) | Verdict::Failed(trouble) => Some(trouble),
-            Verdict::Well => last_failure(sight),
+    /// It is not ready: that may have lasted too long, or be news.
+    fn waits(
+        &mut self,
+        of: Option<(u64, u64)>,
+        why: String,
+        trouble: Option<Trouble>,
+        sight: &Sight,
+        tracker: &dyn Tracker,
+        now_ms: u64,
+    ) -> Step {
+        if let Some(cause) = self.late(sight, &why, now_ms) {
+            let cause = trouble.as_ref().map_or(cause.clone(), |t| format!("{cause}; {}", t.text));
+            return Step::Failed(told(&cause, trouble.as_ref(), sight, tracker));
+        }
+        let why = match trouble {
+            Some(trouble) => trouble.short,
+            None if why.is_empty() => note(sight).unwrap_or_default(),
+            None => why,
         };
-        let cause = trouble.as_ref().map_or(why.to_owned(), |t| format!("{}; {why}", t.text));
-        Step::Failed(told(&cause, trouble.as_ref(), sight, tracker))
+        let progress = Progress { of, why };
+        let is_told = |(told, at): &(Progress, u64)| *told == progress && now_ms.saturating_sub(*at) < SILENT_MS;
+        let is_news = !self.told.as_ref().is_some_and(is_told);
+        if is_news {
+            self.told = Some((progress.clone(), now_ms));
+        }
+        Step::Waits(is_news.then_some(progress))
     }
 
     /// Says that it took too long.
@@ -243,6 +248,16 @@ impl Watch {
     }
 }
 
+/// The object says itself that it failed: of its pods it is asked why.
+fn failed(why: &str, verdict: Verdict, sight: &Sight, tracker: &dyn Tracker) -> Step {
+    let trouble = match verdict {
+        Verdict::Troubled(trouble) | Verdict::Failed(trouble) => Some(trouble),
+        Verdict::Well => last_failure(sight),
+    };
+    let cause = trouble.as_ref().map_or(why.to_owned(), |t| format!("{}; {why}", t.text));
+    Step::Failed(told(&cause, trouble.as_ref(), sight, tracker))
+}
+
 fn told(cause: &str, trouble: Option<&Trouble>, sight: &Sight, tracker: &dyn Tracker) -> NotReady {
     let source = trouble.and_then(|t| t.source.as_ref());
     let lines = source.map(|source| tracker.lines(source, LAST_LINES)).unwrap_or_default();
@@ -259,6 +274,7 @@ fn shown(tracking: &Tracking, container: &str, line: &str) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "values are written where they are used")]
 mod tests {
     use super::*;
     use crate::ports::TargetError;
@@ -320,6 +336,7 @@ mod tests {
         let progress = Progress { of: Some((0, 1)), why: String::new() };
         assert_eq!(watch.conclude(&sight, &Said, 0), Step::Waits(Some(progress)));
         assert_eq!(watch.conclude(&sight, &Said, 1), Step::Waits(None));
+        assert!(matches!(watch.conclude(&sight, &Said, SILENT_MS), Step::Waits(Some(_))));
         let more = Sight { object: Some(job(json!({"failed": 1}))), ..Sight::default() };
         assert!(matches!(watch.conclude(&more, &Said, 1), Step::Waits(Some(_))));
     }

@@ -288,7 +288,6 @@ fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble
             "FailedMount" | "FailedAttachVolume" => {
                 found.push(trouble(pod, None, reason, 0, message, Weight::Lasting));
             }
-            "FailedScheduling" => {}
             "Unhealthy" if message.starts_with("Readiness") => {
                 let patience = container.and_then(|c| tracking.ignore_readiness_s.get(c).copied());
                 let patience = patience.unwrap_or_else(|| readiness_patience(pod, container));
@@ -384,6 +383,7 @@ pub fn note(sight: &Sight) -> Option<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "values are written where they are used")]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -238,9 +238,10 @@ fn service(object: &Value) -> Stand {
     match text(object, "/spec/type") {
         Some("LoadBalancer") => {
             let has = |p: &str| object.pointer(p).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-            match has("/status/loadBalancer/ingress") || has("/spec/externalIPs") {
-                true => Stand::Ready(None),
-                false => waiting("it has no address yet"),
+            if has("/status/loadBalancer/ingress") || has("/spec/externalIPs") {
+                Stand::Ready(None)
+            } else {
+                waiting("it has no address yet")
             }
         }
         _ => Stand::Ready(None),
@@ -356,6 +357,7 @@ fn by_convention(object: &Value) -> Stand {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "values are written where they are used")]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -50,7 +50,7 @@ impl Walk<'_> {
                 match step {
                     Step::Waits(progress) => {
                         if let Some(progress) = progress {
-                            self.tell_progress(&watch, progress, masks);
+                            self.tell_progress(&watch, &progress, masks);
                         }
                         watch.rest(now_ms);
                         left.push(watch);
@@ -145,7 +145,7 @@ impl Walk<'_> {
         }
     }
 
-    fn tell_progress(&self, watch: &Watch, progress: super::Progress, masks: &Masks) {
+    fn tell_progress(&self, watch: &Watch, progress: &super::Progress, masks: &Masks) {
         let Some(operation) = self.operations.get(watch.index) else { return };
         let (ready, want) = progress.of.unzip();
         let why = masks.hide(&progress.why);
@@ -172,7 +172,7 @@ impl Walk<'_> {
         }
         let error = WorkError::NotReady(Box::new(why));
         if watch.tracking.fail_mode == FailMode::Ignore {
-            self.ignore(watch.index, operation, error);
+            self.ignore(watch.index, operation, &error);
         } else {
             self.state().halted = true;
             self.settle(watch.index, operation, watch.since_ms, false, Err(error));
