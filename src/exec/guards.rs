@@ -101,6 +101,8 @@ fn wanted(operation: &Operation, path: &str) -> WantedResource {
         | Work::OpenRelease { .. }
         | Work::WriteResource { .. }
         | Work::DeleteResource { .. }
+        | Work::AwaitResource { .. }
+        | Work::Gate
         | Work::RecordRelease { .. } => None,
     };
     WantedResource { path: path.to_owned(), manifest }
@@ -142,6 +144,8 @@ fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result
             | Work::OpenRelease { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
+            | Work::AwaitResource { .. }
+            | Work::Gate
             | Work::RecordRelease { .. },
             _,
         ) => is_done(operation, ports),

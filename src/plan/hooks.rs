@@ -129,6 +129,7 @@ fn operations(hook: &DesiredHook, event: HookEvent, record: &ReleaseRecord) -> V
             manifest: (!secret).then(|| manifest.clone()),
             sealed: if secret { Sensitive::new(manifest) } else { Sensitive::default() },
             replace: anew,
+            adopt: false,
         },
     }];
     if runs {

@@ -562,6 +562,7 @@ mod tests {
             manifest: None,
             sealed: super::super::Sensitive::default(),
             replace: false,
+            adopt: false,
         };
         Operation { id: format!("write:{path}"), needs: Vec::new(), guards: Vec::new(), work }
     }
