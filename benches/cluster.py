@@ -173,7 +173,7 @@ class Ours:
     def deploy(self, folder, namespace):
         target = ["--target", "cluster", "--namespace", namespace, "--release", "bench"]
         took = 0.0
-        for args in (["plan", "--out", "bench.plan", *target], ["apply", "bench.plan", "--auto-approve"]):
+        for args in (["plan", "--out", "bench.plan", *target], ["apply", "bench.plan", "--auto-approve", "--no-wait"]):
             begin = time.perf_counter()
             done = subprocess.run([self.program, *args], cwd=folder, env=self.env, capture_output=True, text=True, check=False)
             took += time.perf_counter() - begin

@@ -17,7 +17,7 @@ use super::event::{Event, Failure, Outcome, Skip, Skipped, Subject, causes};
 use super::forecast::{Forecast, dag};
 use super::tracking::watched;
 use super::work::{Done, WorkError, Workshop};
-use crate::plan::{Operation, Plan, Until, Work};
+use crate::plan::{Operation, Plan, READY_GATE, Until, Work};
 use crate::ports::BuildError;
 
 /// What a failure means for operations that do not depend on it.
@@ -322,8 +322,13 @@ impl Walk<'_> {
     /// Says whether nothing but the end of the run waits for a resource, and nobody wants to wait for that.
     pub(super) fn is_left_alone(&self, index: usize) -> bool {
         let at = |i: usize| self.operations.get(i).map(|o| &o.work);
-        let is_end = |user: &usize| matches!(at(*user), Some(Work::RecordRelease { .. }));
-        let runs = matches!(at(index), Some(Work::AwaitResource { tracking, .. }) if tracking.until == Until::Finished);
+        let Some(Work::AwaitResource { path, tracking, .. }) = at(index) else { return false };
+        let runs = tracking.until == Until::Finished;
+        let is_end = |user: &usize| match self.operations.get(*user).map(|o| (&o.work, o.id.as_str())) {
+            Some((Work::RecordRelease { .. }, _)) | Some((Work::Gate, READY_GATE)) => true,
+            Some((Work::DeleteResource { path: other, .. }, _)) => other != path,
+            Some(_) | None => false,
+        };
         self.options.no_wait && !runs && self.users.get(index).is_some_and(|users| users.iter().all(is_end))
     }
 

@@ -45,6 +45,7 @@ pub use model::{
     ResourceAction, ResourcePlan, Restart, Risk, RiskLevel, StageAction, StagePlan, Summary, TakenRepository,
 };
 pub use operation::{Guard, Operation, OperationId, Work};
+pub use order::READY_GATE;
 pub use reason::{FileChange, Reason};
 pub use release::{
     ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,

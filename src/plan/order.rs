@@ -22,6 +22,9 @@ use crate::graph::Dag;
 /// How long something outside the release is waited for. Unit: seconds. Source: Nelm.
 const EXTERNAL_S: u64 = 300;
 
+/// The gate that what goes, and hooks after, wait for: all is ready.
+pub const READY_GATE: &str = "gate:ready";
+
 /// A resource of the release.
 pub(super) struct Node<'a> {
     pub resource: &'a DesiredResource,
@@ -133,7 +136,7 @@ pub(super) fn arrange(mut parts: Parts<'_>) -> (Vec<Operation>, Vec<Problem>) {
         line.operations.extend(done);
     }
     if (!parts.deletes.is_empty() || !parts.hooks_after.is_empty()) && !all.is_empty() {
-        line.gate("gate:ready", all);
+        line.gate(READY_GATE, all);
     }
     line.group(parts.deletes);
     line.chain(parts.hooks_after);

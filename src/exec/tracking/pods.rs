@@ -117,16 +117,17 @@ impl Tally {
         });
         let is_new = |e: &&&Value| before.get(&key(e)).is_none_or(|count| number(e, "/count") > *count);
         let new = failures.iter().filter(is_new);
+        let version = text(object, "/apiVersion").unwrap_or_default();
+        let makes_pods = version.starts_with("apps/") || version.starts_with("batch/");
         new.map(|e| {
             let message = text(e, "/message").unwrap_or_default();
             let reason = text(e, "/reason").unwrap_or_default();
-            let refused = message.contains("exceeded quota") || message.contains("forbidden");
             Trouble {
-                key: format!("{} {}", key(e), number(e, "/count")),
-                text: format!("no pod can be made: {message}"),
+                key: if makes_pods { format!("{} {}", key(e), number(e, "/count")) } else { key(e) },
+                text: if makes_pods { format!("no pod can be made: {message}") } else { message.to_owned() },
                 short: reason.to_owned(),
                 source: None,
-                weight: if refused || !message.is_empty() { Weight::One } else { Weight::Nothing },
+                weight: if makes_pods { Weight::One } else { Weight::Lasting },
             }
         })
         .collect()
