@@ -117,7 +117,7 @@ fn operations(hook: &DesiredHook, event: HookEvent, record: &ReleaseRecord) -> V
     let policies = &hook.hook.delete_policies;
     // What has run does not run again by being applied.
     let anew = may_go(hook) && (runs || policies.is_empty() || policies.contains(&HookPolicy::BeforeHookCreation));
-    let secret = is_sensitive(&resource.kind);
+    let secret = resource.hidden || is_sensitive(&resource.kind);
     let manifest = written(resource, record).to_string();
     let mut found = vec![Operation {
         id: format!("hook:{}:{path}", event.name()),
@@ -199,6 +199,7 @@ mod tests {
                 name: name.into(),
                 text: format!("kind: {kind}\nname: {name}\n"),
                 data: json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}}),
+                hidden: false,
                 place: None,
                 belongs: false,
             },

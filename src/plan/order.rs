@@ -540,6 +540,7 @@ mod tests {
             name: name.into(),
             text: String::new(),
             data: json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "annotations": annotations}, "spec": spec}),
+            hidden: false,
             place: None,
             belongs: true,
         }
