@@ -12,8 +12,8 @@ use crate::eval::Host;
 use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
 use crate::plan::{
-    ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Layout, Plan, Reason,
-    ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Sensitive, StageSelection, TakenRepository,
+    ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Layout, Plan,
+    Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Sensitive, StageSelection, TakenRepository,
     UndeclaredTriggers, Work, assemble, carry_out_triggers, chart_changes, conceal, is_sensitive, missing_bases,
     plan_images, plan_release, read_directives, read_record, release_key, wanted_resources,
 };
@@ -408,7 +408,8 @@ fn plan_resources(
     let after = tags.map(|o| o.id.clone()).collect();
     let chart = rendered.map(|r| r.chart.clone()).unwrap_or_default();
     let images = &section.images;
-    let context = ReleaseContext { record, fact, images, changes: &changes, parse: &parse, after, previews, chart, hooks };
+    let context =
+        ReleaseContext { record, fact, images, changes: &changes, parse: &parse, after, previews, chart, hooks };
     let mut section = plan_release(manifests, &context);
     let live = previews.map(live_texts);
     let live = live.as_ref().unwrap_or(&fact.resources);

@@ -52,7 +52,6 @@ pub(super) fn report_foreign_commands(
             | Work::OpenRelease { .. }
             | Work::WriteResource { .. }
             | Work::DeleteResource { .. }
-            | Work::OpenRelease { .. }
             | Work::AwaitResource { .. }
             | Work::Gate
             | Work::RecordRelease { .. } => None,

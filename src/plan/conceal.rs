@@ -129,7 +129,9 @@ fn conceal_operation(operation: &mut Operation, with: &Concealing<'_>) {
         | Work::TagImage { .. }
         | Work::TagIndex { .. }
         | Work::CopyImage { .. }
-        | Work::OpenRelease { .. } => {}
+        | Work::OpenRelease { .. }
+        | Work::AwaitResource { .. }
+        | Work::Gate => {}
     }
     // Not even a digest is told of what holds secrets: weak ones could be tried out. The release's revision guards it.
     let lost = with.lost.contains(address);
