@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -192,7 +193,7 @@ class Helm:
                        "qps": 10_000, "burst_limit": 10_000}
 
     def deploy(self, folder, namespace):
-        arguments = {**self.common, "namespace": namespace, "chart": str(folder / ".helm"), "install": True}
+        arguments = {**self.common, "namespace": namespace, "chart": str(folder / ".helm")}
         history = self.engine._call("tools/call", {"name": "helm_history", "arguments": {**self.common, "namespace": namespace}})
         name = "helm_install" if history["result"].get("isError") else "helm_upgrade"
         if name == "helm_install":
@@ -213,12 +214,13 @@ def main():
     arguments.add_argument("--helm", default="v3,v4", help="which Helm (default: v3,v4)")
     arguments.add_argument("--program", default=str(ROOT / "target" / "release" / "stagewright"))
     args = arguments.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped then, too
     folder = Path(tempfile.mkdtemp(prefix="stagewright-bench-"))
     cluster = engines = None
     try:
         cluster = Cluster(folder)
         engines = {version: Helm(cluster, version) for version in args.helm.split(",")}
-        peers = {"ours": Ours(cluster, args.program), **{f"helm {version}": helm for version, helm in engines.items()}}
+        peers = {"ours": Ours(cluster, str(Path(args.program).resolve())), **{f"helm {version}": helm for version, helm in engines.items()}}
         print(f"{'':28}" + "".join(f"{name:>12}" for name in peers) + "   times faster   requests: reads + dry runs + writes")
         for kind in args.kinds.split(","):
             for size in map(int, args.sizes.split(",")):
