@@ -63,7 +63,9 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/kubernetes-source.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/lists/partial"
 key=/usr/share/keyrings/debian-archive-keyring.gpg
-echo "deb-src [signed-by=$key] ${STAGEWRIGHT_TEST_DEBIAN:-http://deb.debian.org/debian} bookworm main" >"$work/sources.list"
+# Where the packages of the system come from, its source packages are too.
+places=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 'Codename: bookworm')
+echo "deb-src [signed-by=$key] ${places%%$'\n'*} bookworm main" >"$work/sources.list"
 options=(-o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$work/lists"
     -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root -qq)
 echo "Building Kubernetes 1.20.2 in $work, once; this takes a while" >&2
