@@ -325,7 +325,7 @@ impl Walk<'_> {
         let Some(Work::AwaitResource { path, tracking, .. }) = at(index) else { return false };
         let runs = tracking.until == Until::Finished;
         let is_end = |user: &usize| match self.operations.get(*user).map(|o| (&o.work, o.id.as_str())) {
-            Some((Work::RecordRelease { .. }, _)) | Some((Work::Gate, READY_GATE)) => true,
+            Some((Work::RecordRelease { .. }, _) | (Work::Gate, READY_GATE)) => true,
             Some((Work::DeleteResource { path: other, .. }, _)) => other != path,
             Some(_) | None => false,
         };

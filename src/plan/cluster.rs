@@ -222,13 +222,13 @@ pub(super) fn plan_cluster(
         }
         if is_kept(live) || recorded.get(path).and_then(|(_, text)| (context.parse)(text)).is_some_and(|o| is_kept(&o))
         {
-            let mut plan = deleted(gone, live.clone());
+            let mut plan = deleted(gone, live);
             (plan.action, plan.fields) = (ResourceAction::Noop, Vec::new());
             plan.reasons = vec![Reason::NotDeclared, Reason::Kept];
             section.resources.push(plan);
             continue;
         }
-        let mut plan = deleted(gone, live.clone());
+        let mut plan = deleted(gone, live);
         let removed = removed_files(changes.get_or_insert_with(context.changes));
         plan.reasons.splice(0..0, removed);
         let work = Work::DeleteResource { address: plan.address(), path: path.clone() };

@@ -185,7 +185,7 @@ pub fn plan_release(desired: &[DesiredResource], context: &ReleaseContext<'_>) -
     let gone = previous.iter().flat_map(|p| &p.resources).filter(|(path, _)| !written.contains(*path));
     for (path, recorded) in gone {
         let Some(live) = context.fact.resources.get(path) else { continue };
-        let mut plan = deleted(recorded, (context.parse)(live).unwrap_or(Value::Null));
+        let mut plan = deleted(recorded, &(context.parse)(live).unwrap_or(Value::Null));
         let changes = changes.get_or_insert_with(context.changes);
         plan.reasons.splice(0..0, removed_files(changes));
         section.operations.push(Operation {
@@ -340,11 +340,11 @@ fn resource_plan(
     plan
 }
 
-pub(super) fn deleted(recorded: &RecordedResource, data: Value) -> ResourcePlan {
+pub(super) fn deleted(recorded: &RecordedResource, data: &Value) -> ResourcePlan {
     let mut parts = recorded.address.splitn(3, '/').map(str::to_owned);
     let mut part = || parts.next().unwrap_or_default();
     let (namespace, kind, name) = (part(), part(), part());
-    let mut fields = diff(&data, &Value::Null);
+    let mut fields = diff(data, &Value::Null);
     redact(&kind, &mut fields);
     ResourcePlan {
         api_version: data.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned(),

@@ -9,6 +9,7 @@
 use serde_json::{Map, Value, json};
 
 use super::api::FIELD_MANAGER;
+use super::objects::set;
 
 /// A set of fields. Source: Kubernetes, `FieldsV1`: names after `f:`, keys of list items after `k:`, members of sets after
 /// `v:`; `.` is the field itself, and so is an empty map.
@@ -67,9 +68,9 @@ pub fn has_predecessor(object: &Value) -> bool {
 pub fn adopted(object: &Value) -> Option<Value> {
     let of_predecessor = entries(object).find(|entry| is_predecessor(entry))?;
     let mut ours = entries(object).find(|entry| is_ours(entry)).unwrap_or(of_predecessor).clone();
-    ours["manager"] = FIELD_MANAGER.into();
-    ours["operation"] = "Apply".into();
-    ours["fieldsV1"] = Value::Object(owned(object));
+    set(&mut ours, &["manager"], FIELD_MANAGER.into());
+    set(&mut ours, &["operation"], "Apply".into());
+    set(&mut ours, &["fieldsV1"], Value::Object(owned(object)));
     let others = entries(object).filter(|entry| !is_ours(entry) && !is_predecessor(entry)).cloned();
     Some(std::iter::once(ours).chain(others).collect())
 }
@@ -269,21 +270,21 @@ fn set_member<'a>(list: &'a Value, value: &str) -> Option<&'a Value> {
 mod tests {
     use super::*;
 
-    fn set(value: Value) -> Fields {
+    fn fields(value: &Value) -> Fields {
         value.as_object().unwrap().clone()
     }
 
-    fn entry(manager: &str, operation: &str, fields: Value) -> Value {
+    fn entry(manager: &str, operation: &str, fields: &Value) -> Value {
         json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields})
     }
 
     #[test]
     fn sets_of_fields_are_united_and_subtracted() {
-        let mut all = set(json!({"f:a": {}, "f:b": {"f:c": {}}}));
-        unite(&mut all, &set(json!({"f:a": {"f:x": {}}, "f:b": {".": {}, "f:d": {}}})));
+        let mut all = fields(&json!({"f:a": {}, "f:b": {"f:c": {}}}));
+        unite(&mut all, &fields(&json!({"f:a": {"f:x": {}}, "f:b": {".": {}, "f:d": {}}})));
         let expected = json!({"f:a": {".": {}, "f:x": {}}, "f:b": {".": {}, "f:c": {}, "f:d": {}}});
         assert_eq!(Value::Object(all.clone()), expected);
-        let left = without(&all, &set(json!({"f:a": {}, "f:b": {"f:c": {}}})));
+        let left = without(&all, &fields(&json!({"f:a": {}, "f:b": {"f:c": {}}})));
         assert_eq!(Value::Object(left), json!({"f:a": {"f:x": {}}, "f:b": {".": {}, "f:d": {}}}));
         assert_eq!(without(&all, &all), Fields::new());
     }
@@ -292,8 +293,8 @@ mod tests {
     fn what_a_predecessor_set_and_nobody_wants_goes() {
         let before = json!({
             "metadata": {"managedFields": [
-                entry("helm", "Update", json!({"f:data": {".": {}, "f:a": {}, "f:old": {}}, "f:metadata": {"f:labels": {".": {}, "f:l": {}}}})),
-                entry("kubectl-edit", "Update", json!({"f:data": {"f:mine": {}}})),
+                entry("helm", "Update", &json!({"f:data": {".": {}, "f:a": {}, "f:old": {}}, "f:metadata": {"f:labels": {".": {}, "f:l": {}}}})),
+                entry("kubectl-edit", "Update", &json!({"f:data": {"f:mine": {}}})),
             ]},
             "data": {"a": "1", "old": "2", "mine": "3"},
         });
@@ -302,7 +303,7 @@ mod tests {
         applied["metadata"]["managedFields"].as_array_mut().unwrap().push(entry(
             FIELD_MANAGER,
             "Apply",
-            json!({"f:data": {"f:a": {}}}),
+            &json!({"f:data": {"f:a": {}}}),
         ));
         let gone = without_leftovers(&before, &applied).unwrap();
         assert_eq!(gone["data"], json!({"a": "1", "mine": "3"}));
@@ -319,7 +320,7 @@ mod tests {
         let fields = json!({"f:metadata": {"f:labels": {"f:x": {}}}, "f:spec": {"f:selector": {},
             "f:ports": {"k:{\"port\":1,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:protocol": {}}}, "f:tags": {"v:\"t\"": {}}}});
         let mut live = wanted.clone();
-        live["metadata"]["managedFields"] = json!([entry(FIELD_MANAGER, "Apply", fields)]);
+        live["metadata"]["managedFields"] = json!([entry(FIELD_MANAGER, "Apply", &fields)]);
         live["spec"]["type"] = "ClusterIP".into();
         live["spec"]["ports"][0]["targetPort"] = json!(1);
         assert!(stands(&live, &wanted));
@@ -341,9 +342,10 @@ mod tests {
     #[test]
     fn items_and_members_of_lists_go_by_their_keys() {
         let mut object = json!({"ports": [{"port": 1, "x": 1}, {"port": 2}], "set": ["a", "b"], "own": {"k": 1}});
-        let fields = set(json!({"f:ports": {"k:{\"port\":2}": {".": {}, "f:port": {}}, "k:{\"port\":1}": {"f:x": {}}},
+        let set =
+            fields(&json!({"f:ports": {"k:{\"port\":2}": {".": {}, "f:port": {}}, "k:{\"port\":1}": {"f:x": {}}},
             "f:set": {"v:\"a\"": {}}, "f:own": {}}));
-        remove(&mut object, &fields, &set(json!({"f:own": {"f:k": {}}})));
+        remove(&mut object, &set, &fields(&json!({"f:own": {"f:k": {}}})));
         assert_eq!(object, json!({"ports": [{"port": 1}], "set": ["b"], "own": {"k": 1}}));
     }
 }

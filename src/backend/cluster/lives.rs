@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Place;
 use super::api::{Api, ApiError, word};
-use super::objects::{is_going, metadata};
+use super::objects::{is_going, metadata, set};
 
 /// From how many on objects of one kind are listed.
 const MANY: usize = 8;
@@ -30,10 +30,13 @@ pub async fn live(api: &Api, path: &str) -> Result<Option<Value>, ApiError> {
 #[derive(Default)]
 pub struct Lives(BTreeMap<String, Option<Value>>);
 
+/// The namespace, group and kind of objects.
+type Kind<'a> = (Option<&'a str>, &'a str, &'a str);
+
 impl Lives {
     /// Lists the kinds of which many objects are wanted.
     pub async fn read(api: &Api, paths: &[String]) -> Result<Self, ApiError> {
-        let mut kinds: BTreeMap<(Option<&str>, &str, &str), Vec<(&str, &str)>> = BTreeMap::new();
+        let mut kinds: BTreeMap<Kind<'_>, Vec<(&str, &str)>> = BTreeMap::new();
         for path in paths.iter().collect::<BTreeSet<_>>() {
             let place = Place::parse(path)?;
             kinds.entry((place.namespace, place.group, place.kind)).or_default().push((place.name, path));
@@ -80,8 +83,8 @@ async fn list(
         let Some(Value::Array(items)) = page.shift_remove("items") else { return Ok(None) };
         for mut item in items.into_iter().filter(|item| !is_going(item)) {
             // The items of a list do not say what they are.
-            item["apiVersion"] = api_kind.group_version.clone().into();
-            item["kind"] = kind.into();
+            set(&mut item, &["apiVersion"], api_kind.group_version.clone().into());
+            set(&mut item, &["kind"], kind.into());
             found.insert(metadata(&item, "name").to_owned(), item);
         }
         if next.is_empty() {

@@ -27,7 +27,7 @@ use self::connect::configuration;
 pub use self::connect::{ClusterOptions, ConnectError};
 use self::fields::{adopted, has_predecessor, stands, without_leftovers};
 use self::lives::Lives;
-use self::objects::{cleaned, guarded, is_going, metadata, with_data_encoded, with_protocols};
+use self::objects::{cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols};
 use self::releases::Records;
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
@@ -176,7 +176,7 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
     {
         preview.adopts = true;
         if let Some(mut object) = without_leftovers(live, after) {
-            object["metadata"]["resourceVersion"] = metadata(live, "resourceVersion").into();
+            set(&mut object, &["metadata", "resourceVersion"], metadata(live, "resourceVersion").into());
             match api.try_update(&address, &object).await {
                 Ok(after) => answer = Ok(after),
                 // What cannot be removed stays, and stays theirs.

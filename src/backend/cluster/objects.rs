@@ -27,6 +27,20 @@ pub fn metadata<'a>(object: &'a Value, key: &str) -> &'a str {
     object.get("metadata").and_then(|m| m.get(key)?.as_str()).unwrap_or_default()
 }
 
+/// Sets a value of an object under a path of keys; maps on the way are made where they are missing.
+pub fn set(object: &mut Value, path: &[&str], value: Value) {
+    let Some((key, rest)) = path.split_first() else {
+        *object = value;
+        return;
+    };
+    if !object.is_object() {
+        *object = Value::Object(serde_json::Map::new());
+    }
+    if let Some(map) = object.as_object_mut() {
+        set(map.entry(*key).or_insert(Value::Null), rest, value);
+    }
+}
+
 /// Says whether an object is on its way out.
 pub fn is_going(object: &Value) -> bool {
     !metadata(object, "deletionTimestamp").is_empty()

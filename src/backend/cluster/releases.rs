@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use super::api::{Api, ApiError, word};
-use super::objects::metadata;
+use super::objects::{metadata, set};
 
 /// How large a record may become when it is unpacked.
 const MOST: u64 = 256 << 20;
@@ -112,13 +112,14 @@ impl Records<'_> {
         } else {
             ("pending-upgrade", "Preparing upgrade")
         };
-        release["info"] = json!({
+        let info = json!({
             "first_deployed": first.unwrap_or_else(|| now.to_string().into()),
             "last_deployed": now.to_string(),
             "deleted": "",
             "description": description,
             "status": status,
         });
+        set(&mut release, &["info"], info);
         let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -167,15 +168,14 @@ impl Records<'_> {
             return Err(ApiError::Unexpected(format!("the record `{}` is gone", self.name(revision))));
         };
         let mut release = self.decode(&secret, revision)?;
-        release["info"]["status"] = status.into();
+        set(&mut release, &["info", "status"], status.into());
         if !description.is_empty() {
-            release["info"]["description"] = description.into();
+            set(&mut release, &["info", "description"], description.into());
         }
-        secret["data"]["release"] = STANDARD.encode(encode_release(&release)).into();
-        let labels = &mut secret["metadata"]["labels"];
-        labels["status"] = status.into();
-        labels["modifiedAt"] = now().as_second().to_string().into();
-        if let Some(labels) = labels.as_object_mut() {
+        set(&mut secret, &["data", "release"], STANDARD.encode(encode_release(&release)).into());
+        set(&mut secret, &["metadata", "labels", "status"], status.into());
+        set(&mut secret, &["metadata", "labels", "modifiedAt"], now().as_second().to_string().into());
+        if let Some(labels) = secret.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
             labels.shift_remove("createdAt");
         }
         self.api.update(&address, &secret).await.map(drop)
