@@ -324,7 +324,7 @@ impl Cluster {
     fn start() -> Option<Self> {
         let programs = Self::programs();
         let program = |name: &str| programs.join(name).display().to_string();
-        for name in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubemark"] {
+        for name in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubemark", "reflect2-1.0.2"] {
             if !programs.join(name).is_file() {
                 return skip(&format!(
                     "there is no {name} in {}; scripts/test-cluster.sh brings it",
@@ -527,12 +527,6 @@ impl Cluster {
     /// Reads an object, or a list of them.
     pub fn get(&self, args: &[&str]) -> serde_json::Value {
         serde_json::from_str(&self.kubectl(&[&["get", "-o", "json"], args].concat())).unwrap()
-    }
-
-    /// Says whether the API server takes custom resources, see scripts/test-cluster.sh; notes it where not.
-    pub fn serves_custom_resources(&self) -> bool {
-        let is_mended = Self::programs().join("reflect2-1.0.2").exists();
-        is_mended || skip::<()>("this kube-apiserver ends at the first custom resource").is_some()
     }
 
     /// Returns what the program wrote to the API server so far, by the server's own account: verb and address.

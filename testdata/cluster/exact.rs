@@ -11,7 +11,7 @@ use crate::services::Cluster;
 /// A kind, what of it changes in place, and what does not.
 struct Kind {
     /// `KIND.GROUP`, as paths of plans write it.
-    kind: &'static str,
+    path: &'static str,
     /// API version and plural, as addresses write it.
     address: &'static str,
     /// Whether its objects have namespaces.
@@ -25,17 +25,17 @@ struct Kind {
 }
 
 const fn kind(
-    kind: &'static str,
+    path: &'static str,
     address: &'static str,
     manifest: &'static str,
     update: (&'static str, &'static str),
     replace: Option<(&'static str, &'static str)>,
 ) -> Kind {
-    Kind { kind, address, namespaced: true, manifest, update, replace }
+    Kind { path, address, namespaced: true, manifest, update, replace }
 }
 
-const fn of_cluster(kind: Kind) -> Kind {
-    Kind { namespaced: false, ..kind }
+const fn of_cluster(kind: &Kind) -> Kind {
+    Kind { namespaced: false, ..*kind }
 }
 
 /// The first is the kind of which there is always one.
@@ -169,40 +169,40 @@ const KINDS: [Kind; 26] = [
         ("holderIdentity: a", "holderIdentity: b"),
         None,
     ),
-    of_cluster(kind(
+    of_cluster(&kind(
         "ClusterRole.rbac.authorization.k8s.io",
         "apis/rbac.authorization.k8s.io/v1/clusterroles",
         "rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]",
         ("verbs: [get]", "verbs: [list]"),
         None,
     )),
-    of_cluster(kind(
+    of_cluster(&kind(
         "ClusterRoleBinding.rbac.authorization.k8s.io",
         "apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
         "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: a}\nsubjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: me}]",
         ("name: me", "name: you"),
         Some(("kind: ClusterRole, name: a", "kind: ClusterRole, name: b")),
     )),
-    of_cluster(kind(
+    of_cluster(&kind(
         "StorageClass.storage.k8s.io",
         "apis/storage.k8s.io/v1/storageclasses",
         "provisioner: example.org/none\nparameters: {a: b}\nallowVolumeExpansion: false",
         ("allowVolumeExpansion: false", "allowVolumeExpansion: true"),
         Some(("{a: b}", "{a: c}")),
     )),
-    of_cluster(kind(
+    of_cluster(&kind(
         "PriorityClass.scheduling.k8s.io",
         "apis/scheduling.k8s.io/v1/priorityclasses",
         "value: 10\ndescription: one",
         ("description: one", "description: two"),
         Some(("value: 10", "value: 11")),
     )),
-    of_cluster(kind("Namespace", "api/v1/namespaces", "# nothing", ("# nothing", "# labelled"), None)),
+    of_cluster(&kind("Namespace", "api/v1/namespaces", "# nothing", ("# nothing", "# labelled"), None)),
 ];
 
 impl Kind {
     fn name(&self) -> String {
-        self.kind.split('.').next().unwrap().to_lowercase()
+        self.path.split('.').next().unwrap().to_lowercase()
     }
 
     /// Cluster-scoped names hold the namespace, so that tests do not meet.
@@ -212,16 +212,13 @@ impl Kind {
 
     fn text(&self, namespace: &str, body: &str) -> String {
         let (version, _) = self.address.split_once('/').unwrap().1.rsplit_once('/').unwrap();
-        let mut labels = String::new();
-        if body.contains("# labelled") {
-            labels = "\n  labels: {new: label}".to_owned();
-        }
-        let kind = self.kind.split('.').next().unwrap();
+        let labels = if body.contains("# labelled") { "\n  labels: {new: label}" } else { "" };
+        let kind = self.path.split('.').next().unwrap();
         format!("apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {}{labels}\n{body}\n", self.object(namespace))
     }
 
     fn updated(&self) -> String {
-        assert!(self.manifest.contains(self.update.0), "{}", self.kind);
+        assert!(self.manifest.contains(self.update.0), "{}", self.path);
         self.manifest.replacen(self.update.0, self.update.1, 1)
     }
 
@@ -236,7 +233,7 @@ impl Kind {
 fn address_of(path: &str) -> String {
     let mut parts = path.splitn(3, '/');
     let (namespace, kind, name) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
-    if let Some(known) = KINDS.iter().find(|k| k.kind == kind) {
+    if let Some(known) = KINDS.iter().find(|k| k.path == kind) {
         return known.address(namespace, name);
     }
     let within = if namespace == "-" { String::new() } else { format!("namespaces/{namespace}/") };
@@ -365,7 +362,7 @@ impl Steps {
 }
 
 fn word(kind: &Kind) -> &'static str {
-    kind.kind.split('.').next().unwrap()
+    kind.path.split('.').next().unwrap()
 }
 
 /// Runs tasks on several threads, and returns what they return.
@@ -402,13 +399,13 @@ fn one_after_the_other(cluster: &'static Cluster, namespace: &str, kinds: &[Kind
             steps.remove(last);
             expected.push(("delete", word(last)));
         }
-        steps.step(&format!("create {}", kind.kind), &expected);
+        steps.step(&format!("create {}", kind.path), &expected);
         steps.write(kind, &kind.updated());
-        steps.step(&format!("update {}", kind.kind), &[("update", word(kind))]);
+        steps.step(&format!("update {}", kind.path), &[("update", word(kind))]);
         if let Some((old, new)) = kind.replace {
-            assert!(kind.updated().contains(old), "{}", kind.kind);
+            assert!(kind.updated().contains(old), "{}", kind.path);
             steps.write(kind, &kind.updated().replacen(old, new, 1));
-            steps.step(&format!("replace {}", kind.kind), &[("replace", word(kind))]);
+            steps.step(&format!("replace {}", kind.path), &[("replace", word(kind))]);
         }
         last = Some(kind);
     }
@@ -431,18 +428,10 @@ fn many_at_once(cluster: &'static Cluster) -> usize {
     };
     sandbox(&steps, "crd.yaml", DEFINITION);
     let crd = "CustomResourceDefinition";
-    let gadgets = cluster.serves_custom_resources();
-    if gadgets {
-        sandbox(&steps, "gadget.yaml", &gadget(1));
-        steps.step(
-            "a definition with an object of it",
-            &[("create", "Namespace"), ("create", crd), ("create", "Gadget")],
-        );
-        sandbox(&steps, "gadget.yaml", &gadget(2));
-        steps.step("a change of an object of it", &[("update", "Gadget")]);
-    } else {
-        steps.step("a definition", &[("create", "Namespace"), ("create", crd)]);
-    }
+    sandbox(&steps, "gadget.yaml", &gadget(1));
+    steps.step("a definition with an object of it", &[("create", "Namespace"), ("create", crd), ("create", "Gadget")]);
+    sandbox(&steps, "gadget.yaml", &gadget(2));
+    steps.step("a change of an object of it", &[("update", "Gadget")]);
     // All kinds at once.
     KINDS.iter().for_each(|kind| steps.write(kind, kind.manifest));
     let all = |action: &'static str| KINDS.iter().map(move |kind| (action, word(kind)));
@@ -455,10 +444,8 @@ fn many_at_once(cluster: &'static Cluster) -> usize {
         steps.write(kind, &kind.updated().replacen(old, new, 1));
         expected.push(("replace", word(kind)));
     }
-    if gadgets {
-        sandbox(&steps, "gadget.yaml", &gadget(3));
-        expected.push(("update", "Gadget"));
-    }
+    sandbox(&steps, "gadget.yaml", &gadget(3));
+    expected.push(("update", "Gadget"));
     steps.step("replace all that can be", &expected);
     // Many of one kind.
     let mut many = String::new();
@@ -473,7 +460,7 @@ fn many_at_once(cluster: &'static Cluster) -> usize {
     let mut expected: Vec<(&str, &str)> = all("delete").filter(|(_, kind)| *kind != "ConfigMap").collect();
     KINDS.iter().skip(1).for_each(|kind| steps.remove(kind));
     sandbox(&steps, "gadget.yaml", "");
-    expected.extend(gadgets.then_some(("delete", "Gadget")));
+    expected.push(("delete", "Gadget"));
     expected.extend([("delete", "ConfigMap"); 30]);
     steps.step("delete nearly all", &expected);
     steps.deploy.sandbox.write(".helm/values.yaml", "unused: true\n");
@@ -491,7 +478,7 @@ struct Changes<'a> {
 
 impl Changes<'_> {
     fn address(&self, kind: &str) -> String {
-        let kind = KINDS.iter().find(|k| k.kind.split('.').next() == Some(kind)).unwrap();
+        let kind = KINDS.iter().find(|k| k.path.split('.').next() == Some(kind)).unwrap();
         kind.address(self.namespace, &kind.object(self.namespace))
     }
 
@@ -648,7 +635,7 @@ fn stops(cluster: &'static Cluster, namespace: &str, changes: Vec<Change>) -> us
     let mut steps = Steps::new(cluster, namespace);
     KINDS.iter().for_each(|kind| steps.write(kind, kind.manifest));
     steps.deploy.sandbox.commit("all kinds");
-    steps.deploy.apply();
+    steps.deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
     let mut count = 0;
     let changes =
         changes.into_iter().map(|(what, change)| (what, Some(change))).chain([("the namespace is made again", None)]);
@@ -682,7 +669,7 @@ fn stops(cluster: &'static Cluster, namespace: &str, changes: Vec<Change>) -> us
             steps.deploy.sandbox.write(".helm/templates/new.yaml", "");
             steps.write(config, config.manifest);
             steps.deploy.sandbox.commit("back");
-            steps.deploy.apply();
+            steps.deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
             steps.deploy.assert_no_changes();
         }
     }

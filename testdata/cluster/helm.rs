@@ -1,6 +1,6 @@
 //! A real Helm and us, one after the other on the same release.
 //!
-//! Helm is the engine that scripts/helm_peer.py installs below target/: Helm 3.20 and 4.1 as libraries, spoken to over
+//! Helm is the engine that `scripts/helm_peer.py` installs below target/: Helm 3.20 and 4.1 as libraries, spoken to over
 //! its standard input and output.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -37,7 +37,7 @@ impl Helm {
     /// Starts the engine for one release.
     fn start(version: &'static str, cluster: &Cluster, namespace: &str) -> Option<Self> {
         let Some(engine) = Self::engine() else {
-            return services::skip("there is no Helm; scripts/helm_peer.py brings it");
+            return services::skip("there is no Helm; `scripts/helm_peer.py` brings it");
         };
         let home = tempfile::tempdir().unwrap();
         let mut command = Command::new(engine);

@@ -139,7 +139,7 @@ impl Loopback {
                 let kinds: Vec<Value> =
                     kinds.map(|(_, k, p, n)| json!({"name": p, "kind": k, "namespaced": n, "verbs": []})).collect();
                 if kinds.is_empty() {
-                    status(404, "NotFound", "not found", vec![])
+                    status(404, "NotFound", "not found", &[])
                 } else {
                     (200, json!({"resources": kinds}))
                 }
@@ -147,13 +147,13 @@ impl Loopback {
             ("GET", _) if query.contains("labelSelector") => (200, state.records(path, query)),
             ("GET", _) => state.objects.get(path).map_or_else(not_found, |o| (200, o.clone())),
             ("PATCH", _) if state.broken.as_deref() == Some(path) && !query.contains("dryRun=All") => {
-                status(500, "InternalError", "the disk is full", vec![])
+                status(500, "InternalError", "the disk is full", &[])
             }
             ("PATCH", _) => state.apply(path, body, query),
             ("POST", _) => {
                 let address = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
                 if state.objects.contains_key(&address) {
-                    return status(409, "AlreadyExists", "already exists", vec![]);
+                    return status(409, "AlreadyExists", "already exists", &[]);
                 }
                 let object = state.stamped(body, None);
                 state.objects.insert(address, object.clone());
@@ -162,7 +162,7 @@ impl Loopback {
             ("PUT", _) => {
                 let Some(old) = state.objects.get(path).cloned() else { return not_found() };
                 if old["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] {
-                    return status(409, "Conflict", "the object has been modified", vec![]);
+                    return status(409, "Conflict", "the object has been modified", &[]);
                 }
                 let object = state.stamped(body, Some(&old));
                 state.objects.insert(path.to_owned(), object.clone());
@@ -205,7 +205,7 @@ impl State {
             && let Some((namespace, _)) = rest.split_once('/')
             && !self.objects.contains_key(&format!("/api/v1/namespaces/{namespace}"))
         {
-            return status(404, "NotFound", &format!("namespaces \"{namespace}\" not found"), vec![]);
+            return status(404, "NotFound", &format!("namespaces \"{namespace}\" not found"), &[]);
         }
         let old = self.objects.get(path).cloned();
         let others = self.others.get(path).cloned().unwrap_or_default();
@@ -220,7 +220,7 @@ impl State {
             })
             .collect();
         if !taken.is_empty() && query.contains("force=false") {
-            return status(409, "Conflict", "Apply failed with conflicts", taken);
+            return status(409, "Conflict", "Apply failed with conflicts", &taken);
         }
         let mut object = old.clone().unwrap_or_else(|| json!({}));
         if let Some(before) = self.applied.get(path) {
@@ -230,7 +230,7 @@ impl State {
         if object["kind"] == "Deployment" {
             if old.as_ref().is_some_and(|o| o["spec"]["selector"] != object["spec"]["selector"]) {
                 let cause = json!({"reason": "FieldValueInvalid", "message": "Invalid value: field is immutable", "field": "spec.selector"});
-                return status(422, "Invalid", "Deployment is invalid: spec.selector: field is immutable", vec![cause]);
+                return status(422, "Invalid", "Deployment is invalid: spec.selector: field is immutable", &[cause]);
             }
             let spec = object["spec"].as_object_mut().unwrap();
             if spec.get("replicas").is_some_and(|r| r.as_i64() < Some(0)) {
@@ -238,7 +238,7 @@ impl State {
                     422,
                     "Invalid",
                     "Deployment is invalid: spec.replicas: must be greater than or equal to 0",
-                    vec![],
+                    &[],
                 );
             }
             spec.entry("replicas").or_insert(json!(1));
@@ -295,10 +295,10 @@ fn remove_dropped(object: &mut Value, before: &Value, now: &Value) {
 }
 
 fn not_found() -> (u16, Value) {
-    status(404, "NotFound", "not found", vec![])
+    status(404, "NotFound", "not found", &[])
 }
 
-fn status(code: u16, reason: &str, message: &str, causes: Vec<Value>) -> (u16, Value) {
+fn status(code: u16, reason: &str, message: &str, causes: &[Value]) -> (u16, Value) {
     let details = json!({"causes": causes});
     (
         code,

@@ -69,32 +69,32 @@ fn round(cluster: &Cluster, namespace: &str, fate: &Fate, asked: &mut BTreeMap<S
     }
 }
 
-fn container(state: Value, restarts: u32, ready: bool) -> Value {
+fn container(state: &Value, restarts: u32, ready: bool) -> Value {
     json!([{"name": "main", "image": "example/web:1", "imageID": "", "ready": ready, "restartCount": restarts,
         "state": state, "lastState": if restarts > 0 { json!({"terminated": {"exitCode": 7}}) } else { json!({}) }}])
 }
 
-fn ready() -> Option<Value> {
+fn ready() -> Value {
     let conditions =
         ["Ready", "ContainersReady", "Initialized", "PodScheduled"].map(|t| json!({"type": t, "status": "True"}));
-    Some(json!({"phase": "Running", "conditions": conditions,
-        "containerStatuses": container(json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), 0, true)}))
+    json!({"phase": "Running", "conditions": conditions,
+        "containerStatuses": container(&json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), 0, true)})
 }
 
-fn finished(code: u32) -> Option<Value> {
+fn finished(code: u32) -> Value {
     let phase = if code == 0 { "Succeeded" } else { "Failed" };
     let end = json!({"terminated": {"exitCode": code, "reason": "Error", "message": "no such table"}});
-    Some(json!({"phase": phase, "containerStatuses": container(end, 0, false)}))
+    json!({"phase": phase, "containerStatuses": container(&end, 0, false)})
 }
 
-fn waits(reason: &str, message: &str, restarts: u32) -> Option<Value> {
+fn waits(reason: &str, message: &str, restarts: u32) -> Value {
     let state = json!({"waiting": {"reason": reason, "message": message}});
-    Some(json!({"phase": "Pending", "containerStatuses": container(state, restarts, false)}))
+    json!({"phase": "Pending", "containerStatuses": container(&state, restarts, false)})
 }
 
 /// What is asked once.
-fn once(nth: u32, status: Option<Value>) -> Option<Value> {
-    status.filter(|_| nth == 0)
+fn once(nth: u32, status: Value) -> Option<Value> {
+    (nth == 0).then_some(status)
 }
 
 /// A workload whose pods are the test's.
@@ -177,7 +177,7 @@ fn s63_an_image_that_is_denied_fails_at_once() {
 fn s64_the_first_crash_is_borne_and_the_second_fails() {
     let Some((deploy, cluster)) = release("s64", &[("web", workload("Deployment", "web", ""))]) else { return };
     // It is asked about every 0.3 s, and looked at every 2 s: each crash is there long enough to be seen.
-    let crashes = |_: &str, nth: u32| waits("CrashLoopBackOff", "", if nth < 15 { 1 } else { 2 });
+    let crashes = |_: &str, nth: u32| Some(waits("CrashLoopBackOff", "", if nth < 15 { 1 } else { 2 }));
     let _kubelet = Kubelet::start(cluster, "s64", Box::new(crashes));
     let ran = apply(&deploy, 1);
     assert!(ran.err.contains("web-") && ran.err.contains("CrashLoopBackOff"), "{}", ran.err);
@@ -191,9 +191,9 @@ fn s67_a_failed_migration_touches_no_deployment() {
     let Some((deploy, cluster)) = release("s67", &templates) else { return };
     let failing = Arc::new(AtomicBool::new(true));
     let fails = failing.clone();
-    let fate = move |name: &str, nth| match name.starts_with("migrate") {
-        true => once(nth, finished(u32::from(fails.load(Ordering::Relaxed)) * 3)),
-        false => once(nth, ready()),
+    let fate = move |name: &str, nth| {
+        let code = u32::from(fails.load(Ordering::Relaxed)) * 3;
+        once(nth, if name.starts_with("migrate") { finished(code) } else { ready() })
     };
     let _kubelet = Kubelet::start(cluster, "s67", Box::new(fate));
     let plan = deploy.run(0, &["plan"]).out;
@@ -223,7 +223,7 @@ fn s68_what_depends_on_another_waits_until_it_is_ready() {
         if name.starts_with("db") && nth == 0 {
             let app = cluster.kubectl(&["get", "deployment", "-n", "s68", "-o", "name"]);
             // Never ready, if the other did not wait.
-            return ready().filter(|_| app.is_empty());
+            return app.is_empty().then(ready);
         }
         once(nth, ready())
     };
@@ -272,9 +272,8 @@ fn s73_a_failure_that_is_ignored_is_told() {
     let templates =
         [("web", workload("Deployment", "web", ignored)), ("x", workload("Job", "x", "werf.io/weight: '5'"))];
     let Some((deploy, cluster)) = release("s73", &templates) else { return };
-    let fate = |name: &str, nth| match name.starts_with("web") {
-        true => once(nth, waits("InvalidImageName", "", 0)),
-        false => once(nth, finished(0)),
+    let fate = |name: &str, nth| {
+        once(nth, if name.starts_with("web") { waits("InvalidImageName", "", 0) } else { finished(0) })
     };
     let _kubelet = Kubelet::start(cluster, "s73", Box::new(fate));
     let ran = apply(&deploy, 0);
