@@ -28,7 +28,7 @@ mod terminal;
 
 pub use charts::{Access, AccessRule, ArchiveFolder, NetworkCharts, write_chart_files};
 #[cfg(feature = "cluster")]
-pub use cluster::{ClusterOptions, ClusterTarget, ConnectError};
+pub use cluster::{ClusterOptions, ClusterTarget, ConnectError, RecordDriver, RecordRules};
 pub use credentials::CredentialSource;
 #[cfg(feature = "docker")]
 pub use docker::{DockerBuilder, DockerStore, Engine, EngineAddress, EngineError};

@@ -132,12 +132,22 @@ impl HookEvent {
     pub fn name(self) -> &'static str {
         EVENTS.iter().find(|(_, event)| *event == self).map_or("", |(name, _)| name)
     }
+
+    /// Finds the event that Helm has this name for.
+    pub fn named(name: &str) -> Option<Self> {
+        EVENTS.iter().find(|(known, _)| *known == name).map(|(_, event)| *event)
+    }
 }
 
 impl HookPolicy {
     /// Returns the name that Helm has for it.
     pub fn name(self) -> &'static str {
         POLICIES.iter().find(|(_, policy)| *policy == self).map_or("", |(name, _)| name)
+    }
+
+    /// Finds the policy that Helm has this name for.
+    pub fn named(name: &str) -> Option<Self> {
+        POLICIES.iter().find(|(known, _)| *known == name).map(|(_, policy)| *policy)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "cluster")]
+use super::args::ReleaseDriver;
 use super::args::{BuildArgs, DeployArgs, GlobalArgs, KubeArgs, RegistryArgs};
 use super::charts::{cache_dir, docker_credentials};
 use super::error::CliError;
@@ -339,8 +341,10 @@ pub fn repo_address(repo: Option<&str>) -> Option<String> {
 
 #[cfg(feature = "cluster")]
 fn cluster(reach: &Reach) -> Result<Box<dyn Target>, CliError> {
-    use crate::backend::{ClusterOptions, ClusterTarget};
+    use crate::backend::{ClusterOptions, ClusterTarget, RecordRules};
+    let records = RecordRules { driver: record_driver(reach)?, most: reach.kube.records.releases_history_max };
     let options = ClusterOptions {
+        records,
         kubeconfig: reach.kube.kube_config.clone(),
         context: reach.kube.kube_context.clone(),
         env: reach.env.clone(),
@@ -351,6 +355,24 @@ fn cluster(reach: &Reach) -> Result<Box<dyn Target>, CliError> {
             .hint("name a kubeconfig with --kube-config FILE or KUBECONFIG, and a context with --kube-context NAME")
     })?;
     Ok(Box::new(found))
+}
+
+/// Source: Helm, `HELM_DRIVER`.
+#[cfg(feature = "cluster")]
+fn record_driver(reach: &Reach) -> Result<crate::backend::RecordDriver, CliError> {
+    use crate::backend::RecordDriver;
+    if let Some(driver) = reach.kube.records.release_driver {
+        return Ok(match driver {
+            ReleaseDriver::Secret => RecordDriver::Secret,
+            ReleaseDriver::Configmap => RecordDriver::ConfigMap,
+        });
+    }
+    match reach.env.get("HELM_DRIVER").map_or("", String::as_str) {
+        "" | "secret" | "secrets" => Ok(RecordDriver::Secret),
+        "configmap" | "configmaps" => Ok(RecordDriver::ConfigMap),
+        other => Err(CliError::user(format!("HELM_DRIVER={other}: records of releases cannot be kept there"))
+            .hint("use --release-driver secret or --release-driver configmap")),
+    }
 }
 
 #[cfg(not(feature = "cluster"))]

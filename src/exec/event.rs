@@ -76,6 +76,7 @@ impl Subject {
                 (Verb::Run, address.clone())
             }
             Work::AwaitResource { address, .. } => (Verb::Wait, address.clone()),
+            Work::ForgetRelease { release } => (Verb::Delete, format!("the records of {release}")),
             Work::Gate => (Verb::Pass, operation.id.clone()),
             Work::RecordRelease { release, revision, .. } => (Verb::Record, format!("{release} revision {revision}")),
         };

@@ -45,6 +45,7 @@ impl Forecast {
             | Work::OpenRelease { .. }
             | Work::AwaitResource { .. }
             | Work::Gate
+            | Work::ForgetRelease { .. }
             | Work::RecordRelease { .. } => QUICK_MS,
         };
         let mut chains: Vec<u64> = operations.iter().map(weight).collect();

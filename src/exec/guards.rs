@@ -103,6 +103,7 @@ fn wanted(operation: &Operation, path: &str) -> WantedResource {
         | Work::DeleteResource { .. }
         | Work::AwaitResource { .. }
         | Work::Gate
+        | Work::ForgetRelease { .. }
         | Work::RecordRelease { .. } => None,
     };
     WantedResource { path: path.to_owned(), manifest }
@@ -146,6 +147,7 @@ fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result
             | Work::DeleteResource { .. }
             | Work::AwaitResource { .. }
             | Work::Gate
+            | Work::ForgetRelease { .. }
             | Work::RecordRelease { .. },
             _,
         ) => is_done(operation, ports),
@@ -163,6 +165,7 @@ pub(super) fn is_done(operation: &Operation, ports: &Ports<'_>) -> Result<bool, 
         Work::DeleteResource { path, .. } => target.content(path)?.is_none(),
         Work::OpenRelease { release, revision, .. } => target.revision(release)? == Some(*revision),
         Work::RecordRelease { release, revision, .. } => target.is_recorded(release, *revision)?,
+        Work::ForgetRelease { release } => target.revision(release)?.is_none(),
         Work::BuildStage { .. }
         | Work::TagImage { .. }
         | Work::TagIndex { .. }

@@ -272,6 +272,7 @@ impl Walk<'_> {
         result: Result<Done, WorkError>,
     ) {
         let subject = Subject::of(operation);
+        self.workshop.settled(operation, result.is_ok());
         let event = match &result {
             Ok(Done::Now) => Some(Event::Done { subject, ms: self.ports.clock.now_ms().saturating_sub(from) }),
             Ok(Done::Already) => Some(Event::Reused(subject)),
@@ -325,7 +326,7 @@ impl Walk<'_> {
         let Some(Work::AwaitResource { path, tracking, .. }) = at(index) else { return false };
         let runs = tracking.until == Until::Finished;
         let is_end = |user: &usize| match self.operations.get(*user).map(|o| (&o.work, o.id.as_str())) {
-            Some((Work::RecordRelease { .. }, _) | (Work::Gate, READY_GATE)) => true,
+            Some((Work::RecordRelease { .. } | Work::ForgetRelease { .. }, _) | (Work::Gate, READY_GATE)) => true,
             Some((Work::DeleteResource { path: other, .. }, _)) => other != path,
             Some(_) | None => false,
         };

@@ -153,6 +153,7 @@ impl<'a> Workshop<'a> {
                 })
             }
             Work::AwaitResource { .. } | Work::Gate => Ok(Done::Now),
+            Work::ForgetRelease { release } => self.in_target(release, |session| session.forget(release)),
             Work::DeleteResource { address, path } => self.in_target(address, |session| session.delete(path)),
             Work::RecordRelease { release, revision, record } => {
                 self.in_target(release, |session| session.commit(release, *revision, record))?;
@@ -160,6 +161,15 @@ impl<'a> Workshop<'a> {
                 self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
                 Ok(Done::Now)
             }
+        }
+    }
+
+    /// Tells the target what became of a resource that was waited for; only where it changes at all.
+    pub(super) fn settled(&self, operation: &Operation, succeeded: bool) {
+        let Work::AwaitResource { path, .. } = &operation.work else { return };
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(session) = session {
+            session.settled(path, succeeded);
         }
     }
 

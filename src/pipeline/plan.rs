@@ -337,6 +337,7 @@ fn unbuildable<'a>(
             | Work::DeleteResource { .. }
             | Work::AwaitResource { .. }
             | Work::Gate
+            | Work::ForgetRelease { .. }
             | Work::RecordRelease { .. } => None,
         })
         .collect();
@@ -409,7 +410,7 @@ fn plan_resources(
     let chart = rendered.map(|r| r.chart.clone()).unwrap_or_default();
     let images = &section.images;
     let context =
-        ReleaseContext { record, fact, images, changes: &changes, parse: &parse, after, previews, chart, hooks };
+        ReleaseContext { record, fact, images, changes: &changes, parse: &parse, after, previews, chart, hooks, rollback: None };
     let mut section = plan_release(manifests, &context);
     let live = previews.map(live_texts);
     let live = live.as_ref().unwrap_or(&fact.resources);

@@ -12,7 +12,7 @@ use crate::chart::{
 use crate::config::Image;
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
-use crate::plan::ClusterChart;
+use crate::plan::{ClusterChart, Sensitive};
 use crate::source::{Sources, normalize_path};
 
 use super::load::{Project, ProjectInputs};
@@ -116,8 +116,11 @@ pub fn render(
             name: chart.metadata.name.clone(),
             version: chart.metadata.version.clone(),
             app_version: Some(chart.metadata.app_version.clone()).filter(|v| !v.is_empty()),
+            values: chart.values.to_json(),
+            ..ClusterChart::default()
         };
         let composed = chart::compose(&mut found, sources, &chart, &values)?;
+        named.config = Sensitive::new(chart::tree::Tree::from(composed.user.clone()).to_json());
         let host = SecretHost { host, files: &secrets.files };
         let options = options_of(project, inputs, &host, choice, jsonnet_dir.as_deref());
         let rendered = chart::render_explained(&mut found, sources, &composed, &options);
@@ -135,6 +138,7 @@ pub fn render(
         diagnostics.extend(found);
     }
     let rendered = rendered.filter(|_| !failed)?;
+    named.notes = Sensitive::new(rendered.notes.clone().unwrap_or_default());
     Some(ProjectRender { rendered, chart_dir: dir, chart: named })
 }
 

@@ -36,7 +36,7 @@ pub fn assemble(
         restarts: release.resources.iter().filter(|r| r.restart.is_some()).count(),
         drift: release.resources.iter().filter(|r| !r.drift.is_empty()).count(),
     };
-    let mut risks: Vec<_> = release.resources.iter().flat_map(risks).collect();
+    let mut risks: Vec<_> = release.resources.iter().flat_map(risks).chain(release.risks).collect();
     risks.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| (&a.address, &a.path).cmp(&(&b.address, &b.path))));
     let mut operations = images.operations;
     operations.extend(release.operations);

@@ -1,7 +1,7 @@
 //! Planning a release in a cluster: what the API server would make of each manifest, in which order, and the record.
 //!
-//! What lives here: paths of resources in a cluster, what the server is asked, the plan over its answers, and Helm's record
-//! of a release. What does not: requests (`backend`), and the folder of manifests (`release`).
+//! What lives here: paths of resources in a cluster, what the server is asked, and the plan over its answers. What does not:
+//! Helm's record of a release (`helm`), requests (`backend`), and the folder of manifests (`release`).
 //!
 //! The one idea: a change is the difference between the live object and what a dry run of the server answers. What the
 //! server adds by itself stands on both sides, and is no change.
@@ -12,23 +12,23 @@ use serde_json::{Map, Value, json};
 
 use super::diff::{diff, redact};
 use super::directives::{DeletePolicy, Directives, ResourcePolicy, read_directives};
-use super::hooks::{DesiredHook, HookPlan, are_recorded, hook_records, run_hooks};
+use super::helm::{
+    are_notes_recorded, fit, helm_record, is_unfinished, recorded_manifests, rollback_record,
+};
+use super::hooks::{DesiredHook, HookPlan, are_recorded, run_hooks};
 use super::model::{FieldChange, ResourceAction, ResourcePlan};
 use super::operation::{Guard, Operation, Work};
 use super::order::{Node, Parts, arrange};
 use super::reason::Reason;
 use super::release::{
     ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,
-    add_causes, deleted, read_record, removed_files, text_digest,
+    add_causes, deleted, read_record, removed_files,
 };
 use super::risk::{immutable_fields, restart};
 use super::sensitive::Sensitive;
 use crate::chart::HookEvent;
-use crate::chart::kinds::is_cluster_scoped;
 use crate::digest::Sha224Digest;
 use crate::observed::{Preview, WantedResource};
-use crate::source::FileId;
-use crate::syntax::yaml;
 
 /// How a target names resources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,19 +40,6 @@ pub enum Layout {
     Cluster,
 }
 
-/// What a record says of the chart.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClusterChart {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// The version of what it deploys.
-    pub app_version: Option<String>,
-}
-
-/// The annotation of the recorded chart that holds what Helm has no place for. Helm carries it along when it rewrites a record.
-const EXTRAS: &str = "stagewright/record";
 /// The marks of what belongs to a release. Source: Helm 3.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const RELEASE_NAME: &str = "meta.helm.sh/release-name";
@@ -85,7 +72,7 @@ pub fn wanted_resources(
 }
 
 /// The namespace of the release, which is made when it is not there, and belongs to nobody.
-fn namespace_resource(name: &str) -> DesiredResource {
+pub(super) fn namespace_resource(name: &str) -> DesiredResource {
     DesiredResource {
         api_version: "v1".into(),
         kind: "Namespace".into(),
@@ -132,7 +119,7 @@ fn may_be_taken_from(manager: &str) -> bool {
 }
 
 /// Says whether a live object carries the marks of a release.
-fn is_ours(live: &Value, record: &ReleaseRecord) -> bool {
+pub(super) fn is_ours(live: &Value, record: &ReleaseRecord) -> bool {
     let mark = |of: &str, key: &str| live.get("metadata")?.get(of)?.get(key)?.as_str();
     mark("labels", MANAGED_BY) == Some("Helm")
         && mark("annotations", RELEASE_NAME) == Some(&record.release)
@@ -237,10 +224,13 @@ pub(super) fn plan_cluster(
         section.resources.push(plan);
     }
     let changes = before_open.is_some() || !deletes.is_empty() || nodes.iter().any(|n| n.write.is_some());
-    if changes || !is_recorded(&record, previous.as_ref(), context) {
+    // Who asks for a rollback is given a revision.
+    if changes || context.rollback.is_some() || !is_recorded(&record, previous.as_ref(), context) {
         let ever = |r: &Value| r.pointer("/info/status").is_some_and(|s| s == "deployed" || s == "superseded");
         let upgrades = context.fact.history.iter().any(ever);
-        let (before, after) = if upgrades {
+        let (before, after) = if context.rollback.is_some() {
+            (HookEvent::PreRollback, HookEvent::PostRollback)
+        } else if upgrades {
             (HookEvent::PreUpgrade, HookEvent::PostUpgrade)
         } else {
             (HookEvent::PreInstall, HookEvent::PostInstall)
@@ -258,7 +248,14 @@ pub(super) fn plan_cluster(
         };
         let (operations, problems) = arrange(parts);
         section.problems.extend(problems);
-        let (mut open, close) = records(open, &operations, desired, &record, previous.as_ref(), context);
+        let mut payload = match context.rollback {
+            Some(recorded) => rollback_record(recorded, &record),
+            None => helm_record(desired, context.hooks, &record, &context.chart),
+        };
+        let fitted = fit(&mut payload, &record, desired);
+        section.risks.extend(fitted.risk);
+        section.problems.extend(fitted.problem);
+        let (mut open, close) = records(open, &operations, &payload, &record, previous.as_ref(), context);
         // What stays as it is must be so when the first write begins.
         if !missing && !declared {
             let path = cluster_path(&namespace);
@@ -277,7 +274,7 @@ pub(super) fn plan_cluster(
 }
 
 /// Says whether an object stays when its release does not want it any more.
-fn is_kept(object: &Value) -> bool {
+pub(super) fn is_kept(object: &Value) -> bool {
     let policy = |key: &str| object.get("metadata")?.get("annotations")?.get(key)?.as_str();
     let words = |key: &str| policy(key).into_iter().flat_map(|text| text.split(',').map(str::trim));
     words("helm.sh/resource-policy").any(|word| word == "keep")
@@ -315,7 +312,7 @@ fn follow_policies(plan: &mut ResourcePlan, resource: &DesiredResource, directiv
 }
 
 /// Hooks that the server would not take.
-fn hook_problems(run: &[HookPlan], hooks: &[DesiredHook], previews: &BTreeMap<String, Preview>) -> Vec<Problem> {
+pub(super) fn hook_problems(run: &[HookPlan], hooks: &[DesiredHook], previews: &BTreeMap<String, Preview>) -> Vec<Problem> {
     let runs = |hook: &&DesiredHook| run.iter().any(|plan| plan.address() == hook.resource.address());
     let problem = |hook: &DesiredHook| {
         let refused = previews.get(&cluster_path(&hook.resource))?.refused.as_ref()?;
@@ -333,22 +330,19 @@ fn is_recorded(record: &ReleaseRecord, previous: Option<&ReleaseRecord>, context
     previous.resources == record.resources
         && are_recorded(context.hooks, context.fact.history.last())
         && (of_helm
-            || (&previous.images, &previous.values, &previous.env) == (&record.images, &record.values, &record.env))
+            || are_notes_recorded(&context.chart, context.fact.history.last())
+                && (&previous.images, &previous.values, &previous.env) == (&record.images, &record.values, &record.env))
 }
 
 /// Returns the operations that open and that record the release.
 fn records(
     open: String,
     operations: &[Operation],
-    desired: &[DesiredResource],
+    payload: &Value,
     record: &ReleaseRecord,
     previous: Option<&ReleaseRecord>,
     context: &ReleaseContext<'_>,
 ) -> (Operation, Operation) {
-    let mut payload = helm_record(desired, record, &context.chart);
-    if let Some(payload) = payload.as_object_mut() {
-        payload.insert("hooks".into(), hook_records(context.hooks));
-    }
     let payload = payload.to_string();
     let (release, revision) = (release_key(&record.namespace, &record.release), record.revision);
     let mut needs: Vec<String> = operations.iter().map(|o| o.id.clone()).collect();
@@ -377,7 +371,7 @@ pub fn release_key(namespace: &str, release: &str) -> String {
     format!("{namespace}/{release}")
 }
 
-fn guard(path: &str, content: Option<&Vec<u8>>) -> Guard {
+pub(super) fn guard(path: &str, content: Option<&Vec<u8>>) -> Guard {
     let digest = content.map(|content| Sha224Digest::of_bytes(content).to_string());
     Guard::ResourceContent { path: path.to_owned(), digest }
 }
@@ -474,118 +468,13 @@ fn touches(a: &FieldChange, b: &FieldChange) -> bool {
     within(&a, &b) || within(&b, &a)
 }
 
-/// Makes Helm's record of a release, but for times and status.
-fn helm_record(desired: &[DesiredResource], record: &ReleaseRecord, chart: &ClusterChart) -> Value {
-    let mut manifest = String::new();
-    for resource in desired.iter().filter(|r| r.belongs) {
-        let source = resource.place.as_ref().map_or("manifest", |place| place.file.as_str());
-        manifest += &format!("---\n# Source: {source}\n{}\n", resource.text.trim_end());
-    }
-    let extras = ReleaseRecord { resources: BTreeMap::new(), ..record.clone() };
-    let extras = serde_json::to_string(&extras).expect("a record is plain data");
-    json!({
-        "name": record.release,
-        "namespace": record.namespace,
-        "version": record.revision,
-        "chart": {
-            "metadata": {
-                "apiVersion": "v2",
-                "name": chart.name,
-                "version": chart.version,
-                "appVersion": chart.app_version.clone().unwrap_or_default(),
-                "annotations": {EXTRAS: extras},
-            },
-            "lock": null,
-            "templates": [],
-            "values": {},
-            "schema": null,
-            "files": [],
-        },
-        "config": {},
-        "manifest": manifest,
-        "hooks": [],
-        "apply_method": "csa",
-    })
-}
-
-/// Reads Helm's records of a release, oldest first, as one: what any of them may have left in the cluster is in it.
-pub fn read_history(history: &[Value]) -> Option<ReleaseRecord> {
-    let last = history.last()?;
-    let extras = last.get("chart")?.get("metadata")?.get("annotations").and_then(|a| a.get(EXTRAS)?.as_str());
-    let record: ReleaseRecord = extras.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let text = |key: &str| last.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Some(ReleaseRecord {
-        version: 1,
-        release: text("name"),
-        namespace: text("namespace"),
-        revision: last.get("version")?.as_u64()?,
-        resources: recorded_manifests(history)
-            .into_iter()
-            .map(|(path, (r, _))| (path, without_digest(r, &record)))
-            .collect(),
-        ..record
-    })
-}
-
-/// What holds secrets is recorded without a digest: weak ones could be tried out.
-fn without_digest(recorded: RecordedResource, record: &ReleaseRecord) -> RecordedResource {
-    let hidden = record.hidden.contains(&recorded.address);
-    RecordedResource { digest: if hidden { String::new() } else { recorded.digest }, ..recorded }
-}
-
-fn is_unfinished(history: &[Value]) -> bool {
-    let status = history.last().and_then(|r| r.pointer("/info/status")?.as_str());
-    status.is_some_and(|status| status != "deployed")
-}
-
-/// Returns the manifests of Helm's records by path, the last of each.
-fn recorded_manifests(history: &[Value]) -> BTreeMap<String, (RecordedResource, String)> {
-    let mut found = BTreeMap::new();
-    for release in history {
-        let of = |key: &str| release.get(key).and_then(Value::as_str).unwrap_or_default();
-        for text in documents(of("manifest")) {
-            let Ok(node) = yaml::decode(&text, FileId(u32::MAX), 0, yaml::Options::HELM) else { continue };
-            let data = node.to_plain();
-            let field = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let (api_version, kind, name) = (field("/apiVersion"), field("/kind"), field("/metadata/name"));
-            if kind.is_empty() || name.is_empty() {
-                continue;
-            }
-            let group = api_version.split_once('/').map_or("", |(group, _)| group);
-            let own = Some(field("/metadata/namespace")).filter(|n| !n.is_empty());
-            let namespace =
-                own.or_else(|| Some(of("namespace").to_owned())).filter(|_| !is_cluster_scoped(group, &kind));
-            let path = path_of(group, &kind, namespace.as_deref(), &name);
-            let address = format!("{}/{kind}/{name}", namespace.as_deref().unwrap_or("-"));
-            let digest = if super::diff::is_sensitive(&kind) { String::new() } else { text_digest(&text) };
-            found.insert(path, (RecordedResource { address, digest }, text));
-        }
-    }
-    found
-}
-
-/// Splits a recorded manifest; the line that names the template of each document is no part of it.
-fn documents(manifest: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut text = String::new();
-    for line in manifest.lines().chain(["---"]) {
-        if line.starts_with("---") {
-            if !text.trim().is_empty() {
-                found.push(format!("{}\n", text.trim()));
-            }
-            text.clear();
-        } else if !(text.is_empty() && line.starts_with("# Source: ")) {
-            text += line;
-            text.push('\n');
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::observed::ReleaseFact;
+    use crate::plan::helm::{ClusterChart, read_history};
+    use crate::source::FileId;
+    use crate::syntax::yaml;
 
     fn resource(kind: &str, name: &str) -> DesiredResource {
         let group = if kind == "Deployment" { "apps/v1" } else { "v1" };
@@ -627,6 +516,7 @@ mod tests {
             previews: Some(previews),
             chart: ClusterChart::default(),
             hooks: &[],
+            rollback: None,
         };
         plan_cluster(desired, &context, previews)
     }
@@ -724,9 +614,4 @@ mod tests {
         assert_eq!((taken_from("kubectl-scale"), taken_from("kube-controller-manager")), (0, 1));
     }
 
-    #[test]
-    fn records_of_helm_are_split_into_their_documents() {
-        let text = "---\n# Source: shop/templates/a.yaml\nkind: A\nx: |\n  ---\n\n---\n# Source: b\n# kept\nkind: B\n";
-        assert_eq!(documents(text), ["kind: A\nx: |\n  ---\n", "# kept\nkind: B\n"]);
-    }
 }

@@ -131,6 +131,7 @@ fn conceal_operation(operation: &mut Operation, with: &Concealing<'_>) {
         | Work::CopyImage { .. }
         | Work::OpenRelease { .. }
         | Work::AwaitResource { .. }
+        | Work::ForgetRelease { .. }
         | Work::Gate => {}
     }
     // Not even a digest is told of what holds secrets: weak ones could be tried out. The release's revision guards it.

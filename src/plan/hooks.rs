@@ -179,7 +179,7 @@ pub(super) fn are_recorded(hooks: &[DesiredHook], last: Option<&Value>) -> bool 
     recorded == wanted
 }
 
-fn without_source(text: &str) -> &str {
+pub(super) fn without_source(text: &str) -> &str {
     let rest = text.strip_prefix("# Source: ").and_then(|rest| rest.split_once('\n'));
     rest.map_or(text, |(_, rest)| rest.trim_start())
 }

@@ -13,7 +13,9 @@ mod cluster;
 mod conceal;
 mod diff;
 mod directives;
+mod dismiss;
 mod images;
+mod helm;
 mod hooks;
 mod instructions;
 mod model;
@@ -32,11 +34,16 @@ mod triggers;
 pub use assemble::assemble;
 pub use causes::{Cause, CauseContext, Reached, image_causes, reached, resource_causes};
 pub use chart_changes::chart_changes;
-pub use cluster::{ClusterChart, Layout, cluster_path, release_key, wanted_resources};
+pub use cluster::{Layout, cluster_path, release_key, wanted_resources};
 pub use conceal::{Concealing, conceal, sealed_texts};
 pub use diff::{diff, is_sensitive};
 pub use directives::{
     DeletePolicy, Dependency, DependencyState, Directives, External, Fault, ResourcePolicy, read_directives,
+};
+pub use dismiss::{Dismissal, Dismissed};
+pub use helm::{
+    ClusterChart, RecordedRelease, RevisionSummary, pack_record, read_release, revision_to_go_back_to, summarize_record,
+    unpack_record,
 };
 pub use hooks::{DesiredHook, HookPlan};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};

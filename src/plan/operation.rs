@@ -139,6 +139,11 @@ pub enum Work {
         /// How it is tracked.
         tracking: Tracking,
     },
+    /// Removes the records of a release.
+    ForgetRelease {
+        /// The release.
+        release: String,
+    },
     /// Does nothing: what needs it waits for all that it needs.
     Gate,
     /// Records the release; makes all writes to the target visible where the target can.

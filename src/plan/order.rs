@@ -521,6 +521,7 @@ fn address(operation: &Operation) -> Option<&str> {
         | Work::CopyImage { .. }
         | Work::OpenRelease { .. }
         | Work::RecordRelease { .. }
+        | Work::ForgetRelease { .. }
         | Work::Gate => None,
     }
 }

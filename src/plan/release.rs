@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cluster::{ClusterChart, plan_cluster, read_history};
+use super::cluster::plan_cluster;
 use super::diff::{diff, is_sensitive, redact};
+use super::helm::{ClusterChart, read_history};
 use super::hooks::{DesiredHook, HookPlan};
-use super::model::{FieldChange, ImagePlan, ResourceAction, ResourcePlan};
+use super::model::{FieldChange, ImagePlan, ResourceAction, ResourcePlan, Risk};
 use super::operation::{Guard, Operation, Work};
 use super::reason::{FileChange, Reason};
 use super::risk::{immutable_fields, restart};
@@ -121,6 +122,8 @@ pub struct ReleaseContext<'a> {
     pub chart: ClusterChart,
     /// Its hooks, for a cluster.
     pub hooks: &'a [DesiredHook],
+    /// Helm's record of the revision that is deployed again, where it is a rollback.
+    pub rollback: Option<&'a Value>,
 }
 
 /// The resources' part of a plan.
@@ -132,6 +135,8 @@ pub struct ReleaseSection {
     pub operations: Vec<Operation>,
     /// The hooks that run.
     pub hooks: Vec<HookPlan>,
+    /// What deserves a second look besides what the resources say.
+    pub risks: Vec<Risk>,
     /// Why the plan cannot be carried out.
     pub problems: Vec<Problem>,
 }

@@ -202,6 +202,7 @@ fn secret(operation: &Operation) -> Option<&String> {
         | Work::DeleteResource { .. }
         | Work::AwaitResource { .. }
         | Work::Gate
+        | Work::ForgetRelease { .. }
         | Work::RecordRelease { .. } => None,
     }
 }

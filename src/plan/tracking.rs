@@ -29,6 +29,8 @@ pub enum Until {
     Ready,
     /// It has run to its end: a Job, a Pod. Others are done when they are there.
     Finished,
+    /// It is not there any more.
+    Gone,
 }
 
 /// How a resource is tracked.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::releases::ReleaseStore;
 use super::tracker::Tracker;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout};
@@ -87,6 +88,11 @@ pub trait Target: Send + Sync {
         None
     }
 
+    /// Returns who reads the records of releases; absent where none are kept in Helm's form.
+    fn releases(&self) -> Option<&dyn ReleaseStore> {
+        None
+    }
+
     /// Starts a change.
     ///
     /// # Errors
@@ -139,6 +145,17 @@ pub trait TargetSession: Send + Sync {
     /// # Errors
     /// The target failed.
     fn commit(&self, release: &str, revision: u64, record: &serde_json::Value) -> Result<(), TargetError>;
+
+    /// Removes the records of a release, where the target keeps any.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn forget(&self, _release: &str) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// Tells what became of a resource that was waited for: whoever records hooks wants to know.
+    fn settled(&self, _path: &str, _succeeded: bool) {}
 
     /// Records that the run ended before `commit`. What fails here is not told: the run has failed already.
     fn abandon(&self) {}

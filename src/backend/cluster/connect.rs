@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
+use super::releases::RecordRules;
 use crate::plan::ClusterName;
 
 /// How long the API server may take for one answer.
@@ -25,6 +26,8 @@ pub struct ClusterOptions {
     pub env: BTreeMap<String, String>,
     /// The folder that paths are relative to.
     pub cwd: PathBuf,
+    /// How records of releases are kept.
+    pub records: RecordRules,
 }
 
 /// Why no cluster can be spoken to.

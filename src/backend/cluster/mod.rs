@@ -28,11 +28,12 @@ pub use self::connect::{ClusterOptions, ConnectError};
 use self::fields::{adopted, has_predecessor, stands, without_leftovers};
 use self::lives::Lives;
 use self::objects::{cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols};
-use self::releases::Records;
+use self::releases::{HookRuns, Records, all_revisions, read_records};
+pub use self::releases::{RecordDriver, RecordRules};
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout};
-use crate::ports::{Target, TargetError, TargetSession};
+use crate::ports::{ReleaseStore, RevisionFact, Target, TargetError, TargetSession};
 
 /// Requests at once while planning.
 const PARALLEL: usize = 16;
@@ -47,6 +48,7 @@ const GONE: Duration = Duration::from_mins(5);
 pub struct ClusterTarget {
     api: Arc<Api>,
     name: ClusterName,
+    rules: RecordRules,
 }
 
 impl ClusterTarget {
@@ -59,8 +61,14 @@ impl ClusterTarget {
             let (config, name) = configuration(options).await?;
             let client = Client::try_from(config);
             let client = client.map_err(|source| ConnectError::Client { server: name.server.clone(), source })?;
-            Ok(Self { api: Arc::new(Api::new(client)), name })
+            Ok(Self { api: Arc::new(Api::new(client)), name, rules: options.records })
         })
+    }
+
+    /// Returns the records of a release, by the name that the plan has for it.
+    fn records_of<'a>(&'a self, release: &'a str) -> Records<'a> {
+        let (namespace, release) = split_release(release);
+        Records { api: &self.api, rules: self.rules, namespace, release }
     }
 
     fn failed(&self, attempt: impl Into<String>) -> impl FnOnce(ApiError) -> TargetError {
@@ -269,8 +277,7 @@ fn split_release(key: &str) -> (&str, &str) {
 
 impl Target for ClusterTarget {
     fn observe(&self, release: &str) -> Result<ReleaseFact, TargetError> {
-        let (namespace, name) = split_release(release);
-        let records = Records { api: &self.api, namespace, release: name };
+        let records = self.records_of(release);
         let history = block_on(records.history());
         let history = history.map_err(self.failed(format!("read the records of the release {release}")))?;
         Ok(ReleaseFact { history, ..ReleaseFact::default() })
@@ -299,9 +306,7 @@ impl Target for ClusterTarget {
     }
 
     fn revision(&self, release: &str) -> Result<Option<u64>, TargetError> {
-        let (namespace, name) = split_release(release);
-        let records = Records { api: &self.api, namespace, release: name };
-        let revisions = block_on(records.revisions());
+        let revisions = block_on(self.records_of(release).revisions());
         let revisions = revisions.map_err(self.failed(format!("list the records of the release {release}")))?;
         Ok(revisions.last().filter(|r| r.status != "uninstalled").map(|r| r.number))
     }
@@ -333,14 +338,11 @@ impl Target for ClusterTarget {
     }
 
     fn is_recorded(&self, release: &str, revision: u64) -> Result<bool, TargetError> {
-        let (namespace, name) = split_release(release);
-        let records = Records { api: &self.api, namespace, release: name };
-        let revisions = block_on(records.revisions());
+        let revisions = block_on(self.records_of(release).revisions());
         let revisions = revisions.map_err(self.failed(format!("list the records of the release {release}")))?;
         let deployed = |r: &releases::Revision| r.status == "deployed";
-        // Those before it are superseded, and the oldest go, after it is deployed.
-        Ok(revisions.len() <= releases::KEPT
-            && revisions.iter().filter(|r| deployed(r)).count() == 1
+        // Those before it are superseded after it is deployed.
+        Ok(revisions.iter().filter(|r| deployed(r)).count() == 1
             && revisions.last().is_some_and(|r| r.number == revision && deployed(r)))
     }
 
@@ -356,8 +358,37 @@ impl Target for ClusterTarget {
         Some(self)
     }
 
+    fn releases(&self) -> Option<&dyn ReleaseStore> {
+        Some(self)
+    }
+
     fn begin(&self) -> Result<Box<dyn TargetSession + '_>, TargetError> {
-        Ok(Box::new(ClusterSession { target: self, opened: Mutex::default() }))
+        Ok(Box::new(ClusterSession { target: self, opened: Mutex::default(), hooks: Mutex::default() }))
+    }
+}
+
+impl ReleaseStore for ClusterTarget {
+    fn revisions(&self, namespace: &str, release: &str) -> Result<Vec<RevisionFact>, TargetError> {
+        let records = Records { api: &self.api, rules: self.rules, namespace, release };
+        let found = block_on(records.revisions());
+        let found = found.map_err(self.failed(format!("list the records of the release {namespace}/{release}")))?;
+        let fact = |revision: releases::Revision| RevisionFact {
+            namespace: namespace.to_owned(),
+            release: release.to_owned(),
+            revision: revision.number,
+            status: revision.status,
+        };
+        Ok(found.into_iter().map(fact).collect())
+    }
+
+    fn all_revisions(&self, namespace: Option<&str>) -> Result<Vec<RevisionFact>, TargetError> {
+        let found = block_on(all_revisions(&self.api, self.rules.driver, namespace));
+        let place = namespace.map_or("of all namespaces".to_owned(), |n| format!("of the namespace {n}"));
+        found.map_err(self.failed(format!("list the releases {place}")))
+    }
+
+    fn records(&self, wanted: &[RevisionFact]) -> Result<Vec<Option<Value>>, TargetError> {
+        block_on(read_records(&self.api, self.rules, wanted)).map_err(self.failed("read the records of releases"))
     }
 }
 
@@ -366,11 +397,27 @@ struct ClusterSession<'a> {
     target: &'a ClusterTarget,
     /// The release and revision that are under way.
     opened: Mutex<Option<(String, u64)>>,
+    /// What became of its hooks.
+    hooks: Mutex<HookRuns>,
 }
 
 impl ClusterSession<'_> {
     fn opened(&self) -> std::sync::MutexGuard<'_, Option<(String, u64)>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hooks(&self) -> std::sync::MutexGuard<'_, HookRuns> {
+        self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what was written, which may be a hook.
+    fn noted<T>(&self, path: &str, write: impl FnOnce() -> Result<T, ApiError>) -> Result<T, ApiError> {
+        let started = jiff::Timestamp::now().to_string();
+        let written = write();
+        if let Ok(place) = Place::parse(path) {
+            self.hooks().written(place.kind, place.name, started, written.is_ok());
+        }
+        written
     }
 
     async fn apply(&self, path: &str, content: &[u8]) -> Result<(), ApiError> {
@@ -470,20 +517,23 @@ impl ClusterSession<'_> {
 impl TargetSession for ClusterSession<'_> {
     fn open(&self, release: &str, revision: u64, payload: &str) -> Result<(), TargetError> {
         let failed = self.target.failed(format!("record that revision {revision} of {release} is under way"));
-        let (namespace, name) = split_release(release);
         let opened = block_on(async {
             let wrong = |e| ApiError::Unexpected(format!("the record of the plan is no JSON: {e}"));
-            let payload = serde_json::from_str(payload).map_err(wrong)?;
-            let api = &self.target.api;
-            Records { api, namespace, release: name }.open(revision, payload).await
+            let payload: Value = serde_json::from_str(payload).map_err(wrong)?;
+            *self.hooks() = HookRuns::of(&payload);
+            let goes = payload.pointer("/info/status").is_some_and(|status| status == "uninstalling");
+            self.target.records_of(release).open(revision, payload).await.map(|()| goes)
         });
-        opened.map_err(failed)?;
-        *self.opened() = Some((release.to_owned(), revision));
+        // What is being deleted stays so until it is gone.
+        if !opened.map_err(failed)? {
+            *self.opened() = Some((release.to_owned(), revision));
+        }
         Ok(())
     }
 
     fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
-        block_on(self.apply(path, content)).map_err(self.target.failed(format!("apply {path}")))
+        let written = self.noted(path, || block_on(self.apply(path, content)));
+        written.map_err(self.target.failed(format!("apply {path}")))
     }
 
     fn adopt(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
@@ -491,9 +541,11 @@ impl TargetSession for ClusterSession<'_> {
     }
 
     fn replace(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
-        let replaced = block_on(async {
-            self.remove(path).await?;
-            self.apply(path, content).await
+        let replaced = self.noted(path, || {
+            block_on(async {
+                self.remove(path).await?;
+                self.apply(path, content).await
+            })
         });
         replaced.map_err(self.target.failed(format!("replace {path}")))
     }
@@ -503,19 +555,27 @@ impl TargetSession for ClusterSession<'_> {
     }
 
     fn commit(&self, release: &str, revision: u64, _: &Value) -> Result<(), TargetError> {
-        let (namespace, name) = split_release(release);
-        let api = &self.target.api;
-        let finished = block_on(Records { api, namespace, release: name }.finish(revision));
+        let finished = block_on(self.target.records_of(release).finish(revision, &self.hooks()));
         finished.map_err(self.target.failed(format!("record revision {revision} of {release} as deployed")))?;
         *self.opened() = None;
         Ok(())
     }
 
+    fn forget(&self, release: &str) -> Result<(), TargetError> {
+        let forgotten = block_on(self.target.records_of(release).forget());
+        forgotten.map_err(self.target.failed(format!("remove the records of {release}")))
+    }
+
+    fn settled(&self, path: &str, succeeded: bool) {
+        if let Ok(place) = Place::parse(path) {
+            self.hooks().settled(place.kind, place.name, succeeded);
+        }
+    }
+
     fn abandon(&self) {
         let Some((release, revision)) = self.opened().take() else { return };
-        let (namespace, name) = split_release(&release);
-        let records = Records { api: &self.target.api, namespace, release: name };
+        let why = "an operation failed or the run was interrupted";
         // The run has failed, and says why. A record that stays under way is marked by the next run.
-        let _ = block_on(records.set_status(revision, "failed", "an operation failed or the run was interrupted"));
+        let _ = block_on(self.target.records_of(&release).fail(revision, why, &self.hooks()));
     }
 }

@@ -1,46 +1,79 @@
-//! Records of releases: Secrets as Helm writes and reads them. Source: Helm 3, driver `secret`.
+//! Records of releases: Secrets or ConfigMaps as Helm writes and reads them. Source: Helm 3, drivers `secret` and `configmap`.
 
-use std::io::{Read as _, Write as _};
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
-use serde_json::{Value, json};
+use futures_util::stream::{self, StreamExt as _};
+use serde_json::{Map, Value, json};
 
+use super::PARALLEL;
 use super::api::{Api, ApiError, word};
-use super::objects::{metadata, set};
+use super::objects::metadata;
+use crate::plan::{pack_record, unpack_record};
+use crate::ports::RevisionFact;
 
-/// How large a record may become when it is unpacked.
-const MOST: u64 = 256 << 20;
-/// How many revisions are kept. Source: Helm 3.
-pub const KEPT: usize = 10;
+/// How many revisions are kept when nobody says otherwise. Source: Helm 3.
+const KEPT: usize = 10;
 /// Names and labels alone: records may be large.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+/// The labels that are Helm's; others are the user's, and carried on.
+const LABELS: [&str; 6] = ["name", "owner", "status", "version", "createdAt", "modifiedAt"];
+/// How the record of a release that is being deleted is described. Source: Helm 3.
+const DELETION: &str = "Deletion in progress (or silently failed)";
+
+/// The kind of objects that hold records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordDriver {
+    /// Secrets.
+    #[default]
+    Secret,
+    /// `ConfigMaps`.
+    ConfigMap,
+}
+
+/// How records are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordRules {
+    /// What holds them.
+    pub driver: RecordDriver,
+    /// How many revisions are kept; 0: all.
+    pub most: usize,
+}
+
+impl Default for RecordRules {
+    fn default() -> Self {
+        Self { driver: RecordDriver::default(), most: KEPT }
+    }
+}
 
 /// The records of one release.
 pub struct Records<'a> {
     /// Where they are kept.
     pub api: &'a Api,
+    /// How.
+    pub rules: RecordRules,
     /// The namespace of the release.
     pub namespace: &'a str,
     /// The release.
     pub release: &'a str,
 }
 
-/// What the name of a record says.
+/// What the labels of a record say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
     /// Counted from 1.
     pub number: u64,
     /// `deployed`, `failed`, …
     pub status: String,
+    uid: String,
+    /// The user's own labels.
+    labels: BTreeMap<String, String>,
 }
 
 impl Records<'_> {
     fn list_address(&self) -> String {
-        format!("/api/v1/namespaces/{}/secrets", word(self.namespace))
+        list_address(self.rules.driver, Some(self.namespace))
     }
 
     fn name(&self, revision: u64) -> String {
@@ -58,13 +91,16 @@ impl Records<'_> {
         let list = self.api.request(http::Method::GET, &address, None, METADATA_ONLY).await?;
         let revision = |item: &Value| {
             let label = |key: &str| item.pointer("/metadata/labels")?.get(key)?.as_str();
+            let labels = item.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
+            let own = labels.filter(|(key, _)| !LABELS.contains(&key.as_str()));
             Some(Revision {
                 number: label("version")?.parse().ok()?,
                 status: label("status").unwrap_or_default().to_owned(),
+                uid: metadata(item, "uid").to_owned(),
+                labels: own.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),
             })
         };
-        let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
-        let mut found: Vec<Revision> = items.filter_map(revision).collect();
+        let mut found: Vec<Revision> = items(&list).filter_map(revision).collect();
         found.sort_by_key(|r| r.number);
         Ok(found)
     }
@@ -77,32 +113,55 @@ impl Records<'_> {
         let since = revisions.iter().rposition(|r| r.status == "deployed").unwrap_or(0).max(gone);
         let mut found = Vec::new();
         for revision in revisions.iter().skip(since) {
-            let Some(secret) = self.api.get(&self.address(revision.number)).await? else { continue };
-            found.push(self.decode(&secret, revision.number)?);
+            found.extend(self.record(revision.number).await?);
         }
         Ok(found)
     }
 
-    fn decode(&self, secret: &Value, revision: u64) -> Result<Value, ApiError> {
-        let data = secret.pointer("/data/release").and_then(Value::as_str).unwrap_or_default();
-        let release = STANDARD.decode(data).ok().and_then(|payload| decode_release(&payload));
-        release.ok_or_else(|| {
-            ApiError::Unexpected(format!("the record `{}` is not one of a release", self.name(revision)))
-        })
+    /// Returns one record; `None` where there is none.
+    pub async fn record(&self, revision: u64) -> Result<Option<Value>, ApiError> {
+        let object = self.api.get(&self.address(revision)).await?;
+        object.map(|object| self.decode(&object, revision).map(Value::Object)).transpose()
     }
 
-    /// Creates the record of a new revision. What others left under way is marked as failed: nobody runs it.
-    pub async fn open(&self, revision: u64, mut release: Value) -> Result<(), ApiError> {
-        let earlier = self.revisions().await?;
-        for pending in earlier.iter().filter(|r| r.status.starts_with("pending-")) {
-            self.set_status(pending.number, "failed", "was interrupted").await?;
+    fn decode(&self, object: &Value, revision: u64) -> Result<Map<String, Value>, ApiError> {
+        let data = object.pointer("/data/release").and_then(Value::as_str).unwrap_or_default();
+        let release = match self.rules.driver {
+            RecordDriver::Secret => STANDARD.decode(data).ok().and_then(|payload| unpack_record(&payload)),
+            RecordDriver::ConfigMap => unpack_record(data.as_bytes()),
+        };
+        if let Some(Value::Object(release)) = release {
+            return Ok(release);
         }
-        let first = match earlier.first() {
-            Some(first) => {
-                let secret = self.api.get(&self.address(first.number)).await?;
-                let record = secret.map(|s| self.decode(&s, first.number)).transpose()?;
-                record.and_then(|r| r.pointer("/info/first_deployed").cloned())
-            }
+        Err(ApiError::Unexpected(format!("the record `{}` is not one of a release", self.name(revision))))
+    }
+
+    fn encode(&self, release: Map<String, Value>) -> Value {
+        let packed = pack_record(&Value::Object(release));
+        match self.rules.driver {
+            RecordDriver::Secret => STANDARD.encode(packed).into(),
+            RecordDriver::ConfigMap => String::from_utf8_lossy(&packed).into_owned().into(),
+        }
+    }
+
+    /// Creates the record of a new revision; or, where the release is to be deleted, says that of the last one. What
+    /// others left under way is marked as failed: nobody runs it.
+    pub async fn open(&self, revision: u64, release: Value) -> Result<(), ApiError> {
+        let Value::Object(mut release) = release else {
+            return Err(ApiError::Unexpected("the record of the plan is no object".into()));
+        };
+        let info = |key: &str| release.get("info").and_then(|info| info.get(key)?.as_str()).map(str::to_owned);
+        if info("status").as_deref() == Some("uninstalling") {
+            return self.set_status(revision, "uninstalling", DELETION).await;
+        }
+        let earlier = self.revisions().await?;
+        for left in earlier.iter().filter(|r| r.status.starts_with("pending-") || r.status == "uninstalling") {
+            self.set_status(left.number, "failed", "was interrupted").await?;
+        }
+        self.prune(&earlier).await?;
+        let last = earlier.last().filter(|last| last.status != "uninstalled");
+        let before = match last {
+            Some(last) => self.record(last.number).await?,
             None => None,
         };
         let now = now();
@@ -112,74 +171,185 @@ impl Records<'_> {
         } else {
             ("pending-upgrade", "Preparing upgrade")
         };
-        let info = json!({
-            "first_deployed": first.unwrap_or_else(|| now.to_string().into()),
-            "last_deployed": now.to_string(),
-            "deleted": "",
-            "description": description,
-            "status": status,
-        });
-        set(&mut release, &["info"], info);
-        let secret = json!({
+        let status = info("status").unwrap_or_else(|| status.to_owned());
+        let description = info("description").unwrap_or_else(|| description.to_owned());
+        let first = before.and_then(|before| before.pointer("/info/first_deployed").cloned());
+        let info = part(&mut release, "info");
+        info.insert("first_deployed".into(), first.unwrap_or_else(|| now.to_string().into()));
+        info.insert("last_deployed".into(), now.to_string().into());
+        info.insert("deleted".into(), "".into());
+        info.insert("description".into(), description.into());
+        info.insert("status".into(), status.clone().into());
+        let mut labels: Map<String, Value> = last
+            .into_iter()
+            .flat_map(|last| &last.labels)
+            .map(|(key, value)| (key.clone(), value.clone().into()))
+            .collect();
+        let own = [
+            ("name", self.release.to_owned()),
+            ("owner", "helm".to_owned()),
+            ("status", status),
+            ("version", revision.to_string()),
+            ("createdAt", now.as_second().to_string()),
+        ];
+        labels.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value.into())));
+        let mut object = json!({
             "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "helm.sh/release.v1",
-            "metadata": {
-                "name": self.name(revision),
-                "namespace": self.namespace,
-                "labels": {
-                    "name": self.release,
-                    "owner": "helm",
-                    "status": status,
-                    "version": revision.to_string(),
-                    "createdAt": now.as_second().to_string(),
-                },
-            },
-            "data": {"release": STANDARD.encode(encode_release(&release))},
+            "kind": "ConfigMap",
+            "metadata": {"name": self.name(revision), "namespace": self.namespace, "labels": labels},
+            "data": {"release": self.encode(release)},
         });
-        self.api.create(&self.list_address(), &secret).await.map(drop)
+        if let (RecordDriver::Secret, Some(object)) = (self.rules.driver, object.as_object_mut()) {
+            object.insert("kind".into(), "Secret".into());
+            object.insert("type".into(), "helm.sh/release.v1".into());
+        }
+        self.api.create(&self.list_address(), &object).await.map(drop)
     }
 
-    /// Marks a revision as done: those before it are superseded, and the oldest go.
-    pub async fn finish(&self, revision: u64) -> Result<(), ApiError> {
+    /// Makes room for a new revision: the oldest go, but never the last that was deployed. Source: Helm 3.
+    async fn prune(&self, earlier: &[Revision]) -> Result<(), ApiError> {
+        if self.rules.most == 0 {
+            return Ok(());
+        }
+        let too_many = (earlier.len() + 1).saturating_sub(self.rules.most);
+        let deployed = earlier.iter().rev().find(|r| r.status == "deployed").map(|r| r.number);
+        for old in earlier.iter().filter(|r| Some(r.number) != deployed).take(too_many) {
+            self.api.delete(&self.address(old.number), &old.uid, "Background").await?;
+        }
+        Ok(())
+    }
+
+    /// Marks a revision as done: those before it are superseded.
+    pub async fn finish(&self, revision: u64, hooks: &HookRuns) -> Result<(), ApiError> {
         let all = self.revisions().await?;
         let first = all.iter().all(|r| r.number == revision || !matches!(r.status.as_str(), "deployed" | "superseded"));
         let description = if first { "Install complete" } else { "Upgrade complete" };
         // In this order, so that one revision is deployed at any time; of two, the later counts.
         if !all.iter().any(|r| r.number == revision && r.status == "deployed") {
-            self.set_status(revision, "deployed", description).await?;
+            let done = |release: &mut Map<String, Value>| {
+                hooks.note(release);
+                let info = part(release, "info");
+                // That of a rollback names the revision that it went back to.
+                if info.get("status").and_then(Value::as_str) != Some("pending-rollback") {
+                    info.insert("description".into(), description.into());
+                }
+            };
+            self.change(revision, "deployed", done).await?;
         }
         for old in all.iter().filter(|r| r.number != revision && r.status == "deployed") {
-            self.set_status(old.number, "superseded", "").await?;
-        }
-        for old in all.iter().take(all.len().saturating_sub(KEPT)) {
-            let address = self.address(old.number);
-            if let Some(secret) = self.api.get(&address).await? {
-                self.api.delete(&address, metadata(&secret, "uid"), "Background").await?;
-            }
+            self.change(old.number, "superseded", |_| {}).await?;
         }
         Ok(())
     }
 
-    /// Sets the status of a revision; an empty description stays what it was.
-    pub async fn set_status(&self, revision: u64, status: &str, description: &str) -> Result<(), ApiError> {
+    /// Marks a revision as failed.
+    pub async fn fail(&self, revision: u64, description: &str, hooks: &HookRuns) -> Result<(), ApiError> {
+        let failed = |release: &mut Map<String, Value>| {
+            hooks.note(release);
+            part(release, "info").insert("description".into(), description.into());
+        };
+        self.change(revision, "failed", failed).await
+    }
+
+    /// Removes all records, the last of them at the end: as long as it is there, the release is.
+    pub async fn forget(&self) -> Result<(), ApiError> {
+        for revision in self.revisions().await? {
+            self.api.delete(&self.address(revision.number), &revision.uid, "Background").await?;
+        }
+        Ok(())
+    }
+
+    async fn set_status(&self, revision: u64, status: &str, description: &str) -> Result<(), ApiError> {
+        let described = |release: &mut Map<String, Value>| {
+            part(release, "info").insert("description".into(), description.into());
+        };
+        self.change(revision, status, described).await
+    }
+
+    /// Changes a record and sets its status; what we do not know of it stays as it is.
+    async fn change(
+        &self,
+        revision: u64,
+        status: &str,
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<(), ApiError> {
         let address = self.address(revision);
-        let Some(mut secret) = self.api.get(&address).await? else {
+        let Some(mut object) = self.api.get(&address).await? else {
             return Err(ApiError::Unexpected(format!("the record `{}` is gone", self.name(revision))));
         };
-        let mut release = self.decode(&secret, revision)?;
-        set(&mut release, &["info", "status"], status.into());
-        if !description.is_empty() {
-            set(&mut release, &["info", "description"], description.into());
-        }
-        set(&mut secret, &["data", "release"], STANDARD.encode(encode_release(&release)).into());
-        set(&mut secret, &["metadata", "labels", "status"], status.into());
-        set(&mut secret, &["metadata", "labels", "modifiedAt"], now().as_second().to_string().into());
-        if let Some(labels) = secret.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-            labels.shift_remove("createdAt");
-        }
-        self.api.update(&address, &secret).await.map(drop)
+        let mut release = self.decode(&object, revision)?;
+        change(&mut release);
+        part(&mut release, "info").insert("status".into(), status.into());
+        let Some(all) = object.as_object_mut() else {
+            return Err(ApiError::Unexpected(format!("the record `{}` is no object", self.name(revision))));
+        };
+        part(all, "data").insert("release".into(), self.encode(release));
+        let labels = part(part(all, "metadata"), "labels");
+        labels.insert("status".into(), status.into());
+        labels.insert("modifiedAt".into(), now().as_second().to_string().into());
+        labels.shift_remove("createdAt");
+        self.api.update(&address, &object).await.map(drop)
     }
+}
+
+/// Lists the revisions of every release: in a namespace, or in all.
+pub async fn all_revisions(
+    api: &Api,
+    driver: RecordDriver,
+    namespace: Option<&str>,
+) -> Result<Vec<RevisionFact>, ApiError> {
+    let address = format!("{}?labelSelector={}", list_address(driver, namespace), word("owner=helm"));
+    let list = api.request(http::Method::GET, &address, None, METADATA_ONLY).await?;
+    let fact = |item: &Value| {
+        let label = |key: &str| item.pointer("/metadata/labels")?.get(key)?.as_str();
+        Some(RevisionFact {
+            release: label("name")?.to_owned(),
+            namespace: metadata(item, "namespace").to_owned(),
+            revision: label("version")?.parse().ok()?,
+            status: label("status").unwrap_or_default().to_owned(),
+        })
+    };
+    let mut found: Vec<RevisionFact> = items(&list).filter_map(fact).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Reads records, in their order.
+pub async fn read_records(
+    api: &Api,
+    rules: RecordRules,
+    wanted: &[RevisionFact],
+) -> Result<Vec<Option<Value>>, ApiError> {
+    let read = |fact: &RevisionFact| {
+        let (namespace, release, revision) = (fact.namespace.clone(), fact.release.clone(), fact.revision);
+        async move { Records { api, rules, namespace: &namespace, release: &release }.record(revision).await }
+    };
+    let found = stream::iter(wanted.iter().map(read)).buffered(PARALLEL).collect::<Vec<_>>().await;
+    found.into_iter().collect()
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.get("items").and_then(Value::as_array).into_iter().flatten()
+}
+
+fn list_address(driver: RecordDriver, namespace: Option<&str>) -> String {
+    let plural = match driver {
+        RecordDriver::Secret => "secrets",
+        RecordDriver::ConfigMap => "configmaps",
+    };
+    match namespace {
+        Some(namespace) => format!("/api/v1/namespaces/{}/{plural}", word(namespace)),
+        None => format!("/api/v1/{plural}"),
+    }
+}
+
+/// Returns the part of an object, which is made where it is none.
+fn part<'a>(object: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    let value = object.entry(key.to_owned()).or_insert(Value::Null);
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut().expect("it was just made an object")
 }
 
 /// The time of records. Nothing is decided by it.
@@ -187,22 +357,61 @@ fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-/// Writes a release as Helm keeps it: JSON, packed, in base64.
-fn encode_release(release: &Value) -> Vec<u8> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    let written = packed.write_all(release.to_string().as_bytes()).and_then(|()| packed.finish());
-    STANDARD.encode(written.expect("memory takes what is written")).into_bytes()
+/// What became of the hooks of a release in a run.
+#[derive(Default)]
+pub struct HookRuns {
+    /// The hooks of the release, by kind and name.
+    known: BTreeSet<(String, String)>,
+    runs: BTreeMap<(String, String), HookRun>,
 }
 
-/// Reads what Helm keeps; very old records are not packed.
-fn decode_release(payload: &[u8]) -> Option<Value> {
-    let bytes = STANDARD.decode(payload).ok()?;
-    if !bytes.starts_with(&[0x1f, 0x8b, 0x08]) {
-        return serde_json::from_slice(&bytes).ok();
+struct HookRun {
+    started: String,
+    completed: String,
+    phase: &'static str,
+}
+
+impl HookRuns {
+    /// Reads which hooks a release has.
+    pub fn of(release: &Value) -> Self {
+        let text = |hook: &Value, key: &str| hook.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let hooks = release.get("hooks").and_then(Value::as_array).into_iter().flatten();
+        Self { known: hooks.map(|hook| (text(hook, "kind"), text(hook, "name"))).collect(), runs: BTreeMap::new() }
     }
-    let mut text = Vec::new();
-    GzDecoder::new(bytes.as_slice()).take(MOST).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+
+    /// Notes that something was written, which may be a hook.
+    pub fn written(&mut self, kind: &str, name: &str, started: String, succeeded: bool) {
+        let key = (kind.to_owned(), name.to_owned());
+        if !self.known.contains(&key) {
+            return;
+        }
+        let run = HookRun { started, completed: String::new(), phase: "Running" };
+        self.runs.insert(key, run);
+        // What runs is told about later.
+        if !succeeded || !matches!(kind, "Job" | "Pod") {
+            self.settled(kind, name, succeeded);
+        }
+    }
+
+    /// Notes that it ran to its end.
+    pub fn settled(&mut self, kind: &str, name: &str, succeeded: bool) {
+        if let Some(run) = self.runs.get_mut(&(kind.to_owned(), name.to_owned())) {
+            run.completed = now().to_string();
+            run.phase = if succeeded { "Succeeded" } else { "Failed" };
+        }
+    }
+
+    fn note(&self, release: &mut Map<String, Value>) {
+        for hook in release.get_mut("hooks").and_then(Value::as_array_mut).into_iter().flatten() {
+            let text = |key: &str| hook.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let run = self.runs.get(&(text("kind"), text("name")));
+            if let (Some(run), Some(hook)) = (run, hook.as_object_mut()) {
+                let last =
+                    json!({"started_at": run.started, "completed_at": run.completed, "phase": run.phase});
+                hook.insert("last_run".into(), last);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -210,10 +419,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_as_it_was_written() {
-        let release = json!({"name": "shop", "version": 3, "manifest": "---\nkind: ConfigMap\n"});
-        assert_eq!(decode_release(&encode_release(&release)), Some(release.clone()));
-        assert_eq!(decode_release(STANDARD.encode(release.to_string()).as_bytes()), Some(release));
-        assert_eq!(decode_release(b"nothing"), None);
+    fn what_became_of_hooks_is_noted_in_their_record() {
+        let release = json!({"hooks": [{"kind": "Job", "name": "a"}, {"kind": "Secret", "name": "b"}, {"kind": "Job", "name": "c"}]});
+        let mut runs = HookRuns::of(&release);
+        runs.written("Job", "a", "1".into(), true);
+        runs.written("Secret", "b", "2".into(), true);
+        runs.written("ConfigMap", "x", "3".into(), true);
+        runs.settled("ConfigMap", "x", true);
+        runs.settled("Job", "a", false);
+        let Value::Object(mut release) = release else { unreachable!() };
+        runs.note(&mut release);
+        let phase = |n: usize| release["hooks"][n]["last_run"]["phase"].clone();
+        assert_eq!([phase(0), phase(1), phase(2)], [json!("Failed"), json!("Succeeded"), Value::Null]);
+        assert_eq!(release["hooks"][0]["last_run"]["started_at"], "1");
     }
 }

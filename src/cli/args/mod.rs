@@ -24,7 +24,7 @@ pub use global::{ColorMode, GlobalArgs};
 pub use includes::{IncludesCommand, IncludesGetArgs, IncludesListArgs, IncludesUpdateArgs};
 pub use jsonnet::JsonnetArgs;
 pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RunFormat};
-pub use project::{BuildArgs, DeployArgs, KubeArgs, ProjectArgs, RegistryArgs, TagArgs};
+pub use project::{BuildArgs, DeployArgs, KubeArgs, ProjectArgs, RegistryArgs, ReleaseDriver, TagArgs};
 pub use run::RunArgs;
 pub use secret::{SecretCommand, SecretEditArgs, SecretFileArgs, SecretRotateArgs};
 pub use values::ValuesArgs;

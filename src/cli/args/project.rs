@@ -137,6 +137,30 @@ pub struct KubeArgs {
     /// Kubeconfigs, separated as in `PATH`; those of `KUBECONFIG`, or `~/.kube/config`, by default.
     #[arg(long, visible_alias = "kubeconfig", value_name = "FILE")]
     pub kube_config: Option<String>,
+    #[command(flatten)]
+    pub records: RecordArgs,
+}
+
+/// How the records of releases are kept in a cluster.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RecordArgs {
+    /// What holds the records of releases; that of `HELM_DRIVER`, or `secret`, by default.
+    #[arg(long, value_enum, value_name = "KIND", hide_short_help = true)]
+    pub release_driver: Option<ReleaseDriver>,
+    /// How many revisions of a release are kept; 0: all.
+    #[arg(long, default_value_t = 10, value_name = "N", hide_short_help = true)]
+    pub releases_history_max: usize,
+}
+
+/// `--release-driver`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReleaseDriver {
+    /// Secrets.
+    #[value(alias = "secrets")]
+    Secret,
+    /// `ConfigMaps`: whoever may read them reads the Secrets of the release.
+    #[value(alias = "configmaps")]
+    Configmap,
 }
 
 /// `--stage-selection`.

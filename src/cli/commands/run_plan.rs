@@ -105,7 +105,7 @@ fn refuse(violations: Result<Vec<Violation>, WorkError>) -> Result<(), CliError>
 /// A release is applied by one process at a time; images need no lock.
 fn lock(plan: &Plan, run: &Run<'_>, invocation: &Invocation) -> Result<Option<Box<dyn LockGuard>>, CliError> {
     let release = plan.operations.iter().find_map(|o| match &o.work {
-        Work::RecordRelease { release, .. } => Some(release),
+        Work::RecordRelease { release, .. } | Work::ForgetRelease { release } => Some(release),
         Work::BuildStage { .. }
         | Work::TagImage { .. }
         | Work::TagIndex { .. }

@@ -26,6 +26,9 @@ pub enum Stand {
 
 /// Judges what is seen of a resource.
 pub fn judge(sight: &Sight, until: Until) -> Stand {
+    if until == Until::Gone {
+        return gone(sight);
+    }
     let Some(object) = &sight.object else { return waiting("it is not there") };
     if text(object, "/metadata/deletionTimestamp").is_some() && !is(object, "/kind", "Namespace") {
         return waiting("it is being deleted");
@@ -34,7 +37,7 @@ pub fn judge(sight: &Sight, until: Until) -> Stand {
     match until {
         Until::Present => return Stand::Ready(None),
         Until::Finished if !matches!(kind, "Job" | "Pod") => return Stand::Ready(None),
-        Until::Finished | Until::Ready => {}
+        Until::Finished | Until::Ready | Until::Gone => {}
     }
     let version = text(object, "/apiVersion").unwrap_or_default();
     let group = version.split_once('/').map_or("", |(group, _)| group);
@@ -63,6 +66,24 @@ pub fn judge(sight: &Sight, until: Until) -> Stand {
         ("argoproj.io", "Rollout") => seen(object).unwrap_or_else(|| rollout(object)),
         ("", _) => Stand::Ready(None),
         _ => custom(group, kind, object),
+    }
+}
+
+/// What holds an object that is deleted are its finalizers.
+fn gone(sight: &Sight) -> Stand {
+    let Some(object) = &sight.object else { return Stand::Ready(None) };
+    let list = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<&str> = list.filter_map(Value::as_str).collect();
+    // A namespace goes when all in it is gone.
+    let parts = object.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let left = parts.filter(|c| is(c, "/status", "True")).find_map(|c| {
+        let held = ["NamespaceContentRemaining", "NamespaceFinalizersRemaining"];
+        held.iter().any(|kind| is(c, "/type", kind)).then(|| text(c, "/message"))?
+    });
+    match (names.as_slice(), left) {
+        (_, Some(left)) => waiting(left),
+        ([], None) => waiting("it is being deleted"),
+        (names, None) => waiting(&format!("held by the finalizer {}", names.join(", "))),
     }
 }
 

@@ -214,7 +214,7 @@ impl Walk<'_> {
 fn look_closely(tracker: &dyn Tracker, sights: &mut [Result<Sight, crate::ports::TargetError>], due: &[Watch]) {
     let wants = |sight: &Sight, until: Until| {
         let has_lines = sight.object.as_ref().is_some_and(|o| o.get("kind").is_some_and(|k| k == "Job" || k == "Pod"));
-        until != Until::Present && (has_lines || !matches!(judge(sight, until), Stand::Ready(_)))
+        !matches!(until, Until::Present | Until::Gone) && (has_lines || !matches!(judge(sight, until), Stand::Ready(_)))
     };
     let mut asked: Vec<(usize, Value)> = Vec::new();
     for (i, (sight, watch)) in sights.iter_mut().zip(due).enumerate() {

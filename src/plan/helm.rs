@@ -1,0 +1,390 @@
+//! Helm's record of a release: what is written in it, what is read out of it, and how large it may be.
+//!
+//! What lives here: records as JSON, and the texts that they are packed into. What does not: where they are kept
+//! (`backend`), status and times (`backend`), and what follows from them (`cluster`, `dismiss`).
+//!
+//! The one idea: a record stays JSON from end to end, so that what a newer Helm or another tool wrote in it is carried
+//! along. Source: Helm 3.20 and 4.1.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::cluster::cluster_path;
+use super::hooks::{DesiredHook, hook_records, without_source};
+use super::model::{Risk, RiskLevel};
+use super::release::{DesiredResource, Problem, RecordedResource, ReleaseRecord, text_digest};
+use super::sensitive::Sensitive;
+use crate::chart::kinds::is_cluster_scoped;
+use crate::chart::{Hook, HookEvent, HookPolicy};
+use crate::source::FileId;
+use crate::syntax::yaml;
+
+/// What a record says of the chart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterChart {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The version of what it deploys.
+    pub app_version: Option<String>,
+    /// Its default values.
+    pub values: Value,
+    /// The values that the user gave, without decrypted ones.
+    pub config: Sensitive<Value>,
+    /// Its notes, rendered.
+    pub notes: Sensitive<String>,
+}
+
+/// The annotation of the recorded chart that holds what Helm has no place for. Helm carries it along when it rewrites a record.
+const EXTRAS: &str = "stagewright/record";
+/// The most that a packed record may take: what the API server takes as one Secret. Unit: bytes.
+const LIMIT: usize = 1 << 20;
+/// From where on the size of a record is told, and from where on it is a warning. Unit: bytes.
+const TOLD: (usize, usize) = (LIMIT / 4, LIMIT * 3 / 4);
+/// How many of the largest manifests are named where a record is too large.
+const NAMED: usize = 3;
+/// How large a record may become when it is unpacked. Unit: bytes.
+const MOST: u64 = 256 << 20;
+
+/// Packs a release as Helm keeps it: JSON, compressed, in base64.
+pub fn pack_record(release: &Value) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    let written = packed.write_all(release.to_string().as_bytes()).and_then(|()| packed.finish());
+    STANDARD.encode(written.expect("memory takes what is written")).into_bytes()
+}
+
+/// Unpacks what Helm keeps; very old records are not compressed. `None` where it is no record.
+pub fn unpack_record(payload: &[u8]) -> Option<Value> {
+    let bytes = STANDARD.decode(payload).ok()?;
+    if !bytes.starts_with(&[0x1f, 0x8b, 0x08]) {
+        return serde_json::from_slice(&bytes).ok();
+    }
+    let mut text = Vec::new();
+    GzDecoder::new(bytes.as_slice()).take(MOST).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// What became of a record so that it can be kept.
+#[derive(Debug, Default)]
+pub(super) struct Fitted {
+    pub risk: Option<Risk>,
+    pub problem: Option<Problem>,
+}
+
+/// Sees to it that a record can be kept: where it is too large, what Helm only shows is left out.
+pub(super) fn fit(payload: &mut Value, record: &ReleaseRecord, desired: &[DesiredResource]) -> Fitted {
+    // Most records are far from any limit whatever they pack to.
+    if payload.to_string().len() < TOLD.0 / 2 {
+        return Fitted::default();
+    }
+    let address = format!("release {}", record.release);
+    let kib = |bytes: usize| bytes.div_ceil(1024);
+    let told = |size: usize| format!("release record {} KiB of {} KiB", kib(size), kib(LIMIT));
+    let risk = |level, message| {
+        let risk = Risk { code: "record-size".into(), level, address: address.clone(), path: None, message };
+        Fitted { risk: Some(risk), problem: None }
+    };
+    let size = pack_record(payload).len();
+    if size < TOLD.0 {
+        return Fitted::default();
+    }
+    if size <= LIMIT {
+        return risk(if size < TOLD.1 { RiskLevel::Info } else { RiskLevel::Warning }, told(size));
+    }
+    leave_out(payload);
+    let size = pack_record(payload).len();
+    if size <= LIMIT {
+        let what = "without the notes, default values and templates of the chart, which would not fit";
+        return risk(RiskLevel::Warning, format!("{}, {what}", told(size)));
+    }
+    let mut largest: Vec<&DesiredResource> = desired.iter().collect();
+    largest.sort_by_key(|resource| std::cmp::Reverse(resource.text.len()));
+    let named = largest.iter().take(NAMED).map(|r| format!("{}/{} {} KiB", r.kind, r.name, kib(r.text.len())));
+    let message = format!(
+        "its record takes {} KiB, and the API server keeps {} KiB; split the chart into several releases, or put large files \
+         into an image or a volume (the largest manifests: {})",
+        kib(size),
+        kib(LIMIT),
+        named.collect::<Vec<_>>().join(", ")
+    );
+    Fitted { risk: None, problem: Some(Problem { address, place: None, message }) }
+}
+
+/// Leaves out what Helm shows and never deploys.
+fn leave_out(payload: &mut Value) {
+    if let Some(info) = payload.get_mut("info").and_then(Value::as_object_mut) {
+        info.shift_remove("notes");
+    }
+    if let Some(chart) = payload.get_mut("chart").and_then(Value::as_object_mut) {
+        for (key, nothing) in
+            [("templates", json!([])), ("files", json!([])), ("values", json!({})), ("schema", Value::Null)]
+        {
+            chart.insert(key.to_owned(), nothing);
+        }
+    }
+}
+
+/// Makes Helm's record of a release, but for times and status.
+pub(super) fn helm_record(
+    desired: &[DesiredResource],
+    hooks: &[DesiredHook],
+    record: &ReleaseRecord,
+    chart: &ClusterChart,
+) -> Value {
+    let mut manifest = String::new();
+    for resource in desired.iter().filter(|r| r.belongs) {
+        let source = resource.place.as_ref().map_or("manifest", |place| place.file.as_str());
+        manifest += &format!("---\n# Source: {source}\n{}\n", resource.text.trim_end());
+    }
+    let extras = ReleaseRecord { resources: BTreeMap::new(), ..record.clone() };
+    let extras = serde_json::to_string(&extras).expect("a record is plain data");
+    let or_empty = |value: Option<&Value>| value.filter(|v| v.is_object()).cloned().unwrap_or_else(|| json!({}));
+    json!({
+        "name": record.release,
+        "namespace": record.namespace,
+        "version": record.revision,
+        "info": {"notes": chart.notes.reveal().cloned().unwrap_or_default()},
+        "chart": {
+            "metadata": {
+                "apiVersion": "v2",
+                "name": chart.name,
+                "version": chart.version,
+                "appVersion": chart.app_version.clone().unwrap_or_default(),
+                "annotations": {EXTRAS: extras},
+            },
+            "lock": null,
+            "templates": [],
+            "values": or_empty(Some(&chart.values)),
+            "schema": null,
+            "files": [],
+        },
+        "config": or_empty(chart.config.reveal()),
+        "manifest": manifest,
+        "hooks": hook_records(hooks),
+        "apply_method": "csa",
+    })
+}
+
+/// Makes the record of a revision that deploys a recorded one again.
+pub(super) fn rollback_record(recorded: &Value, record: &ReleaseRecord) -> Value {
+    let mut all = recorded.as_object().cloned().unwrap_or_default();
+    let to = recorded.get("version").and_then(integer).unwrap_or(0);
+    let mut info = Map::new();
+    info.extend(recorded.pointer("/info/notes").map(|notes| ("notes".to_owned(), notes.clone())));
+    info.insert("status".into(), "pending-rollback".into());
+    info.insert("description".into(), format!("Rollback to {to}").into());
+    info.insert("rollback_revision".into(), to.into());
+    all.insert("info".into(), info.into());
+    all.insert("version".into(), record.revision.into());
+    all.insert("apply_method".into(), "csa".into());
+    for hook in all.get_mut("hooks").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(hook) = hook.as_object_mut() {
+            hook.insert("last_run".into(), json!({"started_at": "", "completed_at": "", "phase": ""}));
+        }
+    }
+    all.into()
+}
+
+/// Says whether the last record has these notes; a record of Helm's may have them of another revision.
+pub(super) fn are_notes_recorded(chart: &ClusterChart, last: Option<&Value>) -> bool {
+    let recorded = last.and_then(|last| last.pointer("/info/notes")?.as_str()).unwrap_or_default();
+    recorded == chart.notes.reveal().map_or("", String::as_str)
+}
+
+/// Reads a number that some tools write as `3.0`.
+fn integer(value: &Value) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was just looked at")]
+    let whole = |number: f64| (number >= 0.0 && number < 1e15 && number.fract() == 0.0).then_some(number as u64);
+    value.as_u64().or_else(|| whole(value.as_f64()?))
+}
+
+/// Reads what we record and Helm has no place for.
+fn extras(release: &Value) -> ReleaseRecord {
+    let text = release.pointer("/chart/metadata/annotations").and_then(|a| a.get(EXTRAS)?.as_str());
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// Reads Helm's records of a release, oldest first, as one: what any of them may have left in the cluster is in it.
+pub fn read_history(history: &[Value]) -> Option<ReleaseRecord> {
+    let last = history.last()?;
+    let record = extras(last);
+    let text = |key: &str| last.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Some(ReleaseRecord {
+        version: 1,
+        release: text("name"),
+        namespace: text("namespace"),
+        revision: last.get("version").and_then(integer)?,
+        resources: recorded_manifests(history)
+            .into_iter()
+            .map(|(path, (r, _))| (path, without_digest(r, &record)))
+            .collect(),
+        ..record
+    })
+}
+
+/// What holds secrets is recorded without a digest: weak ones could be tried out.
+fn without_digest(recorded: RecordedResource, record: &ReleaseRecord) -> RecordedResource {
+    let hidden = record.hidden.contains(&recorded.address);
+    RecordedResource { digest: if hidden { String::new() } else { recorded.digest }, ..recorded }
+}
+
+pub(super) fn is_unfinished(history: &[Value]) -> bool {
+    let status = history.last().and_then(|r| r.pointer("/info/status")?.as_str());
+    status.is_some_and(|status| status != "deployed")
+}
+
+/// Returns the manifests of Helm's records by path, the last of each.
+pub(super) fn recorded_manifests(history: &[Value]) -> BTreeMap<String, (RecordedResource, String)> {
+    let mut found = BTreeMap::new();
+    for release in history {
+        let text = release.get("manifest").and_then(Value::as_str).unwrap_or_default();
+        for resource in documents(text).iter().filter_map(|text| resource(text, release)) {
+            let is_secret = super::diff::is_sensitive(&resource.kind);
+            let digest = if is_secret { String::new() } else { text_digest(&resource.text) };
+            let recorded = RecordedResource { address: resource.address(), digest };
+            found.insert(cluster_path(&resource), (recorded, resource.text));
+        }
+    }
+    found
+}
+
+/// Reads a manifest of a record.
+fn resource(text: &str, release: &Value) -> Option<DesiredResource> {
+    let data = parse_manifest(text)?;
+    let field = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (api_version, kind, name) = (field("/apiVersion"), field("/kind"), field("/metadata/name"));
+    if kind.is_empty() || name.is_empty() {
+        return None;
+    }
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let of_release = || release.get("namespace").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let namespace = Some(field("/metadata/namespace")).filter(|n| !n.is_empty()).or_else(|| Some(of_release()));
+    let namespace = namespace.filter(|_| !is_cluster_scoped(group, &kind));
+    let text = text.to_owned();
+    Some(DesiredResource { api_version, kind, namespace, name, text, data, place: None, hidden: false, belongs: true })
+}
+
+/// A recorded release, as it would be deployed again.
+#[derive(Clone, Debug, Default)]
+pub struct RecordedRelease {
+    /// What was recorded, its resources left out.
+    pub record: ReleaseRecord,
+    /// Its manifests, in their order.
+    pub resources: Vec<DesiredResource>,
+    /// Its hooks.
+    pub hooks: Vec<DesiredHook>,
+}
+
+/// Reads one record of Helm's.
+pub fn read_release(release: &Value) -> Option<RecordedRelease> {
+    let text = |key: &str| release.get(key).and_then(Value::as_str).unwrap_or_default();
+    let extras = extras(release);
+    let is_hidden = |resource: DesiredResource| {
+        let hidden = extras.hidden.contains(&resource.address());
+        DesiredResource { hidden, ..resource }
+    };
+    let manifests = documents(text("manifest"));
+    let resources = manifests.iter().filter_map(|text| resource(text, release)).map(is_hidden).collect();
+    let hooks = release.get("hooks").and_then(Value::as_array).into_iter().flatten();
+    let hooks = hooks.filter_map(|recorded| hook(recorded, release)).collect();
+    let revision = release.get("version").and_then(integer)?;
+    let (name, namespace) = (text("name").to_owned(), text("namespace").to_owned());
+    let record = ReleaseRecord { version: 1, release: name, namespace, revision, resources: BTreeMap::new(), ..extras };
+    Some(RecordedRelease { record, resources, hooks })
+}
+
+fn hook(recorded: &Value, release: &Value) -> Option<DesiredHook> {
+    let text = recorded.get("manifest")?.as_str()?;
+    let resource = resource(&format!("{}\n", without_source(text.trim())), release)?;
+    let names = |key: &str| {
+        let list = recorded.get(key).and_then(Value::as_array).into_iter().flatten();
+        list.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let policies = |key: &str| names(key).iter().filter_map(|name| HookPolicy::named(name)).collect();
+    let weight = recorded.get("weight").and_then(|w| w.as_i64()).unwrap_or(0);
+    let hook = Hook {
+        events: names("events").iter().filter_map(|name| HookEvent::named(name)).collect(),
+        weight,
+        delete_policies: policies("delete_policies"),
+        log_policies: policies("output_log_policies"),
+    };
+    let source = recorded.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
+    Some(DesiredHook { resource: DesiredResource { belongs: false, ..resource }, hook, weight, source })
+}
+
+/// One revision of a release, as lists show it; the names of the fields are Helm's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RevisionSummary {
+    /// The release.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Counted from 1.
+    pub revision: u64,
+    /// When it was deployed.
+    pub updated: String,
+    /// `deployed`, `failed`, …
+    pub status: String,
+    /// Name and version of the chart.
+    pub chart: String,
+    /// The version of what it deploys.
+    pub app_version: String,
+    /// What became of it.
+    pub description: String,
+}
+
+/// Sums up one record of Helm's.
+pub fn summarize_record(release: &Value) -> RevisionSummary {
+    let text = |pointer: &str| release.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (chart, version) = (text("/chart/metadata/name"), text("/chart/metadata/version"));
+    RevisionSummary {
+        name: text("/name"),
+        namespace: text("/namespace"),
+        revision: release.get("version").and_then(integer).unwrap_or(0),
+        updated: text("/info/last_deployed"),
+        status: text("/info/status"),
+        chart: if version.is_empty() { chart } else { format!("{chart}-{version}") },
+        app_version: text("/chart/metadata/appVersion"),
+        description: text("/info/description"),
+    }
+}
+
+/// Returns the number of the revision that a rollback without a number goes to: the last that was ever deployed before the
+/// current one. Revisions come oldest first, by number and status. Source: Nelm; Helm takes the one before, failed or not.
+pub fn revision_to_go_back_to(revisions: &[(u64, &str)]) -> Option<u64> {
+    let (_, before) = revisions.split_last()?;
+    let was_deployed = |(_, status): &&(u64, &str)| matches!(*status, "deployed" | "superseded");
+    before.iter().rev().find(was_deployed).map(|(number, _)| *number)
+}
+
+/// Splits a recorded manifest; the line that names the template of each document is no part of it.
+fn documents(manifest: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut text = String::new();
+    for line in manifest.lines().chain(["---"]) {
+        if line.starts_with("---") {
+            if !text.trim().is_empty() {
+                found.push(format!("{}\n", text.trim()));
+            }
+            text.clear();
+        } else if !(text.is_empty() && line.starts_with("# Source: ")) {
+            text += line;
+            text.push('\n');
+        }
+    }
+    found
+}
+
+/// Reads the text of a manifest; `None` where it is none.
+pub(super) fn parse_manifest(text: &str) -> Option<Value> {
+    yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|node| node.to_plain())
+}
