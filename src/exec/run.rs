@@ -272,7 +272,7 @@ impl Walk<'_> {
         result: Result<Done, WorkError>,
     ) {
         let subject = Subject::of(operation);
-        self.workshop.settled(operation, result.is_ok());
+        self.workshop.tell_settled(operation, result.is_ok());
         let event = match &result {
             Ok(Done::Now) => Some(Event::Done { subject, ms: self.ports.clock.now_ms().saturating_sub(from) }),
             Ok(Done::Already) => Some(Event::Reused(subject)),

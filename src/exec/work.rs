@@ -165,7 +165,7 @@ impl<'a> Workshop<'a> {
     }
 
     /// Tells the target what became of a resource that was waited for; only where it changes at all.
-    pub(super) fn settled(&self, operation: &Operation, succeeded: bool) {
+    pub(super) fn tell_settled(&self, operation: &Operation, succeeded: bool) {
         let Work::AwaitResource { path, .. } = &operation.work else { return };
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(session) = session {

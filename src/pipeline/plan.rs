@@ -409,8 +409,18 @@ fn plan_resources(
     let after = tags.map(|o| o.id.clone()).collect();
     let chart = rendered.map(|r| r.chart.clone()).unwrap_or_default();
     let images = &section.images;
-    let context =
-        ReleaseContext { record, fact, images, changes: &changes, parse: &parse, after, previews, chart, hooks, rollback: None };
+    let context = ReleaseContext {
+        record,
+        fact,
+        images,
+        changes: &changes,
+        parse: &parse,
+        after,
+        previews,
+        chart,
+        hooks,
+        rollback: None,
+    };
     let mut section = plan_release(manifests, &context);
     let live = previews.map(live_texts);
     let live = live.as_ref().unwrap_or(&fact.resources);

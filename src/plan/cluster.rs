@@ -12,9 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::diff::{diff, redact};
 use super::directives::{DeletePolicy, Directives, ResourcePolicy, read_directives};
-use super::helm::{
-    are_notes_recorded, fit, helm_record, is_unfinished, recorded_manifests, rollback_record,
-};
+use super::helm::{are_notes_recorded, fit, helm_record, is_unfinished, recorded_manifests, rollback_record};
 use super::hooks::{DesiredHook, HookPlan, are_recorded, run_hooks};
 use super::model::{FieldChange, ResourceAction, ResourcePlan};
 use super::operation::{Guard, Operation, Work};
@@ -312,7 +310,11 @@ fn follow_policies(plan: &mut ResourcePlan, resource: &DesiredResource, directiv
 }
 
 /// Hooks that the server would not take.
-pub(super) fn hook_problems(run: &[HookPlan], hooks: &[DesiredHook], previews: &BTreeMap<String, Preview>) -> Vec<Problem> {
+pub(super) fn hook_problems(
+    run: &[HookPlan],
+    hooks: &[DesiredHook],
+    previews: &BTreeMap<String, Preview>,
+) -> Vec<Problem> {
     let runs = |hook: &&DesiredHook| run.iter().any(|plan| plan.address() == hook.resource.address());
     let problem = |hook: &DesiredHook| {
         let refused = previews.get(&cluster_path(&hook.resource))?.refused.as_ref()?;
@@ -613,5 +615,4 @@ mod tests {
         };
         assert_eq!((taken_from("kubectl-scale"), taken_from("kube-controller-manager")), (0, 1));
     }
-
 }

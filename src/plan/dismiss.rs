@@ -119,7 +119,7 @@ impl Dismissed<'_> {
                 section.resources.push(kept(&recorded, live));
                 continue;
             }
-            let plan = deleted(&recorded, live.clone());
+            let plan = deleted(&recorded, live);
             section.risks.extend((!self.with.namespace).then(|| claims_stay(&plan, live)).flatten());
             let content = preview.and_then(|p| p.content.as_ref());
             groups.entry(group_of(&plan)).or_default().push(delete(&plan, &path, vec![guard(&path, content)]));
@@ -156,7 +156,7 @@ impl Dismissed<'_> {
                 section.resources.extend(live.map(|live| kept(&recorded, live)));
                 continue;
             }
-            let plan = deleted(&recorded, live.cloned().unwrap_or(Value::Null));
+            let plan = deleted(&recorded, live.unwrap_or(&Value::Null));
             // One that runs now is another object afterwards.
             let runs = hook.hook.events.iter().any(is_of_deletion);
             let content = preview.and_then(|p| p.stays.as_ref().or(p.content.as_ref()));
@@ -171,19 +171,13 @@ impl Dismissed<'_> {
         chain.group("gate:gone hooks", group);
     }
 
-    fn delete_namespace(
-        &self,
-        previews: &BTreeMap<String, Preview>,
-        section: &mut ReleaseSection,
-        chain: &mut Chain,
-    ) {
+    fn delete_namespace(&self, previews: &BTreeMap<String, Preview>, section: &mut ReleaseSection, chain: &mut Chain) {
         let namespace = namespace_resource(self.namespace);
         let path = cluster_path(&namespace);
         let live = previews.get(&path).and_then(|p| p.live.as_ref()).filter(|_| self.with.namespace);
         let Some(live) = live else { return };
         section.resources.retain(|r| r.address() != namespace.address());
-        let plan =
-            deleted(&RecordedResource { address: namespace.address(), digest: String::new() }, live.clone());
+        let plan = deleted(&RecordedResource { address: namespace.address(), digest: String::new() }, live);
         // Its labels may change meanwhile; that it is another one is told by nothing but its uid, which deletes.
         chain.group("gate:gone namespace", vec![delete(&plan, &path, Vec::new())]);
         section.resources.push(plan);
@@ -195,7 +189,7 @@ fn is_of_deletion(event: &HookEvent) -> bool {
 }
 
 fn kept(recorded: &RecordedResource, live: &Value) -> ResourcePlan {
-    let mut plan = deleted(recorded, live.clone());
+    let mut plan = deleted(recorded, live);
     (plan.action, plan.fields) = (ResourceAction::Noop, Vec::new());
     plan.reasons = vec![Reason::NotDeclared, Reason::Kept];
     plan
@@ -303,8 +297,7 @@ mod tests {
     fn live(api_version: &str, kind: &str, name: &str, policy: &str) -> Preview {
         let marks = json!({"meta.helm.sh/release-name": "shop", "meta.helm.sh/release-namespace": "shop",
             "helm.sh/resource-policy": policy});
-        let metadata =
-            json!({"name": name, "labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": marks});
+        let metadata = json!({"name": name, "labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": marks});
         let live = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata});
         Preview { live: Some(live), content: Some(vec![1]), ..Preview::default() }
     }

@@ -388,3 +388,114 @@ fn documents(manifest: &str) -> Vec<String> {
 pub(super) fn parse_manifest(text: &str) -> Option<Value> {
     yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|node| node.to_plain())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desired(text: &str) -> DesiredResource {
+        resource(text, &json!({"namespace": "shop"})).unwrap()
+    }
+
+    fn config(name: &str, data: &str) -> String {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  x: {data}\n")
+    }
+
+    /// Text that cannot be compressed much.
+    fn noise(length: usize) -> String {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'!' + u8::try_from((state >> 33) % 90).unwrap())
+        };
+        (0..length).map(|_| next()).filter(|c| !matches!(c, '"' | '\'' | '\\')).collect()
+    }
+
+    fn fitted(length: usize, notes: usize) -> (Value, Fitted) {
+        let record = ReleaseRecord { release: "shop".into(), ..ReleaseRecord::default() };
+        let desired = [desired(&config("a", &format!("'{}'", noise(length))))];
+        let chart = ClusterChart { notes: Sensitive::new(noise(notes)), ..ClusterChart::default() };
+        let mut payload = helm_record(&desired, &[], &record, &chart);
+        let fitted = fit(&mut payload, &record, &desired);
+        (payload, fitted)
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_packed() {
+        let release = json!({"name": "shop", "version": 3, "manifest": "---\nkind: ConfigMap\n"});
+        assert_eq!(unpack_record(&pack_record(&release)), Some(release.clone()));
+        assert_eq!(unpack_record(STANDARD.encode(release.to_string()).as_bytes()), Some(release));
+        assert_eq!(unpack_record(b"nothing"), None);
+    }
+
+    #[test]
+    fn records_of_helm_are_split_into_their_documents() {
+        let text = "---\n# Source: shop/templates/a.yaml\nkind: A\nx: |\n  ---\n\n---\n# Source: b\n# kept\nkind: B\n";
+        assert_eq!(documents(text), ["kind: A\nx: |\n  ---\n", "# kept\nkind: B\n"]);
+    }
+
+    /// S50
+    #[test]
+    fn the_size_of_a_large_record_is_told_and_one_that_is_too_large_is_a_problem() {
+        let small = fitted(10_000, 0).1;
+        assert!(small.risk.is_none() && small.problem.is_none());
+        let told = fitted(400_000, 0).1.risk.unwrap();
+        assert!(told.level == RiskLevel::Info && told.message.ends_with("KiB of 1024 KiB"), "{}", told.message);
+        assert_eq!(fitted(800_000, 0).1.risk.unwrap().level, RiskLevel::Warning);
+        let (payload, shrunk) = fitted(700_000, 600_000);
+        assert!(shrunk.problem.is_none() && payload["info"].get("notes").is_none());
+        assert!(shrunk.risk.unwrap().message.contains("without the notes"));
+        let too_large = fitted(1_300_000, 0).1.problem.unwrap();
+        assert!(too_large.message.contains("ConfigMap/a"), "{}", too_large.message);
+    }
+
+    /// S79
+    #[test]
+    fn numbers_may_be_written_as_fractions_and_parts_may_be_missing() {
+        let release = json!({"name": "shop", "namespace": "shop", "version": 3.0, "config": {"replicas": 2.0},
+            "info": {"status": "deployed", "deleted": "", "first_deployed": null},
+            "chart": {"metadata": {"name": "shop", "version": "1.2.3"}, "lock": null, "schema": null}, "hooks": null,
+            "manifest": config("a", "1")});
+        let read = read_history(std::slice::from_ref(&release)).unwrap();
+        assert_eq!((read.revision, read.resources.len()), (3, 1));
+        let summary = summarize_record(&release);
+        assert_eq!((summary.revision, summary.chart.as_str()), (3, "shop-1.2.3"));
+        assert_eq!(read_release(&release).unwrap().resources.len(), 1);
+        assert!(read_release(&json!({"version": 1.5})).is_none());
+    }
+
+    #[test]
+    fn a_rollback_carries_on_what_was_recorded() {
+        let recorded = json!({"name": "shop", "namespace": "shop", "version": 2, "strange": 1, "config": {"a": 1},
+            "info": {"status": "superseded", "notes": "hello", "first_deployed": "x"}, "manifest": config("a", "1"),
+            "hooks": [{"name": "h", "last_run": {"phase": "Succeeded"}}]});
+        let record = ReleaseRecord { revision: 5, ..ReleaseRecord::default() };
+        let payload = rollback_record(&recorded, &record);
+        let expected = json!({"notes": "hello", "status": "pending-rollback", "description": "Rollback to 2",
+            "rollback_revision": 2});
+        assert_eq!((&payload["info"], &payload["version"], &payload["strange"]), (&expected, &json!(5), &json!(1)));
+        assert_eq!((&payload["config"], &payload["manifest"]), (&recorded["config"], &recorded["manifest"]));
+        assert_eq!(payload["hooks"][0]["last_run"]["phase"], "");
+    }
+
+    #[test]
+    fn a_rollback_goes_to_the_last_revision_that_was_good() {
+        let back = |list: &[(u64, &str)]| revision_to_go_back_to(list);
+        assert_eq!(back(&[(1, "superseded"), (2, "deployed")]), Some(1));
+        assert_eq!(back(&[(1, "superseded"), (2, "deployed"), (3, "failed")]), Some(2));
+        assert_eq!(back(&[(1, "superseded"), (2, "failed"), (3, "deployed")]), Some(1));
+        assert_eq!((back(&[(1, "failed"), (2, "failed")]), back(&[])), (None, None));
+    }
+
+    #[test]
+    fn hooks_come_back_as_they_were_recorded() {
+        let hook = json!({"name": "h", "kind": "Job", "path": "shop/templates/h.yaml", "events": ["pre-rollback"],
+            "manifest": "# Source: shop/templates/h.yaml\napiVersion: batch/v1\nkind: Job\nmetadata: {name: h}",
+            "delete_policies": ["hook-succeeded"], "weight": -5});
+        let release = json!({"name": "shop", "namespace": "shop", "version": 1, "hooks": [hook]});
+        let hooks = read_release(&release).unwrap().hooks;
+        assert_eq!((hooks[0].weight, hooks[0].resource.address().as_str()), (-5, "shop/Job/h"));
+        assert_eq!(hooks[0].hook.events, [HookEvent::PreRollback]);
+        assert_eq!(hooks[0].hook.delete_policies, [HookPolicy::HookSucceeded]);
+    }
+}

@@ -406,8 +406,7 @@ impl HookRuns {
             let text = |key: &str| hook.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
             let run = self.runs.get(&(text("kind"), text("name")));
             if let (Some(run), Some(hook)) = (run, hook.as_object_mut()) {
-                let last =
-                    json!({"started_at": run.started, "completed_at": run.completed, "phase": run.phase});
+                let last = json!({"started_at": run.started, "completed_at": run.completed, "phase": run.phase});
                 hook.insert("last_run".into(), last);
             }
         }
