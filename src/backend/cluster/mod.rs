@@ -22,7 +22,7 @@ use futures_util::stream::{self, StreamExt as _};
 use kube::Client;
 use serde_json::Value;
 
-use self::api::{Api, ApiError, ApiKind};
+use self::api::{Api, ApiError, ApiKind, word};
 use self::connect::configuration;
 pub use self::connect::{ClusterOptions, ConnectError};
 use self::fields::{adopted, has_predecessor, stands, without_leftovers};
@@ -121,11 +121,13 @@ async fn kind_of(api: &Api, object: &Value) -> Result<ApiKind, ApiError> {
 struct Made {
     kinds: BTreeSet<(String, String)>,
     namespaces: BTreeSet<String>,
+    /// Those of the namespaces that are not there yet: nothing is in them, and the server says no more of what comes.
+    missing: BTreeSet<String>,
 }
 
 impl Made {
     fn of(wanted: &[WantedResource]) -> Self {
-        let mut made = Self { kinds: BTreeSet::new(), namespaces: BTreeSet::new() };
+        let mut made = Self { kinds: BTreeSet::new(), namespaces: BTreeSet::new(), missing: BTreeSet::new() };
         for resource in wanted {
             let manifest = resource.manifest.as_ref().filter(|_| {
                 resource.path.contains("/Namespace/") || resource.path.contains("/CustomResourceDefinition.")
@@ -139,6 +141,20 @@ impl Made {
             }
         }
         made
+    }
+
+    /// Looks which of the namespaces are there.
+    async fn look(mut self, api: &Api) -> Result<Self, ApiError> {
+        for namespace in &self.namespaces {
+            if api.get(&format!("/api/v1/namespaces/{}", word(namespace))).await?.is_none() {
+                self.missing.insert(namespace.clone());
+            }
+        }
+        Ok(self)
+    }
+
+    fn is_missing(&self, namespace: Option<&str>) -> bool {
+        namespace.is_some_and(|namespace| self.missing.contains(namespace))
     }
 }
 
@@ -158,6 +174,9 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         }
         Err(error) => return Err(error),
     };
+    if made.is_missing(place.namespace) {
+        return Ok(Preview::default());
+    }
     let address = place.address(&kind);
     // A guard compares what stands there in the version that the server prefers.
     let preferred = lives.get(api, &wanted.path).await?;
@@ -199,12 +218,10 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         Ok(after) => preview.after = Some(cleaned(&after)),
         Err(error) => {
             let Some(status) = error.refusal() else { return Err(error) };
-            let is_new_namespace =
-                status.code == 404 && place.namespace.is_some_and(|n| made.namespaces.contains(n)) && found.is_none();
             let immutable = if found.is_some() { immutable_fields(status) } else { Vec::new() };
             if !immutable.is_empty() {
                 preview.immutable = immutable;
-            } else if !is_new_namespace {
+            } else {
                 preview.refused = Some(refusal(status, place.kind));
             }
         }
@@ -312,9 +329,9 @@ impl Target for ClusterTarget {
     }
 
     fn preview(&self, wanted: &[WantedResource]) -> Result<Option<BTreeMap<String, Preview>>, TargetError> {
-        let made = Made::of(wanted);
-        let made = &made;
         let api = &self.api;
+        let made = block_on(Made::of(wanted).look(api)).map_err(self.failed("read the namespaces"))?;
+        let made = &made;
         let paths: Vec<String> = wanted.iter().map(|w| w.path.clone()).collect();
         let lives = block_on(Lives::read(api, &paths)).map_err(self.failed("read the resources"))?;
         let lives = &lives;
