@@ -48,7 +48,7 @@ impl LookupResources {
         let mut found = self.objects.iter().filter(fits);
         if !name.is_empty() {
             let one = found.find(|object| text(object, "/metadata/name") == name);
-            return to_value(&one.map_or_else(Tree::empty_map, tree));
+            return found_value(one);
         }
         let list = serde_json::json!({
             "apiVersion": api_version,
@@ -56,8 +56,13 @@ impl LookupResources {
             "metadata": { "resourceVersion": "" },
             "items": found.collect::<Vec<_>>(),
         });
-        to_value(&tree(&list))
+        found_value(Some(&list))
     }
+}
+
+/// Returns what a template sees of an object, or of a list of objects; where there is none an empty map.
+pub fn found_value(object: Option<&Json>) -> Value {
+    to_value(&object.map_or_else(Tree::empty_map, tree))
 }
 
 fn take(diagnostics: &mut Diagnostics, node: &Node, span: Span, objects: &mut Vec<Json>) {

@@ -35,7 +35,7 @@ pub use content::Content;
 pub use helm::Helm;
 pub use jsonnet::JsonnetFolder;
 pub use load::{Chart, ChartFile, LoadOptions, is_archive, load, load_archive, load_archive_for};
-pub use lookup::LookupResources;
+pub use lookup::{LookupResources, found_value};
 pub use manifest::{Hook, HookEvent, HookPolicy, Manifest, ResourceId};
 pub use objects::Capabilities;
 pub use origins::{LineOrigin, ValueOrigin};

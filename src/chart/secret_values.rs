@@ -396,6 +396,10 @@ impl Host for SecretHost<'_> {
     fn random(&self, buffer: &mut [u8]) {
         self.host.random(buffer);
     }
+
+    fn secrets(&self) -> Vec<String> {
+        self.host.secrets()
+    }
 }
 
 #[cfg(test)]

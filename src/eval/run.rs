@@ -51,6 +51,11 @@ pub trait Host: Sync {
 
     /// Fills a buffer with random bytes.
     fn random(&self, buffer: &mut [u8]);
+
+    /// Returns the secret texts that were told so far.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A host without a world: `lookup` finds nothing, randomness repeats.

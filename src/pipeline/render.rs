@@ -124,6 +124,7 @@ pub fn render(
         let host = SecretHost { host, files: &secrets.files };
         let options = options_of(project, inputs, &host, choice, jsonnet_dir.as_deref());
         let rendered = chart::render_explained(&mut found, sources, &composed, &options);
+        hide(sources, &inputs.secrets, &options.host.secrets());
         if choice.lint && !found.has_errors() {
             let renderings = [(composed, rendered)];
             chart::check_values(&mut found, sources, &renderings);
@@ -176,7 +177,8 @@ fn options_of<'a>(
         capabilities.kube_version = if version.starts_with('v') { version.clone() } else { format!("v{version}") };
     }
     // Unlike Helm without a cluster, which knows groups alone, and among them many that no cluster serves any more.
-    capabilities.api_versions = served(&capabilities.kube_version).into_iter().collect();
+    let known = || served(&capabilities.kube_version).into_iter().collect();
+    capabilities.api_versions = inputs.served.clone().unwrap_or_else(known);
     capabilities.api_versions.extend(inputs.api_versions.iter().cloned());
     RenderOptions {
         release: Release {

@@ -160,7 +160,7 @@ pub(super) fn plan_cluster(
         }
         let was_ours = previous.as_ref().is_some_and(|p| p.resources.contains_key(&path)) || !resource.belongs;
         let problem = match (&preview.refused, &preview.live) {
-            (Some(refused), _) => Some(format!("the API server refuses it: {refused}")),
+            (Some(refused), _) => Some(refused.clone()),
             (None, Some(live)) if !was_ours && !is_ours(live, &record) => {
                 Some(format!("it is in the cluster already, and no part of the release `{}`", record.release))
             }
@@ -318,7 +318,7 @@ pub(super) fn hook_problems(
     let runs = |hook: &&DesiredHook| run.iter().any(|plan| plan.address() == hook.resource.address());
     let problem = |hook: &DesiredHook| {
         let refused = previews.get(&cluster_path(&hook.resource))?.refused.as_ref()?;
-        let message = format!("the API server refuses it: {refused}");
+        let message = refused.clone();
         Some(Problem { address: hook.resource.address(), place: hook.resource.place.clone(), message })
     };
     hooks.iter().filter(runs).filter_map(problem).collect()

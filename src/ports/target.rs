@@ -20,6 +20,28 @@ pub struct TargetError {
     pub source: std::io::Error,
 }
 
+/// What a cluster serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The version of Kubernetes: `v1.35.0`.
+    pub version: String,
+    /// API versions, and the kinds in each of them: `apps/v1`, `apps/v1/Deployment`; sorted.
+    pub apis: Vec<String>,
+}
+
+/// An object that a template asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct ObjectQuery<'a> {
+    /// `v1`, `apps/v1`.
+    pub api_version: &'a str,
+    /// The kind.
+    pub kind: &'a str,
+    /// Its namespace; empty for all, and where its kind has none.
+    pub namespace: &'a str,
+    /// Its name; empty for all.
+    pub name: &'a str,
+}
+
 /// Holds the resources of releases.
 pub trait Target: Send + Sync {
     /// Returns what the target holds of a release; resources by their path. Nothing is written.
@@ -81,6 +103,22 @@ pub trait Target: Send + Sync {
     /// Returns which cluster it is, where it is one.
     fn cluster(&self) -> Option<ClusterName> {
         None
+    }
+
+    /// Returns what it serves; `None` where it is no cluster.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn served(&self) -> Result<Option<Served>, TargetError> {
+        Ok(None)
+    }
+
+    /// Finds a live object, or all of a kind where no name is given, as JSON; `None` where there is none.
+    ///
+    /// # Errors
+    /// The target failed, or knows no such kind.
+    fn lookup(&self, _: &ObjectQuery<'_>) -> Result<Option<serde_json::Value>, TargetError> {
+        Ok(None)
     }
 
     /// Returns who looks at resources while they become ready; absent where what is written is ready.

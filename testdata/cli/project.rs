@@ -191,7 +191,8 @@ fn what_is_missing_is_said_with_what_to_do() {
     let sandbox = shop();
     for (args, told) in [
         (&["plan", "--repo", "docker:"][..], "docker:NAME"),
-        (&["plan", "--target", "cluster"], "dir:PATH"),
+        (&["plan", "--target", "cluster"], "there is no kubeconfig"),
+        (&["plan", "--target", "folder"], "dir:PATH"),
         (&["plan", "--builder", "podman"], "--builder native"),
         (&["plan", "--dir", "nowhere"], "there is no such directory"),
         (&["plan", "-f", "no.yaml"], "there is no such file"),

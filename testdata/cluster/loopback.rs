@@ -3,7 +3,7 @@
 //! It merges what is applied, remembers who set which field, refuses conflicts and changes of selectors, and adds defaults,
 //! as far as the scenarios need it. The same scenarios run on a real control plane where there is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -129,6 +129,12 @@ impl Loopback {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         match (method, path.split('/').skip(1).collect::<Vec<_>>().as_slice()) {
+            ("GET", ["version"]) => (200, json!({"gitVersion": "v1.30.1"})),
+            ("GET", ["apis"]) => {
+                let groups: BTreeSet<&str> = KINDS.iter().filter(|(v, ..)| *v != "v1").map(|(v, ..)| *v).collect();
+                let groups = groups.into_iter().map(|v| json!({"versions": [{"groupVersion": v}]}));
+                (200, json!({"kind": "APIGroupList", "groups": groups.collect::<Vec<_>>()}))
+            }
             ("GET", ["apis", group]) => {
                 let version = json!({"groupVersion": format!("{group}/v1"), "version": "v1"});
                 (200, json!({"kind": "APIGroup", "name": group, "versions": [version], "preferredVersion": version}))

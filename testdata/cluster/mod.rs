@@ -5,6 +5,7 @@ mod helm;
 mod kills;
 mod loopback;
 mod order;
+mod templates;
 mod tracking;
 
 use serde_json::{Value, json};

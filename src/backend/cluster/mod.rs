@@ -8,6 +8,7 @@
 
 mod api;
 mod connect;
+mod discovery;
 mod fields;
 mod lives;
 mod objects;
@@ -33,7 +34,7 @@ pub use self::releases::{RecordDriver, RecordRules};
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout};
-use crate::ports::{ReleaseStore, RevisionFact, Target, TargetError, TargetSession};
+use crate::ports::{ObjectQuery, ReleaseStore, RevisionFact, Served, Target, TargetError, TargetSession};
 
 /// Requests at once while planning.
 const PARALLEL: usize = 16;
@@ -170,7 +171,13 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         Ok(kind) => kind,
         Err(error @ ApiError::NoKind { .. }) => {
             let comes = made.kinds.contains(&(place.group.to_owned(), place.kind.to_owned()));
-            return Ok(Preview { refused: (!comes).then(|| error.to_string()), ..Preview::default() });
+            if comes {
+                return Ok(Preview::default());
+            }
+            let other = api.preferred(place.group, place.kind).await?;
+            let other = other.map(|kind| format!("; it serves {} in {}", place.kind, kind.group_version));
+            let refused = Some(format!("{error}{}", other.unwrap_or_default()));
+            return Ok(Preview { refused, ..Preview::default() });
         }
         Err(error) => return Err(error),
     };
@@ -270,19 +277,19 @@ fn immutable_fields(status: &kube::core::Status) -> Vec<String> {
     fields
 }
 
-/// Says why the server refuses. What it says of a Secret may repeat its values: of that, only the fields are told.
+/// Says that the server refuses, and why. What it says of a Secret may repeat its values: of that, only the fields are told.
 fn refusal(status: &kube::core::Status, kind: &str) -> String {
     if kind != "Secret" {
-        return status.message.clone();
+        return format!("the API server refuses it: {}", status.message);
     }
     let fields: Vec<&str> = status.details.iter().flat_map(|d| &d.causes).map(|c| c.field.as_str()).collect();
-    format!("{} {}", status.reason, fields.join(", ")).trim_end().to_owned()
+    format!("the API server refuses it: {} {}", status.reason, fields.join(", ")).trim_end().to_owned()
 }
 
 /// Hides what the server says of a Secret.
 fn discreet(error: ApiError, kind: &str) -> ApiError {
     match error.refusal() {
-        Some(status) if kind == "Secret" => ApiError::Unexpected(format!("refused: {}", refusal(status, kind))),
+        Some(status) if kind == "Secret" => ApiError::Unexpected(refusal(status, kind)),
         _ => error,
     }
 }
@@ -369,6 +376,17 @@ impl Target for ClusterTarget {
 
     fn cluster(&self) -> Option<ClusterName> {
         Some(self.name.clone())
+    }
+
+    fn served(&self) -> Result<Option<Served>, TargetError> {
+        let served = block_on(discovery::served(&self.api));
+        served.map(Some).map_err(self.failed("ask what is served"))
+    }
+
+    fn lookup(&self, query: &ObjectQuery<'_>) -> Result<Option<Value>, TargetError> {
+        let ObjectQuery { api_version, kind, namespace, name } = *query;
+        let found = block_on(discovery::lookup(&self.api, query));
+        found.map_err(self.failed(format!("look up {kind} `{name}` of {api_version} in the namespace `{namespace}`")))
     }
 
     fn tracker(&self) -> Option<&dyn crate::ports::Tracker> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::args::{BuildArgs, GlobalArgs, TagArgs};
 use super::super::error::CliError;
+use super::super::host::LiveHost;
 use super::super::project::{Found, Options, find};
 use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, Names, Reach, wire};
@@ -48,11 +49,12 @@ pub fn make_plan(
     wish: Wish<'_>,
     invocation: &Invocation,
 ) -> Result<Made, CliError> {
-    let found = find(global, options, invocation)?;
+    let mut found = find(global, options, invocation)?;
     let build = options.build.cloned().unwrap_or_default();
     let names = Names::of_options(&build, options.deploy.filter(|_| wish.deploy));
     let reach = Reach::new(&build.registry, global, invocation).with_kube(options.deploy.map(|d| &d.kube));
     let back_ends = wire(&names, &found.dir, &reach)?;
+    ask_cluster(&mut found, &back_ends, wish)?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, &build, wish);
@@ -64,6 +66,17 @@ pub fn make_plan(
     }
     let (plan, project) = plan?;
     Ok(Made { plan, found, objects: project.objects.clone(), project, back_ends })
+}
+
+/// Templates see what the cluster of the release is, unless they are told otherwise.
+fn ask_cluster(found: &mut Found, back_ends: &BackEnds, wish: Wish<'_>) -> Result<(), CliError> {
+    let Some(target) = back_ends.target.as_deref().filter(|_| wish.deploy) else { return Ok(()) };
+    let served = target.served().map_err(|e| CliError::environment("ask the target what it serves", e))?;
+    if let Some(served) = served.filter(|_| found.inputs.kube_version.is_none()) {
+        found.inputs.kube_version = Some(served.version);
+        found.inputs.served = Some(served.apis);
+    }
+    Ok(())
 }
 
 fn planned(
@@ -91,7 +104,7 @@ fn planned(
         custom_tags: &custom_tags,
         runs_commands: back_ends.runs_commands,
         cannot_run: &|platform| back_ends.cannot_run(platform),
-        host: &found.host,
+        host: &LiveHost::new(&found.host, back_ends.target.as_deref().filter(|_| wish.deploy)),
     };
     let plan = match wish.since {
         None => pipeline::plan(diagnostics, sources, &request),
