@@ -62,6 +62,8 @@ pub struct Preview {
     pub adopts: bool,
     /// Why the server would refuse the write.
     pub refused: Option<String>,
+    /// Why there was no dry run: `after` is then our own merge, without what the server adds.
+    pub blind: Option<String>,
 }
 
 impl std::fmt::Debug for Preview {

@@ -70,7 +70,7 @@ impl Lock for FileLock {
                     let told = fs::read_to_string(&path).unwrap_or_default();
                     let told = told.trim();
                     let holder = if told.is_empty() { "another process" } else { told }.to_owned();
-                    return Err(LockError::Held { name: name.to_owned(), holder });
+                    return Err(LockError::Held { name: name.to_owned(), holder, since: None });
                 }
             }
             if is_same_file(&file, &path).map_err(failed)? {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 #[cfg(feature = "cluster")]
 use super::args::ReleaseDriver;
@@ -80,12 +81,38 @@ pub struct BackEnds {
     pub runs_commands: bool,
     /// The target; absent when nothing is deployed.
     pub target: Option<Box<dyn Target>>,
-    /// The locks.
+    /// What back ends tell while somebody waits for them.
+    pub notices: Arc<Notices>,
+    /// The locks, where the target keeps none itself.
     pub lock: Box<dyn Lock>,
     /// Where it is kept how long builds take.
     pub durations: PathBuf,
     /// The folders that a run may write to.
     pub folders: Vec<PathBuf>,
+}
+
+/// What back ends tell by themselves: on stderr, or to whoever draws there.
+#[derive(Default)]
+pub struct Notices(RwLock<Option<Listener>>);
+
+/// Takes a line.
+type Listener = Arc<dyn Fn(&str) + Send + Sync>;
+
+impl Notices {
+    /// Tells a line.
+    pub fn tell(&self, text: &str) {
+        use std::io::Write as _;
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(listener) => listener(text),
+            // What cannot be told is not told.
+            None => drop(writeln!(std::io::stderr(), "{text}")),
+        }
+    }
+
+    /// Says who takes the lines from now on.
+    pub fn hand_to(&self, listener: Option<Listener>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = listener;
+    }
 }
 
 impl BackEnds {
@@ -156,10 +183,11 @@ pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, Cl
     let final_store = names.final_repo.as_ref().map(other("--final-repo")).transpose()?;
     let others = names.secondary_repos.iter().map(other("--secondary-repo")).collect::<Result<Vec<_>, _>>()?;
     let store = if others.is_empty() { store } else { Box::new(LayeredStore::new(store, others)) };
+    let notices = Arc::new(Notices::default());
     let named = names.target.as_deref().map(|uri| read_target(uri, project)).transpose()?;
     let (target, target_dir): (Option<Box<dyn Target>>, _) = match named {
         Some(TargetName::Folder(dir)) => (Some(Box::new(ManifestFolder::new(&dir))), Some(dir)),
-        Some(TargetName::Cluster) => (Some(cluster(reach)?), None),
+        Some(TargetName::Cluster) => (Some(cluster(reach, &notices)?), None),
         None => (None, None),
     };
     let (builder, runs_commands) = builder(&names.builder, project, reach)?;
@@ -169,6 +197,7 @@ pub fn wire(names: &Names, project: &Path, reach: &Reach) -> Result<BackEnds, Cl
         builder,
         runs_commands,
         target,
+        notices,
         lock: Box::new(FileLock::new(dir.join(".stagewright/locks"))),
         durations: dir.join(".stagewright/durations.json"),
         folders: target_dir.into_iter().chain([dir]).collect(),
@@ -340,7 +369,7 @@ pub fn repo_address(repo: Option<&str>) -> Option<String> {
 }
 
 #[cfg(feature = "cluster")]
-fn cluster(reach: &Reach) -> Result<Box<dyn Target>, CliError> {
+fn cluster(reach: &Reach, notices: &Arc<Notices>) -> Result<Box<dyn Target>, CliError> {
     use crate::backend::{ClusterOptions, ClusterTarget, RecordRules};
     let records = RecordRules { driver: record_driver(reach)?, most: reach.kube.records.releases_history_max };
     let options = ClusterOptions {
@@ -349,6 +378,11 @@ fn cluster(reach: &Reach) -> Result<Box<dyn Target>, CliError> {
         context: reach.kube.kube_context.clone(),
         env: reach.env.clone(),
         cwd: reach.cwd.clone(),
+        retry: reach.kube.kube_retry_time.map(std::time::Duration::from_secs),
+        tell: Some(std::sync::Arc::new({
+            let notices = notices.clone();
+            move |text: &str| notices.tell(text)
+        })),
     };
     let found = ClusterTarget::connect(&options).map_err(|e| {
         CliError::environment("find the cluster", e)
@@ -376,7 +410,7 @@ fn record_driver(reach: &Reach) -> Result<crate::backend::RecordDriver, CliError
 }
 
 #[cfg(not(feature = "cluster"))]
-fn cluster(_: &Reach) -> Result<Box<dyn Target>, CliError> {
+fn cluster(_: &Reach, _: &Arc<Notices>) -> Result<Box<dyn Target>, CliError> {
     Err(CliError::user("--target cluster: this build was made without the feature `cluster`".to_owned())
         .hint("write manifests to a folder: --target dir:PATH"))
 }

@@ -106,6 +106,8 @@ rules! {
     DEPLOY_ANNOTATION, "deploy-annotation", Error, "an annotation of a deploy has a value that means nothing";
     ORDER_NOT_KEPT, "order-not-kept", Warning, "an annotation on the order of a deploy does nothing in a cluster yet";
     RESOURCE_REFUSED, "resource-refused", Error, "a resource cannot be put into the cluster";
+    NO_DRY_RUN, "no-dry-run", Warning, "the API server cannot say what a resource would become";
+    WRITE_FORBIDDEN, "write-forbidden", Warning, "the account may not write a resource of the plan";
     SUBMODULE_STATE, "submodule-state", Error, "files of a submodule cannot be taken as the commit says";
     LFS_POINTER, "lfs-pointer", Error, "the content of a file is kept by Git LFS and is not here";
     REPOSITORY_UNREADABLE, "repository-unreadable", Error, "an object of the repository cannot be read";

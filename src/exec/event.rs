@@ -104,6 +104,8 @@ pub enum Skip {
     Cancelled,
     /// The time of the run was over.
     Late,
+    /// The lock of the release was lost.
+    Unlocked,
     /// The operations it needs need it.
     Cycle,
 }

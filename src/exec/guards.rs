@@ -81,6 +81,7 @@ fn contents(plan: &Plan, ports: &Ports<'_>) -> Result<Contents, WorkError> {
             | Guard::ImagePresent { .. }
             | Guard::StagePresent { .. }
             | Guard::BasePresent { .. }
+            | Guard::Cluster { .. }
             | Guard::ReleaseRevision { .. } => None,
         })
         .unzip();
@@ -136,6 +137,11 @@ fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result
         (Work::WriteResource { path, replace: true, .. }, Guard::ResourceContent { .. }) => {
             let is_gone = ports.target.map_or(Ok(None), |target| target.content(path))?.is_none();
             Ok(is_gone || is_done(operation, ports)?)
+        }
+        // Its fields were taken over, and nothing was written: that is seen where the content is not told, of a Secret.
+        (Work::WriteResource { path, adopt: true, .. }, Guard::ResourceContent { .. }) => {
+            let is_begun = ports.target.map_or(Ok(false), |target| target.is_taken_over(path))?;
+            Ok(is_begun || is_done(operation, ports)?)
         }
         (
             Work::BuildStage { .. }
@@ -198,6 +204,10 @@ fn check(
             let image = ports.store.external(reference, platform)?;
             let found = image.map_or_else(absent, |image| image.manifest.to_string());
             (format!("base {reference}"), manifest.clone(), found)
+        }
+        Guard::Cluster { uid } => {
+            let found = ports.target.and_then(|target| target.cluster()?.uid);
+            ("the cluster".to_owned(), uid.clone(), found.unwrap_or_else(absent))
         }
         Guard::ReleaseRevision { release, revision } => {
             let found = ports.target.map_or(Ok(None), |target| target.revision(release))?;

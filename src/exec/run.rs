@@ -18,7 +18,7 @@ use super::forecast::{Forecast, dag};
 use super::tracking::watched;
 use super::work::{Done, WorkError, Workshop};
 use crate::plan::{Operation, Plan, READY_GATE, Until, Work};
-use crate::ports::BuildError;
+use crate::ports::{BuildError, Hold, LockGuard};
 
 /// What a failure means for operations that do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Options<'a> {
     pub timeout_ms: Option<u64>,
     /// Does not wait for what nothing but the end of the run waits for; hooks are always waited for.
     pub no_wait: bool,
+    /// The lock that the run is held under: once it is lost, nothing new is begun.
+    pub lock: Option<&'a dyn LockGuard>,
 }
 
 impl<'a> Options<'a> {
@@ -65,6 +67,7 @@ impl<'a> Options<'a> {
             cancelled,
             timeout_ms: None,
             no_wait: false,
+            lock: None,
         }
     }
 }
@@ -210,7 +213,8 @@ impl Walk<'_> {
             if self.stops(&state) {
                 return None;
             }
-            if let Some(next) = state.ready.iter().copied().find(|(_, i)| self.may_begin(*i, &state)) {
+            let unsure = self.hold() == Hold::Unsure;
+            if !unsure && let Some(next) = state.ready.iter().copied().find(|(_, i)| self.may_begin(*i, &state)) {
                 let (_, index) = next;
                 let operation = self.operations.get(index)?;
                 state.ready.remove(&next);
@@ -222,10 +226,11 @@ impl Walk<'_> {
                 }
                 return Some((index, operation));
             }
-            if state.running == 0 && !state.ready.iter().any(|(_, i)| self.is_watched(*i)) {
+            let waits = |i: usize| unsure || self.is_watched(i);
+            if state.running == 0 && !state.ready.iter().any(|(_, i)| waits(*i)) {
                 return None;
             }
-            // The timeout only matters for cancellation, which notifies nobody.
+            // The timeout only matters for cancellation and locks, which notify nobody.
             let waited = self.changed.wait_timeout(state, Duration::from_millis(100));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -237,6 +242,12 @@ impl Walk<'_> {
             || self.is_cancelled()
             || (state.failed && self.stops_at_failures())
             || self.is_late()
+            || matches!(self.hold(), Hold::Lost(_))
+    }
+
+    /// Says how firmly the lock is held.
+    pub(super) fn hold(&self) -> Hold {
+        self.options.lock.map_or(Hold::Sure, LockGuard::hold)
     }
 
     pub(super) fn is_cancelled(&self) -> bool {

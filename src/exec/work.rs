@@ -1,7 +1,7 @@
 //! One operation: one deed on one port.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Ports;
@@ -13,7 +13,8 @@ use super::tracking::NotReady;
 use crate::digest::Sha224Digest;
 use crate::plan::{Binding, Operation, Work, judge};
 use crate::ports::{
-    BlobDigest, BuildContext, BuildError, Published, StoreError, StoredStage, TargetError, TargetSession, copy_image,
+    BlobDigest, BuildContext, BuildError, Hold, LockError, LockGuard, Published, StoreError, StoredStage, TargetError,
+    TargetSession, copy_image,
 };
 use crate::signature::mapped_files;
 use crate::source::Place;
@@ -61,6 +62,9 @@ pub enum WorkError {
     /// The target failed.
     #[error("use the target")]
     Target(#[from] TargetError),
+    /// The lock of the release is not to be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
 }
 
 impl WorkError {
@@ -95,6 +99,7 @@ pub(super) struct Workshop<'a> {
     resume: bool,
     cancelled: &'a AtomicBool,
     introspect: bool,
+    lock: Option<&'a dyn LockGuard>,
     events: &'a (dyn Fn(Event) + Sync),
     /// The stages this run built or found, by stage digest.
     stages: Mutex<BTreeMap<String, StoredStage>>,
@@ -103,12 +108,16 @@ pub(super) struct Workshop<'a> {
 
 impl<'a> Workshop<'a> {
     pub(super) fn new(ports: Ports<'a>, options: &Options<'a>, events: &'a (dyn Fn(Event) + Sync)) -> Self {
-        let Options { resume, cancelled, introspect, .. } = *options;
-        Self { ports, resume, cancelled, introspect, events, stages: Mutex::default(), session: Mutex::default() }
+        let Options { resume, cancelled, introspect, lock, .. } = *options;
+        let (stages, session) = (Mutex::default(), Mutex::default());
+        Self { ports, resume, cancelled, introspect, lock, events, stages, session }
     }
 
     /// Carries out one operation. `made` is told the size of a stage once it is made, before it is stored.
     pub(super) fn carry_out(&self, operation: &Operation, made: &dyn Fn(u64)) -> Result<Done, WorkError> {
+        if let (Work::OpenRelease { .. }, Some(lock)) = (&operation.work, self.lock) {
+            lock.confirm()?;
+        }
         if self.resume && is_done(operation, &self.ports)? {
             return Ok(Done::Already);
         }
@@ -301,6 +310,17 @@ impl<'a> Workshop<'a> {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned(), stored);
     }
 
+    /// Says why a run ends before its change is made.
+    fn why(&self) -> &'static str {
+        if self.cancelled.load(Ordering::Relaxed) {
+            "interrupted"
+        } else if self.lock.is_some_and(|lock| matches!(lock.hold(), Hold::Lost(_))) {
+            "the lock of the release was lost"
+        } else {
+            "an operation failed, or the time was over"
+        }
+    }
+
     /// Acts within the one change of the target that this run makes; begins it at the first use.
     fn in_target(
         &self,
@@ -324,7 +344,7 @@ impl<'a> Workshop<'a> {
 impl Drop for Workshop<'_> {
     fn drop(&mut self) {
         if let Some(session) = self.session.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            session.abandon();
+            session.abandon(self.why());
         }
     }
 }

@@ -12,10 +12,10 @@ use crate::eval::Host;
 use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
 use crate::plan::{
-    ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, ImageContext, ImageSection, Inputs, Layout, Plan,
-    Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Sensitive, StageSelection, TakenRepository,
-    UndeclaredTriggers, Work, assemble, carry_out_triggers, chart_changes, conceal, is_sensitive, missing_bases,
-    plan_images, plan_release, read_directives, read_record, release_key, wanted_resources,
+    ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageContext, ImageSection, Inputs,
+    Layout, Plan, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Sensitive, StageSelection,
+    TakenRepository, UndeclaredTriggers, Work, assemble, carry_out_triggers, chart_changes, conceal, is_sensitive,
+    missing_bases, plan_images, plan_release, read_directives, read_record, release_key, wanted_resources,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -166,6 +166,7 @@ pub(super) fn plan_with(
                     manifests.iter().chain(hooks.iter().map(|hook| &hook.resource)).cloned().collect();
                 let wanted = wanted_resources(&with_hooks, &record, before.as_ref());
                 answer(vec![Question::Previews(wanted)], &mut observed)?;
+                report_blind(diagnostics, &observed);
             }
             let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
             resources = plan_resources(sources, request, made, (&fact, observed.previews.as_ref()), &section);
@@ -206,11 +207,20 @@ pub(super) fn plan_with(
         section,
         resources,
     );
+    guard_cluster(&mut plan);
     let mask = sources.mask();
     if !mask.is_empty() {
         plan.hidden = Sensitive::new(mask.reveal().map(str::to_owned).collect());
     }
     Ok(plan)
+}
+
+/// A release is opened in the cluster it was planned for, and in no other.
+fn guard_cluster(plan: &mut Plan) {
+    let Some(uid) = plan.inputs.cluster.as_ref().and_then(|cluster| cluster.uid.clone()) else { return };
+    for operation in plan.operations.iter_mut().filter(|o| matches!(o.work, Work::OpenRelease { .. })) {
+        operation.guards.push(Guard::Cluster { uid: uid.clone() });
+    }
 }
 
 fn taken(remote: &OpenedRemote) -> TakenRepository {
@@ -550,6 +560,27 @@ fn manifest_diagnostic(
 }
 
 /// Reports the resources that the target would not take.
+/// Warns of resources of which there was no dry run, once for each cause.
+fn report_blind(diagnostics: &mut Diagnostics, observed: &Observed) {
+    let mut causes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (path, preview) in observed.previews.iter().flatten() {
+        if let Some(why) = &preview.blind {
+            causes.entry(why).or_default().push(path);
+        }
+    }
+    for (why, paths) in causes {
+        let first = paths.first().copied().unwrap_or_default();
+        let more = if paths.len() > 1 { format!(" and {} more", paths.len() - 1) } else { String::new() };
+        let rule = if why.contains("cannot patch") || why.contains("cannot create") {
+            &rules::WRITE_FORBIDDEN
+        } else {
+            &rules::NO_DRY_RUN
+        };
+        let message = format!("there is no dry run of {first}{more}: {why}");
+        diagnostics.push(Diagnostic::in_file(rule, "manifest", message));
+    }
+}
+
 fn report_problems(diagnostics: &mut Diagnostics, sources: &Sources, section: &ReleaseSection) {
     for problem in &section.problems {
         let message = format!("{}: {}", problem.address, problem.message);
@@ -643,7 +674,7 @@ pub fn forbid_unbuildable(diagnostics: &Diagnostics) -> (Diagnostics, bool) {
     let mut any = false;
     for diagnostic in diagnostics.as_slice() {
         let mut diagnostic = diagnostic.clone();
-        if diagnostic.rule == &rules::NEEDS_COMMANDS {
+        if [&rules::NEEDS_COMMANDS, &rules::WRITE_FORBIDDEN].contains(&diagnostic.rule) {
             diagnostic.severity = Severity::Error;
             any = true;
         }

@@ -142,6 +142,7 @@ fn conceal_operation(operation: &mut Operation, with: &Concealing<'_>) {
         }
         Guard::ResourceContent { digest: None, .. }
         | Guard::ReleaseRevision { .. }
+        | Guard::Cluster { .. }
         | Guard::StageAbsent { .. }
         | Guard::ImagePresent { .. }
         | Guard::StagePresent { .. }

@@ -127,6 +127,9 @@ pub struct ClusterName {
     pub context: Option<String>,
     /// The address of its API server.
     pub server: String,
+    /// The uid of its namespace `kube-system`, which is another one in each cluster; absent where it may not be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
 }
 
 impl std::fmt::Display for ClusterName {

@@ -198,6 +198,11 @@ pub enum Guard {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         revision: Option<u64>,
     },
+    /// The target is this cluster.
+    Cluster {
+        /// The uid of its namespace `kube-system`.
+        uid: String,
+    },
     /// The resource in the target has this content; `None`: it is not there.
     ResourceContent {
         /// Where it is.

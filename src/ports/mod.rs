@@ -33,7 +33,7 @@ pub use git_remotes::{
 };
 pub use index::{Document, Head, put_index};
 pub use layered::LayeredStore;
-pub use lock::{Lock, LockError, LockGuard, MemoryLock};
+pub use lock::{Hold, Lock, LockError, LockGuard, MemoryLock};
 pub use memory::MemoryStore;
 pub use memory_target::MemoryTarget;
 pub use releases::{ReleaseStore, RevisionFact};

@@ -3,7 +3,11 @@
 //! Paths are those of the plan, in the words of the target ([`Layout`]).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
+use super::lock::Lock;
 use super::releases::ReleaseStore;
 use super::tracker::Tracker;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
@@ -131,6 +135,23 @@ pub trait Target: Send + Sync {
         None
     }
 
+    /// Returns the locks of releases that the target keeps itself, so that others who deploy to it see them.
+    fn lock(&self) -> Option<&dyn Lock> {
+        None
+    }
+
+    /// Says where it is seen that the run is to end, and when it ends at the latest: what fails for a while is waited for
+    /// no longer then.
+    fn heed(&self, _interrupted: &Arc<AtomicBool>, _deadline: Option<Instant>) {}
+
+    /// Says whether [`TargetSession::adopt`] was done to a resource, and nobody changed it since.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn is_taken_over(&self, _path: &str) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
     /// Starts a change.
     ///
     /// # Errors
@@ -195,6 +216,6 @@ pub trait TargetSession: Send + Sync {
     /// Tells what became of a resource that was waited for: whoever records hooks wants to know.
     fn settled(&self, _path: &str, _succeeded: bool) {}
 
-    /// Records that the run ended before `commit`. What fails here is not told: the run has failed already.
-    fn abandon(&self) {}
+    /// Records that the run ended before `commit`, and why. What fails here is not told: the run has failed already.
+    fn abandon(&self, _why: &str) {}
 }

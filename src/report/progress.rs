@@ -68,6 +68,13 @@ impl Progress {
         }
     }
 
+    /// Tells a line that belongs to no operation.
+    pub fn note(&self, text: &str) {
+        if self.telling != Telling::Quiet {
+            self.line(&printable(text));
+        }
+    }
+
     /// A reader that went away is no reason to stop a deployment: what cannot be told is not told.
     fn line(&self, line: &str) {
         let write = || {
@@ -183,6 +190,7 @@ fn because(skip: &Skip) -> String {
         Skip::Stopped => "another operation failed".into(),
         Skip::Cancelled => "interrupted".into(),
         Skip::Late => "the time is over (--timeout)".into(),
+        Skip::Unlocked => "the lock of the release was lost".into(),
         Skip::Cycle => "the operations it needs need it".into(),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Deploy, Ground};
+use super::{Deploy, Ground, is_lock};
 use crate::services::Cluster;
 
 /// A kind, what of it changes in place, and what does not.
@@ -302,7 +302,8 @@ impl Steps {
                 || address.contains(&format!(".{namespace}.example"))
         };
         let all = self.cluster.writes().into_iter();
-        let mine = all.filter(|(_, address)| is_mine(address));
+        // A lock is no operation: it is taken and given back around them.
+        let mine = all.filter(|(verb, address)| is_mine(address) && !is_lock(verb, address));
         let mut found: Vec<String> =
             mine.map(|(verb, address)| format!("{verb} {}", address.split('?').next().unwrap())).collect();
         found.sort();

@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request, StatusCode};
 use kube::Client;
 use serde_json::Value;
+
+use super::retry::{Kind, Passing, Patience, Retries};
 
 /// Who we are among those who set fields.
 pub const FIELD_MANAGER: &str = "stagewright";
@@ -32,6 +34,15 @@ pub enum ApiError {
     /// An address cannot be written.
     #[error("write the address of a request")]
     Address(#[source] http::Error),
+    /// It was sent again for a while, and failed each time.
+    #[error("tried again for {seconds} s")]
+    Tried {
+        /// For how long.
+        seconds: u64,
+        /// How it failed the last time.
+        #[source]
+        error: Box<ApiError>,
+    },
     /// Something did not become as it should within the time.
     #[error("{0}")]
     Late(String),
@@ -49,6 +60,7 @@ impl ApiError {
     fn code(&self) -> Option<u16> {
         match self {
             Self::Status(status) => Some(status.code),
+            Self::Tried { error, .. } => error.code(),
             Self::Client(_) | Self::NoKind { .. } | Self::Address(_) | Self::Late(_) | Self::Unexpected(_) => None,
         }
     }
@@ -63,11 +75,21 @@ impl ApiError {
         self.code() == Some(404)
     }
 
+    /// Returns what the server says in full, however often it was asked.
+    pub fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Tried { error, .. } => error.status(),
+            Self::Client(_) | Self::NoKind { .. } | Self::Address(_) | Self::Late(_) | Self::Unexpected(_) => None,
+        }
+    }
+
     /// Returns what the server says in full, where it is a refusal of this very object.
     pub fn refusal(&self) -> Option<&kube::core::Status> {
         match self {
             Self::Status(status) if matches!(status.code, 400 | 403 | 404 | 409 | 413 | 422) => Some(status),
             Self::Status(_)
+            | Self::Tried { .. }
             | Self::Client(_)
             | Self::NoKind { .. }
             | Self::Address(_)
@@ -115,40 +137,143 @@ pub fn word(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
+/// Reads why the server refuses; a proxy before it does not answer in its form.
+fn status(code: StatusCode, headers: &HeaderMap, bytes: &[u8]) -> kube::core::Status {
+    let read =
+        serde_json::from_slice::<kube::core::Status>(bytes).ok().filter(|s| s.code != 0 || !s.message.is_empty());
+    let mut status = read.unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(bytes);
+        let first = text.trim().lines().next().unwrap_or_default();
+        kube::core::Status::failure(first, code.canonical_reason().unwrap_or_default())
+    });
+    status.code = code.as_u16();
+    let asked = headers.get("Retry-After").and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
+    if let Some(asked) = asked {
+        let nothing = || serde_json::from_value(Value::Object(serde_json::Map::new())).ok();
+        status.details = status.details.or_else(nothing);
+        if let Some(details) = &mut status.details {
+            details.retry_after_seconds = details.retry_after_seconds.max(asked);
+        }
+    }
+    status
+}
+
+/// Says whether an object has all that another one says, but for its version.
+fn holds(object: &Value, wanted: &Value) -> bool {
+    match (object, wanted) {
+        (Value::Object(object), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
+            matches!(key.as_str(), "resourceVersion" | "managedFields" | "generation")
+                || object.get(key).map_or(wanted.is_null(), |object| holds(object, wanted))
+        }),
+        _ => object == wanted,
+    }
+}
+
 /// Kinds by API version, as discovered so far.
 type Kinds = BTreeMap<String, Arc<BTreeMap<String, ApiKind>>>;
+
+/// The body of a request: its kind and its bytes.
+type Body<'a> = (&'a str, Vec<u8>);
 
 /// The API server.
 pub struct Api {
     client: Client,
+    retries: Retries,
     kinds: Mutex<Kinds>,
     groups: Mutex<BTreeMap<String, Arc<Vec<String>>>>,
 }
 
 impl Api {
     /// Speaks through a client.
-    pub fn new(client: Client) -> Self {
-        Self { client, kinds: Mutex::default(), groups: Mutex::default() }
+    pub fn new(client: Client, retries: Retries) -> Self {
+        Self { client, retries, kinds: Mutex::default(), groups: Mutex::default() }
     }
 
-    /// Sends a request and returns the answer.
+    /// Returns what is known of the server's failures.
+    pub fn retries(&self) -> &Retries {
+        &self.retries
+    }
+
+    /// Sends a request that changes nothing more when it is sent twice, until it is answered, and returns the answer.
     pub async fn request(
         &self,
         method: Method,
         address: &str,
-        body: Option<(&str, Vec<u8>)>,
+        body: Option<Body<'_>>,
+        accept: &str,
+    ) -> Result<Value, ApiError> {
+        let kind = if address.contains("dryRun=All") { Kind::DryRun } else { Kind::Needed };
+        let mut patience = Patience::new(&self.retries, kind);
+        loop {
+            match self.send(&method, address, body.as_ref(), accept).await {
+                Ok(found) => return Ok(found),
+                Err(error) => patience.again(error).await?,
+            };
+        }
+    }
+
+    /// Sends a write that is not to be carried out twice. Where it is not known whether it was, it is looked at the object
+    /// first; `is_done` tells the object after it.
+    async fn request_once(
+        &self,
+        method: Method,
+        address: &str,
+        body: Body<'_>,
+        object: &str,
+        is_done: impl Fn(&Value) -> bool,
+    ) -> Result<Value, ApiError> {
+        let mut patience = Patience::new(&self.retries, Kind::Needed);
+        let mut in_doubt = false;
+        loop {
+            let error = match self.send(&method, address, Some(&body), "application/json").await {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            // A conflict may be one with ourselves.
+            let passing = if in_doubt && error.is_conflict() { None } else { Passing::of(&error) };
+            in_doubt |= passing.as_ref().is_some_and(|passing| passing.in_doubt);
+            let conflict = match passing {
+                Some(_) => {
+                    patience.again(error).await?;
+                    None
+                }
+                None => Some(error),
+            };
+            if in_doubt && let Some(found) = self.get(object).await?.filter(&is_done) {
+                return Ok(found);
+            }
+            if let Some(error) = conflict {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Sends a request once.
+    async fn send(
+        &self,
+        method: &Method,
+        address: &str,
+        body: Option<&Body<'_>>,
         accept: &str,
     ) -> Result<Value, ApiError> {
         let mut request = Request::builder().method(method).uri(address).header("Accept", accept);
         let bytes = match body {
             Some((kind, bytes)) => {
-                request = request.header("Content-Type", kind);
-                bytes
+                request = request.header("Content-Type", *kind);
+                bytes.clone()
             }
             None => Vec::new(),
         };
-        let request = request.body(bytes).map_err(ApiError::Address)?;
-        Ok(self.client.request(request).await?)
+        let request = request.body(bytes.into()).map_err(ApiError::Address)?;
+        let answer = self.client.send(request).await?;
+        let (code, headers) = (answer.status(), answer.headers().clone());
+        let bytes = answer.into_body().collect_bytes().await?;
+        self.retries.answered();
+        if code.is_success() {
+            return serde_json::from_slice(&bytes)
+                .map_err(|error| ApiError::Client(Box::new(kube::Error::SerdeError(error))));
+        }
+        Err(ApiError::Status(Box::new(status(code, &headers, &bytes))))
     }
 
     /// Reads an address; `None` where nothing is.
@@ -175,7 +300,7 @@ impl Api {
         self.request(Method::PUT, &address, Some(body), "application/json").await
     }
 
-    /// Says anew who set which field of the object that has this version.
+    /// Says anew who set which field of the object that has this version. Sent twice, the second one is a conflict.
     pub async fn set_managers(&self, address: &str, version: &str, managers: &Value) -> Result<(), ApiError> {
         let patch = serde_json::json!([
             {"op": "replace", "path": "/metadata/managedFields", "value": managers},
@@ -188,25 +313,32 @@ impl Api {
 
     /// Creates an object below the address of its kind.
     pub async fn create(&self, address: &str, object: &Value) -> Result<Value, ApiError> {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let place = format!("{address}/{}", word(name));
         let address = format!("{address}?fieldManager={FIELD_MANAGER}");
         let body = ("application/json", object.to_string().into_bytes());
-        self.request(Method::POST, &address, Some(body), "application/json").await
+        self.request_once(Method::POST, &address, body, &place, |found| holds(found, object)).await
     }
 
     /// Puts an object in the place of what has the same version.
     pub async fn update(&self, address: &str, object: &Value) -> Result<Value, ApiError> {
-        let address = format!("{address}?fieldManager={FIELD_MANAGER}");
+        let query = format!("{address}?fieldManager={FIELD_MANAGER}");
         let body = ("application/json", object.to_string().into_bytes());
-        self.request(Method::PUT, &address, Some(body), "application/json").await
+        self.request_once(Method::PUT, &query, body, address, |found| holds(found, object)).await
     }
 
     /// Deletes the object of this uid; what is gone already is as good.
     pub async fn delete(&self, address: &str, uid: &str, propagation: &str) -> Result<(), ApiError> {
+        self.delete_if(address, serde_json::json!({"uid": uid}), propagation).await
+    }
+
+    /// Deletes the object that meets conditions; what is gone already is as good.
+    pub async fn delete_if(&self, address: &str, conditions: Value, propagation: &str) -> Result<(), ApiError> {
         let options = serde_json::json!({
             "kind": "DeleteOptions",
             "apiVersion": "v1",
             "propagationPolicy": propagation,
-            "preconditions": {"uid": uid},
+            "preconditions": conditions,
         });
         let body = ("application/json", options.to_string().into_bytes());
         match self.request(Method::DELETE, address, Some(body), "application/json").await {
@@ -285,5 +417,32 @@ impl Api {
         let mut all = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(group.to_owned(), versions.clone());
         Ok(versions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_refusal_that_is_not_in_the_servers_form_is_told_too() {
+        let mut headers = HeaderMap::new();
+        headers.insert("Retry-After", "7".parse().unwrap());
+        let found = status(StatusCode::TOO_MANY_REQUESTS, &headers, b"Too many requests, please try again later.\n");
+        assert_eq!(told(&found), "Too many requests, please try again later. (Too Many Requests)");
+        assert_eq!(found.details.map(|d| d.retry_after_seconds), Some(7));
+        let text = json!({"kind": "Status", "code": 422, "reason": "Invalid", "message": "no"}).to_string();
+        assert_eq!(told(&status(StatusCode::UNPROCESSABLE_ENTITY, &HeaderMap::new(), text.as_bytes())), "no (Invalid)");
+    }
+
+    #[test]
+    fn an_object_that_was_written_is_known_again() {
+        let written = json!({"metadata": {"name": "a", "resourceVersion": "1"}, "data": {"x": "y"}});
+        let mut found =
+            json!({"metadata": {"name": "a", "resourceVersion": "2", "uid": "u"}, "data": {"x": "y"}, "type": "t"});
+        assert!(holds(&found, &written));
+        found["data"]["x"] = "z".into();
+        assert!(!holds(&found, &written));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::releases::RecordRules;
+use super::retry::Tell;
 use crate::plan::ClusterName;
 
 /// How long the API server may take for one answer.
@@ -16,7 +17,7 @@ const ANSWER: Duration = Duration::from_mins(1);
 const CONNECT: Duration = Duration::from_secs(15);
 
 /// Which cluster is meant.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ClusterOptions {
     /// Kubeconfigs, in place of those of the environment; separated as `PATH` is.
     pub kubeconfig: Option<String>,
@@ -28,6 +29,10 @@ pub struct ClusterOptions {
     pub cwd: PathBuf,
     /// How records of releases are kept.
     pub records: RecordRules,
+    /// How long a request that fails for a while is tried again.
+    pub retry: Option<Duration>,
+    /// Is told when that takes long.
+    pub tell: Option<Tell>,
 }
 
 /// Why no cluster can be spoken to.
@@ -84,8 +89,10 @@ pub async fn configuration(options: &ClusterOptions) -> Result<(Config, ClusterN
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(ANSWER);
     config.reset_reader_on_write = true;
+    // What is sent again is decided where it is known what a request does.
+    config.default_retry = false;
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-    Ok((config, ClusterName { context, server }))
+    Ok((config, ClusterName { context, server, uid: None }))
 }
 
 /// Returns the merged kubeconfig; `None` within a cluster, where there is none.

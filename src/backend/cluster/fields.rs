@@ -71,8 +71,17 @@ pub fn adopted(object: &Value) -> Option<Value> {
     set(&mut ours, &["manager"], FIELD_MANAGER.into());
     set(&mut ours, &["operation"], "Apply".into());
     set(&mut ours, &["fieldsV1"], Value::Object(owned(object)));
+    // The server keeps the time that it is given.
+    set(&mut ours, &["time"], jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into());
     let others = entries(object).filter(|entry| !is_ours(entry) && !is_predecessor(entry)).cloned();
     Some(std::iter::once(ours).chain(others).collect())
+}
+
+/// Says whether the fields of predecessors were taken over and nobody wrote anything since.
+pub fn is_taken_over(object: &Value) -> bool {
+    let time = |entry: &Value| text(entry, "time").parse::<jiff::Timestamp>().ok();
+    let Some(taken) = entries(object).find(|entry| is_ours(entry)).map(time) else { return false };
+    !has_predecessor(object) && entries(object).filter(|entry| !is_ours(entry)).all(|entry| time(entry) <= taken)
 }
 
 /// Returns an object that was applied without what predecessors set and nobody else has; `None` where there is no such
@@ -86,6 +95,86 @@ pub fn without_leftovers(live: &Value, applied: &Value) -> Option<Value> {
     let mut object = applied.clone();
     remove(&mut object, &leftovers, &kept);
     Some(object)
+}
+
+/// Returns what an object would be after an apply, as far as that can be told without the server: what we set before and
+/// do not want any more is gone, and what we want is there. Items of lists go by the keys that the server keeps account of.
+pub fn merged(live: Option<&Value>, wanted: &Value) -> Value {
+    let Some(live) = live else { return wanted.clone() };
+    let mut object = live.clone();
+    let ours = owned(live);
+    let kept = fields_of(live, |entry| !is_ours(entry) && !is_predecessor(entry));
+    drop_unwanted(&mut object, &ours, wanted, &kept);
+    let all = fields_of(live, |_| true);
+    merge(&mut object, wanted, &all);
+    object
+}
+
+/// Removes what is in a set and not in what is wanted, nor kept by others.
+fn drop_unwanted(object: &mut Value, fields: &Fields, wanted: &Value, kept: &Fields) {
+    let none = Fields::new();
+    for (key, value) in fields.iter().filter(|(key, _)| *key != ".") {
+        let below = value.as_object().unwrap_or(&none);
+        let kept_below = kept.get(key).and_then(Value::as_object);
+        let found = match key.split_once(':') {
+            Some(("f", name)) => wanted.get(name),
+            Some(("k", keys)) => wanted.as_array().and_then(|list| list.iter().find(|item| has_keys(item, keys))),
+            Some(("v", member)) => set_member(wanted, member),
+            Some(_) | None => continue,
+        };
+        let Some(found) = found else {
+            if kept_below.is_none() {
+                let only = Fields::from_iter([(key.clone(), json!({}))]);
+                remove(object, &only, &none);
+            }
+            continue;
+        };
+        let inner = match key.split_once(':') {
+            Some(("f", name)) => object.get_mut(name),
+            Some(("k", keys)) => {
+                object.as_array_mut().and_then(|list| list.iter_mut().find(|item| has_keys(item, keys)))
+            }
+            Some(_) | None => None,
+        };
+        if let Some(inner) = inner {
+            drop_unwanted(inner, below, found, kept_below.unwrap_or(&none));
+        }
+    }
+}
+
+/// Puts what is wanted into an object; `fields` tells which lists have items with keys.
+fn merge(object: &mut Value, wanted: &Value, fields: &Fields) {
+    let none = Fields::new();
+    let below = |key: &str| fields.get(key).and_then(Value::as_object).unwrap_or(&none);
+    match (object, wanted) {
+        (Value::Object(object), Value::Object(wanted)) => {
+            for (key, wanted) in wanted {
+                match object.get_mut(key) {
+                    Some(inner) => merge(inner, wanted, below(&format!("f:{key}"))),
+                    None => drop(object.insert(key.clone(), wanted.clone())),
+                }
+            }
+        }
+        (Value::Array(object), Value::Array(wanted)) if fields.keys().any(|key| key.starts_with("k:")) => {
+            for item in wanted {
+                let key = fields.keys().find(|key| key.strip_prefix("k:").is_some_and(|keys| has_keys(item, keys)));
+                let keys = key.and_then(|key| key.strip_prefix("k:"));
+                let same = keys.and_then(|keys| object.iter_mut().find(|found| has_keys(found, keys)));
+                match (same, key) {
+                    (Some(same), Some(key)) => merge(same, item, below(key)),
+                    (_, _) => object.push(item.clone()),
+                }
+            }
+        }
+        (Value::Array(object), Value::Array(wanted)) if fields.keys().any(|key| key.starts_with("v:")) => {
+            for item in wanted {
+                if !object.contains(item) {
+                    object.push(item.clone());
+                }
+            }
+        }
+        (object, wanted) => *object = wanted.clone(),
+    }
 }
 
 /// Says whether an object is already as an apply of a manifest would leave it: we set exactly the fields that the manifest
@@ -337,6 +426,44 @@ mod tests {
         assert!(differs(&|_, wanted| wanted["spec"]["ports"][0]["port"] = json!(2)));
         assert!(differs(&|_, wanted| wanted["apiVersion"] = "v2".into()));
         assert!(differs(&|live, _| live["metadata"]["managedFields"][0]["operation"] = "Update".into()));
+    }
+
+    #[test]
+    fn a_merge_without_the_server_is_what_the_server_would_make() {
+        let fields = json!({"f:spec": {"f:replicas": {}, "f:paused": {}, "f:containers": {"k:{\"name\":\"a\"}": {".": {}, "f:image": {}, "f:name": {}, "f:tty": {}}}}});
+        let live = json!({
+            "metadata": {"name": "w", "managedFields": [
+                entry(FIELD_MANAGER, "Apply", &fields),
+                entry("hpa", "Update", &json!({"f:spec": {"f:replicas": {}, "f:containers": {"k:{\"name\":\"side\"}": {".": {}, "f:name": {}}}}})),
+            ]},
+            "spec": {"replicas": 3, "paused": true, "defaulted": "x", "containers": [
+                {"name": "a", "image": "a:1", "tty": true, "pull": "Always"}, {"name": "side"}]},
+        });
+        let wanted = json!({"metadata": {"name": "w"}, "spec": {"containers": [{"name": "a", "image": "a:2"}]}});
+        let after = merged(Some(&live), &wanted);
+        assert_eq!(
+            after["spec"],
+            json!({"replicas": 3, "defaulted": "x", "containers": [
+            {"name": "a", "image": "a:2", "pull": "Always"}, {"name": "side"}]})
+        );
+        assert_eq!(merged(None, &wanted), wanted);
+        let same = json!({"metadata": {"name": "w"}, "spec": {"replicas": 3, "paused": true,
+            "containers": [{"name": "a", "image": "a:1", "tty": true}]}});
+        assert_eq!(merged(Some(&live), &same), live, "what is there is no change");
+    }
+
+    #[test]
+    fn it_is_seen_that_fields_were_taken_over_and_nothing_written_since() {
+        let mut live = json!({"metadata": {"managedFields": [entry("helm", "Update", &json!({"f:data": {"f:a": {}}}))]}, "data": {"a": "1"}});
+        live["metadata"]["managedFields"][0]["time"] = "2020-01-01T00:00:00Z".into();
+        assert!(!is_taken_over(&live));
+        let managers = adopted(&live).unwrap();
+        live["metadata"]["managedFields"] = managers;
+        assert!(is_taken_over(&live));
+        let mut later = entry("kubectl-edit", "Update", &json!({"f:data": {"f:b": {}}}));
+        later["time"] = "2200-01-01T00:00:00Z".into();
+        live["metadata"]["managedFields"].as_array_mut().unwrap().push(later);
+        assert!(!is_taken_over(&live));
     }
 
     #[test]

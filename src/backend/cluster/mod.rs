@@ -11,12 +11,15 @@ mod connect;
 mod discovery;
 mod fields;
 mod lives;
+mod lock;
 mod objects;
 mod releases;
+mod retry;
 mod tracker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
@@ -26,15 +29,16 @@ use serde_json::Value;
 use self::api::{Api, ApiError, ApiKind, word};
 use self::connect::configuration;
 pub use self::connect::{ClusterOptions, ConnectError};
-use self::fields::{adopted, has_predecessor, stands, without_leftovers};
+use self::fields::{adopted, has_predecessor, is_taken_over, merged, stands, without_leftovers};
 use self::lives::Lives;
 use self::objects::{cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols};
 use self::releases::{HookRuns, Records, all_revisions, read_records};
 pub use self::releases::{RecordDriver, RecordRules};
+use self::retry::{Retries, is_webhook};
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout};
-use crate::ports::{ObjectQuery, ReleaseStore, RevisionFact, Served, Target, TargetError, TargetSession};
+use crate::ports::{Lock, ObjectQuery, ReleaseStore, RevisionFact, Served, Target, TargetError, TargetSession};
 
 /// Requests at once while planning.
 const PARALLEL: usize = 16;
@@ -50,6 +54,10 @@ pub struct ClusterTarget {
     api: Arc<Api>,
     name: ClusterName,
     rules: RecordRules,
+    /// Which cluster it is, once it was asked.
+    uid: OnceLock<Option<String>>,
+    /// The locks of others that were seen.
+    sightings: Arc<lock::Sightings>,
 }
 
 impl ClusterTarget {
@@ -62,7 +70,9 @@ impl ClusterTarget {
             let (config, name) = configuration(options).await?;
             let client = Client::try_from(config);
             let client = client.map_err(|source| ConnectError::Client { server: name.server.clone(), source })?;
-            Ok(Self { api: Arc::new(Api::new(client)), name, rules: options.records })
+            let retries = Retries::new(options.retry.unwrap_or(retry::LIMIT), options.tell.clone());
+            let (api, rules) = (Arc::new(Api::new(client, retries)), options.records);
+            Ok(Self { api, name, rules, uid: OnceLock::new(), sightings: Arc::default() })
         })
     }
 
@@ -70,6 +80,12 @@ impl ClusterTarget {
     fn records_of<'a>(&'a self, release: &'a str) -> Records<'a> {
         let (namespace, release) = split_release(release);
         Records { api: &self.api, rules: self.rules, namespace, release }
+    }
+
+    /// Names the cluster wherever it is reached: by its oldest namespace. `None` where that may not be seen.
+    async fn ask_uid(&self) -> Option<String> {
+        let found = self.api.get("/api/v1/namespaces/kube-system").await.ok().flatten()?;
+        Some(metadata(&found, "uid").to_owned()).filter(|uid| !uid.is_empty())
     }
 
     fn failed(&self, attempt: impl Into<String>) -> impl FnOnce(ApiError) -> TargetError {
@@ -219,6 +235,13 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
             }
         }
     }
+    if let Err(error) = &answer
+        && let Some(why) = no_dry_run(error)
+    {
+        preview.after = Some(cleaned(&merged(found.as_ref(), &object)));
+        preview.blind = Some(why);
+        return Ok(preview);
+    }
     match answer {
         // One that is on its way out is made anew.
         Ok(after) if is_going(&after) => {}
@@ -234,6 +257,18 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         }
     }
     Ok(preview)
+}
+
+/// Says why there can be no dry run, where that says nothing against the write itself.
+fn no_dry_run(error: &ApiError) -> Option<String> {
+    let status = error.status()?;
+    let says = |text: &str| status.message.contains(text);
+    // Source: Kubernetes, admission of webhooks with side effects, and RBAC.
+    let unable = status.code == 400 && says("does not support dry run");
+    let may_not = status.code == 403 && (says("cannot patch resource") || says("cannot create resource"));
+    // Without the name of the object, so that one cause is told once.
+    let message = status.message.split_once(" is forbidden: ").map_or(status.message.as_str(), |(_, why)| why);
+    (unable || may_not || is_webhook(status)).then(|| message.to_owned())
 }
 
 /// Returns the fields that others set, where that is why the server refuses.
@@ -291,6 +326,17 @@ fn discreet(error: ApiError, kind: &str) -> ApiError {
     match error.refusal() {
         Some(status) if kind == "Secret" => ApiError::Unexpected(refusal(status, kind)),
         _ => error,
+    }
+}
+
+/// Says what keeps an object that is deleted.
+fn holders(object: &Value) -> String {
+    let list = object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<&str> = list.filter_map(Value::as_str).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => format!("it waits for its finalizer {one}, which somebody must remove"),
+        many => format!("it waits for its finalizers {}, which somebody must remove", many.join(", ")),
     }
 }
 
@@ -375,7 +421,21 @@ impl Target for ClusterTarget {
     }
 
     fn cluster(&self) -> Option<ClusterName> {
-        Some(self.name.clone())
+        let uid = self.uid.get_or_init(|| block_on(self.ask_uid())).clone();
+        Some(ClusterName { uid, ..self.name.clone() })
+    }
+
+    fn lock(&self) -> Option<&dyn Lock> {
+        Some(self)
+    }
+
+    fn heed(&self, interrupted: &Arc<AtomicBool>, deadline: Option<Instant>) {
+        self.api.retries().heed(interrupted, deadline);
+    }
+
+    fn is_taken_over(&self, path: &str) -> Result<bool, TargetError> {
+        let live = block_on(lives::live(&self.api, path)).map_err(self.failed(format!("read {path}")))?;
+        Ok(live.as_ref().is_some_and(is_taken_over))
     }
 
     fn served(&self) -> Result<Option<Served>, TargetError> {
@@ -463,7 +523,7 @@ impl ClusterSession<'_> {
         let start = Instant::now();
         let kind = loop {
             match kind_of(api, &object).await {
-                Err(ApiError::NoKind { .. }) if start.elapsed() < ESTABLISHED => {
+                Err(ApiError::NoKind { .. }) if start.elapsed() < ESTABLISHED && !api.retries().is_ending() => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     api.forget_kinds();
                 }
@@ -484,7 +544,7 @@ impl ClusterSession<'_> {
 
     async fn wait_until_established(&self, address: &str) -> Result<(), ApiError> {
         let start = Instant::now();
-        while start.elapsed() < ESTABLISHED {
+        while start.elapsed() < ESTABLISHED && !self.target.api.retries().is_ending() {
             let definition = self.target.api.get(address).await?.unwrap_or(Value::Null);
             let conditions = definition.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
             if conditions.into_iter().any(|c| text(c, "type") == "Established" && text(c, "status") == "True") {
@@ -493,7 +553,7 @@ impl ClusterSession<'_> {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err(ApiError::Late(format!("the definition is not established after {} s", ESTABLISHED.as_secs())))
+        Err(ApiError::Late(format!("the definition is not established after {} s", start.elapsed().as_secs())))
     }
 
     /// Deletes what stands under a path, and waits until it is gone.
@@ -512,13 +572,17 @@ impl ClusterSession<'_> {
 
     async fn wait_until_gone(&self, address: &str, uid: &str) -> Result<(), ApiError> {
         let start = Instant::now();
-        while start.elapsed() < GONE {
-            if self.target.api.get(address).await?.is_none_or(|now| metadata(&now, "uid") != uid) {
+        loop {
+            let Some(now) = self.target.api.get(address).await?.filter(|now| metadata(now, "uid") == uid) else {
                 return Ok(());
+            };
+            if start.elapsed() >= GONE || self.target.api.retries().is_ending() {
+                let held = holders(&now);
+                let told = format!("it is not gone after {} s", start.elapsed().as_secs());
+                return Err(ApiError::Late(if held.is_empty() { told } else { format!("{told}: {held}") }));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err(ApiError::Late(format!("it is not gone after {} s; look at its finalizers", GONE.as_secs())))
     }
 
     /// Makes the fields ours that predecessors set.
@@ -607,9 +671,8 @@ impl TargetSession for ClusterSession<'_> {
         }
     }
 
-    fn abandon(&self) {
+    fn abandon(&self, why: &str) {
         let Some((release, revision)) = self.opened().take() else { return };
-        let why = "an operation failed or the run was interrupted";
         // The run has failed, and says why. A record that stays under way is marked by the next run.
         let _ = block_on(self.target.records_of(&release).fail(revision, why, &self.hooks()));
     }

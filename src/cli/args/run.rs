@@ -23,6 +23,9 @@ pub struct RunArgs {
     /// Ends the run after so many seconds: nothing new is begun, and what is not ready has failed; 0: never.
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     pub timeout: u64,
+    /// How long a lock of the release that somebody else holds is waited for; 0: not at all.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub lock_timeout: u64,
     /// Ends when all is written, ready or not; hooks, weights and dependencies are waited for all the same.
     #[arg(long)]
     pub no_wait: bool,

@@ -15,7 +15,7 @@ use super::run_plan::{self, Run};
 use crate::backend::git::{GitHistory, RemoteRepositories, Repository};
 use crate::exec::Violation;
 use crate::pipeline::{lay_over, planned_stages, stage_lists};
-use crate::plan::{Plan, sealed_texts};
+use crate::plan::{ClusterName, Plan, sealed_texts};
 use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
 use crate::report::plan_text;
 use crate::source::{JoinedObjects, MemoryObjects, ObjectId, Objects};
@@ -88,9 +88,18 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
     invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&plan)));
     let mut kube = args.deploy.kube.clone();
     let context = plan.inputs.cluster.as_ref().and_then(|cluster| cluster.context.clone());
+    let is_named = kube.kube_context.is_some();
     kube.kube_context = kube.kube_context.or(context);
+    let names = Names::of_plan(&plan.inputs);
     let reach = Reach::new(&args.build.registry, global, invocation).with_kube(Some(&kube));
-    let back_ends = wire(&Names::of_plan(&plan.inputs), &dir, &reach)?;
+    let back_ends = match wire(&names, &dir, &reach) {
+        // Another machine may know the cluster by another name: which one it is, its uid tells.
+        Err(_) if !is_named && plan.inputs.cluster.as_ref().is_some_and(|cluster| cluster.uid.is_some()) => {
+            kube.kube_context = None;
+            wire(&names, &dir, &reach.with_kube(Some(&kube)))?
+        }
+        wired => wired?,
+    };
     check_cluster(&plan, &back_ends)?;
     let (objects, history) = repository(&plan, &dir, invocation)?;
     let run = Run {
@@ -109,15 +118,20 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
 fn check_cluster(plan: &Plan, back_ends: &BackEnds) -> Result<(), CliError> {
     let found = back_ends.target.as_ref().and_then(|target| target.cluster());
     let (Some(expected), Some(found)) = (&plan.inputs.cluster, found) else { return Ok(()) };
-    if expected.server == found.server {
+    // One cluster may have several addresses, and an address several clusters, one after the other.
+    let is_same = match (&expected.uid, &found.uid) {
+        (Some(expected), Some(found)) => expected == found,
+        (_, _) => expected.server == found.server,
+    };
+    if is_same {
         return Ok(());
     }
-    let violation = Violation {
-        operation: String::new(),
-        subject: "the cluster".into(),
-        expected: expected.to_string(),
-        found: found.to_string(),
+    let named = |cluster: &ClusterName| match &cluster.uid {
+        Some(uid) => format!("{cluster} with the uid {uid}"),
+        None => cluster.to_string(),
     };
+    let (expected, found) = (named(expected), named(&found));
+    let violation = Violation { operation: String::new(), subject: "the cluster".into(), expected, found };
     Err(CliError::Stale { violations: vec![violation], written: false })
 }
 

@@ -1,7 +1,10 @@
 //! Carrying out a plan: guards, lock, run, outcome; what `apply` and `build` have in common.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::super::args::{RunArgs, RunFormat};
 use super::super::durations;
@@ -14,7 +17,7 @@ use crate::exec::{
 };
 use crate::pipeline::{StageLists, build_report};
 use crate::plan::{Plan, Work};
-use crate::ports::{LockError, LockGuard};
+use crate::ports::{Hold, LockError, LockGuard};
 use crate::report::{outcome_json, outcome_line};
 use crate::source::{History, Objects};
 
@@ -47,12 +50,17 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         history: run.history,
         clock: &SystemClock,
     };
+    let interrupts = interrupt::flag()?;
+    let timeout = (run.args.timeout > 0).then(|| Duration::from_secs(run.args.timeout));
+    if let Some(target) = ports.target {
+        target.heed(&interrupts.flag, timeout.and_then(|limit| Instant::now().checked_add(limit)));
+    }
     refuse(check_guards(plan, &ports, run.resume))?;
     ignore_own_folder(run)?;
-    let _lock = lock(plan, run, invocation)?;
-    // Somebody else may have applied before we had the lock.
-    refuse(check_revisions(plan, &ports, run.resume))?;
-    let interrupts = interrupt::flag()?;
+    let (lock, waited) = lock(plan, run, &interrupts.flag, invocation)?;
+    // Somebody else may have applied before we had the lock: while we waited, anything may have changed.
+    let check = if waited { check_guards } else { check_revisions };
+    refuse(check(plan, &ports, run.resume))?;
     let forecast = Forecast::new(&plan.operations, &durations::read(&run.back_ends.durations));
     let options = Options {
         parallel: run.args.parallel_tasks_limit.max(1),
@@ -63,13 +71,22 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         cancelled: &interrupts.flag,
         no_wait: run.args.no_wait,
         timeout_ms: (run.args.timeout > 0).then(|| run.args.timeout.saturating_mul(1000)),
+        lock: lock.as_deref(),
     };
     let progress = invocation.streams.progress(plan.operations.len(), &forecast, !run.args.introspect_error);
+    let progress = Arc::new(progress);
+    let noting = Arc::downgrade(&progress);
+    run.back_ends.notices.hand_to(Some(Arc::new(move |text| {
+        if let Some(progress) = noting.upgrade() {
+            progress.note(text);
+        }
+    })));
     let taken = Mutex::new(Durations::new());
     let outcome = exec::run(plan, &ports, &options, &|event| {
         durations::note(&mut taken.lock().unwrap_or_else(PoisonError::into_inner), &event);
         progress.tell(&event);
     });
+    run.back_ends.notices.hand_to(None);
     // Takes the display away.
     drop(progress);
     let taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -77,6 +94,11 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         save_report(plan, run, &taken, invocation)?;
     }
     durations::write(&run.back_ends.durations, taken);
+    if let Some(Hold::Lost(why)) = lock.as_deref().map(LockGuard::hold)
+        && !outcome.is_success()
+    {
+        invocation.streams.tell(&format!("the lock of the release was lost, and nothing new was begun: {why}"));
+    }
     told(&outcome, run.args.output, invocation)
 }
 
@@ -102,8 +124,16 @@ fn refuse(violations: Result<Vec<Violation>, WorkError>) -> Result<(), CliError>
     if violations.is_empty() { Ok(()) } else { Err(CliError::Stale { violations, written: false }) }
 }
 
-/// A release is applied by one process at a time; images need no lock.
-fn lock(plan: &Plan, run: &Run<'_>, invocation: &Invocation) -> Result<Option<Box<dyn LockGuard>>, CliError> {
+/// How often it is looked whether a lock is free, and whether we are interrupted.
+const LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(50));
+
+/// A release is applied by one process at a time; images need no lock. Says too whether somebody was waited for.
+fn lock(
+    plan: &Plan,
+    run: &Run<'_>,
+    interrupted: &AtomicBool,
+    invocation: &Invocation,
+) -> Result<(Option<Box<dyn LockGuard>>, bool), CliError> {
     let release = plan.operations.iter().find_map(|o| match &o.work {
         Work::RecordRelease { release, .. } | Work::ForgetRelease { release } => Some(release),
         Work::BuildStage { .. }
@@ -116,14 +146,60 @@ fn lock(plan: &Plan, run: &Run<'_>, invocation: &Invocation) -> Result<Option<Bo
         | Work::AwaitResource { .. }
         | Work::Gate => None,
     });
-    let Some(release) = release else { return Ok(None) };
-    let user = invocation.env.get("USER").or(invocation.env.get("LOGNAME")).map_or("somebody", String::as_str);
-    let holder = format!("process {} of {user}", std::process::id());
-    match run.back_ends.lock.try_lock(&format!("release {release}"), &holder) {
-        Ok(guard) => Ok(Some(guard)),
-        Err(error @ LockError::Held { .. }) => Err(CliError::Locked(error.to_string())),
-        Err(error @ LockError::Io { .. }) => Err(CliError::environment("take the lock", error)),
+    let Some(release) = release else { return Ok((None, false)) };
+    let (name, holder) = (format!("release {release}"), holder(&invocation.env));
+    let own = run.back_ends.lock.as_ref();
+    let mut locks = run.back_ends.target.as_deref().and_then(|target| target.lock()).unwrap_or(own);
+    let start = Instant::now();
+    let limit = Duration::from_secs(run.args.lock_timeout);
+    let mut told = None;
+    loop {
+        let error = match locks.try_lock(&name, &holder) {
+            Ok(guard) => return Ok((Some(guard), told.is_some())),
+            Err(error) => error,
+        };
+        match &error {
+            LockError::Held { holder, .. } if start.elapsed() < limit => {
+                if told.as_ref() != Some(holder) {
+                    let seconds = run.args.lock_timeout;
+                    invocation
+                        .streams
+                        .inform(&format!("{error}; it is waited for, {seconds} s at most (--lock-timeout)"));
+                    told = Some(holder.clone());
+                }
+            }
+            LockError::Held { .. } => return Err(CliError::Locked(error.to_string())),
+            LockError::Unable(why) => {
+                invocation.streams.inform(&format!(
+                    "warning: the release cannot be locked in the cluster, only on this machine: {why}"
+                ));
+                locks = own;
+                continue;
+            }
+            LockError::Io { .. } => return Err(CliError::environment("take the lock", error)),
+        }
+        let next = Instant::now() + LOOKS.0.min(limit.saturating_sub(start.elapsed()));
+        while Instant::now() < next {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(CliError::Interrupted);
+            }
+            std::thread::sleep(LOOKS.1);
+        }
     }
+}
+
+/// Tells others who we are.
+fn holder(env: &BTreeMap<String, String>) -> String {
+    let set = |name: &str| env.get(name).filter(|value| !value.is_empty());
+    let user = set("USER").or_else(|| set("LOGNAME")).map_or("somebody", String::as_str);
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let github = || {
+        let (server, repository) = (set("GITHUB_SERVER_URL")?, set("GITHUB_REPOSITORY")?);
+        Some(format!("{server}/{repository}/actions/runs/{}", set("GITHUB_RUN_ID")?))
+    };
+    let job = set("CI_JOB_URL").or_else(|| set("BUILD_URL")).cloned().or_else(github);
+    let job = job.map(|job| format!(", {job}")).unwrap_or_default();
+    format!("process {} of {user} on {host}{job}", std::process::id())
 }
 
 /// What we keep in the project is not meant for its repository.

@@ -202,6 +202,8 @@ impl Walk<'_> {
             Skip::Cancelled
         } else if state.failed && (state.halted || self.stops_at_failures()) {
             Skip::Stopped
+        } else if matches!(self.hold(), crate::ports::Hold::Lost(_)) {
+            Skip::Unlocked
         } else if self.is_late() {
             Skip::Late
         } else {

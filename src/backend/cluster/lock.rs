@@ -1,0 +1,417 @@
+//! The lock of a release in a cluster: a Lease beside its records.
+//!
+//! What lives here: taking, renewing and giving back a Lease, and how one is told whose holder is dead. What does not:
+//! who waits for it, and for how long (`cli`).
+//!
+//! The one idea: clocks of machines differ, so a Lease is over when nobody was seen to renew it for as long as it says,
+//! by our own clock. A holder on this very machine is simply looked for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::api::{Api, ApiError};
+use super::objects::{metadata, set};
+use super::{ClusterTarget, split_release};
+use crate::backend::runtime::block_on;
+use crate::ports::{Hold, Lock, LockError, LockGuard};
+
+/// How long a Lease lasts that nobody renews.
+const LASTS: Duration = Duration::from_secs(30);
+/// How often it is renewed.
+const BEAT: Duration = Duration::from_secs(5);
+/// When it was not renewed for so long, nothing new is begun.
+const UNSURE: Duration = Duration::from_secs(20);
+/// Clocks differ by less.
+const SKEW: Duration = Duration::from_mins(5);
+/// How often a Lease is tried that others write at the same time.
+const MOST_TRIES: usize = 5;
+/// How often a Lease is looked at that somebody else holds, and for how long, once the run is under way.
+const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
+/// The annotation that names the process, for others on the same machine.
+const PROCESS: &str = "stagewright/process";
+
+/// The name of a release's Lease.
+pub fn lease_name(release: &str) -> String {
+    format!("stagewright-lock-{release}")
+}
+
+fn address(namespace: &str, release: &str) -> (String, String) {
+    let list = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", super::api::word(namespace));
+    let object = format!("{list}/{}", super::api::word(&lease_name(release)));
+    (list, object)
+}
+
+/// When a Lease was seen first, by address and version.
+pub(super) type Sightings = Mutex<BTreeMap<(String, String), Instant>>;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lock for ClusterTarget {
+    fn try_lock(&self, name: &str, holder: &str) -> Result<Box<dyn LockGuard>, LockError> {
+        let (namespace, release) = split_release(name.strip_prefix("release ").unwrap_or(name));
+        let (list, object) = address(namespace, release);
+        let lease = Lease {
+            api: self.api.clone(),
+            sightings: self.sightings.clone(),
+            name: name.to_owned(),
+            holder: holder.to_owned(),
+            namespace: namespace.to_owned(),
+            release: release.to_owned(),
+            attempt: format!("take the lock {object} in the cluster {}", self.name),
+            list,
+            address: object,
+            state: Mutex::new(State::Pending),
+            changed: Condvar::new(),
+        };
+        match lease.take() {
+            Ok(()) => {}
+            // Its namespace comes with the release; the lock is taken then.
+            Err(Refusal::NoNamespace) => {}
+            Err(Refusal::Lock(error)) => return Err(error),
+        }
+        let lease = Arc::new(lease);
+        let beating = lease.clone();
+        std::thread::spawn(move || beating.beat());
+        Ok(Box::new(Guard(lease)))
+    }
+}
+
+/// Gives the Lease back when it is dropped.
+struct Guard(Arc<Lease>);
+
+/// Whose a Lease is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// There is no place for it yet.
+    Pending,
+    /// It is ours.
+    Ours(Own),
+    /// It is not ours any more, for this reason.
+    Lost(String),
+    /// It is given back.
+    Over,
+}
+
+/// What a Lease of ours is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Own {
+    uid: String,
+    version: String,
+    acquired: String,
+    renewed: Instant,
+}
+
+/// Why a Lease was not taken.
+enum Refusal {
+    NoNamespace,
+    Lock(LockError),
+}
+
+struct Lease {
+    api: Arc<Api>,
+    sightings: Arc<Sightings>,
+    name: String,
+    holder: String,
+    namespace: String,
+    release: String,
+    attempt: String,
+    list: String,
+    address: String,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Lease {
+    /// Takes the Lease, where nobody living has it.
+    fn take(&self) -> Result<(), Refusal> {
+        for _ in 0..MOST_TRIES {
+            let acquired = micros(Timestamp::now());
+            let renewed = Instant::now();
+            let wanted = self.object(&acquired, &acquired);
+            let taken = match block_on(self.api.create(&self.list, &wanted)) {
+                Err(error) if error.is_conflict() => self.take_over(&acquired)?,
+                Err(error) => return Err(self.refused(error)),
+                Ok(made) => Some(made),
+            };
+            if let Some(taken) = taken {
+                let of = |key: &str| metadata(&taken, key).to_owned();
+                let (uid, version) = (of("uid"), of("resourceVersion"));
+                *locked(&self.state) = State::Ours(Own { uid, version, acquired, renewed });
+                return Ok(());
+            }
+        }
+        let holder = "somebody who takes it again and again".to_owned();
+        Err(Refusal::Lock(LockError::Held { name: self.name.clone(), holder, since: None }))
+    }
+
+    /// Takes the Lease that is there, where its holder is dead; `None` where it changed meanwhile.
+    fn take_over(&self, acquired: &str) -> Result<Option<Value>, Refusal> {
+        let found = block_on(self.api.get(&self.address)).map_err(|error| self.refused(error))?;
+        let Some(found) = found else { return Ok(None) };
+        if !self.is_free(&found) {
+            let text = |key: &str| spec(&found, key).and_then(Value::as_str).map(str::to_owned);
+            let holder = text("holderIdentity").unwrap_or_else(|| "somebody".to_owned());
+            let since = text("acquireTime").map(|at| seconds_of(&at));
+            return Err(Refusal::Lock(LockError::Held { name: self.name.clone(), holder, since }));
+        }
+        let mut wanted = self.object(acquired, acquired);
+        set(&mut wanted, &["metadata", "resourceVersion"], metadata(&found, "resourceVersion").into());
+        let changes = spec(&found, "leaseTransitions").and_then(Value::as_u64).unwrap_or(0);
+        set(&mut wanted, &["spec", "leaseTransitions"], (changes + 1).into());
+        match block_on(self.api.update(&self.address, &wanted)) {
+            Ok(taken) => Ok(Some(taken)),
+            Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
+            Err(error) => Err(self.refused(error)),
+        }
+    }
+
+    fn object(&self, acquired: &str, renewed: &str) -> Value {
+        let mut object = json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": lease_name(&self.release), "namespace": self.namespace},
+            "spec": {
+                "holderIdentity": self.holder,
+                "leaseDurationSeconds": LASTS.as_secs(),
+                "acquireTime": acquired,
+                "renewTime": renewed,
+            },
+        });
+        if let Some(process) = process::own() {
+            set(&mut object, &["metadata", "annotations"], json!({PROCESS: process}));
+        }
+        object
+    }
+
+    fn refused(&self, error: ApiError) -> Refusal {
+        let status = error.status();
+        if status.is_some_and(|s| s.code == 404 && s.message.contains("namespaces")) {
+            return Refusal::NoNamespace;
+        }
+        if status.is_some_and(|s| s.code == 404 || s.code == 403 && s.message.contains("leases")) {
+            let why = status.map(|s| s.message.clone()).unwrap_or_default();
+            return Refusal::Lock(LockError::Unable(why));
+        }
+        Refusal::Lock(LockError::Io { attempt: self.attempt.clone(), source: std::io::Error::other(error) })
+    }
+
+    /// Says whether nobody living holds a Lease.
+    fn is_free(&self, lease: &Value) -> bool {
+        let holder = spec(lease, "holderIdentity").and_then(Value::as_str).unwrap_or_default();
+        let process = lease.pointer("/metadata/annotations").and_then(|a| a.get(PROCESS)?.as_str());
+        if holder.is_empty() || process.is_some_and(process::is_dead) {
+            return true;
+        }
+        let lasts = spec(lease, "leaseDurationSeconds").and_then(Value::as_u64).unwrap_or(LASTS.as_secs());
+        let lasts = Duration::from_secs(lasts);
+        let renewed = spec(lease, "renewTime").and_then(|at| at.as_str()?.parse::<Timestamp>().ok());
+        let age = renewed.and_then(|at| Duration::try_from(Timestamp::now().duration_since(at)).ok());
+        if age.is_some_and(|age| age > lasts + SKEW) {
+            return true;
+        }
+        let seen = (self.address.clone(), metadata(lease, "resourceVersion").to_owned());
+        let first = *locked(&self.sightings).entry(seen).or_insert_with(Instant::now);
+        first.elapsed() > lasts
+    }
+
+    /// Renews the Lease until it is given back or lost.
+    fn beat(&self) {
+        let mut state = locked(&self.state);
+        loop {
+            state = self.changed.wait_timeout(state, BEAT).unwrap_or_else(PoisonError::into_inner).0;
+            let own = match &*state {
+                State::Pending => continue,
+                State::Ours(own) if own.renewed.elapsed() >= BEAT => own.clone(),
+                State::Ours(_) => continue,
+                State::Lost(_) | State::Over => return,
+            };
+            drop(state);
+            let renewed = self.renew(&own);
+            state = locked(&self.state);
+            if matches!(&*state, State::Ours(_)) {
+                *state = renewed;
+            }
+        }
+    }
+
+    /// Renews the Lease once, and says whose it is.
+    fn renew(&self, own: &Own) -> State {
+        let mut version = own.version.clone();
+        for _ in 0..MOST_TRIES {
+            let at = Instant::now();
+            let mut wanted = self.object(&own.acquired, &micros(Timestamp::now()));
+            set(&mut wanted, &["metadata", "resourceVersion"], version.clone().into());
+            let error = match block_on(self.api.update(&self.address, &wanted)) {
+                Ok(found) => {
+                    let version = metadata(&found, "resourceVersion").to_owned();
+                    return State::Ours(Own { version, renewed: at, ..own.clone() });
+                }
+                Err(error) => error,
+            };
+            if !error.is_conflict() && !error.is_not_found() {
+                return State::Lost(format!("it could not be renewed: {error}"));
+            }
+            match block_on(self.api.get(&self.address)) {
+                Ok(Some(found)) if self.is_ours(&found, own) => {
+                    metadata(&found, "resourceVersion").clone_into(&mut version);
+                }
+                Ok(Some(found)) => {
+                    let other = spec(&found, "holderIdentity").and_then(Value::as_str).unwrap_or("somebody");
+                    return State::Lost(format!("{other} has it now"));
+                }
+                Ok(None) => return State::Lost("somebody deleted it".to_owned()),
+                Err(error) => return State::Lost(format!("it could not be renewed: {error}")),
+            }
+        }
+        State::Lost(format!("it was changed {MOST_TRIES} times while it was renewed"))
+    }
+
+    fn is_ours(&self, lease: &Value, own: &Own) -> bool {
+        let is = |key: &str, value: &str| spec(lease, key).and_then(Value::as_str) == Some(value);
+        is("holderIdentity", &self.holder) && is("acquireTime", &own.acquired)
+    }
+
+    /// Deletes the Lease, as long as it is ours.
+    fn give_back(&self) {
+        let before = std::mem::replace(&mut *locked(&self.state), State::Over);
+        self.changed.notify_all();
+        let State::Ours(own) = before else { return };
+        let mut version = own.version.clone();
+        for _ in 0..MOST_TRIES {
+            let conditions = json!({"uid": own.uid, "resourceVersion": version});
+            match block_on(self.api.delete_if(&self.address, conditions, "Background")) {
+                Err(error) if error.is_conflict() => {}
+                // One that stays is over after a while.
+                _ => return,
+            }
+            match block_on(self.api.get(&self.address)) {
+                Ok(Some(found)) if self.is_ours(&found, &own) => {
+                    metadata(&found, "resourceVersion").clone_into(&mut version);
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+impl LockGuard for Guard {
+    fn hold(&self) -> Hold {
+        match &*locked(&self.0.state) {
+            State::Ours(own) if own.renewed.elapsed() >= UNSURE => Hold::Unsure,
+            State::Ours(_) | State::Pending | State::Over => Hold::Sure,
+            State::Lost(why) => Hold::Lost(why.clone()),
+        }
+    }
+
+    fn confirm(&self) -> Result<(), LockError> {
+        let start = Instant::now();
+        while *locked(&self.0.state) == State::Pending {
+            match self.0.take() {
+                Ok(()) => {}
+                Err(Refusal::NoNamespace) => {
+                    let why = format!("the namespace {} is gone again", self.0.namespace);
+                    return Err(LockError::Io { attempt: self.0.attempt.clone(), source: std::io::Error::other(why) });
+                }
+                // Then the record of the release alone tells two runs apart.
+                Err(Refusal::Lock(LockError::Unable(_))) => return Ok(()),
+                Err(Refusal::Lock(error @ LockError::Held { .. })) => {
+                    if start.elapsed() > LOOK.1 || self.0.api.retries().is_ending() {
+                        return Err(error);
+                    }
+                    std::thread::sleep(LOOK.0);
+                }
+                Err(Refusal::Lock(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}
+
+fn spec<'a>(lease: &'a Value, key: &str) -> Option<&'a Value> {
+    lease.get("spec")?.get(key)
+}
+
+/// Writes a time as Leases have it. Source: Kubernetes, `MicroTime`.
+fn micros(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+/// Returns a time without parts of seconds, for people.
+fn seconds_of(time: &str) -> String {
+    let (whole, _) = time.split_once('.').unwrap_or((time.trim_end_matches('Z'), ""));
+    format!("{} UTC", whole.replace('T', " "))
+}
+
+/// Processes of this machine. Source: Linux, `proc(5)`; elsewhere nothing is known of them.
+mod process {
+    use std::fs;
+
+    /// Names this process: the boot of the machine, what it counts its processes by, its number and when it began.
+    pub fn own() -> Option<String> {
+        let id = std::process::id();
+        Some(format!("{}/{id}/{}", machine()?, began(id)?))
+    }
+
+    /// Says whether a process of this machine is not there any more. Of others nothing is known.
+    pub fn is_dead(name: &str) -> bool {
+        let mut parts = name.rsplitn(3, '/');
+        let (began_then, id, machine_then) = (parts.next(), parts.next(), parts.next());
+        let Some(id) = id.and_then(|id| id.parse().ok()) else { return false };
+        machine_then.is_some() && machine_then == machine().as_deref() && began(id).as_deref() != began_then
+    }
+
+    fn machine() -> Option<String> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let processes = fs::read_link("/proc/self/ns/pid").ok()?;
+        Some(format!("{}/{}", boot.trim(), processes.display()))
+    }
+
+    /// Returns when a process began, counted since the boot; `None` where it is not there, or ended and is not yet buried.
+    fn began(id: u32) -> Option<String> {
+        let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // The name before may hold anything.
+        let (_, fields) = text.rsplit_once(')')?;
+        let mut fields = fields.split_whitespace();
+        let state = fields.next()?;
+        fields.nth(18).filter(|_| !matches!(state, "Z" | "X")).map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_the_server_reads_it() {
+        let time: Timestamp = "2026-11-22T18:02:11.5Z".parse().unwrap();
+        assert_eq!(micros(time), "2026-11-22T18:02:11.500000Z");
+        assert_eq!(seconds_of(&micros(time)), "2026-11-22 18:02:11 UTC");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_of_this_machine_is_known_to_be_dead() {
+        let own = process::own().unwrap();
+        assert!(!process::is_dead(&own));
+        let (rest, _) = own.rsplit_once('/').unwrap();
+        assert!(process::is_dead(&format!("{rest}/1")), "another one of that number");
+        assert!(!process::is_dead(&format!("other{own}")), "of another machine nothing is known");
+        assert!(!process::is_dead("nonsense"));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let name = own.replace(&format!("/{}/", std::process::id()), &format!("/{}/", child.id()));
+        child.wait().unwrap();
+        assert!(process::is_dead(&name));
+    }
+}

@@ -1,0 +1,486 @@
+//! What goes wrong between the program and the API server, and who comes between: failures that pass and failures that
+//! stay, interruptions, and others who apply at the same time.
+//!
+//! Each ends in success, or in an error that says why, with a record that the next run can go on from.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::proxy::{Asked, Fate, Proxy};
+use super::{Deploy, Ground};
+use crate::services::Cluster;
+
+/// A small release behind a proxy.
+struct Ship {
+    deploy: Deploy,
+    proxy: Proxy,
+    cluster: &'static Cluster,
+}
+
+impl Ship {
+    fn new(cluster: &'static Cluster, namespace: &str) -> Self {
+        let proxy = Proxy::start(cluster);
+        let mut deploy = Deploy::bare(namespace, Ground::Real(cluster));
+        let file = deploy.sandbox.home().join("kubeconfig");
+        std::fs::write(&file, super::kubeconfig(&proxy.address)).unwrap();
+        deploy.kubeconfig = file.display().to_string();
+        let ship = Self { deploy, proxy, cluster };
+        ship.write(0);
+        ship
+    }
+
+    /// As `new`, with a first version in the cluster.
+    fn afloat(cluster: &'static Cluster, namespace: &str) -> Self {
+        let ship = Self::new(cluster, namespace);
+        ship.deploy.apply();
+        ship
+    }
+
+    /// Two maps and a Secret, all of them changed, one after the other.
+    fn write(&self, version: u32) {
+        let object = |kind: &str, name: &str, weight: u32, data: &str| {
+            format!(
+                "---\napiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}, annotations: {{werf.io/weight: '{weight}'}}}}\n{data}: {{v: 'version-{version}'}}\n"
+            )
+        };
+        let text = [
+            object("ConfigMap", "a", 1, "data"),
+            object("ConfigMap", "b", 2, "data"),
+            object("Secret", "s", 3, "stringData"),
+        ];
+        self.deploy.sandbox.write(".helm/templates/all.yaml", &text.concat()).commit("a version");
+    }
+
+    fn save(&self) {
+        self.deploy.run(0, &["plan", "--out", "shop.plan"]);
+    }
+
+    /// Applies the saved plan, with what is typed besides.
+    fn start(&self, args: &[&str]) -> Child {
+        let all = ["apply", "shop.plan", "--auto-approve", "--kubeconfig", &self.deploy.kubeconfig];
+        let mut command = self.deploy.sandbox.command(&[&all[..], args].concat());
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn lease(&self) -> Option<Value> {
+        self.cluster.object(&self.lease_address())
+    }
+
+    fn lease_address(&self) -> String {
+        let namespace = &self.deploy.namespace;
+        format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/stagewright-lock-shop")
+    }
+
+    /// The description of the last record.
+    fn last_description(&self) -> String {
+        use base64::Engine as _;
+        let number = self.deploy.records().len();
+        let record = self.deploy.object("secrets", &format!("sh.helm.release.v1.shop.v{number}")).unwrap();
+        let decode = |text: &[u8]| base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+        let packed = decode(&decode(record["data"]["release"].as_str().unwrap().as_bytes()));
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(packed.as_slice()).read_to_string(&mut text).unwrap();
+        let release: Value = serde_json::from_str(&text).unwrap();
+        release["info"]["description"].as_str().unwrap().to_owned()
+    }
+
+    /// Everything is as wanted, and the last record says so.
+    fn assert_on_course(&self) {
+        self.proxy.pass();
+        self.deploy.assert_no_changes();
+        assert_eq!(self.deploy.records().last().map(String::as_str), Some("deployed"));
+    }
+
+    /// As `assert_on_course`, and nobody holds the lock.
+    fn assert_afloat(&self) {
+        self.assert_on_course();
+        assert_eq!(self.lease(), None, "the lock is given back");
+    }
+
+    /// The lock of who died after the last write stays, and is nobody's: where nothing changes, nothing is locked.
+    fn assert_free(&self) {
+        self.write(100);
+        self.deploy.run(0, &["apply", "--auto-approve", "--lock-timeout", "0"]);
+        self.assert_afloat();
+    }
+}
+
+/// Ends a program that a failed test left.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    /// Waits until it ends; the code, and what it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.0.wait().unwrap().code(), said)
+    }
+
+    /// Waits until it says something.
+    fn until(&mut self, text: &str) -> String {
+        let stderr = self.0.stderr.take().unwrap();
+        let (send, receive) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        let mut said = String::new();
+        loop {
+            let line =
+                receive.recv_timeout(Duration::from_mins(2)).unwrap_or_else(|_| panic!("{text} is not said: {said}"));
+            said += &format!("{line}\n");
+            if line.contains(text) {
+                return said;
+            }
+        }
+    }
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_mins(2), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What a server or a proxy before it answers when it cannot answer now.
+fn busy(code: u16, message: &str) -> Fate {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message, "reason": "Busy"});
+    Fate::Answer(code, None, status.to_string())
+}
+
+/// A fault, by its name.
+type Fault = (&'static str, fn() -> Fate);
+
+const FAULTS: [Fault; 8] = [
+    ("429", || Fate::Answer(429, Some(1), "Too many requests, please try again later.".into())),
+    ("500", || busy(500, "etcdserver: request timed out")),
+    ("502", || Fate::Answer(502, None, "<html>Bad Gateway</html>".into())),
+    ("503", || busy(503, "apiserver is shutting down")),
+    ("504", || busy(504, "Timeout: request did not complete within the requested timeout")),
+    ("409 of a quota", || {
+        busy(
+            409,
+            "Operation cannot be fulfilled on resourcequotas \"q\": the object has been modified; please apply your changes to the latest version and try again",
+        )
+    }),
+    ("cut", || Fate::Cut),
+    ("lost", || Fate::Lose),
+];
+
+/// S71
+#[test]
+fn a_fault_at_every_request_that_passes_is_not_even_noticed() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "passing");
+    ship.proxy.pass();
+    ship.write(1);
+    ship.deploy.apply();
+    let undisturbed = ship.proxy.writes();
+    for (n, (name, fault)) in FAULTS.into_iter().enumerate() {
+        ship.proxy.pass();
+        ship.write(2 + n as u32);
+        ship.save();
+        // Every request fails at first; what is read too often would only take time.
+        ship.proxy
+            .set(move |asked| if asked.again == 0 && (asked.writes || name != "429") { fault() } else { Fate::Pass });
+        let ran = ship.deploy.run(0, &["apply", "shop.plan", "--auto-approve"]);
+        // What was carried out without an answer is looked at, and only an apply is sent again: that changes nothing.
+        let mut writes = ship.proxy.writes();
+        if name == "lost" {
+            let applies = |w: &String| w.starts_with("PATCH");
+            let again: Vec<String> = writes.iter().filter(|w| applies(w)).cloned().collect();
+            assert_eq!(again.len(), 6, "{again:?}");
+            writes.dedup_by(|a, b| a == b && applies(a));
+        }
+        assert_eq!(writes.len(), undisturbed.len(), "{name}: {writes:?} {}", ran.err);
+        ship.assert_afloat();
+        let records = ship.deploy.records();
+        let deployed = records.iter().filter(|status| *status == "deployed").count();
+        assert!(deployed == 1 && !records.contains(&"failed".to_owned()), "{name}: {records:?}");
+    }
+}
+
+#[test]
+fn the_server_says_when_to_come_again() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "asked");
+    ship.write(1);
+    ship.save();
+    let times = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = times.clone();
+    ship.proxy.set(move |asked| {
+        if !asked.target.contains("/configmaps/a") || !asked.writes {
+            return Fate::Pass;
+        }
+        seen.lock().unwrap().push(Instant::now());
+        if asked.again == 0 { Fate::Answer(429, Some(2), "wait".into()) } else { Fate::Pass }
+    });
+    ship.deploy.run(0, &["apply", "shop.plan", "--auto-approve"]);
+    let times = times.lock().unwrap().clone();
+    assert_eq!(times.len(), 2);
+    assert!(times[1] - times[0] >= Duration::from_secs(2));
+    ship.assert_afloat();
+    // What takes longer than it may is told, and ends.
+    ship.write(2);
+    ship.proxy.set(|asked| match asked.target.contains("/configmaps/a") && asked.writes {
+        true => Fate::Answer(429, Some(600), "wait".into()),
+        false => Fate::Pass,
+    });
+    let ran = ship.deploy.run(1, &["apply", "--auto-approve", "--kube-retry-time", "2"]);
+    assert!(ran.err.contains("wait (Too Many Requests)"), "{}", ran.err);
+    ship.proxy.pass();
+    ship.deploy.apply();
+    ship.assert_afloat();
+}
+
+#[test]
+fn a_fault_that_stays_is_an_error_with_its_cause_and_the_next_run_goes_on() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "staying");
+    let mut version = 0;
+    for (name, fault) in FAULTS {
+        version += 1;
+        ship.proxy.pass();
+        ship.write(version);
+        ship.save();
+        ship.proxy.set(move |asked| match asked.target.contains("/configmaps/b") && asked.writes {
+            true => fault(),
+            false => Fate::Pass,
+        });
+        let ran = ship.deploy.run(1, &["apply", "shop.plan", "--auto-approve", "--kube-retry-time", "1"]);
+        assert!(ran.err.contains("failed to write staying/ConfigMap/b"), "{name}: {}", ran.err);
+        assert!(ran.err.contains("skipped") && ran.err.contains("Failed: "), "{name}: {}", ran.err);
+        ship.proxy.pass();
+        assert_eq!(ship.deploy.records().last().map(String::as_str), Some("failed"), "{name}");
+        assert_eq!(ship.lease(), None, "{name}");
+        // In turn: on with the same plan, and anew.
+        let again: &[&str] = if version % 2 == 0 {
+            &["apply", "shop.plan", "--auto-approve", "--resume"]
+        } else {
+            &["apply", "--auto-approve"]
+        };
+        ship.deploy.run(0, again);
+        ship.assert_afloat();
+    }
+}
+
+#[test]
+fn a_server_that_vanishes_after_any_write_is_an_error_and_the_next_run_goes_on() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "vanishing");
+    ship.proxy.pass();
+    ship.write(1);
+    ship.deploy.apply();
+    let writes = ship.proxy.writes().len();
+    assert_eq!(writes, 6);
+    for last in 1..=writes {
+        ship.proxy.pass();
+        ship.write(1 + last as u32);
+        ship.save();
+        ship.proxy.stop_after(last);
+        let ran = ship.deploy.run(1, &["apply", "shop.plan", "--auto-approve", "--kube-retry-time", "1"]);
+        assert!(ran.err.contains("caused by") || ran.err.contains("failed to "), "{last}: {}", ran.err);
+        assert!(!ran.err.contains("Applied"), "{last}: {}", ran.err);
+        let before = ship.proxy.writes();
+        ship.proxy.pass();
+        if last % 2 == 0 {
+            ship.deploy.run(0, &["apply", "shop.plan", "--auto-approve", "--resume"]);
+            let all = before.len() + ship.proxy.writes().len();
+            assert_eq!(all, writes, "{last}: {before:?}, then {:?}", ship.proxy.writes());
+        } else {
+            ship.deploy.apply();
+        }
+        ship.assert_on_course();
+    }
+    ship.assert_free();
+}
+
+/// S62
+#[test]
+fn an_interrupted_run_ends_its_writes_says_so_in_the_record_and_frees_the_lock() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "interrupted");
+    for (n, signal) in [rustix::process::Signal::INT, rustix::process::Signal::TERM].into_iter().enumerate() {
+        ship.write(1 + n as u32);
+        ship.save();
+        let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (hold, told) = (flag.clone(), reached.clone());
+        ship.proxy.set(move |asked| match asked.target.contains("/configmaps/a") && asked.writes {
+            true => {
+                told.store(true, Ordering::Relaxed);
+                Fate::Wait(hold.clone())
+            }
+            false => Fate::Pass,
+        });
+        let child = Running(ship.start(&[]));
+        wait_for("the first write begins", || reached.load(Ordering::Relaxed));
+        assert!(ship.lease().is_some(), "it holds the lock");
+        let pid = rustix::process::Pid::from_child(&child.0);
+        rustix::process::kill_process(pid, signal).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        flag.store(true, Ordering::Relaxed);
+        let (code, said) = child.end();
+        assert_eq!(code, Some(130), "{said}");
+        let writes = ship.proxy.writes();
+        assert_eq!(writes.iter().filter(|w| w.starts_with("PATCH")).count(), 1, "what was under way ended: {writes:?}");
+        assert!(said.contains("Interrupted: "), "{said}");
+        assert_eq!(ship.deploy.records().last().map(String::as_str), Some("failed"));
+        assert_eq!(ship.last_description(), "interrupted");
+        assert_eq!(ship.lease(), None);
+        ship.proxy.pass();
+        ship.deploy.run(0, &["apply", "shop.plan", "--auto-approve", "--resume"]);
+        ship.assert_afloat();
+    }
+}
+
+/// S61
+#[test]
+fn a_small_release_that_is_killed_after_any_write_goes_on_with_no_manual_step() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "killing");
+    for kill in 1..=6 {
+        ship.write(kill as u32);
+        ship.save();
+        ship.proxy.stop_after(kill);
+        let child = Running(ship.start(&[]));
+        wait_for("the write is reached", || ship.proxy.writes().len() >= kill);
+        drop(child);
+        ship.proxy.pass();
+        // A new plan, and not the one that was killed.
+        ship.deploy.apply();
+        ship.assert_on_course();
+        let records = ship.deploy.records();
+        assert!(records.iter().all(|status| !status.starts_with("pending")), "{records:?}");
+    }
+    ship.assert_free();
+}
+
+/// S60
+#[test]
+fn a_second_apply_waits_for_the_first_and_then_looks_at_its_plan_again() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "both");
+    ship.write(1);
+    ship.save();
+    let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (hold, told) = (flag.clone(), reached.clone());
+    ship.proxy.set(move |asked| match asked.writes && asked.done == 0 {
+        true => {
+            told.store(true, Ordering::Relaxed);
+            Fate::Wait(hold.clone())
+        }
+        false => Fate::Pass,
+    });
+    let first = Running(ship.start(&[]));
+    wait_for("the first has the lock", || reached.load(Ordering::Relaxed) && ship.lease().is_some());
+    // The same plan: until the first has written, it is as good.
+    let ran = ship.deploy.sandbox.run(&[
+        "apply",
+        "shop.plan",
+        "--auto-approve",
+        "--lock-timeout",
+        "0",
+        "--kubeconfig",
+        &ship.deploy.kubeconfig,
+    ]);
+    assert!(ran.code == 6 && ran.err.contains("is held by process"), "{ran:?}");
+    let mut second = Running(ship.start(&[]));
+    let said = second.until("is held by process");
+    assert!(said.contains(&format!("process {} of ", first.0.id())) && said.contains(" since 20"), "{said}");
+    flag.store(true, Ordering::Relaxed);
+    let (code, said) = first.end();
+    assert_eq!(code, Some(0), "{said}");
+    wait_for("the second ends", || second.0.try_wait().unwrap().is_some());
+    assert_eq!(second.0.wait().unwrap().code(), Some(4), "its plan is stale");
+    ship.assert_afloat();
+}
+
+/// A Lease of somebody else.
+fn lease_of(holder: &str, ship: &Ship, renewed: &str, lasts: u32) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "stagewright-lock-shop", "namespace": ship.deploy.namespace},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": lasts, "acquireTime": renewed, "renewTime": renewed},
+    })
+}
+
+fn put_lease(ship: &Ship, lease: &Value) {
+    let (list, _) =
+        ship.lease_address().rsplit_once('/').map(|(list, name)| (list.to_owned(), name.to_owned())).unwrap();
+    ship.cluster.call("POST", &list, Some(("application/json", lease.to_string())));
+}
+
+#[test]
+fn the_lock_of_a_dead_holder_is_free_after_its_time_and_that_of_a_living_one_is_not() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "dead");
+    ship.write(1);
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
+    put_lease(&ship, &lease_of("me on another machine", &ship, &now, 600));
+    ship.proxy.pass();
+    let ran = ship.deploy.run(6, &["apply", "--auto-approve", "--lock-timeout", "1"]);
+    assert!(ran.err.contains("held by me on another machine since 20"), "{}", ran.err);
+    assert_eq!(ship.proxy.writes(), Vec::<String>::new());
+    ship.cluster.call("DELETE", &ship.lease_address(), None);
+    // Nobody renews it: it is over when its time has passed, by our own clock.
+    put_lease(&ship, &lease_of("me on another machine", &ship, &now, 1));
+    ship.deploy.run(0, &["apply", "--auto-approve"]);
+    ship.assert_afloat();
+    // One that is old by any clock is not even waited for.
+    ship.write(2);
+    put_lease(&ship, &lease_of("me long ago", &ship, "2020-01-01T00:00:00.000000Z", 600));
+    ship.deploy.run(0, &["apply", "--auto-approve", "--lock-timeout", "0"]);
+    ship.assert_afloat();
+}
+
+#[test]
+fn a_run_that_lost_its_lock_begins_nothing_new() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "lost");
+    ship.write(1);
+    ship.save();
+    let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (hold, told) = (flag.clone(), reached.clone());
+    ship.proxy.set(move |asked: &Asked| match asked.target.contains("/configmaps/a") && asked.writes {
+        true => {
+            told.store(true, Ordering::Relaxed);
+            Fate::Wait(hold.clone())
+        }
+        false => Fate::Pass,
+    });
+    let child = Running(ship.start(&[]));
+    wait_for("the first write begins", || reached.load(Ordering::Relaxed));
+    // Somebody takes the lock; the program learns it when it renews its own.
+    let version = |lease: &Value| lease["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let patch = json!({"spec": {"holderIdentity": "the other one"}}).to_string();
+    let taken = ship.cluster.call("PATCH", &ship.lease_address(), Some(("application/merge-patch+json", patch)));
+    std::thread::sleep(Duration::from_secs(7));
+    flag.store(true, Ordering::Relaxed);
+    let (code, said) = child.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the lock of the release was lost") && said.contains("the other one has it now"), "{said}");
+    let writes = ship.proxy.writes();
+    assert_eq!(writes.iter().filter(|w| w.starts_with("PATCH")).count(), 1, "{writes:?}");
+    assert_eq!(version(&ship.lease().unwrap()), version(&taken), "theirs stays");
+    ship.cluster.call("DELETE", &ship.lease_address(), None);
+    ship.proxy.pass();
+    ship.deploy.apply();
+    ship.assert_afloat();
+}
