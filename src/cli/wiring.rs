@@ -59,12 +59,14 @@ impl Names {
 
     /// Returns the names that a plan was made with.
     pub fn of_plan(inputs: &Inputs) -> Self {
+        // A plan that builds nothing names neither.
+        let or = |name: &String, default: &str| if name.is_empty() { default.to_owned() } else { name.clone() };
         Self {
-            repo: inputs.repo.clone(),
+            repo: or(&inputs.repo, DEFAULT_REPO),
             final_repo: inputs.final_repo.clone(),
             secondary_repos: inputs.secondary_repos.clone(),
             target: inputs.target.clone(),
-            builder: inputs.builder.clone(),
+            builder: or(&inputs.builder, DEFAULT_BUILDER),
         }
     }
 }

@@ -199,6 +199,7 @@ pub(super) fn plan_with(
             builder: request.builder.to_owned(),
             target: target.map(|(_, name)| name.to_owned()),
             cluster: target.and_then(|(target, _)| target.cluster()),
+            release_driver: target.and_then(|(target, _)| target.release_driver()).map(str::to_owned),
             tree: inputs.repository.root().to_string(),
             dev: inputs.dev,
             repositories: project.remotes.iter().map(taken).collect(),
@@ -465,7 +466,7 @@ fn add_secret_changes(
 }
 
 /// Returns the live objects as texts, by path.
-fn live_texts(previews: &BTreeMap<String, Preview>) -> BTreeMap<String, String> {
+pub(super) fn live_texts(previews: &BTreeMap<String, Preview>) -> BTreeMap<String, String> {
     let text = |preview: &Preview| preview.live.as_ref().map(ToString::to_string);
     previews.iter().filter_map(|(path, preview)| Some((path.clone(), text(preview)?))).collect()
 }
@@ -559,7 +560,6 @@ fn manifest_diagnostic(
     }
 }
 
-/// Reports the resources that the target would not take.
 /// Warns of resources of which there was no dry run, once for each cause.
 fn report_blind(diagnostics: &mut Diagnostics, observed: &Observed) {
     let mut causes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -581,7 +581,8 @@ fn report_blind(diagnostics: &mut Diagnostics, observed: &Observed) {
     }
 }
 
-fn report_problems(diagnostics: &mut Diagnostics, sources: &Sources, section: &ReleaseSection) {
+/// Reports the resources that the target would not take.
+pub(super) fn report_problems(diagnostics: &mut Diagnostics, sources: &Sources, section: &ReleaseSection) {
     for problem in &section.problems {
         let message = format!("{}: {}", problem.address, problem.message);
         diagnostics.push(match &problem.place {

@@ -366,6 +366,68 @@ pub fn revision_to_go_back_to(revisions: &[(u64, &str)]) -> Option<u64> {
     before.iter().rev().find(was_deployed).map(|(number, _)| *number)
 }
 
+/// Returns a record as it may be shown: without what Secrets hold, and without resources that hold secret values.
+pub fn discreet_record(release: &Value) -> Value {
+    let hidden = extras(release).hidden;
+    let mut shown = release.clone();
+    let Some(all) = shown.as_object_mut() else { return Value::Null };
+    if let Some(Value::String(manifest)) = all.get_mut("manifest") {
+        let is_hidden = |resource: &DesiredResource| hidden.contains(&resource.address());
+        *manifest = discreet_text(manifest, release, &is_hidden);
+    }
+    for hook in all.get_mut("hooks").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(Value::String(manifest)) = hook.as_object_mut().and_then(|hook| hook.get_mut("manifest")) {
+            // Nobody knows which of them hold secret values.
+            *manifest = discreet_text(manifest, release, &|_| !hidden.is_empty());
+        }
+    }
+    shown
+}
+
+/// Hides what must not be shown in a text of manifests; the others stay as they are.
+fn discreet_text(manifest: &str, release: &Value, is_hidden: &dyn Fn(&DesiredResource) -> bool) -> String {
+    let mut out = String::new();
+    let mut piece = String::new();
+    let mut flush = |piece: &mut String| {
+        let known = documents(piece).first().and_then(|text| resource(text, release));
+        match known.filter(|r| super::diff::is_sensitive(&r.kind) || is_hidden(r)) {
+            None => out += piece,
+            Some(resource) => {
+                let head = piece.lines().filter(|line| line.starts_with("---") || line.starts_with("# Source: "));
+                head.for_each(|line| out += &format!("{line}\n"));
+                out += &discreet_manifest(&resource);
+            }
+        }
+        piece.clear();
+    };
+    for line in manifest.split_inclusive('\n') {
+        if line.starts_with("---") {
+            flush(&mut piece);
+        }
+        piece += line;
+    }
+    flush(&mut piece);
+    out
+}
+
+fn discreet_manifest(resource: &DesiredResource) -> String {
+    let mut data = resource.data.clone();
+    if super::diff::is_sensitive(&resource.kind) {
+        for key in ["data", "stringData"] {
+            let values = data.get_mut(key).and_then(Value::as_object_mut).into_iter().flatten();
+            values.for_each(|(_, value)| *value = "(secret)".into());
+        }
+        // What kubectl noted may repeat them.
+        if let Some(metadata) = data.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.shift_remove("annotations");
+        }
+        return format!("{}\n", yaml::to_yaml(&data).unwrap_or_default());
+    }
+    let head = json!({"apiVersion": resource.api_version, "kind": resource.kind,
+        "metadata": {"name": resource.name, "namespace": resource.namespace}});
+    format!("# the rest holds secret values: --show-secrets shows it\n{}\n", yaml::to_yaml(&head).unwrap_or_default())
+}
+
 /// Splits a recorded manifest; the line that names the template of each document is no part of it.
 fn documents(manifest: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -485,6 +547,25 @@ mod tests {
         assert_eq!(back(&[(1, "superseded"), (2, "deployed"), (3, "failed")]), Some(2));
         assert_eq!(back(&[(1, "superseded"), (2, "failed"), (3, "deployed")]), Some(1));
         assert_eq!((back(&[(1, "failed"), (2, "failed")]), back(&[])), (None, None));
+    }
+
+    #[test]
+    fn what_secrets_hold_is_not_shown_and_the_rest_stays_as_it_is() {
+        let secret =
+            "---\n# Source: s.yaml\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: hunter2}\n";
+        let plain = "---\n# Source: a.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a} # kept\n";
+        let holds = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata: {url: hunter2}\n";
+        let extras = json!({"hidden": ["shop/ConfigMap/b"], "version": 1, "release": "", "namespace": "", "revision": 1,
+            "project": "", "commit": "", "tree": "", "images": {}, "resources": {}, "values": ""});
+        let release = json!({"name": "shop", "namespace": "shop", "version": 1,
+            "manifest": format!("{secret}{plain}{holds}"),
+            "chart": {"metadata": {"annotations": {EXTRAS: extras.to_string()}}},
+            "hooks": [{"name": "h", "manifest": "kind: Job\nmetadata: {name: h}\nx: hunter2"}]});
+        let shown = discreet_record(&release);
+        let manifest = shown["manifest"].as_str().unwrap();
+        assert!(!shown.to_string().contains("hunter2"), "{shown:#}");
+        assert!(manifest.contains(plain) && manifest.contains("# Source: s.yaml\n"), "{manifest}");
+        assert!(manifest.contains("a: (secret)") && manifest.contains("name: b"), "{manifest}");
     }
 
     #[test]

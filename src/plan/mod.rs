@@ -42,7 +42,7 @@ pub use directives::{
 };
 pub use dismiss::{Dismissal, Dismissed};
 pub use helm::{
-    ClusterChart, RecordedRelease, RevisionSummary, pack_record, read_release, revision_to_go_back_to,
+    ClusterChart, RecordedRelease, RevisionSummary, discreet_record, pack_record, read_release, revision_to_go_back_to,
     summarize_record, unpack_record,
 };
 pub use hooks::{DesiredHook, HookPlan};

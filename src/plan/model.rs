@@ -106,6 +106,9 @@ pub struct Inputs {
     /// Which cluster the target is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterName>,
+    /// What holds the records of releases in the cluster: `configmap`; absent for Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_driver: Option<String>,
     /// The git tree that was read: differs from the commit's under `--dev`.
     pub tree: String,
     /// Whether uncommitted files were read.

@@ -125,6 +125,11 @@ pub trait Target: Send + Sync {
         Ok(None)
     }
 
+    /// Returns what holds the records of releases, where these are no Secrets.
+    fn release_driver(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Returns who looks at resources while they become ready; absent where what is written is ready.
     fn tracker(&self) -> Option<&dyn Tracker> {
         None

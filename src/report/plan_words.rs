@@ -196,7 +196,10 @@ fn context(plan: &Plan) -> Vec<String> {
     }
     let named = [("env", &inputs.env), ("release", &inputs.release), ("namespace", &inputs.namespace)];
     list.extend(named.iter().filter_map(|(name, value)| value.as_ref().map(|v| format!("{name} {v}"))));
-    list.push(format!("store {}", inputs.repo));
+    // What takes a release back builds nothing.
+    if !inputs.repo.is_empty() {
+        list.push(format!("store {}", inputs.repo));
+    }
     list.extend(inputs.target.as_ref().map(|t| match &inputs.cluster {
         Some(cluster) => format!("cluster {cluster}"),
         None => format!("target {t}"),
@@ -204,6 +207,7 @@ fn context(plan: &Plan) -> Vec<String> {
     let seen = match plan.fidelity {
         crate::plan::Fidelity::Offline => "from git only",
         crate::plan::Fidelity::Store => "with the store seen",
+        crate::plan::Fidelity::Live if inputs.repo.is_empty() => "with the target seen",
         crate::plan::Fidelity::Live => "with store and target seen",
     };
     list.push(seen.into());

@@ -13,7 +13,7 @@ use super::{Deploy, Ground};
 use crate::services::{self, Cluster};
 
 /// One process of the engine.
-struct Helm {
+pub(super) struct Helm {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -35,7 +35,7 @@ impl Helm {
     }
 
     /// Starts the engine for one release.
-    fn start(version: &'static str, cluster: &Cluster, namespace: &str) -> Option<Self> {
+    pub(super) fn start(version: &'static str, cluster: &Cluster, namespace: &str) -> Option<Self> {
         let Some(engine) = Self::engine() else {
             return services::skip("there is no Helm; `scripts/helm_peer.py` brings it");
         };
@@ -71,7 +71,7 @@ impl Helm {
     }
 
     /// Runs a command, and returns what it tells; it must succeed.
-    fn run(&mut self, command: &str, arguments: &Value) -> String {
+    pub(super) fn run(&mut self, command: &str, arguments: &Value) -> String {
         let mut all = self.common.clone();
         for (key, value) in arguments.as_object().unwrap() {
             all[key] = value.clone();
@@ -84,7 +84,7 @@ impl Helm {
         text
     }
 
-    fn release(&mut self, command: &str) -> String {
+    pub(super) fn release(&mut self, command: &str) -> String {
         self.run(command, &json!({"release_name": "shop"}))
     }
 }

@@ -7,6 +7,7 @@ mod kills;
 mod loopback;
 mod order;
 mod proxy;
+mod releases;
 mod templates;
 mod tracking;
 

@@ -453,6 +453,13 @@ impl Target for ClusterTarget {
         Some(self)
     }
 
+    fn release_driver(&self) -> Option<&'static str> {
+        match self.rules.driver {
+            RecordDriver::Secret => None,
+            RecordDriver::ConfigMap => Some("configmap"),
+        }
+    }
+
     fn releases(&self) -> Option<&dyn ReleaseStore> {
         Some(self)
     }

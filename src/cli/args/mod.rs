@@ -7,6 +7,7 @@ mod includes;
 mod jsonnet;
 mod output;
 mod project;
+mod release;
 mod run;
 mod secret;
 mod values;
@@ -25,6 +26,10 @@ pub use includes::{IncludesCommand, IncludesGetArgs, IncludesListArgs, IncludesU
 pub use jsonnet::JsonnetArgs;
 pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RunFormat};
 pub use project::{BuildArgs, DeployArgs, KubeArgs, ProjectArgs, RegistryArgs, ReleaseDriver, TagArgs};
+pub use release::{
+    DismissArgs, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart, ReleasePlaceArgs,
+    ReleaseRollbackArgs, TakeBackArgs,
+};
 pub use run::RunArgs;
 pub use secret::{SecretCommand, SecretEditArgs, SecretFileArgs, SecretRotateArgs};
 pub use values::ValuesArgs;
@@ -48,6 +53,12 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Prints a saved plan.
     Show(ShowArgs),
+    /// Lists releases in a cluster, prints what is recorded of them, and rolls them back.
+    #[command(subcommand)]
+    Release(ReleaseCommand),
+    /// Plans to delete a release from a cluster, shows the plan, asks, and carries it out.
+    #[command(visible_alias = "uninstall")]
+    Dismiss(DismissArgs),
     /// Tells the cause of a rebuild, a new tag or a changed resource.
     Why(WhyArgs),
     /// Checks everything that can be checked without a cluster.
@@ -128,6 +139,9 @@ pub struct ApplyArgs {
     /// Goes on where an interrupted apply of the same plan stopped.
     #[arg(long)]
     pub resume: bool,
+    /// After a failure rolls the release back to what was deployed last.
+    #[arg(long)]
+    pub auto_rollback: bool,
     #[command(flatten)]
     pub run: RunArgs,
     #[command(flatten)]

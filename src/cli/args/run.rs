@@ -29,6 +29,9 @@ pub struct RunArgs {
     /// Ends when all is written, ready or not; hooks, weights and dependencies are waited for all the same.
     #[arg(long)]
     pub no_wait: bool,
+    /// Rolls a release back that failed; an option of `apply`.
+    #[arg(skip)]
+    pub auto_rollback: bool,
     /// Opens a shell in the state that a failed command left, when stdin is a terminal.
     #[arg(long)]
     pub introspect_error: bool,

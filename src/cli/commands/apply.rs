@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::args::{ApplyArgs, GlobalArgs, RunArgs, RunFormat};
+use super::super::args::{ApplyArgs, GlobalArgs, ReleaseDriver, RunArgs, RunFormat};
 use super::super::charts::cache_dir;
 use super::super::error::{CliError, exit_code};
 use super::super::plan_file::{KeyPlaces, open_plan};
@@ -18,7 +18,7 @@ use crate::pipeline::{lay_over, planned_stages, stage_lists};
 use crate::plan::{ClusterName, Plan, sealed_texts};
 use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
 use crate::report::plan_text;
-use crate::source::{JoinedObjects, MemoryObjects, ObjectId, Objects};
+use crate::source::{History, JoinedObjects, MemoryHistory, MemoryObjects, ObjectId, Objects};
 
 pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     if let Some(path) = &args.plan {
@@ -27,29 +27,39 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
     let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     let wish = Wish { images: &[], deploy: true, applies: true, since: None };
     let made = make_plan(global, options, wish, invocation)?;
-    approved(&made, &args.run, args.resume, invocation)
+    approved(&made, &run_args(args), args.resume, invocation)
+}
+
+fn run_args(args: &ApplyArgs) -> RunArgs {
+    RunArgs { auto_rollback: args.auto_rollback, ..args.run.clone() }
 }
 
 /// Shows a plan that was just made, asks, and carries it out.
 pub fn approved(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invocation) -> Result<u8, CliError> {
-    match args.output {
-        RunFormat::Text => {
-            let text = plan_text(&made.plan, invocation.streams.out_look(), None);
-            let text = invocation.streams.mask().hide(&text).into_owned();
-            invocation.streams.print(&text)?;
-        }
-        // Stdout is for the outcome.
-        RunFormat::Json => {
-            let text = plan_text(&made.plan, invocation.streams.err_look(), None);
-            invocation.streams.inform(text.trim_end());
-        }
-    }
+    show(&made.plan, args, invocation)?;
     let reports = args.save_build_report || args.build_report_path.is_some();
     if made.plan.operations.is_empty() && args.output == RunFormat::Text && !reports {
         return Ok(exit_code::DONE);
     }
     approve(&made.plan, args, invocation)?;
     carried_out(made, args, resume, invocation)
+}
+
+/// Shows a plan that is to be carried out.
+pub(super) fn show(plan: &Plan, args: &RunArgs, invocation: &mut Invocation) -> Result<(), CliError> {
+    match args.output {
+        RunFormat::Text => {
+            let text = plan_text(plan, invocation.streams.out_look(), None);
+            let text = invocation.streams.mask().hide(&text).into_owned();
+            invocation.streams.print(&text)
+        }
+        // Stdout is for the outcome.
+        RunFormat::Json => {
+            let text = plan_text(plan, invocation.streams.err_look(), None);
+            invocation.streams.inform(text.trim_end());
+            Ok(())
+        }
+    }
 }
 
 /// Carries out a plan that was just made.
@@ -68,7 +78,7 @@ pub fn carried_out(made: &Made, args: &RunArgs, resume: bool, invocation: &mut I
     run_plan::run(&made.plan, &run, invocation)
 }
 
-fn approve(plan: &Plan, args: &RunArgs, invocation: &Invocation) -> Result<(), CliError> {
+pub(super) fn approve(plan: &Plan, args: &RunArgs, invocation: &Invocation) -> Result<(), CliError> {
     if args.auto_approve || plan.operations.is_empty() {
         return Ok(());
     }
@@ -90,6 +100,9 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
     let context = plan.inputs.cluster.as_ref().and_then(|cluster| cluster.context.clone());
     let is_named = kube.kube_context.is_some();
     kube.kube_context = kube.kube_context.or(context);
+    let is_in_config_maps = plan.inputs.release_driver.as_deref() == Some("configmap");
+    kube.records.release_driver =
+        Some(if is_in_config_maps { ReleaseDriver::Configmap } else { ReleaseDriver::Secret });
     let names = Names::of_plan(&plan.inputs);
     let reach = Reach::new(&args.build.registry, global, invocation).with_kube(Some(&kube));
     let back_ends = match wire(&names, &dir, &reach) {
@@ -101,14 +114,20 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
         wired => wired?,
     };
     check_cluster(&plan, &back_ends)?;
-    let (objects, history) = repository(&plan, &dir, invocation)?;
+    let (objects, history) = if plan.commit.is_empty() {
+        // It builds nothing, and knows no project.
+        (Arc::new(MemoryObjects::new()) as Arc<dyn Objects>, Box::new(MemoryHistory::default()) as Box<dyn History>)
+    } else {
+        let (objects, history) = repository(&plan, &dir, invocation)?;
+        (objects, Box::new(history) as Box<dyn History>)
+    };
     let run = Run {
         project: &dir,
         stages: planned_stages(&plan),
         objects: &objects,
-        history: &history,
+        history: history.as_ref(),
         back_ends: &back_ends,
-        args: &args.run,
+        args: &run_args(args),
         resume: args.resume,
     };
     run_plan::run(&plan, &run, invocation)

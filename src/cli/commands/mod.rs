@@ -6,6 +6,7 @@ mod cache;
 mod chart;
 mod completion;
 mod config;
+mod dismiss;
 mod explain;
 mod export;
 mod graph;
@@ -14,12 +15,14 @@ mod lint;
 mod make_plan;
 mod plan;
 mod publish;
+mod release;
 mod render;
 mod run;
 mod run_plan;
 mod secret;
 mod show;
 mod stages;
+mod take_back;
 mod template;
 mod why;
 
@@ -34,6 +37,8 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Plan(args) => plan::run(global, &args, invocation),
         Command::Apply(args) => apply::run(global, &args, invocation),
         Command::Show(args) => show::run(&args, invocation),
+        Command::Release(command) => release::run(global, &command, invocation),
+        Command::Dismiss(args) => dismiss::run(global, &args, invocation),
         Command::Why(args) => why::run(global, &args, invocation),
         Command::Lint(args) => lint::run(global, &args, invocation),
         Command::Render(args) => render::run(global, &args, invocation),

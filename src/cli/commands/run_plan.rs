@@ -12,6 +12,7 @@ use super::super::error::{CliError, exit_code};
 use super::super::interrupt;
 use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, SystemClock};
+use super::take_back::roll_back_failed;
 use crate::exec::{
     self, Durations, Forecast, OnFailure, Options, Outcome, Ports, Violation, WorkError, check_guards, check_revisions,
 };
@@ -39,8 +40,18 @@ pub struct Run<'a> {
     pub resume: bool,
 }
 
-/// Carries a plan out and returns the exit code.
+/// Carries a plan out and returns the exit code; where that is wanted, a release that failed is rolled back.
 pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8, CliError> {
+    let outcome = carry_out(plan, run, invocation)?;
+    let verdict = verdict(&outcome);
+    if run.args.auto_rollback && matches!(verdict, Err(CliError::Failed)) {
+        roll_back_failed(plan, &outcome, run, invocation)?;
+    }
+    verdict
+}
+
+/// Carries a plan out and tells the outcome.
+pub fn carry_out(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<Outcome, CliError> {
     let ports = Ports {
         objects: run.objects,
         store: run.back_ends.store.as_ref(),
@@ -99,7 +110,8 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
     {
         invocation.streams.tell(&format!("the lock of the release was lost, and nothing new was begun: {why}"));
     }
-    told(&outcome, run.args.output, invocation)
+    tell(&outcome, run.args.output, invocation)?;
+    Ok(outcome)
 }
 
 /// Where the build report is saved when no file is named. Source: werf 2.x.
@@ -213,7 +225,7 @@ fn ignore_own_folder(run: &Run<'_>) -> Result<(), CliError> {
     write.map_err(|e| CliError::environment(format!("write {}", file.display()), e))
 }
 
-fn told(outcome: &Outcome, format: RunFormat, invocation: &mut Invocation) -> Result<u8, CliError> {
+fn tell(outcome: &Outcome, format: RunFormat, invocation: &mut Invocation) -> Result<(), CliError> {
     match format {
         RunFormat::Json => {
             let text = outcome_json(outcome, &invocation.streams.mask());
@@ -221,6 +233,11 @@ fn told(outcome: &Outcome, format: RunFormat, invocation: &mut Invocation) -> Re
         }
         RunFormat::Text => invocation.streams.inform(&outcome_line(outcome)),
     }
+    Ok(())
+}
+
+/// Returns the exit code of an outcome.
+fn verdict(outcome: &Outcome) -> Result<u8, CliError> {
     let violations: Vec<Violation> = outcome.failed.iter().filter_map(|f| f.stale.clone()).collect();
     match (outcome.is_success(), outcome.is_cancelled()) {
         (true, _) => Ok(exit_code::DONE),

@@ -1,0 +1,235 @@
+//! Taking a release back: what `release rollback`, `dismiss` and `apply --auto-rollback` have in common.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::args::{GlobalArgs, KubeArgs, RegistryArgs, ReleasePlaceArgs, TakeBackArgs};
+use super::super::charts::cache_dir;
+use super::super::error::{CliError, exit_code};
+use super::super::plan_file::{KeyPlaces, save_plan};
+use super::super::project::{Options, find};
+use super::super::streams::Invocation;
+use super::super::wiring::{BackEnds, DEFAULT_BUILDER, DEFAULT_REPO, Names, Reach, wire};
+use super::apply::{approve, show};
+use super::run_plan::{self, Run};
+use crate::config::{Explicit, deploy_names};
+use crate::diag::Diagnostics;
+use crate::exec::Outcome;
+use crate::pipeline::{ReleaseError, ReleaseRequest, StageLists, load_config, plan_dismiss, plan_rollback};
+use crate::plan::{Dismissal, Plan, Work, sealed_texts};
+use crate::ports::{ReleaseStore, Target};
+use crate::source::{MemoryHistory, MemoryObjects, Objects, Sources};
+
+/// How the cluster is named as a target.
+const CLUSTER: &str = "cluster";
+
+/// A release that a command line names.
+pub struct Named {
+    /// The release.
+    pub release: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The project that named it, where one did.
+    pub dir: Option<PathBuf>,
+}
+
+impl Named {
+    /// Says that it is not there.
+    pub fn missing(&self) -> CliError {
+        let Self { release, namespace, .. } = self;
+        CliError::user(format!("there is no release `{release}` in the namespace `{namespace}`"))
+            .hint("`release list` shows all that there are")
+    }
+}
+
+/// Returns the names of a release: those that were typed, else those of the project.
+pub fn named(
+    global: &GlobalArgs,
+    release: Option<&str>,
+    place: &ReleasePlaceArgs,
+    invocation: &Invocation,
+) -> Result<Named, CliError> {
+    if let (Some(release), Some(namespace)) = (release, &place.namespace) {
+        return Ok(Named { release: release.to_owned(), namespace: namespace.clone(), dir: None });
+    }
+    let found = find(global, Options { project: Some(&place.project), ..Options::default() }, invocation)
+        .map_err(|error| error.hint("outside of a project, name a release with --release and --namespace"))?;
+    let sources = Sources::new();
+    let mut diagnostics = Diagnostics::new();
+    let explicit = Explicit { release, namespace: place.namespace.as_deref() };
+    let config = load_config(&mut diagnostics, &sources, &found.inputs).map(|(config, _)| config);
+    let env = found.inputs.env.as_deref().unwrap_or("");
+    let names = config.and_then(|config| deploy_names(&mut diagnostics, &sources, &config, env, explicit));
+    let failed = diagnostics.has_errors();
+    invocation.streams.tell_diagnostics(diagnostics, &sources);
+    let names = names.filter(|_| !failed).ok_or(CliError::Config)?;
+    Ok(Named { release: names.release, namespace: names.namespace, dir: Some(found.dir) })
+}
+
+/// A cluster that was found.
+pub struct Opened {
+    back_ends: BackEnds,
+    dir: PathBuf,
+}
+
+impl Opened {
+    fn target(&self) -> Result<&dyn Target, CliError> {
+        self.back_ends.target.as_deref().ok_or_else(|| CliError::user("there is no cluster"))
+    }
+
+    /// Returns the records of its releases.
+    pub fn store(&self) -> Result<&dyn ReleaseStore, CliError> {
+        self.target()?.releases().ok_or_else(|| CliError::user("there is no cluster"))
+    }
+}
+
+/// Finds the cluster. `dir` is the project, where there is one: what is noted of runs is kept there.
+pub fn open_cluster(
+    global: &GlobalArgs,
+    kube: &KubeArgs,
+    dir: Option<&Path>,
+    invocation: &Invocation,
+) -> Result<Opened, CliError> {
+    let names = Names {
+        repo: DEFAULT_REPO.to_owned(),
+        final_repo: None,
+        secondary_repos: Vec::new(),
+        target: Some(CLUSTER.to_owned()),
+        builder: DEFAULT_BUILDER.to_owned(),
+    };
+    let dir = dir.map(Path::to_owned).or_else(|| cache_dir(&invocation.env, "releases"));
+    let dir = dir.unwrap_or_else(|| invocation.cwd.clone());
+    let reach = Reach::new(&RegistryArgs::default(), global, invocation).with_kube(Some(kube));
+    Ok(Opened { back_ends: wire(&names, &dir, &reach)?, dir })
+}
+
+fn told(error: ReleaseError) -> CliError {
+    match error {
+        ReleaseError::Diagnostics => CliError::Config,
+        ReleaseError::Target(source) => CliError::environment("look at the release", source),
+        error @ (ReleaseError::NoRelease { .. }
+        | ReleaseError::NoRevision { .. }
+        | ReleaseError::NoGoodRevision(_)
+        | ReleaseError::NoRecords(_)) => {
+            CliError::user(error.to_string()).hint("`release history` shows all revisions")
+        }
+    }
+}
+
+/// Deploys an older revision again.
+pub fn rollback(
+    named: &Named,
+    opened: &Opened,
+    to: Option<u64>,
+    args: &TakeBackArgs,
+    invocation: &mut Invocation,
+) -> Result<u8, CliError> {
+    let request =
+        ReleaseRequest { target: (opened.target()?, CLUSTER), namespace: &named.namespace, release: &named.release };
+    let sources = Sources::new();
+    let mut diagnostics = Diagnostics::new();
+    let made = plan_rollback(&mut diagnostics, &sources, &request, to);
+    invocation.streams.tell_diagnostics(diagnostics, &sources);
+    let (plan, to) = made.map_err(told)?;
+    invocation.streams.inform(&format!("Rolls the release {} back to revision {to}.", named.release));
+    carry_out(&plan, opened, args, invocation)
+}
+
+/// Deletes a release.
+pub fn dismiss(
+    named: &Named,
+    opened: &Opened,
+    with: Dismissal,
+    args: &TakeBackArgs,
+    invocation: &mut Invocation,
+) -> Result<u8, CliError> {
+    let Named { release, namespace, .. } = named;
+    let request = ReleaseRequest { target: (opened.target()?, CLUSTER), namespace, release };
+    let sources = Sources::new();
+    let mut diagnostics = Diagnostics::new();
+    let made = plan_dismiss(&mut diagnostics, &sources, &request, with);
+    invocation.streams.tell_diagnostics(diagnostics, &sources);
+    let Some(plan) = made.map_err(told)? else {
+        let text = format!("There is no release {release} in the namespace {namespace}: nothing is to be done.");
+        invocation.streams.inform(&text);
+        return Ok(exit_code::DONE);
+    };
+    carry_out(&plan, opened, args, invocation)
+}
+
+/// Shows a plan, and saves it; or asks, and carries it out.
+fn carry_out(plan: &Plan, opened: &Opened, args: &TakeBackArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
+    invocation.streams.hide(invocation.streams.mask().with(sealed_texts(plan)));
+    let run_args = args.run_args();
+    show(plan, &run_args, invocation)?;
+    if let Some(out) = &args.out {
+        let keys = KeyPlaces { env: &invocation.env, project: &opened.dir };
+        save_plan(plan, &invocation.cwd.join(out), keys)?;
+        invocation.streams.inform(&format!("To carry it out, run:\n  stagewright apply {out}"));
+        return Ok(exit_code::DONE);
+    }
+    approve(plan, &run_args, invocation)?;
+    let objects: Arc<dyn Objects> = Arc::new(MemoryObjects::new());
+    let run = Run {
+        project: &opened.dir,
+        stages: StageLists::new(),
+        objects: &objects,
+        history: &MemoryHistory::default(),
+        back_ends: &opened.back_ends,
+        args: &run_args,
+        resume: false,
+    };
+    run_plan::run(plan, &run, invocation)
+}
+
+/// After a failed apply, goes back to the revision that was deployed before; where nothing was written, nothing is done.
+/// What failed first is told again at the end.
+pub fn roll_back_failed(
+    plan: &Plan,
+    outcome: &Outcome,
+    run: &Run<'_>,
+    invocation: &mut Invocation,
+) -> Result<(), CliError> {
+    let opened = plan.operations.iter().find_map(|operation| match &operation.work {
+        Work::OpenRelease { release, .. } if outcome.done.contains(&operation.id) => Some(release.as_str()),
+        _ => None,
+    });
+    let target = run.back_ends.target.as_deref();
+    let (Some(key), Some(target)) = (opened, target) else {
+        invocation.streams.inform("Nothing of the release was written: there is nothing to roll back.");
+        return Ok(());
+    };
+    let (namespace, release) = key.split_once('/').unwrap_or(("default", key));
+    let request = ReleaseRequest { target: (target, CLUSTER), namespace, release };
+    let sources = Sources::new();
+    let mut diagnostics = Diagnostics::new();
+    let made = plan_rollback(&mut diagnostics, &sources, &request, None);
+    invocation.streams.tell_diagnostics(diagnostics, &sources);
+    let verdict = match made {
+        Ok((back, to)) => {
+            invocation.streams.inform(&format!("The apply failed: rolls the release {release} back to revision {to}."));
+            invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&back)));
+            show(&back, run.args, invocation)?;
+            let again = Run { stages: StageLists::new(), resume: false, ..*run };
+            let outcome = run_plan::carry_out(&back, &again, invocation)?;
+            if outcome.is_success() {
+                format!("was rolled back to revision {to}")
+            } else {
+                format!("was not rolled back to revision {to}: the rollback failed too")
+            }
+        }
+        Err(ReleaseError::NoGoodRevision(_)) => "was not rolled back: it has no revision to go back to".to_owned(),
+        Err(error) => {
+            let error = told(error).text(false);
+            format!("was not rolled back\n  {error}")
+        }
+    };
+    let first = outcome.failed.first().map(|failure| {
+        let causes: String = failure.causes.iter().map(|cause| format!("\n  caused by: {cause}")).collect();
+        format!("\n  what failed first: {}{causes}", failure.subject.name)
+    });
+    let text = format!("error: the apply failed, and the release {release} {verdict}{}", first.unwrap_or_default());
+    let text = invocation.streams.mask().hide(&text).into_owned();
+    invocation.streams.tell(&text);
+    Ok(())
+}

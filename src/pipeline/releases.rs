@@ -1,0 +1,205 @@
+//! Planning what takes a release back: an older revision of it once more, or nothing at all.
+//!
+//! The one idea: both are plans as any other. What is wanted comes from Helm's records instead of from a project; what is
+//! written, how it is guarded and how it is tracked is the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diag::Diagnostics;
+use crate::observed::Preview;
+use crate::plan::{
+    ChartChanges, ClusterChart, Concealing, DesiredResource, Dismissal, Dismissed, Fidelity, ImageSection, Inputs,
+    Plan, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, conceal, plan_release, read_record, read_release,
+    release_key, revision_to_go_back_to, wanted_resources,
+};
+use crate::ports::{ReleaseStore, Target, TargetError};
+use crate::source::{FileId, Sources};
+use crate::syntax::yaml;
+
+use super::plan::{live_texts, report_problems};
+
+/// A release in a cluster, and who is asked about it.
+pub struct ReleaseRequest<'a> {
+    /// The target, and how it is named.
+    pub target: (&'a dyn Target, &'a str),
+    /// The namespace of the release.
+    pub namespace: &'a str,
+    /// The release.
+    pub release: &'a str,
+}
+
+/// Why a release cannot be taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// There is none.
+    #[error("there is no release `{release}` in the namespace `{namespace}`")]
+    NoRelease {
+        /// Its name.
+        release: String,
+        /// Where it was looked for.
+        namespace: String,
+    },
+    /// There is no such revision.
+    #[error("the release `{release}` has no revision {revision}; it has {known}")]
+    NoRevision {
+        /// Its name.
+        release: String,
+        /// What was asked for.
+        revision: u64,
+        /// What there is.
+        known: String,
+    },
+    /// None of its revisions was ever good.
+    #[error("the release `{0}` has no earlier revision that was deployed with success")]
+    NoGoodRevision(String),
+    /// The target is no cluster.
+    #[error("the target `{0}` keeps no revisions of releases")]
+    NoRecords(String),
+    /// The plan cannot be carried out; why has been reported.
+    #[error("the plan cannot be carried out")]
+    Diagnostics,
+    /// The cluster failed.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+}
+
+impl ReleaseRequest<'_> {
+    fn store(&self) -> Result<&dyn ReleaseStore, ReleaseError> {
+        self.target.0.releases().ok_or_else(|| ReleaseError::NoRecords(self.target.1.to_owned()))
+    }
+
+    fn missing(&self) -> ReleaseError {
+        ReleaseError::NoRelease { release: self.release.to_owned(), namespace: self.namespace.to_owned() }
+    }
+
+    fn previews(&self, wanted: &[crate::observed::WantedResource]) -> Result<BTreeMap<String, Preview>, ReleaseError> {
+        Ok(self.target.0.preview(wanted)?.unwrap_or_default())
+    }
+
+    fn inputs(&self, before: Option<&ReleaseRecord>) -> Inputs {
+        Inputs {
+            release: Some(self.release.to_owned()),
+            namespace: Some(self.namespace.to_owned()),
+            env: before.and_then(|b| b.env.clone()),
+            revision: before.map(|b| b.revision),
+            target: Some(self.target.1.to_owned()),
+            cluster: self.target.0.cluster(),
+            release_driver: self.target.0.release_driver().map(str::to_owned),
+            ..Inputs::default()
+        }
+    }
+
+    fn assembled(
+        &self,
+        diagnostics: &mut Diagnostics,
+        sources: &Sources,
+        mut section: ReleaseSection,
+        before: Option<&ReleaseRecord>,
+        (hidden, previews): (&BTreeSet<String>, &BTreeMap<String, Preview>),
+    ) -> Result<Plan, ReleaseError> {
+        hide(&mut section, sources, hidden, previews);
+        report_problems(diagnostics, sources, &section);
+        if diagnostics.has_errors() {
+            return Err(ReleaseError::Diagnostics);
+        }
+        let project = before.map(|b| b.project.clone()).filter(|name| !name.is_empty());
+        let project = project.unwrap_or_else(|| self.release.to_owned());
+        let inputs = self.inputs(before);
+        Ok(assemble(project, String::new(), Fidelity::Live, inputs, ImageSection::default(), section))
+    }
+}
+
+/// Plans to deploy a recorded revision again; without a number, the last good one before the current. Returns the plan and
+/// the revision that it goes back to.
+///
+/// # Errors
+/// There is no such release or revision, or the cluster failed.
+pub fn plan_rollback(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    request: &ReleaseRequest<'_>,
+    to: Option<u64>,
+) -> Result<(Plan, u64), ReleaseError> {
+    let store = request.store()?;
+    let revisions = store.revisions(request.namespace, request.release)?;
+    let fact = request.target.0.observe(&release_key(request.namespace, request.release))?;
+    let before = read_record(&fact).ok_or_else(|| request.missing())?;
+    let list: Vec<(u64, &str)> = revisions.iter().map(|r| (r.revision, r.status.as_str())).collect();
+    let to = match to {
+        Some(to) => to,
+        None => {
+            revision_to_go_back_to(&list).ok_or_else(|| ReleaseError::NoGoodRevision(request.release.to_owned()))?
+        }
+    };
+    let no_revision = || ReleaseError::NoRevision {
+        release: request.release.to_owned(),
+        revision: to,
+        known: list.iter().map(|(number, _)| number.to_string()).collect::<Vec<_>>().join(", "),
+    };
+    let wanted = revisions.iter().find(|r| r.revision == to).ok_or_else(no_revision)?;
+    let found = store.records(std::slice::from_ref(wanted))?.into_iter().flatten().next();
+    let payload = found.ok_or_else(no_revision)?;
+    let mut recorded = read_release(&payload).ok_or_else(no_revision)?;
+    let hidden: BTreeSet<String> = recorded.record.hidden.union(&before.hidden).cloned().collect();
+    for hook in recorded.hooks.iter_mut().filter(|_| !hidden.is_empty()) {
+        // Nobody knows which of them hold secret values.
+        hook.resource.hidden = true;
+    }
+    let with_hooks: Vec<DesiredResource> =
+        recorded.resources.iter().chain(recorded.hooks.iter().map(|hook| &hook.resource)).cloned().collect();
+    let previews = request.previews(&wanted_resources(&with_hooks, &recorded.record, Some(&before)))?;
+    let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());
+    let context = ReleaseContext {
+        record: recorded.record.clone(),
+        fact: &fact,
+        images: &[],
+        changes: &ChartChanges::default,
+        parse: &parse,
+        after: Vec::new(),
+        previews: Some(&previews),
+        chart: ClusterChart::default(),
+        hooks: &recorded.hooks,
+        rollback: Some(&payload),
+    };
+    let section = plan_release(&recorded.resources, &context);
+    let plan = request.assembled(diagnostics, sources, section, Some(&before), (&hidden, &previews))?;
+    Ok((plan, to))
+}
+
+/// Plans to delete a release; `None` where there is nothing to delete.
+///
+/// # Errors
+/// The cluster failed, or a hook cannot run.
+pub fn plan_dismiss(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    request: &ReleaseRequest<'_>,
+    with: Dismissal,
+) -> Result<Option<Plan>, ReleaseError> {
+    request.store()?;
+    let fact = request.target.0.observe(&release_key(request.namespace, request.release))?;
+    let before = read_record(&fact);
+    let dismissed = Dismissed { history: &fact.history, release: request.release, namespace: request.namespace, with };
+    let previews = request.previews(&dismissed.wanted())?;
+    let section = dismissed.plan(&previews);
+    if section.operations.is_empty() {
+        return Ok(None);
+    }
+    let hidden = before.as_ref().map(|b| b.hidden.clone()).unwrap_or_default();
+    request.assembled(diagnostics, sources, section, before.as_ref(), (&hidden, &previews)).map(Some)
+}
+
+/// Takes secrets out. Of resources that hold secret values, nobody knows here which they are: nothing of them is shown.
+fn hide(
+    section: &mut ReleaseSection,
+    sources: &Sources,
+    hidden: &BTreeSet<String>,
+    previews: &BTreeMap<String, Preview>,
+) {
+    for resource in section.resources.iter_mut().filter(|r| hidden.contains(&r.address())) {
+        for field in resource.fields.iter_mut().chain(&mut resource.drift) {
+            field.sensitive = true;
+        }
+    }
+    conceal(section, &Concealing { mask: &sources.mask(), live: &live_texts(previews), lost: hidden });
+}
