@@ -94,6 +94,7 @@ pub fn shop() -> Plan {
             secondary_repos: Vec::new(),
             builder: "native".into(),
             target: Some("dir:.stagewright/manifests".into()),
+            release_driver: None,
             cluster: None,
             tree: "9f".repeat(20),
             dev: false,
