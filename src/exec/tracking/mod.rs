@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 pub use self::masks::Masks;
-use self::pods::{Tally, Trouble, Verdict, last_failure, note, warnings};
+use self::pods::{Tally, Trouble, Verdict, last_failure, note, unready, warnings};
 use self::ready::{Stand, judge, text};
 use crate::plan::{FailMode, Tracking};
 use crate::ports::{LogSource, Sight, Tracker};
@@ -172,7 +172,11 @@ impl Watch {
         tracker: &dyn Tracker,
         now_ms: u64,
     ) -> Step {
-        if let Some(cause) = self.late(sight, &why, now_ms) {
+        let count = of.map(|(ready, all)| format!("{ready} of {all} ready"));
+        let state = [count.as_deref().unwrap_or_default(), &why];
+        let state: Vec<&str> = state.into_iter().filter(|part| !part.is_empty()).collect();
+        if let Some(cause) = self.late(sight, &state.join(", "), now_ms) {
+            let trouble = trouble.or_else(|| unready(sight));
             let cause = trouble.as_ref().map_or(cause.clone(), |t| format!("{cause}; {}", t.text));
             return Step::Failed(told(&cause, trouble.as_ref(), sight, tracker));
         }

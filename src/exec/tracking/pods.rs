@@ -308,6 +308,29 @@ fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble
     found
 }
 
+/// Finds a container that runs, and is not ready.
+pub fn unready(sight: &Sight) -> Option<Trouble> {
+    sight.pods.iter().find_map(|pod| {
+        let mut statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array)?.iter();
+        let status =
+            statuses.find(|s| s.pointer("/state/running").is_some() && s.get("ready") == Some(&Value::Bool(false)))?;
+        let container = text(status, "/name")?;
+        let (name, namespace) = (text(pod, "/metadata/name")?, text(pod, "/metadata/namespace")?);
+        Some(Trouble {
+            key: format!("{name}/{container} is not ready"),
+            text: format!("container `{container}` of pod {name} runs, and its readiness probe has not passed"),
+            short: "its readiness probe has not passed".to_owned(),
+            source: Some(LogSource {
+                namespace: namespace.to_owned(),
+                pod: name.to_owned(),
+                container: container.to_owned(),
+                previous: false,
+            }),
+            weight: Weight::Nothing,
+        })
+    })
+}
+
 /// How long a container may be not ready after it was started. Unit: seconds. Source: kubedog.
 fn readiness_patience(pod: &Value, container: Option<&str>) -> u64 {
     let containers = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten();
@@ -500,6 +523,18 @@ mod tests {
         assert!(matches!(Tally::default().take(&seen, &allowing(0), 0), Verdict::Troubled(_)));
         let last = last_failure(&seen).unwrap();
         assert_eq!(last.text, "container `web` of pod web-1: exit code 3");
+    }
+
+    #[test]
+    fn a_container_that_runs_and_is_not_ready_is_named() {
+        let pod = |ready: bool, state: &str| {
+            let status = json!({"name": "web", "ready": ready, "state": {state: {}}});
+            json!({"metadata": {"name": "web-1", "namespace": "shop"}, "status": {"containerStatuses": [status]}})
+        };
+        let named = |pods: Vec<Value>| unready(&Sight { pods, ..Sight::default() }).map(|trouble| trouble.text);
+        let expected = "container `web` of pod web-1 runs, and its readiness probe has not passed";
+        assert_eq!(named(vec![pod(true, "running"), pod(false, "running")]).as_deref(), Some(expected));
+        assert_eq!(named(vec![pod(true, "running"), pod(false, "waiting")]), None);
     }
 
     #[test]
