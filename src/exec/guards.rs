@@ -22,11 +22,17 @@ pub struct Violation {
     pub expected: String,
     /// What is there now.
     pub found: String,
+    /// What was changed last, and who did, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
 }
 
 impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: expected {}, found {}", self.subject, self.expected, self.found)
+        match &self.change {
+            Some(change) => write!(f, "{}: {change}", self.subject),
+            None => write!(f, "{}: expected {}, found {}", self.subject, self.expected, self.found),
+        }
     }
 }
 
@@ -225,8 +231,21 @@ fn check(
             (format!("resource {path}"), words(digest.clone()), words(found))
         }
     };
-    let operation = operation.id.clone();
-    Ok((expected != found).then_some(Violation { operation, subject, expected, found }))
+    if expected == found {
+        return Ok(None);
+    }
+    let change = if let (Guard::ResourceContent { path, digest }, Some(target)) = (guard, ports.target) {
+        let what = match (digest, found == absent()) {
+            (_, true) => "it is gone",
+            (None, false) => "it was made meanwhile",
+            (Some(_), false) => "it was changed",
+        };
+        let last = if found == absent() { None } else { target.last_change(path)? };
+        Some(last.map_or_else(|| what.to_owned(), |last| format!("{what}; {last}")))
+    } else {
+        None
+    };
+    Ok(Some(Violation { operation: operation.id.clone(), subject, expected, found, change }))
 }
 
 fn absent() -> String {

@@ -240,7 +240,7 @@ fn violated_guards_are_all_listed_with_what_was_found() {
     let violations = check_guards(&plan, &twins.ports(), false).unwrap();
     let told: Vec<String> = violations.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].starts_with("resource a.yaml: expected content "), "{told:?}");
+    assert!(told[0].starts_with("resource a.yaml: it was changed"), "{told:?}");
     assert_eq!(told[1], "release shop: expected revision 4, found revision 7");
     let (outcome, _) = twins.run(&plan, 1, OnFailure::Continue);
     assert_eq!(outcome.failed[0].stale.as_ref(), violations.first());

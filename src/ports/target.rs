@@ -130,6 +130,14 @@ pub trait Target: Send + Sync {
         None
     }
 
+    /// Says in words what somebody changed last in a resource, who, and when; `None` where that is not known.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn last_change(&self, _path: &str) -> Result<Option<String>, TargetError> {
+        Ok(None)
+    }
+
     /// Returns who looks at resources while they become ready; absent where what is written is ready.
     fn tracker(&self) -> Option<&dyn Tracker> {
         None

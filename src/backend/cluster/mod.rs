@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "what the server takes long for is waited for")]
 
 mod api;
+mod changes;
 mod connect;
 mod discovery;
 mod fields;
@@ -447,6 +448,11 @@ impl Target for ClusterTarget {
         let ObjectQuery { api_version, kind, namespace, name } = *query;
         let found = block_on(discovery::lookup(&self.api, query));
         found.map_err(self.failed(format!("look up {kind} `{name}` of {api_version} in the namespace `{namespace}`")))
+    }
+
+    fn last_change(&self, path: &str) -> Result<Option<String>, TargetError> {
+        let live = block_on(lives::live(&self.api, path)).map_err(self.failed(format!("read {path}")))?;
+        Ok(live.as_ref().and_then(changes::last_change))
     }
 
     fn tracker(&self) -> Option<&dyn crate::ports::Tracker> {

@@ -150,7 +150,8 @@ fn check_cluster(plan: &Plan, back_ends: &BackEnds) -> Result<(), CliError> {
         None => cluster.to_string(),
     };
     let (expected, found) = (named(expected), named(&found));
-    let violation = Violation { operation: String::new(), subject: "the cluster".into(), expected, found };
+    let violation =
+        Violation { operation: String::new(), subject: "the cluster".into(), expected, found, change: None };
     Err(CliError::Stale { violations: vec![violation], written: false })
 }
 
