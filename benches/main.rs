@@ -94,6 +94,7 @@ fn main() {
             let store = OciLayout::new(dir.path().join(".stagewright/store"));
             let target = ManifestFolder::new(dir.path().join(".stagewright/manifests"));
             let request = PlanRequest {
+                force_adoption: false,
                 cannot_run: &|_| None,
                 final_store: None,
                 secondary_repos: &[],

@@ -58,6 +58,8 @@ pub struct Preview {
     pub immutable: Vec<String>,
     /// Fields that others set and a write takes over: the field and who set it.
     pub taken: Vec<(String, String)>,
+    /// Who set which field of the live object, as the API server tells it.
+    pub managers: serde_json::Value,
     /// Whether a predecessor set fields: a write takes them all over first, and what is not wanted of them goes.
     pub adopts: bool,
     /// Why the server would refuse the write.

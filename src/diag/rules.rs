@@ -104,8 +104,9 @@ rules! {
     REMOTE_CONTENT, "remote-content", Warning, "the content behind an address that ADD fetches is not known";
     INDEX_NOT_STORED, "index-not-stored", Error, "the stage store cannot hold an image for several platforms";
     DEPLOY_ANNOTATION, "deploy-annotation", Error, "an annotation of a deploy has a value that means nothing";
-    ORDER_NOT_KEPT, "order-not-kept", Warning, "an annotation on the order of a deploy does nothing in a cluster yet";
+    ORDER_NOT_KEPT, "order-not-kept", Warning, "an annotation of a deploy and a field contradict each other";
     RESOURCE_REFUSED, "resource-refused", Error, "a resource cannot be put into the cluster";
+    RESOURCE_BLOCKED, "resource-blocked", Error, "something has to be decided before a resource can be put into the cluster";
     NO_DRY_RUN, "no-dry-run", Warning, "the API server cannot say what a resource would become";
     WRITE_FORBIDDEN, "write-forbidden", Warning, "the account may not write a resource of the plan";
     SUBMODULE_STATE, "submodule-state", Error, "files of a submodule cannot be taken as the commit says";

@@ -13,9 +13,10 @@ use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
 use crate::plan::{
     ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageContext, ImageSection, Inputs,
-    Layout, Plan, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Sensitive, StageSelection,
-    TakenRepository, UndeclaredTriggers, Work, assemble, carry_out_triggers, chart_changes, conceal, is_sensitive,
-    missing_bases, plan_images, plan_release, read_directives, read_record, release_key, wanted_resources,
+    Layout, Plan, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Risk, RiskLevel, Secrecy,
+    Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble, carry_out_triggers, chart_changes,
+    conceal, is_sensitive, missing_bases, plan_images, plan_release, read_directives, read_record, release_key,
+    wanted_resources,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -56,6 +57,8 @@ pub struct PlanRequest<'a> {
     pub runs_commands: bool,
     /// Says why commands for a platform cannot run; `None` where they can.
     pub cannot_run: &'a dyn Fn(&Platform) -> Option<String>,
+    /// Whether objects in a cluster become part of the release that are none yet.
+    pub force_adoption: bool,
     /// What templates may ask of the world.
     pub host: &'a dyn Host,
 }
@@ -66,6 +69,9 @@ pub enum PlanError {
     /// The user's files have errors, which are reported.
     #[error("the project has errors")]
     Diagnostics,
+    /// Something has to be decided before the plan can be carried out, which is reported.
+    #[error("the plan is blocked")]
+    Blocked,
     /// The store or the target failed.
     #[error("look at the stage store and the target")]
     Observe(#[from] WorkError),
@@ -177,11 +183,14 @@ pub(super) fn plan_with(
                 let tracked = RenderChoice { track: true, ..choice };
                 let rendered = render(&mut again, sources, project, inputs, request.host, tracked);
                 set_places(&mut resources, sources, project, rendered.as_ref(), layout);
+                resources.risks.extend(by_chance(&manifests, sources, project, rendered.as_ref(), layout));
             }
         }
     }
     if diagnostics.has_errors() {
-        return Err(PlanError::Diagnostics);
+        let mut errors = diagnostics.as_slice().iter().filter(|d| d.severity == Severity::Error);
+        let is_blocked = errors.all(|d| d.rule == &rules::RESOURCE_BLOCKED);
+        return Err(if is_blocked { PlanError::Blocked } else { PlanError::Diagnostics });
     }
     let with_resources = !resources.resources.is_empty();
     let mut plan = assemble(
@@ -385,6 +394,27 @@ fn set_places(
     }
 }
 
+/// Tells of resources whose text is another one each time they are rendered.
+fn by_chance(
+    manifests: &[DesiredResource],
+    sources: &Sources,
+    project: &Project,
+    again: Option<&ProjectRender>,
+    layout: Layout,
+) -> Vec<Risk> {
+    let again = again.map(|render| desired(sources, project, render, layout)).unwrap_or_default();
+    let texts: BTreeMap<String, String> = again.into_iter().map(|r| (r.address(), r.text)).collect();
+    let differs = |r: &&DesiredResource| texts.get(&r.address()).is_some_and(|text| *text != r.text);
+    let risk = |r: &DesiredResource| Risk {
+        code: "nondeterministic".to_owned(),
+        level: RiskLevel::Warning,
+        address: r.address(),
+        path: None,
+        message: "its template gives other values each time: save the plan, and apply what was reviewed".to_owned(),
+    };
+    manifests.iter().filter(differs).map(risk).collect()
+}
+
 fn plan_resources(
     sources: &Sources,
     request: &PlanRequest<'_>,
@@ -398,7 +428,7 @@ fn plan_resources(
     let dir = rendered.map_or_else(|| chart_dir(project), |r| r.chart_dir.clone());
     let lost = before.map(|r| hide_old(sources, project, inputs, &dir, r)).unwrap_or_default();
     let mask = sources.mask();
-    let is_hidden = |r: &&DesiredResource| !is_sensitive(&r.kind) && mask.finds(&r.text);
+    let is_hidden = |r: &&DesiredResource| !is_sensitive(&r.kind) && r.is_secret();
     let hidden = manifests.iter().filter(is_hidden).map(DesiredResource::address).collect();
     let record = ReleaseRecord { hidden, ..new_record(project, inputs) };
     let changes = || match (old_tree, rendered) {
@@ -431,6 +461,7 @@ fn plan_resources(
         chart,
         hooks,
         rollback: None,
+        force_adoption: request.force_adoption,
     };
     let mut section = plan_release(manifests, &context);
     let live = previews.map(live_texts);
@@ -525,7 +556,7 @@ fn has_faults(rendered: Option<&ProjectRender>) -> bool {
     all.into_iter().any(|manifest| !read_directives(&manifest.data).1.is_empty())
 }
 
-/// Reports annotations of a deploy that mean nothing, and warns of those that do nothing in a cluster yet.
+/// Reports annotations of a deploy that mean nothing, and warns of what they leave out.
 fn report_directives(diagnostics: &mut Diagnostics, rendered: Option<&ProjectRender>) {
     let Some(rendered) = rendered.map(|r| &r.rendered) else { return };
     for manifest in rendered.manifests.iter().chain(&rendered.hooks) {
@@ -536,11 +567,15 @@ fn report_directives(diagnostics: &mut Diagnostics, rendered: Option<&ProjectRen
             let d = manifest_diagnostic(&rules::DEPLOY_ANNOTATION, manifest, &fault.key, message);
             diagnostics.push(d.hint(format!("it takes {}", fault.takes)));
         }
-        if directives.replicas_on_creation.is_some() {
+        let replicas = manifest.data.pointer("/spec/replicas");
+        if let (Some(count), Some(replicas)) = (directives.replicas_on_creation, replicas) {
             let key = "werf.io/replicas-on-creation";
-            let message =
-                format!("the annotation `{key}` of {}/{} does nothing in a cluster yet", manifest.kind, manifest.name);
-            diagnostics.push(manifest_diagnostic(&rules::ORDER_NOT_KEPT, manifest, key, message));
+            let message = format!(
+                "{}/{} has replicas ({replicas}) beside `{key}` ({count}): they are left out",
+                manifest.kind, manifest.name
+            );
+            let d = manifest_diagnostic(&rules::ORDER_NOT_KEPT, manifest, key, message);
+            diagnostics.push(d.hint("remove `spec.replicas` from the manifest"));
         }
     }
 }
@@ -583,11 +618,13 @@ fn report_blind(diagnostics: &mut Diagnostics, observed: &Observed) {
 
 /// Reports the resources that the target would not take.
 pub(super) fn report_problems(diagnostics: &mut Diagnostics, sources: &Sources, section: &ReleaseSection) {
-    for problem in &section.problems {
+    let refused = section.problems.iter().map(|problem| (problem, &rules::RESOURCE_REFUSED));
+    let blocked = section.blocks.iter().map(|problem| (problem, &rules::RESOURCE_BLOCKED));
+    for (problem, rule) in refused.chain(blocked) {
         let message = format!("{}: {}", problem.address, problem.message);
         diagnostics.push(match &problem.place {
-            Some(place) => place_diagnostic(sources, &rules::RESOURCE_REFUSED, place, message),
-            None => Diagnostic::in_file(&rules::RESOURCE_REFUSED, "manifest", message),
+            Some(place) => place_diagnostic(sources, rule, place, message),
+            None => Diagnostic::in_file(rule, "manifest", message),
         });
     }
 }
@@ -632,7 +669,7 @@ fn resource(sources: &Sources, project: &Project, manifest: &Manifest, hidden: b
         text: format!("{}\n", manifest.text),
         data: manifest.data.clone(),
         place: manifest.span.map(|span| sources.place(span)),
-        hidden,
+        hidden: hidden || !Secrecy::of(&manifest.data).is_empty(),
         belongs: true,
     }
 }

@@ -96,6 +96,7 @@ impl World {
             let store: &dyn StageStore = &self.store;
             let target: &dyn Target = &self.target;
             let request = PlanRequest {
+                force_adoption: false,
                 project: &project,
                 inputs: &inputs,
                 images: &[],

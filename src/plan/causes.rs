@@ -143,6 +143,10 @@ fn cause(context: &CauseContext<'_>, reason: &Reason, image: Option<&SignedImage
             | Reason::NotInTarget
             | Reason::NotDeclared
             | Reason::Drift { .. }
+            | Reason::UsesConfig { .. }
+            | Reason::Renamed { .. }
+            | Reason::Adopted { .. }
+            | Reason::NotNow
             | Reason::ImmutableField { .. }
             | Reason::Kept
             | Reason::Unchanged => Vec::new(),
@@ -172,6 +176,10 @@ fn changed_by(context: &CauseContext<'_>, reason: &Reason, since: Option<&str>) 
         | Reason::NotInTarget
         | Reason::NotDeclared
         | Reason::Drift { .. }
+        | Reason::UsesConfig { .. }
+        | Reason::Renamed { .. }
+        | Reason::Adopted { .. }
+        | Reason::NotNow
         | Reason::ImmutableField { .. }
         | Reason::Kept
         | Reason::Unchanged => return None,
@@ -234,6 +242,10 @@ fn stages_of(reason: &Reason, image: &SignedImage, project_dir: &str) -> Vec<Str
         | Reason::NotInTarget
         | Reason::NotDeclared
         | Reason::Drift { .. }
+        | Reason::UsesConfig { .. }
+        | Reason::Renamed { .. }
+        | Reason::Adopted { .. }
+        | Reason::NotNow
         | Reason::ImmutableField { .. }
         | Reason::Kept
         | Reason::Unchanged => false,

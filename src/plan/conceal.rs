@@ -47,15 +47,22 @@ pub fn conceal(section: &mut ReleaseSection, with: &Concealing<'_>) {
         for field in resource.fields.iter_mut().chain(&mut resource.drift) {
             conceal_field(mask, field, lost);
         }
-        for reason in &mut resource.reasons {
-            if let Reason::Value { before, after, .. } = reason {
-                hide_value(mask, before);
-                hide_value(mask, after);
-            }
-        }
+        conceal_reasons(mask, &mut resource.reasons);
     }
     for operation in &mut section.operations {
         conceal_operation(operation, with);
+    }
+}
+
+/// Causes are a few steps deep.
+fn conceal_reasons(mask: &Mask, reasons: &mut [Reason]) {
+    for reason in reasons {
+        if let Reason::Value { before, after, .. } = reason {
+            hide_value(mask, before);
+            hide_value(mask, after);
+        } else if let Reason::UsesConfig { because, .. } = reason {
+            conceal_reasons(mask, because);
+        }
     }
 }
 
@@ -216,6 +223,7 @@ mod tests {
             kind: "ConfigMap".into(),
             namespace: Some("n".into()),
             name: "c".into(),
+            previous_address: None,
             action: ResourceAction::Update,
             source: None,
             fields,

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::model::{FieldChange, FieldOp};
+use super::secrecy::Secrecy;
 
 /// Keys that name the items of a list, the first that all items have wins. Source: Kubernetes list-map keys.
 const ITEM_KEYS: [&str; 7] = ["name", "containerPort", "port", "mountPath", "ip", "key", "host"];
@@ -118,6 +119,18 @@ pub fn is_sensitive(kind: &str) -> bool {
 pub fn redact(kind: &str, fields: &mut [FieldChange]) {
     for field in fields.iter_mut().filter(|f| is_sensitive(kind) && is_secret_field(&f.path)) {
         field.sensitive = true;
+    }
+}
+
+/// Marks the fields whose values must not be shown, as objects say themselves: the new one, and the live one.
+pub fn hide_fields(objects: &[&Value], fields: &mut [FieldChange]) {
+    for secrecy in objects.iter().map(|object| Secrecy::of(object)).filter(|secrecy| !secrecy.is_empty()) {
+        let hides = |f: &FieldChange| {
+            secrecy.hides(&f.path) || secrecy.reaches_into(&f.before) || secrecy.reaches_into(&f.after)
+        };
+        for field in fields.iter_mut() {
+            field.sensitive = field.sensitive || hides(field);
+        }
     }
 }
 

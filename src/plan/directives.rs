@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::secrecy::{Secrecy, read_paths};
 use super::tracking::{FailMode, Tracking};
 
 /// What the annotations of a resource say.
@@ -31,6 +32,71 @@ pub struct Directives {
     pub resource_policies: BTreeSet<ResourcePolicy>,
     /// Replicas of a new workload, where others set them later.
     pub replicas_on_creation: Option<u64>,
+    /// When it is deployed, and in which stage; empty where nothing is said.
+    pub deploy_on: BTreeSet<(DeployType, DeployStage)>,
+    /// How what it owns goes along with it.
+    pub propagation: Option<Propagation>,
+    /// Which of its values are not shown.
+    pub secrecy: Secrecy,
+}
+
+impl Directives {
+    /// Returns the stage in which it is deployed by an install or upgrade; `None` where it is not.
+    pub fn stage(&self, now: DeployType) -> Option<DeployStage> {
+        if self.deploy_on.is_empty() {
+            return Some(DeployStage::Main);
+        }
+        self.deploy_on.iter().find(|(on, _)| *on == now).map(|(_, stage)| *stage)
+    }
+}
+
+/// What a deploy does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are werf's")]
+pub enum DeployType {
+    Install,
+    Upgrade,
+    Rollback,
+    Delete,
+    Test,
+}
+
+/// Parts of a deploy, one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are werf's")]
+pub enum DeployStage {
+    Pre,
+    #[default]
+    Main,
+    Post,
+}
+
+/// What becomes of the objects that an object owns when it is deleted. Source: Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Propagation {
+    /// They go first.
+    Foreground,
+    /// They go afterwards.
+    Background,
+    /// They stay, and may be adopted.
+    Orphan,
+}
+
+impl Propagation {
+    /// Its name in requests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Foreground => "Foreground",
+            Self::Background => "Background",
+            Self::Orphan => "Orphan",
+        }
+    }
+
+    /// Reads what an object says of itself.
+    pub fn of(object: &Value) -> Option<Self> {
+        let text = object.get("metadata")?.get("annotations")?.get("werf.io/delete-propagation")?.as_str()?;
+        PROPAGATIONS.iter().find(|(name, _)| *name == text.trim()).map(|(_, found)| *found)
+    }
 }
 
 /// Until when a dependency is waited for.
@@ -143,6 +209,21 @@ const RESOURCE_POLICIES: &[(&str, ResourcePolicy)] = &[
     ("keep", ResourcePolicy::SkipDelete),
 ];
 
+const PROPAGATIONS: &[(&str, Propagation)] = &[
+    ("Foreground", Propagation::Foreground),
+    ("Background", Propagation::Background),
+    ("Orphan", Propagation::Orphan),
+];
+
+const DEPLOY_TYPES: &[(&str, DeployType)] = &[
+    ("install", DeployType::Install),
+    ("upgrade", DeployType::Upgrade),
+    ("rollback", DeployType::Rollback),
+    ("delete", DeployType::Delete),
+    ("uninstall", DeployType::Delete),
+    ("test", DeployType::Test),
+];
+
 const FAIL_MODES: &[(&str, FailMode)] = &[
     ("FailWholeDeployProcessImmediately", FailMode::Stop),
     ("IgnoreAndContinueDeployProcess", FailMode::Ignore),
@@ -243,6 +324,23 @@ impl Reader {
                 self.directives.resource_policies.extend(policies);
             }
             "replicas-on-creation" => self.directives.replicas_on_creation = self.count(key, value),
+            "deploy-on" => self.deploy_on(key, value),
+            "delete-propagation" => {
+                self.directives.propagation = self.words(key, value, PROPAGATIONS).first().copied();
+            }
+            "sensitive" => {
+                if self.flag(key, value) {
+                    self.directives.secrecy.all = true;
+                }
+            }
+            "sensitive-paths" => match read_paths(value) {
+                Ok(paths) => self.directives.secrecy.paths = paths,
+                Err(path) => {
+                    // What was meant to be hidden is hidden.
+                    self.directives.secrecy.all = true;
+                    self.fault(key, &format!("`{path}` is no path"), "paths such as $.data.token, $.spec.env[*].value");
+                }
+            },
             "track-termination-mode" => match value.trim() {
                 "WaitUntilResourceReady" => self.untracked = false,
                 "NonBlocking" => self.untracked = true,
@@ -287,6 +385,23 @@ impl Reader {
                     && let Some(seconds) = self.duration(key, value)
                 {
                     self.tracking.ignore_readiness_s.insert(container.to_owned(), seconds);
+                }
+            }
+        }
+    }
+
+    fn deploy_on(&mut self, key: &str, value: &str) {
+        for word in value.split(',').map(str::trim) {
+            let (stage, name) = match word.split_once('-') {
+                Some(("pre", rest)) => (DeployStage::Pre, rest),
+                Some(("post", rest)) => (DeployStage::Post, rest),
+                Some(_) | None => (DeployStage::Main, word),
+            };
+            match DEPLOY_TYPES.iter().find(|(known, _)| *known == name) {
+                Some((_, on)) => drop(self.directives.deploy_on.insert((*on, stage))),
+                None => {
+                    let takes = "install, upgrade, rollback, delete, each also with pre- and post-, and test";
+                    self.fault(key, &format!("`{word}` is none of what it takes"), takes);
                 }
             }
         }
@@ -518,6 +633,9 @@ mod tests {
                 "werf.io/resource-policy": "keep",
                 "werf.io/no-activity-timeout": "1h30m",
                 "werf.io/replicas-on-creation": "4",
+                "werf.io/deploy-on": "pre-install, upgrade",
+                "werf.io/delete-propagation": "Orphan",
+                "werf.io/sensitive-paths": "$.data.token",
             }),
         );
         assert_eq!(faults, []);
@@ -532,11 +650,15 @@ mod tests {
             .map(|e| (e.kind.as_str(), e.group.as_str(), e.name.as_str(), e.namespace.as_deref()))
             .collect();
         assert_eq!(externals, [("deployments", "apps", "auth", Some("common")), ("Secret", "", "token", None)]);
-        let tracking = found.tracking.unwrap();
+        let tracking = found.tracking.clone().unwrap();
         assert_eq!((tracking.fail_mode, tracking.failures_allowed), (FailMode::Ignore, 3));
         assert_eq!(tracking.no_activity_s, Some(5400));
         assert_eq!(tracking.logs.skip_containers.len(), 2);
         assert_eq!(found.replicas_on_creation, Some(4));
+        let stages = [DeployType::Install, DeployType::Upgrade, DeployType::Rollback].map(|on| found.stage(on));
+        assert_eq!(stages, [Some(DeployStage::Pre), Some(DeployStage::Main), None]);
+        assert_eq!(found.propagation, Some(Propagation::Orphan));
+        assert!(found.secrecy.hides("data.token") && !found.secrecy.hides("data.other"));
         assert!(found.resource_policies.contains(&ResourcePolicy::SkipDelete));
     }
 
@@ -556,10 +678,12 @@ mod tests {
                 "werf.io/track-termination-mode": "Never",
                 "werf.io/delete-policy": "sometimes",
                 "helm.sh/resource-policy": "delete",
+                "werf.io/deploy-on": "pre-instal",
+                "werf.io/delete-propagation": "Nothing",
                 "a.external-dependency.werf.io/namespace": "common",
             }),
         );
-        assert_eq!(faults.len(), 12, "{faults:?}");
+        assert_eq!(faults.len(), 14, "{faults:?}");
         assert_eq!(found, Directives { tracking: Some(Tracking::default()), ..Directives::default() });
     }
 

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::cluster::{cluster_path, guard, hook_problems, is_kept, is_ours, namespace_resource, release_key, written};
+use super::cluster::{cluster_path, guard, hook_problems, is_ours, namespace_resource, release_key, written};
+use super::decide::is_kept;
 use super::helm::{RecordedRelease, parse_manifest, read_release, recorded_manifests};
 use super::hooks::run_hooks;
 use super::model::{ResourceAction, ResourcePlan, Risk, RiskLevel};

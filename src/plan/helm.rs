@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::cluster::cluster_path;
 use super::hooks::{DesiredHook, hook_records, without_source};
 use super::model::{Risk, RiskLevel};
-use super::release::{DesiredResource, Problem, RecordedResource, ReleaseRecord, text_digest};
+use super::release::{DesiredResource, Problem, RecordedResource, ReleaseRecord, record_digest};
 use super::sensitive::Sensitive;
 use crate::chart::kinds::is_cluster_scoped;
 use crate::chart::{Hook, HookEvent, HookPolicy};
@@ -249,7 +249,7 @@ pub(super) fn recorded_manifests(history: &[Value]) -> BTreeMap<String, (Recorde
         let text = release.get("manifest").and_then(Value::as_str).unwrap_or_default();
         for resource in documents(text).iter().filter_map(|text| resource(text, release)) {
             let is_secret = super::diff::is_sensitive(&resource.kind);
-            let digest = if is_secret { String::new() } else { text_digest(&resource.text) };
+            let digest = if is_secret { String::new() } else { record_digest(&resource.text) };
             let recorded = RecordedResource { address: resource.address(), digest };
             found.insert(cluster_path(&resource), (recorded, resource.text));
         }

@@ -3,6 +3,8 @@
 //! The one idea: a hook belongs to no release. It is made anew each time, waited for, and deleted as it says itself.
 //! Source: Helm 3.20.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,7 +13,7 @@ use super::cluster::{cluster_path, written};
 use super::diff::is_sensitive;
 use super::directives::read_directives;
 use super::operation::{Operation, Work};
-use super::release::{DesiredResource, ReleaseRecord};
+use super::release::{DesiredResource, ReleaseRecord, without_run};
 use super::sensitive::Sensitive;
 use super::tracking::{Tracking, Until};
 use crate::chart::{Hook, HookEvent, HookPolicy};
@@ -171,9 +173,11 @@ pub(super) fn hook_records(hooks: &[DesiredHook]) -> Value {
 /// Says whether the last record holds these very hooks.
 pub(super) fn are_recorded(hooks: &[DesiredHook], last: Option<&Value>) -> bool {
     let recorded = last.and_then(|l| l.get("hooks")?.as_array()).into_iter().flatten();
-    let mut recorded: Vec<&str> =
-        recorded.filter_map(|hook| hook.get("manifest")?.as_str()).map(|text| without_source(text.trim())).collect();
-    let mut wanted: Vec<&str> = hooks.iter().map(|hook| hook.resource.text.trim()).collect();
+    let mut recorded: Vec<Cow<'_, str>> = recorded
+        .filter_map(|hook| hook.get("manifest")?.as_str())
+        .map(|text| without_run(without_source(text.trim())))
+        .collect();
+    let mut wanted: Vec<Cow<'_, str>> = hooks.iter().map(|hook| without_run(hook.resource.text.trim())).collect();
     recorded.sort_unstable();
     wanted.sort_unstable();
     recorded == wanted

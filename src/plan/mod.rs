@@ -11,6 +11,8 @@ mod causes;
 mod chart_changes;
 mod cluster;
 mod conceal;
+mod consequences;
+mod decide;
 mod diff;
 mod directives;
 mod dismiss;
@@ -25,6 +27,7 @@ mod platforms;
 mod reason;
 mod release;
 mod risk;
+mod secrecy;
 mod selection;
 pub mod saved;
 mod sensitive;
@@ -38,7 +41,8 @@ pub use cluster::{Layout, cluster_path, release_key, wanted_resources};
 pub use conceal::{Concealing, conceal, sealed_texts};
 pub use diff::{diff, is_sensitive};
 pub use directives::{
-    DeletePolicy, Dependency, DependencyState, Directives, External, Fault, ResourcePolicy, read_directives,
+    DeletePolicy, Dependency, DependencyState, DeployStage, DeployType, Directives, External, Fault, Propagation,
+    ResourcePolicy, read_directives,
 };
 pub use dismiss::{Dismissal, Dismissed};
 pub use helm::{
@@ -53,11 +57,12 @@ pub use model::{
 };
 pub use operation::{Guard, Operation, OperationId, Work};
 pub use order::READY_GATE;
-pub use reason::{FileChange, Reason};
+pub use reason::{DriftOutcome, FileChange, Reason, Setter};
 pub use release::{
     ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,
     plan_release, read_record, resource_path,
 };
+pub use secrecy::{Secrecy, Step as SecretStep};
 pub use selection::{Binding, StageSelection, Unsuitable, judge};
 pub use sensitive::Sensitive;
 pub use tracking::{FailMode, LogRules, Tracking, Until};

@@ -197,7 +197,7 @@ pub enum RiskLevel {
 /// Something that deserves a second look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Risk {
-    /// `data-loss`, `replace`, `downtime`, `privilege`, `exposure`, …
+    /// `data-loss`, `replace`, `downtime`, `privilege`, `exposure`, `stale-until-restart`, …
     pub code: String,
     /// How much it matters.
     pub level: RiskLevel,
@@ -367,6 +367,9 @@ pub struct ResourcePlan {
     pub namespace: Option<String>,
     /// Name.
     pub name: String,
+    /// The resource that this one takes the place of: the same under another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_address: Option<String>,
     /// What happens to it.
     pub action: ResourceAction,
     /// The template that wrote it.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::cluster::cluster_path;
-use super::directives::{DeletePolicy, DependencyState, Directives, External};
+use super::directives::{DeletePolicy, DependencyState, DeployStage, Directives, External};
 use super::operation::{Operation, Work};
 use super::release::{DesiredResource, Problem};
 use super::tracking::{Tracking, Until};
@@ -29,6 +29,8 @@ pub const READY_GATE: &str = "gate:ready";
 pub(super) struct Node<'a> {
     pub resource: &'a DesiredResource,
     pub directives: Directives,
+    /// Before, among or after the others.
+    pub stage: DeployStage,
     /// 0 for namespaces, 1 for definitions, 2 for the rest.
     pub phase: u8,
     /// Its write, where it changes.
@@ -73,18 +75,19 @@ pub(super) fn arrange(mut parts: Parts<'_>) -> (Vec<Operation>, Vec<Problem>) {
     line.chain(std::mem::take(&mut parts.hooks_before));
     let start = line.needs.clone();
 
-    let mut classes: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+    let mut classes: BTreeMap<(DeployStage, i64), Vec<usize>> = BTreeMap::new();
     let mut unweighted = Vec::new();
     for (i, node) in parts.nodes.iter().enumerate().filter(|(_, n)| n.phase == 2) {
-        if node.write.is_some() && !node.directives.dependencies.is_empty() {
+        let depends = !node.directives.dependencies.is_empty() && node.stage == DeployStage::Main;
+        if node.write.is_some() && depends {
             unweighted.push(i);
         } else if node.write.is_some() || awaits.contains_key(&i) {
-            classes.entry(node.directives.weight).or_default().push(i);
+            classes.entry((node.stage, node.directives.weight)).or_default().push(i);
         }
     }
     let last = classes.keys().next_back().copied();
     let mut all: Vec<String> = Vec::new();
-    for (weight, members) in classes {
+    for ((stage, weight), members) in classes {
         let begin = line.needs.clone();
         let mut over = Vec::new();
         let mut group: (String, Vec<Operation>) = Default::default();
@@ -116,10 +119,15 @@ pub(super) fn arrange(mut parts: Parts<'_>) -> (Vec<Operation>, Vec<Problem>) {
         if line.needs != begin {
             over.extend(line.needs.clone());
         }
-        if Some(weight) == last {
+        if Some((stage, weight)) == last {
             all = over;
         } else if !over.is_empty() {
-            line.gate(&format!("gate:weight {weight}"), over);
+            let before = match stage {
+                DeployStage::Pre => "pre-",
+                DeployStage::Main => "",
+                DeployStage::Post => "post-",
+            };
+            line.gate(&format!("gate:{before}weight {weight}"), over);
         }
     }
     for i in unweighted {
@@ -529,7 +537,7 @@ fn address(operation: &Operation) -> Option<&str> {
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "values are written where they are used")]
 mod tests {
-    use super::super::directives::read_directives;
+    use super::super::directives::{DeployType, read_directives};
     use super::*;
     use serde_json::json;
 
@@ -575,6 +583,7 @@ mod tests {
     fn parts<'a>(resources: &'a [DesiredResource], unchanged: &[&str]) -> Parts<'a> {
         let node = |resource: &'a DesiredResource| Node {
             resource,
+            stage: read_directives(&resource.data).0.stage(DeployType::Install).unwrap_or_default(),
             directives: read_directives(&resource.data).0,
             phase: 2,
             write: (!unchanged.contains(&resource.name.as_str())).then(|| write(resource)),
@@ -621,6 +630,25 @@ mod tests {
                 "await:Deployment/web <- write:Deployment/web",
                 "gate:weight 0 <- await:Deployment/web write:Deployment/web",
                 "write:ConfigMap/a <- gate:weight 0",
+            ]
+        );
+    }
+
+    #[test]
+    fn stages_follow_each_other_whatever_the_weights() {
+        let on = |stage: &str, weight: &str| json!({"werf.io/deploy-on": stage, "werf.io/weight": weight});
+        let resources = [
+            map("late", on("post-install", "-9")),
+            map("main", json!({})),
+            map("early", on("pre-install,upgrade", "9")),
+        ];
+        let (operations, _) = arrange(parts(&resources, &[]));
+        assert_eq!(
+            told(&operations),
+            [
+                "write:ConfigMap/early <- open",
+                "write:ConfigMap/main <- write:ConfigMap/early",
+                "write:ConfigMap/late <- write:ConfigMap/main",
             ]
         );
     }

@@ -20,6 +20,28 @@ pub enum FileChange {
     Removed,
 }
 
+/// Who changed fields of an object behind the back of the release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Setter {
+    /// The name under which it changes objects: `kubectl-edit`, …
+    pub manager: String,
+    /// When it did so last, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// The fields.
+    pub paths: Vec<String>,
+    /// What becomes of its changes.
+    pub outcome: DriftOutcome,
+}
+
+/// What becomes of a change that somebody else made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftOutcome {
+    /// Apply sets it back.
+    Reverted,
+}
+
 /// The cause of an action, with before and after. Considered-and-unchanged is recorded too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "code", rename_all = "snake_case")]
@@ -136,7 +158,30 @@ pub enum Reason {
     Drift {
         /// The fields.
         paths: Vec<String>,
+        /// Who changed them, where the target knows it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        by: Vec<Setter>,
     },
+    /// A ConfigMap or Secret changed that its pods read; a checksum in their template says so.
+    UsesConfig {
+        /// `namespace/kind/name` of what changed.
+        address: String,
+        /// Why it changed.
+        because: Vec<Reason>,
+    },
+    /// It is another resource of the last release under a new name.
+    Renamed {
+        /// `namespace/kind/name` of that one.
+        from: String,
+    },
+    /// It is in the cluster already and becomes part of the release.
+    Adopted {
+        /// The release it belonged to; absent where it belonged to none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+    },
+    /// Its `werf.io/deploy-on` leaves it out of this deploy.
+    NotNow,
     /// A field that cannot be changed in place changed.
     ImmutableField {
         /// Its path.
@@ -156,9 +201,10 @@ impl Reason {
             Self::Setting { place, .. } | Self::Base { place, .. } | Self::Value { place, .. } => {
                 place.iter().collect()
             }
-            Self::UsesImage { because, .. } | Self::ImageTag { because, .. } | Self::OnPlatform { because, .. } => {
-                because.iter().flat_map(Self::places).collect()
-            }
+            Self::UsesImage { because, .. }
+            | Self::ImageTag { because, .. }
+            | Self::UsesConfig { because, .. }
+            | Self::OnPlatform { because, .. } => because.iter().flat_map(Self::places).collect(),
             Self::NotInStore { .. }
             | Self::InStore { .. }
             | Self::NotNeeded
@@ -166,6 +212,9 @@ impl Reason {
             | Self::NotInTarget
             | Self::NotDeclared
             | Self::Drift { .. }
+            | Self::Renamed { .. }
+            | Self::Adopted { .. }
+            | Self::NotNow
             | Self::ImmutableField { .. }
             | Self::Kept
             | Self::Unchanged => Vec::new(),

@@ -1,18 +1,20 @@
 //! Planning a release: what happens to every resource, and why.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cluster::plan_cluster;
-use super::diff::{diff, is_sensitive, redact};
+use super::diff::{diff, hide_fields, is_sensitive, redact};
 use super::helm::{ClusterChart, read_history};
 use super::hooks::{DesiredHook, HookPlan};
 use super::model::{FieldChange, ImagePlan, ResourceAction, ResourcePlan, Risk};
 use super::operation::{Guard, Operation, Work};
 use super::reason::{FileChange, Reason};
 use super::risk::{immutable_fields, restart};
+use super::secrecy::Secrecy;
 use super::sensitive::Sensitive;
 use crate::digest::Sha224Digest;
 use crate::observed::{Preview, ReleaseFact};
@@ -47,9 +49,14 @@ impl DesiredResource {
         format!("{}/{}/{}", self.namespace.as_deref().unwrap_or("-"), self.kind, self.name)
     }
 
+    /// Says whether its values must not be shown, all or some of them.
+    pub fn is_secret(&self) -> bool {
+        self.hidden || is_sensitive(&self.kind) || !Secrecy::of(&self.data).is_empty()
+    }
+
     /// Returns the SHA-224 of its text; nothing for a Secret and what holds secret values, which could be guessed from it.
     pub fn digest(&self) -> String {
-        if self.hidden || is_sensitive(&self.kind) { String::new() } else { text_digest(&self.text) }
+        if self.is_secret() { String::new() } else { record_digest(&self.text) }
     }
 }
 
@@ -124,6 +131,8 @@ pub struct ReleaseContext<'a> {
     pub hooks: &'a [DesiredHook],
     /// Helm's record of the revision that is deployed again, where it is a rollback.
     pub rollback: Option<&'a Value>,
+    /// Whether objects in a cluster become part of the release that are none yet.
+    pub force_adoption: bool,
 }
 
 /// The resources' part of a plan.
@@ -139,6 +148,8 @@ pub struct ReleaseSection {
     pub risks: Vec<Risk>,
     /// Why the plan cannot be carried out.
     pub problems: Vec<Problem>,
+    /// What has to be decided before it can be carried out.
+    pub blocks: Vec<Problem>,
 }
 
 /// A resource that the target would not take.
@@ -196,7 +207,11 @@ pub fn plan_release(desired: &[DesiredResource], context: &ReleaseContext<'_>) -
         section.operations.push(Operation {
             id: format!("delete:{path}"),
             needs: context.after.clone(),
-            guards: content_guard(path, Some(live), &plan.kind),
+            guards: content_guard(
+                path,
+                Some(live),
+                is_sensitive(&plan.kind) || plan.fields.iter().any(|f| f.sensitive),
+            ),
             work: Work::DeleteResource { address: plan.address(), path: path.clone() },
         });
         section.resources.push(plan);
@@ -261,25 +276,48 @@ pub fn resource_path(resource: &DesiredResource, release: &str, namespace: &str,
     numbered.into_iter().find(|p| !taken.contains(p)).unwrap_or(plain)
 }
 
+/// Annotations that say which run wrote a manifest, and mean nothing for what it makes. Source: werf 2.x.
+const OF_THE_RUN: [&str; 3] = ["ci.werf.io/", "project.werf.io/", "werf.io/version"];
+
+/// Says whether an annotation tells of the run that wrote it.
+pub(super) fn is_of_the_run(annotation: &str) -> bool {
+    OF_THE_RUN.iter().any(|prefix| annotation.starts_with(prefix) || annotation.contains(&format!(".{prefix}")))
+}
+
+/// Returns a manifest without the lines that tell of the run that wrote it.
+pub(super) fn without_run(text: &str) -> Cow<'_, str> {
+    if !OF_THE_RUN.iter().any(|prefix| text.contains(prefix)) {
+        return Cow::Borrowed(text);
+    }
+    let tells = |line: &&str| is_of_the_run(line.trim_start().trim_start_matches(['"', '\'']));
+    Cow::Owned(text.lines().filter(|line| !tells(line)).map(|line| format!("{line}\n")).collect())
+}
+
+/// Returns the SHA-224 of a manifest as it is recorded.
+pub(super) fn record_digest(text: &str) -> String {
+    text_digest(&without_run(text))
+}
+
 pub(super) fn text_digest(text: &str) -> String {
     Sha224Digest::of_bytes(text.as_bytes()).to_string()
 }
 
 /// Guards what stands there now. What stands in a Secret is not told, not even by its digest: the revision of the release
 /// guards it.
-fn content_guard(path: &str, live: Option<&String>, kind: &str) -> Vec<Guard> {
-    if live.is_some() && is_sensitive(kind) {
+fn content_guard(path: &str, live: Option<&String>, is_secret: bool) -> Vec<Guard> {
+    if live.is_some() && is_secret {
         return Vec::new();
     }
     vec![Guard::ResourceContent { path: path.to_owned(), digest: live.map(|t| text_digest(t)) }]
 }
 
 fn write_operation(resource: &DesiredResource, path: &str, live: Option<&String>, after: &[String]) -> Operation {
-    let secret = resource.hidden || is_sensitive(&resource.kind);
+    let secret = resource.is_secret();
+    let unguarded = is_sensitive(&resource.kind) || !Secrecy::of(&resource.data).is_empty();
     Operation {
         id: format!("write:{path}"),
         needs: after.to_vec(),
-        guards: content_guard(path, live, &resource.kind),
+        guards: content_guard(path, live, unguarded),
         work: Work::WriteResource {
             address: resource.address(),
             path: path.to_owned(),
@@ -303,6 +341,7 @@ fn resource_plan(
         kind: resource.kind.clone(),
         namespace: resource.namespace.clone(),
         name: resource.name.clone(),
+        previous_address: None,
         action: ResourceAction::Noop,
         source: resource.place.clone(),
         fields: Vec::new(),
@@ -316,6 +355,7 @@ fn resource_plan(
         plan.fields = diff(&Value::Null, &resource.data);
         plan.reasons.push(Reason::NotInTarget);
         redact(&plan.kind, &mut plan.fields);
+        hide_fields(&[&resource.data], &mut plan.fields);
         return plan;
     };
     if *live == resource.text {
@@ -326,13 +366,13 @@ fn resource_plan(
     let before = (context.parse)(live).unwrap_or(Value::Null);
     plan.fields = diff(&before, &resource.data);
     let recorded = previous.and_then(|p| p.resources.get(path));
-    let drifted = recorded.is_some_and(|r| !r.digest.is_empty() && r.digest != text_digest(live));
+    let drifted = recorded.is_some_and(|r| !r.digest.is_empty() && r.digest != record_digest(live));
     if drifted {
         let paths = plan.fields.iter().map(|f| f.path.clone()).collect();
-        if recorded.is_some_and(|r| r.digest == text_digest(&resource.text)) {
+        if recorded.is_some_and(|r| r.digest == record_digest(&resource.text)) {
             plan.drift.clone_from(&plan.fields);
         }
-        plan.reasons.push(Reason::Drift { paths });
+        plan.reasons.push(Reason::Drift { paths, by: Vec::new() });
     }
     plan.replace_paths = immutable_fields(&plan.kind, &plan.fields);
     if !plan.replace_paths.is_empty() {
@@ -340,8 +380,10 @@ fn resource_plan(
         plan.reasons.extend(plan.replace_paths.iter().map(|p| Reason::ImmutableField { path: p.clone() }));
     }
     plan.restart = restart(&plan.kind, &resource.data, &plan.fields, plan.action);
-    redact(&plan.kind, &mut plan.fields);
-    redact(&plan.kind, &mut plan.drift);
+    for fields in [&mut plan.fields, &mut plan.drift] {
+        redact(&plan.kind, fields);
+        hide_fields(&[&resource.data, &before], fields);
+    }
     plan
 }
 
@@ -351,11 +393,13 @@ pub(super) fn deleted(recorded: &RecordedResource, data: &Value) -> ResourcePlan
     let (namespace, kind, name) = (part(), part(), part());
     let mut fields = diff(data, &Value::Null);
     redact(&kind, &mut fields);
+    hide_fields(&[data], &mut fields);
     ResourcePlan {
         api_version: data.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned(),
         kind,
         namespace: (namespace != "-").then_some(namespace),
         name,
+        previous_address: None,
         action: ResourceAction::Delete,
         source: None,
         fields,

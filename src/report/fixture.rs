@@ -32,6 +32,7 @@ fn resource(kind: &str, name: &str, action: ResourceAction, reasons: Vec<Reason>
         kind: kind.into(),
         namespace: Some("shop".into()),
         name: name.into(),
+        previous_address: None,
         action,
         source: Some(at(&format!(".helm/templates/{name}.yaml"), 1, 30)),
         fields: Vec::new(),

@@ -240,6 +240,9 @@ impl Page {
             for field in &drift.fields {
                 self.field(field);
             }
+            for by in &drift.by {
+                self.line(6, by);
+            }
         }
     }
 

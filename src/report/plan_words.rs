@@ -9,8 +9,8 @@ use similar::{ChangeTag, TextDiff};
 
 use super::count;
 use crate::plan::{
-    FieldChange, FieldOp, FileChange, HookPlan, ImageAction, ImagePlan, Plan, Reason, ResourceAction, ResourcePlan,
-    Restart, RiskLevel, Summary,
+    DriftOutcome, FieldChange, FieldOp, FileChange, HookPlan, ImageAction, ImagePlan, Plan, Reason, ResourceAction,
+    ResourcePlan, Restart, RiskLevel, Summary,
 };
 use crate::source::Place;
 
@@ -75,6 +75,8 @@ pub(super) struct ResourceView {
 #[derive(Debug, Serialize)]
 pub(super) struct DriftView {
     pub address: String,
+    /// Who changed it, when, and what becomes of that.
+    pub by: Vec<String>,
     pub fields: Vec<FieldView>,
 }
 
@@ -272,7 +274,20 @@ fn resource(r: &ResourcePlan) -> ResourceView {
 }
 
 fn drift(r: &ResourcePlan) -> DriftView {
-    DriftView { address: printable(&r.address()), fields: r.drift.iter().map(|f| field(f, false)).collect() }
+    let setters =
+        r.reasons.iter().flat_map(|reason| if let Reason::Drift { by, .. } = reason { by.as_slice() } else { &[] });
+    let by = setters.map(|setter| {
+        let when = setter.time.as_ref().map(|time| format!(" at {time}")).unwrap_or_default();
+        let outcome = match setter.outcome {
+            DriftOutcome::Reverted => "it is set back",
+        };
+        printable(&format!("{} by {}{when}: {outcome}", list(&setter.paths), setter.manager))
+    });
+    DriftView {
+        address: printable(&r.address()),
+        by: by.collect(),
+        fields: r.drift.iter().map(|f| field(f, false)).collect(),
+    }
 }
 
 fn restart(restart: &Restart) -> String {
@@ -392,6 +407,7 @@ fn push_lines(reasons: &[Reason], depth: usize, out: &mut Vec<Line>) {
         out.push(Line { depth, text: printable(&sentence(reason)) });
         if let Reason::UsesImage { because, .. }
         | Reason::ImageTag { because, .. }
+        | Reason::UsesConfig { because, .. }
         | Reason::OnPlatform { because, .. } = reason
         {
             push_lines(because, depth + 1, out);
@@ -437,7 +453,12 @@ pub(super) fn sentence(reason: &Reason) -> String {
         Reason::Value { place, key, before, after } => {
             format!("{}{key}: {} -> {}", at(place), value(before), value(after))
         }
-        Reason::Drift { paths } => format!("somebody else changed {}", list(paths)),
+        Reason::Drift { paths, .. } => format!("somebody else changed {}", list(paths)),
+        Reason::UsesConfig { address, .. } => format!("its pods read {address}, which changed"),
+        Reason::Renamed { from } => format!("it is {from} under a new name"),
+        Reason::Adopted { from: Some(from) } => format!("it is taken over from the release {from}"),
+        Reason::Adopted { from: None } => "it is in the cluster already, and becomes part of the release".into(),
+        Reason::NotNow => "its `werf.io/deploy-on` leaves it out of this deploy".into(),
         Reason::ImmutableField { path } => format!("{path} cannot be changed in place"),
         Reason::Kept => "its policy keeps it as it is".into(),
         Reason::Unchanged => "nothing changed".into(),

@@ -212,9 +212,13 @@ impl Kind {
 
     fn text(&self, namespace: &str, body: &str) -> String {
         let (version, _) = self.address.split_once('/').unwrap().1.rsplit_once('/').unwrap();
-        let labels = if body.contains("# labelled") { "\n  labels: {new: label}" } else { "" };
+        let mut more = if body.contains("# labelled") { "\n  labels: {new: label}" } else { "" }.to_owned();
+        if ["StatefulSet.apps", "PersistentVolumeClaim"].contains(&self.path) {
+            // What holds data is replaced only where that is allowed.
+            more += "\n  annotations: {werf.io/delete-policy: before-creation-if-immutable}";
+        }
         let kind = self.path.split('.').next().unwrap();
-        format!("apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {}{labels}\n{body}\n", self.object(namespace))
+        format!("apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {}{more}\n{body}\n", self.object(namespace))
     }
 
     fn updated(&self) -> String {

@@ -8,6 +8,7 @@ mod loopback;
 mod order;
 mod proxy;
 mod releases;
+mod scenarios;
 mod templates;
 mod tracking;
 
@@ -106,7 +107,9 @@ impl Deploy {
     }
 
     fn plan(&self, expected: i32) -> Value {
-        serde_json::from_str(&self.run(expected, &["plan", "--exit-code", "-o", "json"]).out).unwrap()
+        let plan = serde_json::from_str(&self.run(expected, &["plan", "--exit-code", "-o", "json"]).out).unwrap();
+        scenarios::assert_published(&plan);
+        plan
     }
 
     fn apply(&self) {
@@ -313,6 +316,9 @@ fn what_cannot_be_changed_in_place_is_replaced() {
         assert_eq!(actions(&plan), ["replace web"]);
         let web = plan["resources"].as_array().unwrap().iter().find(|r| r["name"] == "web").unwrap().clone();
         assert_eq!(web["replace_paths"], json!(["spec.selector.matchLabels.app"]));
+        let risks = plan["risks"].as_array().unwrap().iter().filter(|r| r["address"] == "replaced/Deployment/web");
+        let risks: Vec<&Value> = risks.map(|r| &r["code"]).collect();
+        assert_eq!(risks, ["downtime", "replace"], "S32");
         deploy.apply();
         assert_ne!(deploy.object("deployments", "web").unwrap()["metadata"]["uid"], before);
         deploy.assert_no_changes();
@@ -353,8 +359,9 @@ fn the_object_of_somebody_else_is_not_taken() {
                 cluster.kubectl(&["create", "configmap", "a", "-n", "foreign"]);
             }
         }
-        let ran = deploy.run(1, &["plan"]);
+        let ran = deploy.run(5, &["plan"]);
         assert!(ran.err.contains("no part of the release `shop`"), "{}", ran.err);
+        assert!(ran.err.contains("error[resource-blocked]") && ran.err.contains("--force-adoption"), "{}", ran.err);
     });
 }
 

@@ -18,13 +18,13 @@ use crate::services::Cluster;
 type Fate = dyn Fn(&str, u32) -> Option<Value> + Send + Sync;
 
 /// Plays the kubelet of the node `nowhere` in a namespace.
-struct Kubelet {
+pub(super) struct Kubelet {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Kubelet {
-    fn start(cluster: &'static Cluster, namespace: &str, fate: Box<Fate>) -> Self {
+    pub(super) fn start(cluster: &'static Cluster, namespace: &str, fate: Box<Fate>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (ended, namespace) = (stop.clone(), namespace.to_owned());
         let thread = std::thread::spawn(move || {
@@ -74,7 +74,7 @@ fn container(state: &Value, restarts: u32, ready: bool) -> Value {
         "state": state, "lastState": if restarts > 0 { json!({"terminated": {"exitCode": 7}}) } else { json!({}) }}])
 }
 
-fn ready() -> Value {
+pub(super) fn ready() -> Value {
     let conditions =
         ["Ready", "ContainersReady", "Initialized", "PodScheduled"].map(|t| json!({"type": t, "status": "True"}));
     json!({"phase": "Running", "conditions": conditions,
@@ -93,12 +93,12 @@ fn waits(reason: &str, message: &str, restarts: u32) -> Value {
 }
 
 /// What is asked once.
-fn once(nth: u32, status: Value) -> Option<Value> {
+pub(super) fn once(nth: u32, status: Value) -> Option<Value> {
     (nth == 0).then_some(status)
 }
 
 /// A workload whose pods are the test's.
-fn workload(kind: &str, name: &str, annotations: &str) -> String {
+pub(super) fn workload(kind: &str, name: &str, annotations: &str) -> String {
     let (version, own) = match kind {
         "Job" => ("batch/v1", "backoffLimit: 0".to_owned()),
         "StatefulSet" => {
@@ -114,7 +114,7 @@ fn workload(kind: &str, name: &str, annotations: &str) -> String {
 }
 
 /// A release of these templates alone.
-fn release(namespace: &str, templates: &[(&str, String)]) -> Option<(Deploy, &'static Cluster)> {
+pub(super) fn release(namespace: &str, templates: &[(&str, String)]) -> Option<(Deploy, &'static Cluster)> {
     let cluster = Cluster::shared()?;
     let deploy = Deploy::new(namespace, Ground::Real(cluster));
     for old in ["a", "b", "web", "secret"] {
@@ -124,18 +124,18 @@ fn release(namespace: &str, templates: &[(&str, String)]) -> Option<(Deploy, &'s
     Some((deploy, cluster))
 }
 
-fn write(deploy: &Deploy, templates: &[(&str, String)]) {
+pub(super) fn write(deploy: &Deploy, templates: &[(&str, String)]) {
     for (name, text) in templates {
         deploy.sandbox.write(&format!(".helm/templates/{name}.yaml"), text);
     }
     deploy.sandbox.commit("templates");
 }
 
-fn apply(deploy: &Deploy, expected: i32) -> Ran {
+pub(super) fn apply(deploy: &Deploy, expected: i32) -> Ran {
     deploy.run(expected, &["apply", "--auto-approve", "--timeout", "240"])
 }
 
-fn is_there(deploy: &Deploy, cluster: &Cluster, kind: &str, name: &str) -> bool {
+pub(super) fn is_there(deploy: &Deploy, cluster: &Cluster, kind: &str, name: &str) -> bool {
     let found = cluster.kubectl(&["get", kind, name, "-n", &deploy.namespace, "--ignore-not-found", "-o", "name"]);
     !found.is_empty()
 }

@@ -84,6 +84,23 @@ pub fn is_taken_over(object: &Value) -> bool {
     !has_predecessor(object) && entries(object).filter(|entry| !is_ours(entry)).all(|entry| time(entry) <= taken)
 }
 
+/// Who holds the replicas that we set once.
+const ON_CREATION: &str = "stagewright-on-creation";
+
+/// Returns the list of who set what with the replicas as those of nobody in particular; `None` where they are not ours.
+pub fn replicas_left(object: &Value) -> Option<Value> {
+    let mut all: Vec<Value> = entries(object).cloned().collect();
+    let ours = all.iter_mut().find(|entry| is_ours(entry))?;
+    ours.pointer_mut("/fieldsV1/f:spec")?.as_object_mut()?.shift_remove("f:replicas")?;
+    let mut other = ours.clone();
+    other["manager"] = ON_CREATION.into();
+    other["operation"] = "Update".into();
+    other["fieldsV1"] = json!({"f:spec": {"f:replicas": {}}});
+    all.retain(|entry| text(entry, "manager") != ON_CREATION);
+    all.push(other);
+    Some(all.into())
+}
+
 /// Returns an object that was applied without what predecessors set and nobody else has; `None` where there is no such
 /// field. `live` is the object before.
 pub fn without_leftovers(live: &Value, applied: &Value) -> Option<Value> {
@@ -464,6 +481,18 @@ mod tests {
         later["time"] = "2200-01-01T00:00:00Z".into();
         live["metadata"]["managedFields"].as_array_mut().unwrap().push(later);
         assert!(!is_taken_over(&live));
+    }
+
+    #[test]
+    fn replicas_are_left_to_others() {
+        let fields = json!({"f:spec": {"f:replicas": {}, "f:paused": {}}});
+        let mut object = json!({"metadata": {"managedFields": [entry(FIELD_MANAGER, "Apply", &fields)]}});
+        let managers = replicas_left(&object).unwrap();
+        assert_eq!(managers[0]["fieldsV1"], json!({"f:spec": {"f:paused": {}}}));
+        assert_eq!(managers[1], entry(ON_CREATION, "Update", &json!({"f:spec": {"f:replicas": {}}})));
+        object["metadata"]["managedFields"] = managers;
+        assert_eq!(replicas_left(&object), None);
+        assert!(!is_predecessor(&object["metadata"]["managedFields"][1]));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use serde_json::Value;
 use self::api::{Api, ApiError, ApiKind, word};
 use self::connect::configuration;
 pub use self::connect::{ClusterOptions, ConnectError};
-use self::fields::{adopted, has_predecessor, is_taken_over, merged, stands, without_leftovers};
+use self::fields::{adopted, has_predecessor, is_taken_over, merged, replicas_left, stands, without_leftovers};
 use self::lives::Lives;
 use self::objects::{cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols};
 use self::releases::{HookRuns, Records, all_revisions, read_records};
@@ -38,7 +38,7 @@ pub use self::releases::{RecordDriver, RecordRules};
 use self::retry::{Retries, is_webhook};
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
-use crate::plan::{ClusterName, Layout};
+use crate::plan::{ClusterName, Layout, Propagation, Secrecy};
 use crate::ports::{Lock, ObjectQuery, ReleaseStore, RevisionFact, Served, Target, TargetError, TargetSession};
 
 /// Requests at once while planning.
@@ -47,6 +47,8 @@ const PARALLEL: usize = 16;
 const ESTABLISHED: Duration = Duration::from_mins(1);
 /// How often something is tried that others may change meanwhile.
 const MOST_TRIES: usize = 5;
+/// Where a manifest says how many replicas it is made with.
+const REPLICAS_ON_CREATION: &str = "/metadata/annotations/werf.io~1replicas-on-creation";
 /// How long an object may take until it is gone.
 const GONE: Duration = Duration::from_mins(5);
 
@@ -211,6 +213,9 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         preferred => preferred,
     };
     let mut preview = Preview { live: found.as_ref().map(cleaned), content, stays, ..Preview::default() };
+    if let Some(managers) = found.as_ref().and_then(|live| live.pointer("/metadata/managedFields")) {
+        preview.managers = managers.clone();
+    }
     if found.as_ref().is_some_and(|live| stands(live, &object)) {
         preview.after.clone_from(&preview.live);
         return Ok(preview);
@@ -253,7 +258,7 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
             if !immutable.is_empty() {
                 preview.immutable = immutable;
             } else {
-                preview.refused = Some(refusal(status, place.kind));
+                preview.refused = Some(refusal(status, &object));
             }
         }
     }
@@ -313,19 +318,24 @@ fn immutable_fields(status: &kube::core::Status) -> Vec<String> {
     fields
 }
 
-/// Says that the server refuses, and why. What it says of a Secret may repeat its values: of that, only the fields are told.
-fn refusal(status: &kube::core::Status, kind: &str) -> String {
-    if kind != "Secret" {
+/// Says whether the server must not be quoted about an object: what it says may repeat values.
+fn is_discreet(object: &Value) -> bool {
+    text(object, "kind") == "Secret" || !Secrecy::of(object).is_empty()
+}
+
+/// Says that the server refuses, and why. Of what holds secrets, only the fields are told.
+fn refusal(status: &kube::core::Status, object: &Value) -> String {
+    if !is_discreet(object) {
         return format!("the API server refuses it: {}", status.message);
     }
     let fields: Vec<&str> = status.details.iter().flat_map(|d| &d.causes).map(|c| c.field.as_str()).collect();
     format!("the API server refuses it: {} {}", status.reason, fields.join(", ")).trim_end().to_owned()
 }
 
-/// Hides what the server says of a Secret.
-fn discreet(error: ApiError, kind: &str) -> ApiError {
+/// Hides what the server says of what holds secrets.
+fn discreet(error: ApiError, object: &Value) -> ApiError {
     match error.refusal() {
-        Some(status) if kind == "Secret" => ApiError::Unexpected(refusal(status, kind)),
+        Some(status) if is_discreet(object) => ApiError::Unexpected(refusal(status, object)),
         _ => error,
     }
 }
@@ -544,10 +554,13 @@ impl ClusterSession<'_> {
             }
         };
         let address = place.address(&kind);
-        let written = api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, place.kind))?;
+        let written = api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, &object))?;
         if is_going(&written) {
             self.wait_until_gone(&address, metadata(&written, "uid")).await?;
-            api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, place.kind))?;
+            api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, &object))?;
+        }
+        if object.pointer(REPLICAS_ON_CREATION).is_some() && object.pointer("/spec/replicas").is_some() {
+            self.leave_replicas(&address).await?;
         }
         if place.kind == "CustomResourceDefinition" {
             self.wait_until_established(&address).await?;
@@ -569,8 +582,24 @@ impl ClusterSession<'_> {
         Err(ApiError::Late(format!("the definition is not established after {} s", start.elapsed().as_secs())))
     }
 
-    /// Deletes what stands under a path, and waits until it is gone.
-    async fn remove(&self, path: &str) -> Result<(), ApiError> {
+    /// Leaves the replicas that were just set to whoever sets them later.
+    async fn leave_replicas(&self, address: &str) -> Result<(), ApiError> {
+        let api = &self.target.api;
+        for _ in 0..MOST_TRIES {
+            let Some(live) = api.get(address).await? else { return Ok(()) };
+            let Some(managers) = replicas_left(&live) else { return Ok(()) };
+            // A controller may have written its status meanwhile.
+            match api.set_managers(address, metadata(&live, "resourceVersion"), &managers).await {
+                Err(error) if error.is_conflict() => {}
+                done => return done,
+            }
+        }
+        Err(ApiError::Late(format!("it was changed {MOST_TRIES} times while its replicas were left to others")))
+    }
+
+    /// Deletes what stands under a path, and waits until it is gone. What becomes of its own says the object that follows,
+    /// or it itself.
+    async fn remove(&self, path: &str, next: &[u8]) -> Result<(), ApiError> {
         let api = &self.target.api;
         let place = Place::parse(path)?;
         let Some(kind) = api.preferred(place.group, place.kind).await? else { return Ok(()) };
@@ -578,7 +607,9 @@ impl ClusterSession<'_> {
         let Some(object) = api.get(&address).await? else { return Ok(()) };
         let uid = metadata(&object, "uid");
         if !is_going(&object) {
-            api.delete(&address, uid, "Foreground").await?;
+            let next = serde_json::from_slice(next).unwrap_or(Value::Null);
+            let propagation = Propagation::of(&next).or_else(|| Propagation::of(&object));
+            api.delete(&address, uid, propagation.unwrap_or(Propagation::Foreground).name()).await?;
         }
         self.wait_until_gone(&address, uid).await
     }
@@ -602,7 +633,8 @@ impl ClusterSession<'_> {
     async fn take_over(&self, path: &str, content: &[u8]) -> Result<(), ApiError> {
         let api = &self.target.api;
         let place = Place::parse(path)?;
-        let kind = kind_of(api, &read_manifest(&String::from_utf8_lossy(content))?).await?;
+        let object = read_manifest(&String::from_utf8_lossy(content))?;
+        let kind = kind_of(api, &object).await?;
         let address = place.address(&kind);
         for _ in 0..MOST_TRIES {
             let Some(live) = api.get(&address).await? else { return Ok(()) };
@@ -610,7 +642,7 @@ impl ClusterSession<'_> {
             // A controller may have written its status meanwhile.
             match api.set_managers(&address, metadata(&live, "resourceVersion"), &managers).await {
                 Err(error) if error.is_conflict() => {}
-                done => return done.map_err(|error| discreet(error, place.kind)),
+                done => return done.map_err(|error| discreet(error, &object)),
             }
         }
         Err(ApiError::Late(format!("it was changed {MOST_TRIES} times while its fields were taken over")))
@@ -622,7 +654,8 @@ impl ClusterSession<'_> {
         let Some(kind) = api.preferred(place.group, place.kind).await? else { return Ok(()) };
         let address = place.address(&kind);
         let Some(object) = api.get(&address).await?.filter(|object| !is_going(object)) else { return Ok(()) };
-        api.delete(&address, metadata(&object, "uid"), "Background").await
+        let propagation = Propagation::of(&object).unwrap_or(Propagation::Background);
+        api.delete(&address, metadata(&object, "uid"), propagation.name()).await
     }
 }
 
@@ -655,7 +688,7 @@ impl TargetSession for ClusterSession<'_> {
     fn replace(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
         let replaced = self.noted(path, || {
             block_on(async {
-                self.remove(path).await?;
+                self.remove(path, content).await?;
                 self.apply(path, content).await
             })
         });

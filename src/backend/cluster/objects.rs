@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fields::{owned, values};
+use crate::plan::Secrecy;
 
 /// What the server alone writes into the metadata of an object.
 const OF_THE_SERVER: [&str; 6] =
@@ -53,8 +54,12 @@ pub fn guarded(object: &Value, wanted: Option<&Value>) -> Vec<u8> {
     let uid = metadata(object, "uid");
     let is = |kind: &str| object.get("kind").is_some_and(|k| k == kind);
     let fields = owned(object);
-    let value = if is("Secret") {
-        json!({"uid": uid, "version": metadata(object, "resourceVersion")})
+    let is_secret = is("Secret") || !Secrecy::of(object).is_empty();
+    // The generation of an object stays when its status changes.
+    let generation = object.pointer("/metadata/generation").filter(|_| !is("Secret"));
+    let value = if is_secret {
+        let version = || metadata(object, "resourceVersion").into();
+        json!({"uid": uid, "version": generation.cloned().unwrap_or_else(version)})
     } else if !fields.is_empty() {
         json!({"uid": uid, "owned": values(&fields, object), "wanted": wanted.map(|wanted| within(object, wanted))})
     } else if is("Namespace") {

@@ -112,6 +112,9 @@ pub struct DeployArgs {
     /// Its namespace.
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Makes objects that are in the cluster already a part of the release, whoever they belong to.
+    #[arg(long, visible_alias = "take-ownership", hide_short_help = true)]
+    pub force_adoption: bool,
     #[command(flatten)]
     pub secrets: SecretArgs,
 }

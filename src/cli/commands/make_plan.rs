@@ -57,7 +57,7 @@ pub fn make_plan(
     ask_cluster(&mut found, &back_ends, wish)?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
-    let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, &build, wish);
+    let plan = planned(&mut diagnostics, &sources, &found, &back_ends, &names, options, wish);
     invocation.streams.hide(sources.mask());
     let (diagnostics, forbidden) = if wish.applies { forbid_unbuildable(&diagnostics) } else { (diagnostics, false) };
     invocation.streams.tell_diagnostics(diagnostics, &sources);
@@ -85,9 +85,11 @@ fn planned(
     found: &Found,
     back_ends: &BackEnds,
     names: &Names,
-    build: &BuildArgs,
+    options: Options<'_>,
     wish: Wish<'_>,
 ) -> Result<(Plan, Project), CliError> {
+    let default = BuildArgs::default();
+    let build = options.build.unwrap_or(&default);
     let project = load(diagnostics, sources, &found.inputs).ok_or(CliError::Config)?;
     let custom_tags = custom_tags(&project, &build.tags)?;
     let request = PlanRequest {
@@ -104,6 +106,7 @@ fn planned(
         custom_tags: &custom_tags,
         runs_commands: back_ends.runs_commands,
         cannot_run: &|platform| back_ends.cannot_run(platform),
+        force_adoption: options.deploy.is_some_and(|deploy| deploy.force_adoption),
         host: &LiveHost::new(&found.host, back_ends.target.as_deref().filter(|_| wish.deploy)),
     };
     let plan = match wish.since {
@@ -113,6 +116,7 @@ fn planned(
     match plan {
         Ok(plan) => Ok((plan, project)),
         Err(PlanError::Diagnostics) => Err(CliError::Config),
+        Err(PlanError::Blocked) => Err(CliError::Refused("the plan is blocked until that is decided".into())),
         Err(PlanError::Observe(source)) => Err(CliError::environment("look at the stage store and the target", source)),
     }
 }

@@ -1,0 +1,475 @@
+//! Scenarios of a deploy to a cluster, by the numbers of our list (docs/reference/scenarios.md); others stand beside what they
+//! share with more tests (`tracking`, `exact`, `helm`).
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::loopback::Loopback;
+use super::tracking::{Kubelet, apply, is_there, once, ready, release, workload, write};
+use super::{Deploy, Ground, actions};
+use crate::cli::listing;
+use crate::services::Cluster;
+
+/// A workload without pods.
+fn idle(kind: &str, name: &str, annotations: &str) -> String {
+    workload(kind, name, annotations).replace("replicas: 1", "replicas: 0")
+}
+
+fn config(name: &str, annotations: &str, value: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  annotations: {{{annotations}}}\ndata: {{k: '{value}'}}\n"
+    )
+}
+
+fn resource<'a>(plan: &'a Value, name: &str) -> &'a Value {
+    plan["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|r| r["name"] == name)
+        .unwrap_or_else(|| panic!("{name}: {plan:#}"))
+}
+
+fn reasons<'a>(plan: &'a Value, name: &str, code: &str) -> Vec<&'a Value> {
+    resource(plan, name)["reasons"].as_array().unwrap().iter().filter(|r| r["code"] == code).collect()
+}
+
+fn risks<'a>(plan: &'a Value, address: &str) -> Vec<&'a str> {
+    let all = plan["risks"].as_array().unwrap().iter().filter(|r| r["address"] == address);
+    all.map(|r| r["code"].as_str().unwrap()).collect()
+}
+
+/// Changes an object as a manager of this name.
+fn patch_as(cluster: &Cluster, manager: &str, address: &str, patch: &Value) {
+    let address = format!("{address}?fieldManager={manager}");
+    cluster.call("PATCH", &address, Some(("application/merge-patch+json", patch.to_string())));
+}
+
+fn deployment(namespace: &str, name: &str) -> String {
+    format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+}
+
+#[test]
+fn s24_a_change_of_one_image_is_planned_without_writing_anywhere() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let deploy = Deploy::bare("s24", Ground::Real(cluster));
+    let sandbox = &deploy.sandbox;
+    sandbox.write(
+        "werf.yaml",
+        "configVersion: 1\nproject: shop\n---\nimage: one\ndockerfile: one.Dockerfile\n---\nimage: two\ndockerfile: two.Dockerfile\n",
+    );
+    for name in ["one", "two"] {
+        sandbox.write(&format!("{name}.Dockerfile"), &format!("FROM scratch\nCOPY {name}.txt /\n"));
+        sandbox.write(&format!("{name}.txt"), "first\n");
+        let web =
+            idle("Deployment", name, "").replace("example/web:1", &format!("{{{{ .Values.werf.image.{name} }}}}"));
+        sandbox.write(&format!(".helm/templates/{name}.yaml"), &web);
+    }
+    sandbox.commit("the shop");
+    apply(&deploy, 0);
+    deploy.assert_no_changes();
+    sandbox.write("one.txt", "second\n").commit("another text");
+    deploy.writes();
+    let before = listing(&sandbox.project().join(".stagewright/store"));
+    let plan = deploy.plan(2);
+    let image = |name: &str| plan["images"].as_array().unwrap().iter().find(|i| i["name"] == name).unwrap().clone();
+    assert_eq!((&image("one")["action"], &image("two")["action"]), (&json!("build"), &json!("reuse")));
+    assert!(image("one")["reasons"].to_string().contains("one.txt"), "{:#}", image("one"));
+    assert_eq!(actions(&plan), ["update one"]);
+    let because = reasons(&plan, "one", "image_tag");
+    assert_eq!((&because[0]["image"], &because[0]["after"]), (&json!("one"), &image("one")["tag"]));
+    let after = listing(&sandbox.project().join(".stagewright/store"));
+    assert!(before == after, "a plan stores nothing");
+    assert_eq!(deploy.writes(), (vec![], vec![]), "a plan reads and asks for dry runs");
+}
+
+#[test]
+fn s29_annotations_of_the_run_are_no_change() {
+    let run = |n: u32| {
+        let own =
+            format!("\n    ci.werf.io/job: 'job {n}'\n    project.werf.io/commit: 'c{n}'\n    werf.io/version: 'v{n}'");
+        let with = |text: String| text.replace(" {}\n", &format!("{own}\n"));
+        [("a", with(config("a", "", "v"))), ("web", with(idle("Deployment", "web", "")))]
+    };
+    let Some((deploy, _)) = release("s29", &run(1)) else { return };
+    apply(&deploy, 0);
+    write(&deploy, &run(2));
+    deploy.assert_no_changes();
+    let mut changed = run(3);
+    changed[0].1 = changed[0].1.replace("k: 'v'", "k: 'w'");
+    write(&deploy, &changed);
+    assert_eq!(actions(&deploy.plan(2)), ["update a"]);
+}
+
+#[test]
+fn s30_drift_names_who_changed_what_and_when() {
+    let web = idle("Deployment", "web", "").replace("replicas: 0", "replicas: 3");
+    let Some((deploy, cluster)) = release("s30", &[("web", web)]) else { return };
+    deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
+    patch_as(cluster, "kubectl-edit", &deployment("s30", "web"), &json!({"spec": {"replicas": 5}}));
+    let plan = deploy.plan(2);
+    let drift = reasons(&plan, "web", "drift");
+    let by = &drift[0]["by"][0];
+    assert_eq!((&by["manager"], &by["outcome"]), (&json!("kubectl-edit"), &json!("reverted")), "{drift:#?}");
+    assert_eq!(by["paths"], json!(["spec.replicas"]));
+    assert!(by["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{by}");
+    let text = deploy.run(0, &["plan"]).out;
+    assert!(text.contains("spec.replicas by kubectl-edit at 2"), "{text}");
+    deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
+    assert_eq!(cluster.object(&deployment("s30", "web")).unwrap()["spec"]["replicas"], 3);
+    deploy.assert_no_changes();
+}
+
+#[test]
+fn s31_replicas_that_an_autoscaler_sets_are_left_to_it() {
+    let web = |annotations: &str| idle("Deployment", "web", annotations).replace("replicas: 0", "replicas: 2");
+    let Some((deploy, cluster)) = release("s31", &[("web", web(""))]) else { return };
+    let apply = || deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
+    let replicas = |name: &str| cluster.object(&deployment("s31", name)).unwrap()["spec"]["replicas"].clone();
+    apply();
+    patch_as(cluster, "kube-controller-manager", &deployment("s31", "web"), &json!({"spec": {"replicas": 6}}));
+    deploy.writes();
+    for command in [&["plan"][..], &["apply", "--auto-approve"]] {
+        let ran = deploy.run(5, command);
+        assert!(ran.err.contains("error[resource-blocked]"), "{}", ran.err);
+        assert!(ran.err.contains("`spec.replicas` is set by `kube-controller-manager`"), "{}", ran.err);
+        assert!(ran.err.contains("leave it out of the manifest"), "{}", ran.err);
+        assert!(ran.err.contains("werf.io/replicas-on-creation: \"2\""), "{}", ran.err);
+    }
+    assert_eq!(deploy.writes(), (vec![], vec![]));
+    // Left out, they are the autoscaler's; of a new workload they are set once.
+    let left = |text: String| text.replace("replicas: 2, ", "");
+    let once = "werf.io/replicas-on-creation: '4'";
+    write(&deploy, &[("web", left(web(once))), ("new", left(web(once)).replace("web", "new"))]);
+    let plan = deploy.plan(2);
+    let fields = resource(&plan, "web")["fields"].to_string();
+    assert!(!fields.contains("replicas\""), "{fields}");
+    assert!(resource(&plan, "new")["fields"].to_string().contains("spec.replicas"));
+    apply();
+    assert_eq!((replicas("web"), replicas("new")), (json!(6), json!(4)));
+    deploy.assert_no_changes();
+    patch_as(cluster, "kube-controller-manager", &deployment("s31", "new"), &json!({"spec": {"replicas": 1}}));
+    deploy.assert_no_changes();
+    // Replicas that were ours until now stay as they are.
+    write(&deploy, &[("own", web("").replace("web", "own"))]);
+    apply();
+    write(&deploy, &[("own", left(web(once)).replace("web", "own"))]);
+    apply();
+    assert_eq!(replicas("own"), json!(2));
+    deploy.assert_no_changes();
+    // An autoscaler of the release is known before it acts.
+    let scaler = "apiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: auto}\nspec: {maxReplicas: 9, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}\n";
+    write(&deploy, &[("scaler", scaler.to_owned()), ("web", web(""))]);
+    let ran = deploy.run(5, &["plan"]);
+    assert!(ran.err.contains("s31/Deployment/web"), "{}", ran.err);
+}
+
+/// S32 is `what_cannot_be_changed_in_place_is_replaced`.
+#[test]
+fn s46_a_set_that_cannot_change_in_place_is_replaced_where_that_is_allowed_and_its_pods_run_on() {
+    let set = |annotations: &str, size: &str| {
+        let claims = format!(
+            "volumeClaimTemplates: [{{metadata: {{name: data}}, spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: {size}}}}}}}}}], template"
+        );
+        workload("StatefulSet", "db", annotations).replace("template", &claims)
+    };
+    let Some((deploy, cluster)) = release("s46", &[("db", set("", "1Mi"))]) else { return };
+    let _kubelet = Kubelet::start(cluster, "s46", Box::new(|_: &str, nth| once(nth, ready())));
+    apply(&deploy, 0);
+    let uid = |kind: &str, name: &str| cluster.get(&[kind, name, "-n", "s46"])["metadata"]["uid"].clone();
+    let (before, pod) = (uid("statefulset", "db"), uid("pod", "db-0"));
+    write(&deploy, &[("db", set("", "2Mi"))]);
+    deploy.writes();
+    let ran = deploy.run(5, &["apply", "--auto-approve"]);
+    assert!(ran.err.contains("spec.volumeClaimTemplates"), "{}", ran.err);
+    assert!(ran.err.contains("`werf.io/delete-propagation: Orphan`"), "{}", ran.err);
+    assert!(ran.err.contains("`werf.io/delete-policy: before-creation-if-immutable`"), "{}", ran.err);
+    assert_eq!(deploy.writes(), (vec![], vec![]));
+    write(&deploy, &[("db", set("werf.io/delete-propagation: Orphan", "2Mi"))]);
+    let plan = deploy.plan(2);
+    assert_eq!(actions(&plan), ["replace db"]);
+    assert_eq!(resource(&plan, "db").get("restart"), None, "its pods run on");
+    apply(&deploy, 0);
+    assert_ne!(uid("statefulset", "db"), before);
+    assert_eq!(uid("pod", "db-0"), pod);
+    deploy.assert_no_changes();
+}
+
+const THINGS: &str = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.s35.example}\nspec:\n  group: s35.example\n  scope: Namespaced\n  names: {kind: Thing, plural: things, singular: thing, listKind: ThingList}\n  versions:\n  - name: v1\n    served: true\n    storage: true\n    subresources: {status: {}}\n    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}\n";
+
+#[test]
+fn s35_s36_s37_s86_definitions_and_their_objects() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let thing =
+        |size: u32| format!("apiVersion: s35.example/v1\nkind: Thing\nmetadata: {{name: t}}\nspec: {{size: {size}}}\n");
+    let Some((deploy, _)) = release("s35", &[("thing", thing(1))]) else { return };
+    deploy.sandbox.write(".helm/crds/things.yaml", THINGS).commit("a definition");
+    // S35: both in one plan.
+    assert_eq!(actions(&deploy.plan(2)), ["create s35", "create t", "create things.s35.example"]);
+    apply(&deploy, 0);
+    deploy.assert_no_changes();
+
+    // S86: what the object says of an older generation does not count.
+    let address = "/apis/s35.example/v1/namespaces/s35/things/t";
+    let status = |generation: u64| {
+        let ready = json!([{"type": "Ready", "status": "True", "reason": "Fine"}]);
+        let status = json!({"status": {"observedGeneration": generation, "conditions": ready}});
+        let body = Some(("application/merge-patch+json", status.to_string()));
+        cluster.call("PATCH", &format!("{address}/status"), body);
+    };
+    status(1);
+    write(&deploy, &[("thing", thing(2))]);
+    let ran = std::thread::scope(|scope| {
+        let controller = scope.spawn(|| {
+            let start = std::time::Instant::now();
+            let generation = || cluster.object(address).unwrap()["metadata"]["generation"].as_u64().unwrap();
+            while generation() < 2 && start.elapsed().as_secs() < 120 {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            // Long enough to be looked at.
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            status(generation());
+        });
+        let ran = apply(&deploy, 0);
+        controller.join().unwrap();
+        ran
+    });
+    assert!(ran.err.contains("its controller has not seen the change yet"), "{}", ran.err);
+    assert_eq!(cluster.object(address).unwrap()["status"]["observedGeneration"], 2);
+
+    // S36: a version goes in which objects are stored.
+    let newer = THINGS.replace("name: v1\n", "name: v2\n");
+    deploy.sandbox.write(".helm/crds/things.yaml", &newer);
+    write(&deploy, &[("thing", String::new())]);
+    let ran = deploy.run(5, &["plan"]);
+    assert!(ran.err.contains("storedVersions") && ran.err.contains("write them anew"), "{}", ran.err);
+
+    // S37: a definition of crds/ stays when its file goes.
+    std::fs::remove_file(deploy.sandbox.project().join(".helm/crds/things.yaml")).unwrap();
+    deploy.sandbox.commit("without the definition");
+    let plan = deploy.plan(2);
+    assert_eq!(actions(&plan), ["delete t"]);
+    assert_eq!(risks(&plan, ".helm/crds/things.yaml"), ["kept"]);
+    apply(&deploy, 0);
+    let definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.s35.example";
+    assert!(cluster.object(definition).is_some());
+    cluster.call("DELETE", definition, None);
+}
+
+/// The order is that of `s38_what_is_renamed_goes_when_the_new_one_is_ready`.
+#[test]
+fn s38_s42_s49_names_chance_and_finalizers() {
+    let random = "apiVersion: v1\nkind: Secret\nmetadata: {name: token}\nstringData: {t: {{ randAlphaNum 20 }}}\n";
+    let held = |finalizers: &str| {
+        config("held", "", "v").replace("  annotations: {}", &format!("  finalizers: [{finalizers}]"))
+    };
+    let templates =
+        [("web", idle("Deployment", "a", "")), ("token", random.to_owned()), ("held", held("example.org/hold"))];
+    let Some((deploy, cluster)) = release("s38b", &templates) else { return };
+    // S42: each rendering gives another token; a saved plan writes the one that it was made with.
+    deploy.run(0, &["plan", "--out", "shop.plan"]);
+    deploy.run(0, &["apply", "shop.plan", "--auto-approve"]);
+    let token = || deploy.object("secrets", "token").unwrap()["data"]["t"].clone();
+    let (first, plan) = (token(), deploy.plan(2));
+    assert_eq!(actions(&plan), ["update token"]);
+    assert!(risks(&plan, "s38b/Secret/token").contains(&"nondeterministic"), "{:#}", plan["risks"]);
+    deploy.run(0, &["plan", "--out", "shop.plan"]);
+    deploy.run(0, &["apply", "shop.plan", "--auto-approve"]);
+    assert_ne!(token(), first);
+    write(&deploy, &[("token", random.replace("randAlphaNum 20", "repeat 20 \"x\""))]);
+    apply(&deploy, 0);
+    deploy.assert_no_changes();
+
+    // S38: the same under another name.
+    write(&deploy, &[("web", idle("Deployment", "b", ""))]);
+    let plan = deploy.plan(2);
+    assert_eq!(resource(&plan, "b")["previous_address"], "s38b/Deployment/a");
+    apply(&deploy, 0);
+
+    // S49: a finalizer of the chart is a field as any other.
+    let finalizers = || deploy.object("configmaps", "held").unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(finalizers(), json!(["example.org/hold"]));
+    write(&deploy, &[("held", held("example.org/hold, example.org/more"))]);
+    let plan = deploy.plan(2);
+    assert!(resource(&plan, "held")["fields"].to_string().contains("metadata.finalizers"), "{plan:#}");
+    apply(&deploy, 0);
+    assert_eq!(finalizers(), json!(["example.org/hold", "example.org/more"]));
+    deploy.assert_no_changes();
+    write(&deploy, &[("held", held(""))]);
+    apply(&deploy, 0);
+    assert!(is_there(&deploy, cluster, "configmap", "held"));
+}
+
+#[test]
+fn s40_s41_a_restart_is_traced_to_a_value_and_a_missing_one_is_told() {
+    let reads = |name: &str, annotations: &str| {
+        idle("Deployment", name, "")
+            .replace("metadata: {labels", &format!("metadata: {{annotations: {{{annotations}}}, labels"))
+            .replace("image: example/web:1", "image: example/web:1, envFrom: [{configMapRef: {name: settings}}]")
+            .replace("replicas: 0", "replicas: 3")
+    };
+    let sum = "checksum/config: '{{ .Values.greeting | sha256sum }}'";
+    let settings =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {greeting: '{{ .Values.greeting }}'}\n";
+    let templates = [("settings", settings.to_owned()), ("web", reads("web", sum)), ("old", reads("old", ""))];
+    let Some((deploy, _)) = release("s40", &templates) else { return };
+    deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
+    deploy.edit(".helm/values.yaml", "greeting: hello", "greeting: goodbye");
+    let plan = deploy.plan(2);
+    assert_eq!(actions(&plan), ["update settings", "update web"]);
+    let chain = reasons(&plan, "web", "uses_config");
+    assert_eq!(chain[0]["address"], "s40/ConfigMap/settings");
+    let value = chain[0]["because"].as_array().unwrap().iter().find(|r| r["code"] == "value").unwrap().clone();
+    assert_eq!((&value["place"]["file"], &value["place"]["line"]), (&json!(".helm/values.yaml"), &json!(1)));
+    assert_eq!(resource(&plan, "web")["restart"]["pods"], 3);
+    assert_eq!(risks(&plan, "s40/Deployment/old"), ["stale-until-restart"]);
+    let text = deploy.run(0, &["plan"]).out;
+    assert!(text.contains("its pods read s40/ConfigMap/settings, which changed"), "{text}");
+}
+
+#[test]
+fn s45_an_object_that_moved_to_another_group_is_the_same_object() {
+    let old = "apiVersion: extensions/v1beta1\nkind: Ingress\nmetadata: {name: web}\nspec: {rules: [{host: a.example, http: {paths: [{path: /, backend: {serviceName: a, servicePort: 80}}]}}]}\n";
+    let new = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\nspec: {rules: [{host: b.example, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: a, port: {number: 80}}}}]}}]}\n";
+    let Some((deploy, cluster)) = release("s45", &[("web", old.to_owned())]) else { return };
+    deploy.run(0, &["apply", "--auto-approve", "--kube-version", "1.20.2"]);
+    let address = "/apis/networking.k8s.io/v1/namespaces/s45/ingresses/web";
+    let uid = || cluster.object(address).unwrap()["metadata"]["uid"].clone();
+    let before = uid();
+    write(&deploy, &[("web", new.to_owned())]);
+    assert_eq!(actions(&deploy.plan(2)), ["update web"]);
+    apply(&deploy, 0);
+    assert_eq!(uid(), before);
+    deploy.assert_no_changes();
+    // It goes under the group that is served.
+    write(&deploy, &[("web", String::new())]);
+    assert_eq!(actions(&deploy.plan(2)), ["delete web"]);
+    apply(&deploy, 0);
+    assert!(cluster.object(address).is_none());
+}
+
+#[test]
+fn s47_an_object_of_another_release_is_taken_over_only_on_request() {
+    let Some((deploy, cluster)) = release("s47", &[("a", config("a", "", "ours"))]) else { return };
+    cluster.kubectl(&["create", "namespace", "s47"]);
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "s47",
+        "labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": {"meta.helm.sh/release-name": "other",
+        "meta.helm.sh/release-namespace": "elsewhere"}}, "data": {"k": "theirs", "more": "x"}});
+    let body = Some(("application/json", theirs.to_string()));
+    cluster.call("POST", "/api/v1/namespaces/s47/configmaps?fieldManager=helm", body);
+    let ran = deploy.run(5, &["plan"]);
+    assert!(ran.err.contains("`shop`") && ran.err.contains("`elsewhere/other`"), "{}", ran.err);
+    let plan = deploy.run(0, &["plan", "--force-adoption", "-o", "json"]).out;
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(actions(&plan), ["update a"]);
+    assert_eq!(reasons(&plan, "a", "adopted")[0]["from"], "elsewhere/other");
+    deploy.run(0, &["apply", "--auto-approve", "--force-adoption"]);
+    let object = deploy.object("configmaps", "a").unwrap();
+    assert_eq!(
+        (&object["data"]["k"], &object["metadata"]["annotations"]["meta.helm.sh/release-name"]),
+        (&json!("ours"), &json!("shop"))
+    );
+    deploy.assert_no_changes();
+}
+
+#[test]
+fn s52_a_saved_plan_is_carried_out_as_it_is() {
+    let templates = [("a", config("a", "", "1")), ("b", config("b", "", "1"))];
+    let Some((deploy, _)) = release("s52", &templates) else { return };
+    apply(&deploy, 0);
+    write(&deploy, &[("a", config("a", "", "2"))]);
+    deploy.run(0, &["plan", "--out", "shop.plan"]);
+    // What is in the project by then does not matter.
+    write(&deploy, &[("b", config("b", "", "2"))]);
+    let ran = deploy.run(0, &["apply", "shop.plan", "--auto-approve"]);
+    assert!(ran.err.contains("s52/ConfigMap/a") && !ran.err.contains("s52/ConfigMap/b"), "{}", ran.err);
+    assert_eq!(actions(&deploy.plan(2)), ["update b"]);
+}
+
+#[test]
+fn s85_a_plan_asks_little_of_the_server() {
+    let deploy = Deploy::bare("s85", Ground::Loopback(Loopback::start()));
+    let Ground::Loopback(server) = &deploy.ground else { unreachable!() };
+    for n in 0..60 {
+        deploy.sandbox.write(&format!(".helm/templates/c{n}.yaml"), &config(&format!("c{n}"), "", "1"));
+    }
+    deploy.sandbox.commit("many");
+    deploy.apply();
+    let before = server.requests().len();
+    for n in 0..60 {
+        deploy.sandbox.write(&format!(".helm/templates/c{n}.yaml"), &config(&format!("c{n}"), "", "2"));
+    }
+    deploy.sandbox.commit("all changed");
+    assert_eq!(actions(&deploy.plan(2)).len(), 60);
+    let asked = server.requests().split_off(before);
+    for n in 0..60 {
+        let end = format!("/configmaps/c{n}");
+        let about = asked.iter().filter(|(_, address)| address.split('?').next().unwrap().ends_with(&end));
+        let verbs: Vec<&str> = about.map(|(verb, _)| verb.as_str()).collect();
+        assert_eq!(verbs, ["GET", "PATCH"], "one look and one dry run");
+    }
+    assert!(asked.len() < 120 + 20, "{} requests", asked.len());
+}
+
+#[test]
+fn what_is_deployed_on_some_occasions_only() {
+    let deploy = Deploy::bare("occasions", Ground::Loopback(Loopback::start()));
+    let Ground::Loopback(server) = &deploy.ground else { unreachable!() };
+    let on = |name: &str, when: &str| (name.to_owned(), config(name, &format!("werf.io/deploy-on: '{when}'"), "1"));
+    let all = [
+        on("first", "pre-install"),
+        on("last", "post-install,post-upgrade"),
+        on("later", "upgrade"),
+        on("any", "install,upgrade"),
+    ];
+    for (name, text) in &all {
+        deploy.sandbox.write(&format!(".helm/templates/{name}.yaml"), text);
+    }
+    deploy.sandbox.commit("occasions");
+    deploy.apply();
+    let written = || -> Vec<String> {
+        let all = server.requests().into_iter();
+        let writes = all.filter(|(verb, address)| {
+            verb == "PATCH" && address.contains("/configmaps/") && !address.contains("dryRun")
+        });
+        writes.map(|(_, address)| address.split(['/', '?']).nth(6).unwrap().to_owned()).collect()
+    };
+    assert_eq!(written(), ["first", "any", "last"]);
+    // Whatever was left out then is not missing now.
+    assert_eq!(actions(&deploy.plan(2)), ["create later"]);
+    deploy.apply();
+    assert_eq!(written()[3..], ["later"]);
+    deploy.assert_no_changes();
+}
+
+#[test]
+fn what_an_object_owns_stays_where_it_says_so() {
+    let Some((deploy, cluster)) =
+        release("orphans", &[("web", idle("Deployment", "web", "werf.io/delete-propagation: Orphan"))])
+    else {
+        return;
+    };
+    apply(&deploy, 0);
+    write(&deploy, &[("web", String::new())]);
+    apply(&deploy, 0);
+    let start = std::time::Instant::now();
+    while is_there(&deploy, cluster, "deployment", "web") {
+        assert!(start.elapsed().as_secs() < 120, "it does not go");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let sets = cluster.get(&["replicasets", "-n", "orphans"]);
+    assert_eq!(sets["items"].as_array().unwrap().len(), 1);
+}
+
+/// Every plan of the tests of this folder is one of the published schema (S84).
+pub(super) fn assert_published(plan: &Value) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/plan.schema.json");
+    let schema: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let mut compiler = boon::Compiler::new();
+    compiler.add_resource("file:///plan.schema.json", schema).unwrap();
+    let mut schemas = boon::Schemas::new();
+    let index = compiler.compile("file:///plan.schema.json", &mut schemas).unwrap();
+    let valid = schemas.validate(plan, index);
+    assert!(valid.is_ok(), "{:#}", valid.unwrap_err());
+}
