@@ -150,6 +150,7 @@ pub fn plan_rollback(
     let previews = request.previews(&wanted_resources(&with_hooks, &recorded.record, Some(&before)))?;
     let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());
     let context = ReleaseContext {
+        force_adoption: false,
         record: recorded.record.clone(),
         fact: &fact,
         images: &[],
