@@ -690,7 +690,7 @@ fn restore_marks(place: &Changes) {
     }
 }
 
-fn make_namespace_again(cluster: &Cluster, namespace: &str) {
+pub fn make_namespace_again(cluster: &Cluster, namespace: &str) {
     let address = format!("/api/v1/namespaces/{namespace}");
     cluster.call("DELETE", &address, None);
     let start = std::time::Instant::now();

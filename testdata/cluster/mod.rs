@@ -3,11 +3,13 @@
 mod exact;
 mod faults;
 mod helm;
+mod hostile;
 mod kills;
 mod loopback;
 mod order;
 mod proxy;
 mod releases;
+mod saved;
 mod scenarios;
 mod templates;
 mod tracking;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kube::client::AuthError;
 use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::releases::RecordRules;
@@ -64,6 +65,25 @@ pub enum ConnectError {
     /// The account of the pod cannot be used.
     #[error("use the service account of this pod")]
     InCluster(#[source] InClusterError),
+    /// The command that logs in does not run.
+    #[error("run `{command}`, which the kubeconfig logs in with")]
+    NoLogin {
+        /// The command.
+        command: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The command that logs in fails.
+    #[error("`{command}`, which the kubeconfig logs in with, failed with {status}{said}")]
+    Login {
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it said; what it printed may be a token.
+        said: String,
+    },
     /// A client cannot be made.
     #[error("prepare requests to {server}")]
     Client {
@@ -73,6 +93,23 @@ pub enum ConnectError {
         #[source]
         source: kube::Error,
     },
+}
+
+/// How much of what a command says is told. Unit: bytes.
+const MOST_SAID: usize = 2000;
+
+/// Says why a client cannot be made.
+pub fn no_client(error: kube::Error, command: Option<String>, server: &str) -> ConnectError {
+    let command = command.unwrap_or_default();
+    match error {
+        kube::Error::Auth(AuthError::AuthExecStart(source)) => ConnectError::NoLogin { command, source },
+        kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
+            let said = String::from_utf8_lossy(&out.stderr).trim().chars().take(MOST_SAID).collect::<String>();
+            let said = if said.is_empty() { said } else { format!(": {said}") };
+            ConnectError::Login { command, status: out.status.to_string(), said }
+        }
+        source => ConnectError::Client { server: server.to_owned(), source },
+    }
 }
 
 /// Reads what it takes to speak to a cluster. Nothing is sent.

@@ -28,8 +28,8 @@ use kube::Client;
 use serde_json::Value;
 
 use self::api::{Api, ApiError, ApiKind, word};
-use self::connect::configuration;
 pub use self::connect::{ClusterOptions, ConnectError};
+use self::connect::{configuration, no_client};
 use self::fields::{adopted, has_predecessor, is_taken_over, merged, replicas_left, stands, without_leftovers};
 use self::lives::Lives;
 use self::objects::{cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols};
@@ -71,8 +71,8 @@ impl ClusterTarget {
     pub fn connect(options: &ClusterOptions) -> Result<Self, ConnectError> {
         block_on(async {
             let (config, name) = configuration(options).await?;
-            let client = Client::try_from(config);
-            let client = client.map_err(|source| ConnectError::Client { server: name.server.clone(), source })?;
+            let command = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
+            let client = Client::try_from(config).map_err(|error| no_client(error, command, &name.server))?;
             let retries = Retries::new(options.retry.unwrap_or(retry::LIMIT), options.tell.clone());
             let (api, rules) = (Arc::new(Api::new(client, retries)), options.records);
             Ok(Self { api, name, rules, uid: OnceLock::new(), sightings: Arc::default() })
@@ -205,7 +205,13 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
     }
     let address = place.address(&kind);
     // A guard compares what stands there in the version that the server prefers.
-    let preferred = lives.get(api, &wanted.path).await?;
+    let preferred = match lives.get(api, &wanted.path).await {
+        // A name that the server cannot even look for.
+        Err(ApiError::Status(status)) if status.code == 400 => {
+            return Ok(Preview { refused: Some(status.message), ..Preview::default() });
+        }
+        found => found?,
+    };
     let content = preferred.as_ref().map(|live| guarded(live, Some(&object)));
     let stays = preferred.as_ref().map(|live| guarded(live, None));
     let found = match preferred {
@@ -244,8 +250,10 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
     if let Err(error) = &answer
         && let Some(why) = no_dry_run(error)
     {
-        preview.after = Some(cleaned(&merged(found.as_ref(), &object)));
-        preview.blind = Some(why);
+        let after = Some(cleaned(&merged(found.as_ref(), &object)));
+        // Where nothing is to be written, nothing is missing.
+        preview.blind = (preview.live != after).then_some(why);
+        preview.after = after;
         return Ok(preview);
     }
     match answer {
