@@ -524,3 +524,46 @@ fn the_time_of_a_run_is_kept_and_what_was_late_is_told() {
     assert!(outcome.failed[0].causes[0].starts_with("it is not ready after "), "{outcome:?}");
     assert_eq!(outcome.skipped.len(), 1);
 }
+
+/// A lock that is held as the script says, look by look; the last again and again.
+struct ScriptedLock(Mutex<Vec<crate::ports::Hold>>, bool);
+
+impl crate::ports::LockGuard for ScriptedLock {
+    fn hold(&self) -> crate::ports::Hold {
+        let mut script = self.0.lock().unwrap();
+        if script.len() > 1 { script.remove(0) } else { script[0].clone() }
+    }
+
+    fn confirm(&self) -> Result<(), crate::ports::LockError> {
+        let held = || crate::ports::LockError::Held { name: "l".into(), holder: "me".into(), since: None };
+        if self.1 { Ok(()) } else { Err(held()) }
+    }
+}
+
+#[test]
+fn a_run_begins_nothing_while_its_lock_is_unsure_and_nothing_more_once_it_is_lost() {
+    use crate::ports::Hold;
+    let twins = Twins::new(ScriptedBuilder::default());
+    let forecast = Forecast::default();
+    let cancelled = AtomicBool::new(false);
+    let with = |lock: &ScriptedLock, plan: &Plan| {
+        let options = Options { lock: Some(lock), ..Options::new(&forecast, &cancelled) };
+        run(plan, &twins.ports(), &options, &|_| {})
+    };
+    let two = plan(vec![build("a", &[]), build("b", &["a"])]);
+    let unsure = ScriptedLock(Mutex::new(vec![Hold::Unsure, Hold::Unsure, Hold::Unsure, Hold::Sure]), true);
+    assert!(with(&unsure, &two).is_success());
+    let lost = ScriptedLock(Mutex::new(vec![Hold::Lost("somebody has it".into())]), true);
+    let outcome = with(&lost, &two);
+    let skips: Vec<&Skip> = outcome.skipped.iter().map(|s| &s.skip).collect();
+    assert_eq!((outcome.done.len(), skips), (0, vec![&Skip::Unlocked, &Skip::Unlocked]));
+    // What there was no place for is taken before the record is opened.
+    let open = Work::OpenRelease {
+        release: "shop".into(),
+        revision: 1,
+        payload: crate::plan::Sensitive::new("{}".to_owned()),
+    };
+    let held = ScriptedLock(Mutex::new(vec![Hold::Sure]), false);
+    let outcome = with(&held, &plan(vec![operation("open", &[], Vec::new(), open)]));
+    assert!(outcome.failed[0].causes[0].contains("held by me"), "{outcome:?}");
+}
