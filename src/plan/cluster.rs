@@ -253,7 +253,9 @@ pub(super) fn plan_cluster(
             continue;
         }
         let old = recorded.get(path).and_then(|(_, text)| (context.parse)(text));
-        if is_kept(live) || old.as_ref().is_some_and(is_kept) {
+        // With its own namespace all would go that is in it, and the record of the release.
+        let is_own = *path == cluster_path(&namespace);
+        if is_own || is_kept(live) || old.as_ref().is_some_and(is_kept) {
             let mut plan = deleted(gone, live);
             (plan.action, plan.fields) = (ResourceAction::Noop, Vec::new());
             plan.reasons = vec![Reason::NotDeclared, Reason::Kept];

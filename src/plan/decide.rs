@@ -18,11 +18,13 @@ use super::risk::{immutable_fields, restart};
 use super::secrecy::keys_of;
 use crate::observed::Preview;
 
-/// Beginnings of the names of those whose changes a release sets back: people and their tools. A controller is none of them.
-const TOOLS: [&str; 8] = ["kubectl", "helm", "Helm", "werf", "nelm", "terraform", "before-first-apply", "stagewright"];
+/// Those whose changes a release sets back: people and their tools. A controller is none of them: `helm-controller` is Flux.
+const TOOLS: [&str; 3] = ["helm", "Helm", "before-first-apply"];
+/// Beginnings of the names of others.
+const FAMILIES: [&str; 6] = ["kubectl", "werf", "nelm", "terraform", "Terraform", "stagewright"];
 
 fn may_be_taken_from(manager: &str) -> bool {
-    TOOLS.iter().any(|tool| manager.starts_with(tool))
+    TOOLS.contains(&manager) || FAMILIES.iter().any(|family| manager.starts_with(family))
 }
 
 /// What a decision is made over.
@@ -115,9 +117,37 @@ fn conflicts(considered: &Considered<'_>) -> Vec<String> {
     found
 }
 
-/// Kinds that are not deleted and made again unless somebody says so: with them goes what they hold, or who waits for them.
-const KEEPERS: [&str; 5] =
-    ["StatefulSet", "PersistentVolumeClaim", "PersistentVolume", "Namespace", "CustomResourceDefinition"];
+/// Kinds that may be deleted and made again though nobody says so: they hold nothing that does not come back. With others goes
+/// what they hold, as with a claim, or what an operator keeps for them.
+const HOLD_NOTHING: [&str; 20] = [
+    "ClusterRoleBinding",
+    "ConfigMap",
+    "CronJob",
+    "DaemonSet",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "Ingress",
+    "IngressClass",
+    "Job",
+    "NetworkPolicy",
+    "Pod",
+    "PodDisruptionBudget",
+    "PriorityClass",
+    "ReplicaSet",
+    "ReplicationController",
+    "RoleBinding",
+    "RuntimeClass",
+    "Secret",
+    "Service",
+    "StorageClass",
+];
+
+fn comes_back(plan: &ResourcePlan) -> bool {
+    let group = plan.api_version.split_once('/').map_or("", |(group, _)| group);
+    // Kinds of others may have the same names.
+    let is_native = !group.contains('.') || group.ends_with(".k8s.io");
+    is_native && HOLD_NOTHING.contains(&plan.kind.as_str())
+}
 
 /// Says that a replacement has to be allowed, and how.
 fn forbidden_replacement(plan: &ResourcePlan, directives: &Directives) -> Option<String> {
@@ -125,7 +155,7 @@ fn forbidden_replacement(plan: &ResourcePlan, directives: &Directives) -> Option
     let is_allowed = policies.iter().any(|policy| directives.delete_policies.contains(policy))
         || directives.propagation == Some(Propagation::Orphan)
         || directives.resource_policies.contains(&ResourcePolicy::SkipRecreate);
-    if plan.action != ResourceAction::Replace || is_allowed || !KEEPERS.contains(&plan.kind.as_str()) {
+    if plan.action != ResourceAction::Replace || is_allowed || comes_back(plan) {
         return None;
     }
     let paths = plan.replace_paths.join(", ");
@@ -288,9 +318,13 @@ fn sets(fields: &Map<String, Value>, keys: &[String]) -> bool {
 /// Says whether an object stays when its release does not want it any more.
 pub(super) fn is_kept(object: &Value) -> bool {
     let policy = |key: &str| object.get("metadata")?.get("annotations")?.get(key)?.as_str();
-    let words = |key: &str| policy(key).into_iter().flat_map(|text| text.split(',').map(str::trim));
-    words("helm.sh/resource-policy").any(|word| word == "keep")
-        || words("werf.io/resource-policy").any(|word| matches!(word, "keep" | "skip-delete"))
+    let words = |key: &str| policy(key).unwrap_or_default().split(',').map(|word| word.trim().to_ascii_lowercase());
+    let words = |key: &str| words(key).filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    // What nobody understands must not cost an object.
+    !words("helm.sh/resource-policy").is_empty()
+        || words("werf.io/resource-policy")
+            .iter()
+            .any(|w| !matches!(w.as_str(), "skip-create" | "skip-update" | "skip-recreate"))
 }
 
 /// Changes what happens to a resource as it says itself.

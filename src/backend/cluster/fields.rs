@@ -16,7 +16,9 @@ use super::objects::set;
 pub type Fields = Map<String, Value>;
 
 /// Those whose fields become ours. Source: the managers of Helm, werf and kubectl.
-const PREDECESSORS: [&str; 6] = ["helm", "Helm", "werf", "nelm", "kubectl-client-side-apply", "before-first-apply"];
+const PREDECESSORS: [&str; 4] = ["helm", "Helm", "kubectl-client-side-apply", "before-first-apply"];
+/// Beginnings of the names of others.
+const FAMILIES: [&str; 2] = ["werf", "nelm"];
 
 /// Says whether an entry tells what we applied.
 fn is_ours(entry: &Value) -> bool {
@@ -26,7 +28,9 @@ fn is_ours(entry: &Value) -> bool {
 /// Says whether an entry tells what a predecessor set.
 fn is_predecessor(entry: &Value) -> bool {
     let manager = text(entry, "manager");
-    let named = manager == FIELD_MANAGER || PREDECESSORS.iter().any(|name| manager.starts_with(name));
+    let named = manager == FIELD_MANAGER
+        || PREDECESSORS.contains(&manager)
+        || FAMILIES.iter().any(|family| manager.starts_with(family));
     named && is_whole(entry) && !is_ours(entry)
 }
 

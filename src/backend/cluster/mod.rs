@@ -165,9 +165,18 @@ impl Made {
 
     /// Looks which of the namespaces are there.
     async fn look(mut self, api: &Api) -> Result<Self, ApiError> {
-        for namespace in &self.namespaces {
-            if api.get(&format!("/api/v1/namespaces/{}", word(namespace))).await?.is_none() {
-                self.missing.insert(namespace.clone());
+        let look = |namespace: &String| {
+            let (name, address) = (namespace.clone(), format!("/api/v1/namespaces/{}", word(namespace)));
+            async move { (name, api.get(&address).await) }
+        };
+        let looks = self.namespaces.iter().map(look).collect::<Vec<_>>();
+        for (name, found) in stream::iter(looks).buffered(PARALLEL).collect::<Vec<_>>().await {
+            match found {
+                Ok(None) => drop(self.missing.insert(name)),
+                Ok(Some(_)) => {}
+                // Who may not look at namespaces works within those that are there.
+                Err(error) if error.refusal().is_some_and(|status| status.code == 403) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(self)
@@ -176,6 +185,12 @@ impl Made {
     fn is_missing(&self, namespace: Option<&str>) -> bool {
         namespace.is_some_and(|namespace| self.missing.contains(namespace))
     }
+}
+
+/// Says whether a manifest says nothing but that there is an object: as of the namespace of a release.
+fn is_only_named(object: &Value) -> bool {
+    let count = |pointer: &str| object.pointer(pointer).and_then(Value::as_object).map_or(0, serde_json::Map::len);
+    text(object, "kind") == "Namespace" && count("") == 3 && count("/metadata") == 1
 }
 
 async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made) -> Result<Preview, ApiError> {
@@ -191,7 +206,15 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         Err(error @ ApiError::NoKind { .. }) => {
             let comes = made.kinds.contains(&(place.group.to_owned(), place.kind.to_owned()));
             if comes {
-                return Ok(Preview::default());
+                // Nothing of the kind is there, or it is of an older version.
+                let Some(live) = lives.get(api, &wanted.path).await? else { return Ok(Preview::default()) };
+                return Ok(Preview {
+                    after: Some(cleaned(&merged(Some(&live), &object))),
+                    content: Some(guarded(&live, Some(&object))),
+                    stays: Some(guarded(&live, None)),
+                    live: Some(cleaned(&live)),
+                    ..Preview::default()
+                });
             }
             let other = api.preferred(place.group, place.kind).await?;
             let other = other.map(|kind| format!("; it serves {} in {}", place.kind, kind.group_version));
@@ -200,7 +223,7 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         }
         Err(error) => return Err(error),
     };
-    if made.is_missing(place.namespace) {
+    if kind.namespaced && made.is_missing(place.namespace) {
         return Ok(Preview::default());
     }
     let address = place.address(&kind);
@@ -222,7 +245,7 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
     if let Some(managers) = found.as_ref().and_then(|live| live.pointer("/metadata/managedFields")) {
         preview.managers = managers.clone();
     }
-    if found.as_ref().is_some_and(|live| stands(live, &object)) {
+    if found.as_ref().is_some_and(|live| stands(live, &object) || is_only_named(&object)) {
         preview.after.clone_from(&preview.live);
         return Ok(preview);
     }
@@ -580,10 +603,16 @@ impl ClusterSession<'_> {
         let start = Instant::now();
         while start.elapsed() < ESTABLISHED && !self.target.api.retries().is_ending() {
             let definition = self.target.api.get(address).await?.unwrap_or(Value::Null);
-            let conditions = definition.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-            if conditions.into_iter().any(|c| text(c, "type") == "Established" && text(c, "status") == "True") {
+            let conditions = definition.pointer("/status/conditions").and_then(Value::as_array);
+            let mut all = conditions.into_iter().flatten();
+            let is = |c: &Value, kind: &str, status: &str| text(c, "type") == kind && text(c, "status") == status;
+            if all.clone().any(|c| is(c, "Established", "True")) {
                 self.target.api.forget_kinds();
                 return Ok(());
+            }
+            if let Some(refused) = all.find(|c| is(c, "NamesAccepted", "False")) {
+                let (reason, message) = (text(refused, "reason"), text(refused, "message"));
+                return Err(ApiError::Unexpected(format!("its names are not accepted ({reason}): {message}")));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use http::{Method, Request};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::api::{Api, ApiError, word};
@@ -16,7 +17,9 @@ use crate::ports::{LogSource, Sight, TargetError, Tracker};
 /// How long the lines of a container are waited for: a node may not answer.
 const LINES: Duration = Duration::from_secs(3);
 /// Lines are at most so long together. Unit: bytes.
-const MOST_LINES: u32 = 256 * 1024;
+const MOST_LINES: usize = 256 * 1024;
+/// Where less than this is left of [`MOST_LINES`], there may be more lines. Unit: bytes.
+const LONGEST_LINE: usize = 16 * 1024;
 
 impl Tracker for ClusterTarget {
     fn look(&self, paths: &[&str]) -> Vec<Result<Sight, TargetError>> {
@@ -63,22 +66,33 @@ impl Tracker for ClusterTarget {
     }
 
     fn lines_since(&self, source: &LogSource, mark: Option<&str>) -> (Vec<String>, Option<String>) {
-        let since = mark
-            .and_then(|m| m.split_once('.'))
-            .map_or(String::new(), |(s, _)| format!("&sinceTime={}", word(&format!("{s}Z"))));
+        let since = mark.map_or(String::new(), |mark| format!("&sinceTime={}", word(mark)));
         let text = block_on(self.read_lines(source, &format!("timestamps=true{since}"))).unwrap_or_default();
-        let mut last = mark.map(str::to_owned);
-        let mut lines = Vec::new();
-        for line in text.lines() {
-            let Some((time, line)) = line.split_once(' ') else { continue };
-            // The server knows whole seconds only: what was seen of the second is left out.
-            if mark.is_none_or(|mark| time > mark) {
-                lines.push(line.to_owned());
-                last = Some(time.to_owned());
-            }
-        }
-        (lines, last)
+        let is_cut = text.len() + LONGEST_LINE >= MOST_LINES;
+        newer(&text, mark, is_cut)
     }
+}
+
+/// Returns the lines after a mark, and the next mark: times as the node of a pod tells them, in UTC. `is_cut` says that there
+/// are more lines than these.
+fn newer(text: &str, mark: Option<&str>, is_cut: bool) -> (Vec<String>, Option<String>) {
+    let seen: Option<Timestamp> = mark.and_then(|mark| mark.parse().ok());
+    let mut last = seen;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let Some((time, line)) = line.split_once(' ') else { continue };
+        let Ok(time) = time.parse::<Timestamp>() else { continue };
+        // The server knows whole seconds only: what was seen of the second is left out.
+        if seen.is_none_or(|seen| time > seen) {
+            lines.push(line.to_owned());
+            last = Some(last.map_or(time, |last| last.max(time)));
+        }
+    }
+    if lines.is_empty() && is_cut {
+        // The same part of the same second would come for ever.
+        last = last.and_then(|last| Timestamp::from_second(last.as_second() + 1).ok());
+    }
+    (lines, last.map(|last| last.to_string()))
 }
 
 /// Reads what stands under a path; the kind may be written as in an address, as of a resource that is not ours.
@@ -115,6 +129,10 @@ impl ClusterTarget {
     }
 
     async fn closely(&self, object: &Value, events: &[Value]) -> Sight {
+        if !is_seen(object) {
+            // What there is was made of an older template.
+            return Sight { object: Some(object.clone()), ..Sight::default() };
+        }
         let (namespace, uid) = (metadata(object, "namespace"), metadata(object, "uid"));
         let mut owners: BTreeSet<String> = BTreeSet::from([uid.to_owned()]);
         let mut pods = Vec::new();
@@ -207,11 +225,29 @@ fn is_owned(object: &Value, owners: &BTreeSet<String>) -> bool {
     references.into_iter().any(|r| owners.contains(text(r, "uid")))
 }
 
-/// Says whether a pod is of the newest template of a `StatefulSet`; of others, its owner says it.
+/// Says whether the controller of an object has seen its newest generation.
+fn is_seen(object: &Value) -> bool {
+    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
+    let observed = object.pointer("/status/observedGeneration").and_then(Value::as_i64);
+    let says_it = matches!(
+        text(object, "kind"),
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController"
+    );
+    !says_it || generation.is_none_or(|generation| observed.is_some_and(|observed| observed >= generation))
+}
+
+/// Says whether a pod is of the newest template of a `StatefulSet` or `DaemonSet`; of others, its owner says it.
 fn is_new(pod: &Value, owner: &Value) -> bool {
-    let wanted = owner.pointer("/status/updateRevision").and_then(Value::as_str);
-    let revision = pod.pointer("/metadata/labels/controller-revision-hash").and_then(Value::as_str);
-    text(owner, "kind") != "StatefulSet" || wanted.is_none() || wanted == revision
+    let (of_owner, of_pod) = match text(owner, "kind") {
+        "StatefulSet" => ("/status/updateRevision", "/metadata/labels/controller-revision-hash"),
+        "DaemonSet" => (
+            "/metadata/annotations/deprecated.daemonset.template.generation",
+            "/metadata/labels/pod-template-generation",
+        ),
+        _ => return true,
+    };
+    let wanted = owner.pointer(of_owner).and_then(Value::as_str);
+    wanted.is_none() || wanted == pod.pointer(of_pod).and_then(Value::as_str)
 }
 
 #[cfg(test)]
@@ -232,5 +268,30 @@ mod tests {
         let pod = |revision: &str| json!({"metadata": {"labels": {"controller-revision-hash": revision}}});
         assert!(is_new(&pod("b"), &set) && !is_new(&pod("a"), &set));
         assert!(is_new(&pod("a"), &json!({"kind": "DaemonSet"})));
+        let annotations = json!({"deprecated.daemonset.template.generation": "2"});
+        let daemon = json!({"kind": "DaemonSet", "metadata": {"annotations": annotations}});
+        let pod = |generation: &str| json!({"metadata": {"labels": {"pod-template-generation": generation}}});
+        assert!(is_new(&pod("2"), &daemon) && !is_new(&pod("1"), &daemon));
+    }
+
+    #[test]
+    fn what_a_controller_has_not_seen_has_no_new_pods() {
+        let object = |kind: &str, status: Value| json!({"kind": kind, "metadata": {"generation": 2}, "status": status});
+        assert!(!is_seen(&object("Deployment", json!({"observedGeneration": 1}))));
+        assert!(!is_seen(&object("DaemonSet", json!({}))));
+        assert!(is_seen(&object("Deployment", json!({"observedGeneration": 2}))));
+        assert!(is_seen(&object("Job", json!({}))));
+    }
+
+    #[test]
+    fn lines_are_read_on_from_where_they_ended() {
+        let text = "2026-01-01T08:00:00.1+08:00 a\n2026-01-01T08:00:00.2+08:00 b\n";
+        let (lines, mark) = newer(text, None, false);
+        assert_eq!((lines, mark.as_deref()), (vec!["a".to_owned(), "b".to_owned()], Some("2026-01-01T00:00:00.2Z")));
+        let (lines, again) = newer(text, mark.as_deref(), false);
+        assert_eq!((lines, &again), (vec![], &mark));
+        // A second that holds more than is read at once ends there.
+        let (_, next) = newer(text, mark.as_deref(), true);
+        assert_eq!(next.as_deref(), Some("2026-01-01T00:00:01Z"));
     }
 }

@@ -204,7 +204,13 @@ fn of_container(pod: &Value, status: &Value, init: bool, of_job: bool) -> Vec<Tr
     let image = text(status, "/image").unwrap_or_default();
     if let Some((reason, weight)) = WAITING.iter().find(|(reason, _)| *reason == waiting) {
         let hopeless = HOPELESS.iter().any(|known| message.to_lowercase().contains(known));
-        let weight = if hopeless { Weight::Final } else { *weight };
+        // What it refers to may come: an operator makes it of something else.
+        let may_come = ["not found", "couldn't find key"].iter().any(|words| message.contains(words));
+        let weight = match *weight {
+            _ if hopeless => Weight::Final,
+            Weight::Final if *reason == "CreateContainerConfigError" && may_come => Weight::Lasting,
+            weight => weight,
+        };
         let about = if reason.contains("Image") || reason.starts_with("Registry") {
             format!("the image {image} cannot be pulled ({reason})")
         } else {
@@ -268,10 +274,21 @@ fn unscheduled(pod: &Value, sight: &Sight) -> Option<Trouble> {
         return None;
     }
     let uid = text(pod, "/metadata/uid");
-    let comes = |e: &Value| text(e, "/involvedObject/uid") == uid && is(e, "/reason", "TriggeredScaleUp");
+    // The cluster autoscaler, and Karpenter.
+    let grows = |e: &Value| is(e, "/reason", "TriggeredScaleUp") || is(e, "/reason", "Nominated");
+    let comes = |e: &Value| text(e, "/involvedObject/uid") == uid && grows(e);
     let weight = if sight.events.iter().any(comes) { Weight::Nothing } else { Weight::Lasting };
     let why = format!("no node takes it: {}", text(scheduled, "/message").unwrap_or_default());
     Some(trouble(pod, None, "Unschedulable", 0, why.trim_end_matches(": "), weight))
+}
+
+/// Says whether a container of a pod was started: its volumes are there then.
+fn has_started(pod: &Value) -> bool {
+    let lists = ["/status/initContainerStatuses", "/status/containerStatuses"].map(|list| pod.pointer(list));
+    let mut statuses = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
+    statuses.any(|s| {
+        ["/state/running", "/state/terminated", "/lastState/terminated"].iter().any(|p| s.pointer(p).is_some())
+    })
 }
 
 fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble> {
@@ -286,7 +303,8 @@ fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble
             .map(|(_, name)| name.trim_end_matches('}'));
         let count = number(event, "/count");
         match reason {
-            "FailedMount" | "FailedAttachVolume" => {
+            // The event stays when the trouble is over.
+            "FailedMount" | "FailedAttachVolume" if !has_started(pod) => {
                 found.push(trouble(pod, None, reason, 0, message, Weight::Lasting));
             }
             "Unhealthy" if message.starts_with("Readiness") => {
@@ -465,8 +483,11 @@ mod tests {
             trouble.text,
             "container `web` of pod web-1: the image example/web:1 cannot be pulled (ErrImagePull): manifest unknown"
         );
-        let missing = json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"s\" not found"}});
-        assert!(matches!(take(missing), Verdict::Failed(t) if t.text.ends_with("secret \"s\" not found")));
+        let config = |message: &str| json!({"waiting": {"reason": "CreateContainerConfigError", "message": message}});
+        assert!(
+            matches!(take(config("image will run as root")), Verdict::Failed(t) if t.text.ends_with("run as root"))
+        );
+        assert!(matches!(take(config("secret \"s\" not found")), Verdict::Troubled(_)), "it may come");
         assert!(matches!(take(json!({"waiting": {"reason": "ContainerCreating"}})), Verdict::Well));
     }
 
