@@ -94,6 +94,8 @@ pub struct ReleaseFact {
     pub resources: BTreeMap<String, String>,
     /// Helm's records in a cluster, decoded: those since the last that was deployed, oldest first.
     pub history: Vec<serde_json::Value>,
+    /// The number of the last record of all, also of a release that was uninstalled; 0 where there is none.
+    pub last_revision: u64,
     /// Other things that are there and are not ours.
     pub foreign: BTreeSet<String>,
 }

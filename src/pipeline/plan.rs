@@ -13,10 +13,10 @@ use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
 use crate::plan::{
     ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageContext, ImageSection, Inputs,
-    Layout, Plan, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Risk, RiskLevel, Secrecy,
-    Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble, carry_out_triggers, chart_changes,
-    conceal, is_sensitive, missing_bases, plan_images, plan_release, read_directives, read_record, release_key,
-    wanted_resources,
+    Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Risk, RiskLevel,
+    Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble, carry_out_triggers,
+    chart_changes, conceal, is_sensitive, items_of, missing_bases, plan_images, plan_release, read_directives,
+    read_record, release_key, wanted_resources,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -170,6 +170,10 @@ pub(super) fn plan_with(
                 let record = new_record(project, inputs);
                 let with_hooks: Vec<DesiredResource> =
                     manifests.iter().chain(hooks.iter().map(|hook| &hook.resource)).cloned().collect();
+                report_problems(diagnostics, sources, &nameless(&with_hooks));
+                if diagnostics.has_errors() {
+                    return Err(PlanError::Diagnostics);
+                }
                 let wanted = wanted_resources(&with_hooks, &record, before.as_ref());
                 answer(vec![Question::Previews(wanted)], &mut observed)?;
                 report_blind(diagnostics, &observed);
@@ -642,8 +646,45 @@ pub(super) fn desired(
     let all = render.rendered.manifests.iter().chain(hooks).filter(|m| !m.data.is_null());
     let mut resources: Vec<DesiredResource> = crds(render);
     let mask = sources.mask();
-    resources.extend(all.map(|m| resource(sources, project, m, mask.finds(&m.text))));
+    for manifest in all {
+        let whole = resource(sources, project, manifest, mask.finds(&manifest.text));
+        match items_of(&manifest.data).filter(|_| layout == Layout::Cluster) {
+            Some(items) => resources.extend(items.iter().map(|item| item_of(&whole, project, item))),
+            None => resources.push(whole),
+        }
+    }
     resources
+}
+
+/// Returns an object of a list.
+fn item_of(list: &DesiredResource, project: &Project, item: &serde_json::Value) -> DesiredResource {
+    let field = |pointer: &str| item.pointer(pointer).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+    let (api_version, kind) = (field("/apiVersion"), field("/kind"));
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let scoped = crate::chart::kinds::is_cluster_scoped(group, &kind);
+    let own = Some(field("/metadata/namespace")).filter(|namespace| !namespace.is_empty());
+    DesiredResource {
+        namespace: own.or_else(|| (!scoped).then(|| project.names.namespace.clone())),
+        name: field("/metadata/name"),
+        text: yaml::manifest_yaml(item),
+        data: item.clone(),
+        api_version,
+        kind,
+        ..list.clone()
+    }
+}
+
+/// Says what of the resources has no name, and so cannot be found again.
+fn nameless(resources: &[DesiredResource]) -> ReleaseSection {
+    let mut section = ReleaseSection::default();
+    for resource in resources.iter().filter(|resource| resource.name.is_empty() || resource.kind.is_empty()) {
+        section.problems.push(Problem {
+            address: format!("a manifest of kind `{}`", resource.kind),
+            place: resource.place.clone(),
+            message: "it has no `metadata.name`: a release has to find again what it made, so name it".to_owned(),
+        });
+    }
+    section
 }
 
 /// Returns the hooks of the chart, for a cluster.

@@ -176,7 +176,7 @@ pub(super) fn plan_cluster(
         .map(|(path, found)| (served_path(&path), found))
         .collect();
     let mut record = ReleaseRecord { version: 1, ..context.record.clone() };
-    record.revision = previous.as_ref().map_or(0, |p| p.revision) + 1;
+    record.revision = previous.as_ref().map_or(0, |p| p.revision).max(context.fact.last_revision) + 1;
     let mut section = ReleaseSection::default();
     let open = format!("open:{}", record.release);
     let mut changes: Option<ChartChanges> = None;

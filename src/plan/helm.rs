@@ -247,7 +247,7 @@ pub(super) fn recorded_manifests(history: &[Value]) -> BTreeMap<String, (Recorde
     let mut found = BTreeMap::new();
     for release in history {
         let text = release.get("manifest").and_then(Value::as_str).unwrap_or_default();
-        for resource in documents(text).iter().filter_map(|text| resource(text, release)) {
+        for resource in documents(text).iter().flat_map(|text| resources(text, release)) {
             let is_secret = super::diff::is_sensitive(&resource.kind);
             let digest = if is_secret { String::new() } else { record_digest(&resource.text) };
             let recorded = RecordedResource { address: resource.address(), digest };
@@ -255,6 +255,22 @@ pub(super) fn recorded_manifests(history: &[Value]) -> BTreeMap<String, (Recorde
         }
     }
     found
+}
+
+/// Returns the objects of a list, as `kubectl get` prints them; `None` for what is no list.
+pub fn items_of(data: &Value) -> Option<&Vec<Value>> {
+    let is_list = data.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+    let is_named = data.pointer("/metadata/name").is_some();
+    data.get("items").and_then(Value::as_array).filter(|_| is_list && !is_named)
+}
+
+/// Reads a document of a record: one manifest, or a list of some.
+fn resources(text: &str, release: &Value) -> Vec<DesiredResource> {
+    let list = parse_manifest(text);
+    match list.as_ref().and_then(items_of) {
+        Some(items) => items.iter().filter_map(|item| resource(&yaml::manifest_yaml(item), release)).collect(),
+        None => resource(text, release).into_iter().collect(),
+    }
 }
 
 /// Reads a manifest of a record.
@@ -293,7 +309,7 @@ pub fn read_release(release: &Value) -> Option<RecordedRelease> {
         DesiredResource { hidden, ..resource }
     };
     let manifests = documents(text("manifest"));
-    let resources = manifests.iter().filter_map(|text| resource(text, release)).map(is_hidden).collect();
+    let resources = manifests.iter().flat_map(|text| resources(text, release)).map(is_hidden).collect();
     let hooks = release.get("hooks").and_then(Value::as_array).into_iter().flatten();
     let hooks = hooks.filter_map(|recorded| hook(recorded, release)).collect();
     let revision = release.get("version").and_then(integer)?;
@@ -480,6 +496,15 @@ mod tests {
         let mut payload = helm_record(&desired, &[], &record, &chart);
         let fitted = fit(&mut payload, &record, &desired);
         (payload, fitted)
+    }
+
+    #[test]
+    fn a_recorded_list_is_what_is_in_it() {
+        let list = "kind: List\napiVersion: v1\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: a}}\n\
+                    - {apiVersion: v1, kind: ConfigMap, metadata: {name: b, namespace: other}}\n";
+        let release = json!({"namespace": "shop", "manifest": format!("---\n{list}")});
+        let paths: Vec<String> = recorded_manifests(&[release]).into_keys().collect();
+        assert_eq!(paths, ["other/ConfigMap/b", "shop/Secret/a"]);
     }
 
     #[test]

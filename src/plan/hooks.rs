@@ -107,6 +107,20 @@ fn hook_plan(hook: &DesiredHook, event: HookEvent) -> HookPlan {
     }
 }
 
+/// The annotation of a hook that is made anew: the revision that it runs for.
+const REVISION: &str = "stagewright/revision";
+
+fn annotate(manifest: &mut Value, key: &str, text: &str) {
+    let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let annotations = metadata.entry("annotations").or_insert(Value::Null);
+    if !annotations.is_object() {
+        *annotations = json!({});
+    }
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.insert(key.to_owned(), text.into());
+    }
+}
+
 /// A definition that goes takes all its objects along.
 fn may_go(hook: &DesiredHook) -> bool {
     hook.resource.kind != "CustomResourceDefinition"
@@ -120,7 +134,12 @@ fn operations(hook: &DesiredHook, event: HookEvent, record: &ReleaseRecord) -> V
     // What has run does not run again by being applied.
     let anew = may_go(hook) && (runs || policies.is_empty() || policies.contains(&HookPolicy::BeforeHookCreation));
     let secret = resource.hidden || is_sensitive(&resource.kind);
-    let manifest = written(resource, record).to_string();
+    let mut manifest = written(resource, record);
+    if anew {
+        // One that an earlier revision left is not taken for this one, by who goes on after an interruption either.
+        annotate(&mut manifest, REVISION, &record.revision.to_string());
+    }
+    let manifest = manifest.to_string();
     let mut found = vec![Operation {
         id: format!("hook:{}:{path}", event.name()),
         needs: Vec::new(),
@@ -220,7 +239,8 @@ mod tests {
             hook("ConfigMap", "b", -5, &[HookPolicy::HookSucceeded, HookPolicy::BeforeHookCreation]),
             hook("Job", "a", 0, &[HookPolicy::HookFailed]),
         ];
-        let run = run_hooks(&hooks, HookEvent::PreUpgrade, &ReleaseRecord::default());
+        let record = ReleaseRecord { revision: 7, ..ReleaseRecord::default() };
+        let run = run_hooks(&hooks, HookEvent::PreUpgrade, &record);
         let ids: Vec<&str> = run.operations.iter().map(|o| o.id.as_str()).collect();
         assert_eq!(
             ids,
@@ -237,6 +257,11 @@ mod tests {
         let chained = run.operations.windows(2).all(|pair| pair[1].needs == [pair[0].id.clone()]);
         assert!(chained && run.operations[0].needs.is_empty());
         let Work::AwaitResource { tracking, .. } = &run.operations[2].work else { panic!("a job is waited for") };
+        let made = |at: usize| match &run.operations[at].work {
+            Work::WriteResource { manifest: Some(manifest), .. } => manifest.contains("\"stagewright/revision\":\"7\""),
+            _ => panic!("a hook is written"),
+        };
+        assert!(made(0) && made(1) && made(3), "each is told from what an earlier revision left");
         assert!(tracking.delete_failed && tracking.until == Until::Finished && tracking.failures_allowed == 0);
         assert!(run_hooks(&hooks, HookEvent::PreInstall, &ReleaseRecord::default()).operations.is_empty());
     }

@@ -72,6 +72,7 @@ impl Target for MemoryTarget {
             resources: inside.map(|(p, c)| (p.clone(), String::from_utf8_lossy(c).into_owned())).collect(),
             foreign: BTreeSet::new(),
             history: Vec::new(),
+            last_revision: 0,
         })
     }
 

@@ -392,7 +392,8 @@ impl Target for ClusterTarget {
         let records = self.records_of(release);
         let history = block_on(records.history());
         let history = history.map_err(self.failed(format!("read the records of the release {release}")))?;
-        Ok(ReleaseFact { history, ..ReleaseFact::default() })
+        let (history, last_revision) = history;
+        Ok(ReleaseFact { history, last_revision, ..ReleaseFact::default() })
     }
 
     fn content(&self, path: &str) -> Result<Option<Vec<u8>>, TargetError> {

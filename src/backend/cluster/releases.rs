@@ -19,6 +19,8 @@ const KEPT: usize = 10;
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 /// The labels that are Helm's; others are the user's, and carried on.
 const LABELS: [&str; 6] = ["name", "owner", "status", "version", "createdAt", "modifiedAt"];
+/// How long a record of somebody else counts as under way. Unit: seconds.
+const FRESH_S: i64 = 180;
 /// How the record of a release that is being deleted is described. Source: Helm 3.
 const DELETION: &str = "Deletion in progress (or silently failed)";
 
@@ -67,6 +69,8 @@ pub struct Revision {
     /// `deployed`, `failed`, …
     pub status: String,
     uid: String,
+    /// When it was written last. Unit: seconds since the Unix epoch.
+    touched: i64,
     /// The user's own labels.
     labels: BTreeMap<String, String>,
 }
@@ -97,6 +101,7 @@ impl Records<'_> {
                 number: label("version")?.parse().ok()?,
                 status: label("status").unwrap_or_default().to_owned(),
                 uid: metadata(item, "uid").to_owned(),
+                touched: label("modifiedAt").or(label("createdAt")).and_then(|time| time.parse().ok()).unwrap_or(0),
                 labels: own.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),
             })
         };
@@ -105,17 +110,17 @@ impl Records<'_> {
         Ok(found)
     }
 
-    /// Returns the records since the last that was deployed, oldest first.
-    pub async fn history(&self) -> Result<Vec<Value>, ApiError> {
+    /// Returns the records since the last that was deployed, oldest first, and the number of the last of all, 0 where
+    /// there is none.
+    pub async fn history(&self) -> Result<(Vec<Value>, u64), ApiError> {
         let revisions = self.revisions().await?;
         // What was uninstalled left nothing.
         let gone = revisions.iter().rposition(|r| r.status == "uninstalled").map_or(0, |at| at + 1);
         let since = revisions.iter().rposition(|r| r.status == "deployed").unwrap_or(0).max(gone);
-        let mut found = Vec::new();
-        for revision in revisions.iter().skip(since) {
-            found.extend(self.record(revision.number).await?);
-        }
-        Ok(found)
+        let records = revisions.iter().skip(since).map(|revision| self.record(revision.number)).collect::<Vec<_>>();
+        let found = stream::iter(records).buffered(PARALLEL).collect::<Vec<_>>().await;
+        let found = found.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        Ok((found, revisions.last().map_or(0, |last| last.number)))
     }
 
     /// Returns one record; `None` where there is none.
@@ -156,6 +161,7 @@ impl Records<'_> {
         }
         let earlier = self.revisions().await?;
         for left in earlier.iter().filter(|r| r.status.starts_with("pending-") || r.status == "uninstalling") {
+            self.refuse_others(left).await?;
             self.set_status(left.number, "failed", "was interrupted").await?;
         }
         self.prune(&earlier).await?;
@@ -204,6 +210,28 @@ impl Records<'_> {
             object.insert("type".into(), "helm.sh/release.v1".into());
         }
         self.api.create(&self.list_address(), &object).await.map(drop)
+    }
+
+    /// Helm takes no lock: what it began a moment ago may still be under way.
+    async fn refuse_others(&self, pending: &Revision) -> Result<(), ApiError> {
+        let age = now().as_second() - pending.touched;
+        if age > FRESH_S {
+            return Ok(());
+        }
+        let record = self.record(pending.number).await?;
+        let extras = record.as_ref().and_then(|record| record.pointer("/chart/metadata/annotations"));
+        if extras.is_some_and(|annotations| annotations.get("stagewright/record").is_some()) {
+            return Ok(());
+        }
+        Err(ApiError::Unexpected(format!(
+            "somebody else, perhaps Helm, began revision {} of {} {} s ago ({}); try again when it is done, or in {} s if nobody \
+             works on it any more",
+            pending.number,
+            self.release,
+            age.max(0),
+            pending.status,
+            FRESH_S - age.max(0)
+        )))
     }
 
     /// Makes room for a new revision: the oldest go, but never the last that was deployed. Source: Helm 3.
