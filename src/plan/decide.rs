@@ -226,7 +226,10 @@ fn resource_plan(considered: &Considered<'_>, context: &ReleaseContext<'_>) -> R
             plan.reasons.push(Reason::Drift { paths, by: setters(&preview.managers, &plan.drift) });
         }
     }
-    plan.restart = restart(&plan.kind, after.as_ref().unwrap_or(live), &plan.fields, plan.action);
+    let new = on_creation(&resource.data);
+    // Of what is made anew, the manifest alone tells.
+    let becomes = if plan.action == ResourceAction::Replace { &new } else { after.as_ref().unwrap_or(live) };
+    plan.restart = restart(&plan.kind, becomes, &plan.fields, plan.action);
     for fields in [&mut plan.fields, &mut plan.drift] {
         redact(&plan.kind, fields);
         hide_fields(&[&resource.data, live], fields);

@@ -11,6 +11,7 @@ mod proxy;
 mod releases;
 mod saved;
 mod scenarios;
+mod secrets;
 mod templates;
 mod tracking;
 
@@ -320,7 +321,7 @@ fn what_cannot_be_changed_in_place_is_replaced() {
         assert_eq!(web["replace_paths"], json!(["spec.selector.matchLabels.app"]));
         let risks = plan["risks"].as_array().unwrap().iter().filter(|r| r["address"] == "replaced/Deployment/web");
         let risks: Vec<&Value> = risks.map(|r| &r["code"]).collect();
-        assert_eq!(risks, ["downtime", "replace"], "S32");
+        assert_eq!(risks, ["replace", "downtime"], "S32");
         deploy.apply();
         assert_ne!(deploy.object("deployments", "web").unwrap()["metadata"]["uid"], before);
         deploy.assert_no_changes();

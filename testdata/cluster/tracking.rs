@@ -81,13 +81,13 @@ pub(super) fn ready() -> Value {
         "containerStatuses": container(&json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), 0, true)})
 }
 
-fn finished(code: u32) -> Value {
+pub(super) fn finished(code: u32) -> Value {
     let phase = if code == 0 { "Succeeded" } else { "Failed" };
     let end = json!({"terminated": {"exitCode": code, "reason": "Error", "message": "no such table"}});
     json!({"phase": phase, "containerStatuses": container(&end, 0, false)})
 }
 
-fn waits(reason: &str, message: &str, restarts: u32) -> Value {
+pub(super) fn waits(reason: &str, message: &str, restarts: u32) -> Value {
     let state = json!({"waiting": {"reason": reason, "message": message}});
     json!({"phase": "Pending", "containerStatuses": container(&state, restarts, false)})
 }

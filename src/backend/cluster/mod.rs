@@ -32,7 +32,9 @@ pub use self::connect::{ClusterOptions, ConnectError};
 use self::connect::{configuration, no_client};
 use self::fields::{adopted, has_predecessor, is_taken_over, merged, replicas_left, stands, without_leftovers};
 use self::lives::Lives;
-use self::objects::{cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols};
+use self::objects::{
+    REPLICAS_ON_CREATION, cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols,
+};
 use self::releases::{HookRuns, Records, all_revisions, read_records};
 pub use self::releases::{RecordDriver, RecordRules};
 use self::retry::{Retries, is_webhook};
@@ -47,8 +49,6 @@ const PARALLEL: usize = 16;
 const ESTABLISHED: Duration = Duration::from_mins(1);
 /// How often something is tried that others may change meanwhile.
 const MOST_TRIES: usize = 5;
-/// Where a manifest says how many replicas it is made with.
-const REPLICAS_ON_CREATION: &str = "/metadata/annotations/werf.io~1replicas-on-creation";
 /// How long an object may take until it is gone.
 const GONE: Duration = Duration::from_mins(5);
 

@@ -1,9 +1,14 @@
 //! Objects as values: what of them is compared, and what a guard compares.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::fields::{owned, values};
 use crate::plan::Secrecy;
+
+/// Where a manifest says how many replicas it is made with.
+pub const REPLICAS_ON_CREATION: &str = "/metadata/annotations/werf.io~1replicas-on-creation";
 
 /// What the server alone writes into the metadata of an object.
 const OF_THE_SERVER: [&str; 6] =
@@ -61,13 +66,25 @@ pub fn guarded(object: &Value, wanted: Option<&Value>) -> Vec<u8> {
         let version = || metadata(object, "resourceVersion").into();
         json!({"uid": uid, "version": generation.cloned().unwrap_or_else(version)})
     } else if !fields.is_empty() {
-        json!({"uid": uid, "owned": values(&fields, object), "wanted": wanted.map(|wanted| within(object, wanted))})
+        json!({"uid": uid, "owned": values(&fields, object), "wanted": wanted.map(|wanted| within(object, &left(wanted)))})
     } else if is("Namespace") {
         json!({"uid": uid})
     } else {
         json!({"uid": uid, "object": cleaned(object)})
     };
     value.to_string().into_bytes()
+}
+
+/// Returns a manifest without replicas that are set once and then left to others.
+fn left(wanted: &Value) -> Cow<'_, Value> {
+    let mut wanted = Cow::Borrowed(wanted);
+    if wanted.pointer(REPLICAS_ON_CREATION).is_some()
+        && wanted.pointer("/spec/replicas").is_some()
+        && let Some(spec) = wanted.to_mut().get_mut("spec").and_then(Value::as_object_mut)
+    {
+        spec.shift_remove("replicas");
+    }
+    wanted
 }
 
 /// Returns the values of an object where a manifest has some; lists are taken whole.
