@@ -166,7 +166,7 @@ fn field_risks(kind: &str, field: &FieldChange, action: ResourceAction) -> Vec<F
             return vec![("privilege", level, hazard.message)];
         }
         found.extend(privilege(kind, field, action == ResourceAction::Create));
-        found.extend(exposure(kind, field));
+        found.extend(exposure(kind, field, action == ResourceAction::Create));
     }
     if matches!(action, ResourceAction::Update | ResourceAction::Replace) && !field.sensitive {
         found.extend(of_change(kind, field));
@@ -209,7 +209,7 @@ fn privilege(kind: &str, field: &FieldChange, is_new: bool) -> Option<Found> {
     }
 }
 
-fn exposure(kind: &str, field: &FieldChange) -> Option<Found> {
+fn exposure(kind: &str, field: &FieldChange, is_new: bool) -> Option<Found> {
     let (path, level) = (field.path.as_str(), RiskLevel::Info);
     match (kind, last_of(path)) {
         ("Service", "type") if field.after == "LoadBalancer" || field.after == "NodePort" => {
@@ -224,7 +224,10 @@ fn exposure(kind: &str, field: &FieldChange) -> Option<Found> {
             Some(("exposure", level, format!("reachable from {}", field.after)))
         }
         ("Ingress", "host") => Some(("exposure", level, format!("reachable under the host {}", field.after))),
-        ("Ingress", "path") => Some(("exposure", level, format!("reachable under the path {}", field.after))),
+        // Of a new one its host says enough.
+        ("Ingress", "path") if !is_new => {
+            Some(("exposure", level, format!("reachable under the path {}", field.after)))
+        }
         _ => None,
     }
 }

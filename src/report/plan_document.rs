@@ -211,6 +211,23 @@ mod tests {
     }
 
     #[test]
+    fn s83_markup_of_a_resource_stays_within_its_fence() {
+        let mut plan = fixture::shop();
+        let text = "```\n</details>\n````sh\n@you #1\n";
+        let resource = &mut plan.resources[0];
+        resource.fields[0].after = text.into();
+        resource.name = "a</code></details>`b".into();
+        let comment = plan_comment(&plan, Forge::GitHub);
+        let opened = comment.lines().find(|line| line.starts_with("`````") && line.ends_with("diff")).unwrap();
+        let fence = opened.trim_end_matches("diff");
+        let within = comment.split(opened).nth(1).unwrap().split(&format!("{fence}\n")).next().unwrap();
+        assert!(within.contains("</details>") && within.contains("````sh"), "{comment}");
+        let outside = comment.replace(within, "");
+        assert_eq!(outside.matches("<details>").count(), outside.matches("</details>").count(), "{comment}");
+        assert!(!outside.contains("@you"));
+    }
+
+    #[test]
     fn text_in_a_comment_is_no_markup() {
         assert_eq!(escape_markdown("@you <b>*#1"), "@\u{200b}you &lt;b&gt;\\*#\u{200b}1");
         assert_eq!(code_span("a`b"), "`` a`b ``");

@@ -11,7 +11,6 @@ mod proxy;
 mod releases;
 mod saved;
 mod scenarios;
-mod secrets;
 mod templates;
 mod tracking;
 
