@@ -94,6 +94,7 @@ pub fn run<'a>(
         began_ms: options.timeout_ms.map_or(0, |_| ports.clock.now_ms()),
         state: Mutex::default(),
         changed: Condvar::new(),
+        forgotten: AtomicBool::new(false),
     };
     walk.prepare();
     // Twice as many as act: the others store.
@@ -154,6 +155,8 @@ pub(super) struct Walk<'a> {
     began_ms: u64,
     state: Mutex<State>,
     pub(super) changed: Condvar,
+    /// Whether the records of the release were deleted: nobody else can spoil it any more.
+    forgotten: AtomicBool,
 }
 
 impl Walk<'_> {
@@ -247,7 +250,9 @@ impl Walk<'_> {
 
     /// Says how firmly the lock is held.
     pub(super) fn hold(&self) -> Hold {
-        self.options.lock.map_or(Hold::Sure, LockGuard::hold)
+        // The lock of a release goes with the namespace that was its own.
+        let is_forgotten = self.forgotten.load(Ordering::Relaxed);
+        self.options.lock.filter(|_| !is_forgotten).map_or(Hold::Sure, LockGuard::hold)
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
@@ -294,6 +299,9 @@ impl Walk<'_> {
                 Some(Event::Failed { subject, causes: causes(error), place: error.place().cloned(), introspectable })
             }
         };
+        if result.is_ok() && matches!(operation.work, Work::ForgetRelease { .. }) {
+            self.forgotten.store(true, Ordering::Relaxed);
+        }
         // Told before dependants may begin, so that events come in the order of the deeds.
         if let Some(event) = event {
             (self.events)(event);
