@@ -250,6 +250,26 @@ fn the_server_says_when_to_come_again() {
 }
 
 #[test]
+fn what_takes_long_is_told() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "told");
+    ship.write(1);
+    ship.save();
+    let start = Arc::new(std::sync::Mutex::new(None::<Instant>));
+    ship.proxy.set(move |asked| {
+        let mut start = start.lock().unwrap();
+        let is_meant = asked.target.contains("/configmaps/a") && asked.writes;
+        match is_meant && start.get_or_insert_with(Instant::now).elapsed() < Duration::from_secs(8) {
+            true => busy(503, "apiserver is shutting down"),
+            false => Fate::Pass,
+        }
+    });
+    let ran = ship.deploy.run(0, &["apply", "shop.plan", "--auto-approve"]);
+    assert!(ran.err.contains("the API server answers 503 (Busy), tried again for "), "{}", ran.err);
+    ship.assert_afloat();
+}
+
+#[test]
 fn a_fault_that_stays_is_an_error_with_its_cause_and_the_next_run_goes_on() {
     let Some(cluster) = Cluster::shared() else { return };
     let ship = Ship::afloat(cluster, "staying");
