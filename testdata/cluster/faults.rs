@@ -238,9 +238,12 @@ fn the_server_says_when_to_come_again() {
     ship.assert_afloat();
     // What takes longer than it may is told, and ends.
     ship.write(2);
-    ship.proxy.set(|asked| match asked.target.contains("/configmaps/a") && asked.writes {
-        true => Fate::Answer(429, Some(600), "wait".into()),
-        false => Fate::Pass,
+    ship.proxy.set(|asked| {
+        if asked.target.contains("/configmaps/a") && asked.writes {
+            Fate::Answer(429, Some(600), "wait".into())
+        } else {
+            Fate::Pass
+        }
     });
     let ran = ship.deploy.run(1, &["apply", "--auto-approve", "--kube-retry-time", "2"]);
     assert!(ran.err.contains("wait (Too Many Requests)"), "{}", ran.err);
@@ -259,9 +262,10 @@ fn what_takes_long_is_told() {
     ship.proxy.set(move |asked| {
         let mut start = start.lock().unwrap();
         let is_meant = asked.target.contains("/configmaps/a") && asked.writes;
-        match is_meant && start.get_or_insert_with(Instant::now).elapsed() < Duration::from_secs(8) {
-            true => busy(503, "apiserver is shutting down"),
-            false => Fate::Pass,
+        if is_meant && start.get_or_insert_with(Instant::now).elapsed() < Duration::from_secs(8) {
+            busy(503, "apiserver is shutting down")
+        } else {
+            Fate::Pass
         }
     });
     let ran = ship.deploy.run(0, &["apply", "shop.plan", "--auto-approve"]);
@@ -279,10 +283,9 @@ fn a_fault_that_stays_is_an_error_with_its_cause_and_the_next_run_goes_on() {
         ship.proxy.pass();
         ship.write(version);
         ship.save();
-        ship.proxy.set(move |asked| match asked.target.contains("/configmaps/b") && asked.writes {
-            true => fault(),
-            false => Fate::Pass,
-        });
+        ship.proxy.set(
+            move |asked| if asked.target.contains("/configmaps/b") && asked.writes { fault() } else { Fate::Pass },
+        );
         let ran = ship.deploy.run(1, &["apply", "shop.plan", "--auto-approve", "--kube-retry-time", "1"]);
         assert!(ran.err.contains("failed to write staying/ConfigMap/b"), "{name}: {}", ran.err);
         assert!(ran.err.contains("skipped") && ran.err.contains("Failed: "), "{name}: {}", ran.err);
@@ -344,12 +347,13 @@ fn an_interrupted_run_ends_its_writes_says_so_in_the_record_and_frees_the_lock()
         ship.save();
         let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (hold, told) = (flag.clone(), reached.clone());
-        ship.proxy.set(move |asked| match asked.target.contains("/configmaps/a") && asked.writes {
-            true => {
+        ship.proxy.set(move |asked| {
+            if asked.target.contains("/configmaps/a") && asked.writes {
                 told.store(true, Ordering::Relaxed);
                 Fate::Wait(hold.clone())
+            } else {
+                Fate::Pass
             }
-            false => Fate::Pass,
         });
         let child = Running(ship.start(&[]));
         wait_for("the first write begins", || reached.load(Ordering::Relaxed));
@@ -403,12 +407,13 @@ fn a_second_apply_waits_for_the_first_and_then_looks_at_its_plan_again() {
     ship.save();
     let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (hold, told) = (flag.clone(), reached.clone());
-    ship.proxy.set(move |asked| match asked.writes && asked.done == 0 {
-        true => {
+    ship.proxy.set(move |asked| {
+        if asked.writes && asked.done == 0 {
             told.store(true, Ordering::Relaxed);
             Fate::Wait(hold.clone())
+        } else {
+            Fate::Pass
         }
-        false => Fate::Pass,
     });
     let first = Running(ship.start(&[]));
     wait_for("the first has the lock", || reached.load(Ordering::Relaxed) && ship.lease().is_some());
@@ -441,12 +446,13 @@ fn the_lock_of_a_first_install_is_taken_as_soon_as_there_is_a_place_for_it() {
     ship.save();
     let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (hold, told) = (flag.clone(), reached.clone());
-    ship.proxy.set(move |asked| match asked.target.contains("/secrets") && asked.writes && asked.done == 1 {
-        true => {
+    ship.proxy.set(move |asked| {
+        if asked.target.contains("/secrets") && asked.writes && asked.done == 1 {
             told.store(true, Ordering::Relaxed);
             Fate::Wait(hold.clone())
+        } else {
+            Fate::Pass
         }
-        false => Fate::Pass,
     });
     let child = Running(ship.start(&[]));
     wait_for("the record is written", || reached.load(Ordering::Relaxed));
@@ -549,12 +555,13 @@ fn a_run_that_lost_its_lock_begins_nothing_new() {
     ship.save();
     let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (hold, told) = (flag.clone(), reached.clone());
-    ship.proxy.set(move |asked: &Asked| match asked.target.contains("/configmaps/a") && asked.writes {
-        true => {
+    ship.proxy.set(move |asked: &Asked| {
+        if asked.target.contains("/configmaps/a") && asked.writes {
             told.store(true, Ordering::Relaxed);
             Fate::Wait(hold.clone())
+        } else {
+            Fate::Pass
         }
-        false => Fate::Pass,
     });
     let child = Running(ship.start(&[]));
     wait_for("the first write begins", || reached.load(Ordering::Relaxed));

@@ -203,7 +203,7 @@ fn an_account_that_only_reads_can_plan_and_cannot_apply() {
     ] {
         cluster.kubectl(args);
     }
-    let own = std::mem::replace(&mut deploy.kubeconfig, String::new());
+    let own = std::mem::take(&mut deploy.kubeconfig);
     let text = std::fs::read_to_string(&own).unwrap();
     let file = deploy.sandbox.home().join("reads");
     std::fs::write(&file, text.replace(&format!("token: {PROGRAM}"), &format!("token: {PROGRAM}, as: only-reads")))

@@ -107,12 +107,13 @@ fn a_plan_is_for_one_cluster_wherever_that_is_reached() {
     let kubeconfig = deploy.sandbox.home().join("proxied");
     std::fs::write(&kubeconfig, super::kubeconfig(&proxy.address)).unwrap();
     deploy.kubeconfig = kubeconfig.display().to_string();
-    proxy.set(|asked| match asked.target.ends_with("/namespaces/kube-system") {
-        true => {
+    proxy.set(|asked| {
+        if asked.target.ends_with("/namespaces/kube-system") {
             let object = json!({"kind": "Namespace", "metadata": {"name": "kube-system", "uid": "another"}});
             super::proxy::Fate::Answer(200, None, object.to_string())
+        } else {
+            super::proxy::Fate::Pass
         }
-        false => super::proxy::Fate::Pass,
     });
     let args = ["apply", "shop.plan", "--auto-approve", "--no-wait"];
     let ran = deploy.run(4, &args);

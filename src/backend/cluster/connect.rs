@@ -101,15 +101,15 @@ const MOST_SAID: usize = 2000;
 /// Says why a client cannot be made.
 pub fn no_client(error: kube::Error, command: Option<String>, server: &str) -> ConnectError {
     let command = command.unwrap_or_default();
-    match error {
-        kube::Error::Auth(AuthError::AuthExecStart(source)) => ConnectError::NoLogin { command, source },
-        kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
-            let said = String::from_utf8_lossy(&out.stderr).trim().chars().take(MOST_SAID).collect::<String>();
-            let said = if said.is_empty() { said } else { format!(": {said}") };
-            ConnectError::Login { command, status: out.status.to_string(), said }
-        }
-        source => ConnectError::Client { server: server.to_owned(), source },
+    if let kube::Error::Auth(AuthError::AuthExecRun { out, .. }) = &error {
+        let said = String::from_utf8_lossy(&out.stderr).trim().chars().take(MOST_SAID).collect::<String>();
+        let said = if said.is_empty() { said } else { format!(": {said}") };
+        return ConnectError::Login { command, status: out.status.to_string(), said };
     }
+    if let kube::Error::Auth(AuthError::AuthExecStart(source)) = error {
+        return ConnectError::NoLogin { command, source };
+    }
+    ConnectError::Client { server: server.to_owned(), source: error }
 }
 
 /// Reads what it takes to speak to a cluster. Nothing is sent.

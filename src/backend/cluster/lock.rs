@@ -70,9 +70,8 @@ impl Lock for ClusterTarget {
             changed: Condvar::new(),
         };
         match lease.take() {
-            Ok(()) => {}
             // Its namespace comes with the release; the lock is taken then.
-            Err(Refusal::NoNamespace) => {}
+            Ok(()) | Err(Refusal::NoNamespace) => {}
             Err(Refusal::Lock(error)) => return Err(error),
         }
         let lease = Arc::new(lease);
@@ -226,9 +225,8 @@ impl Lease {
         loop {
             state = self.changed.wait_timeout(state, BEAT).unwrap_or_else(PoisonError::into_inner).0;
             let own = match &*state {
-                State::Pending => continue,
                 State::Ours(own) if own.renewed.elapsed() >= BEAT => own.clone(),
-                State::Ours(_) => continue,
+                State::Pending | State::Ours(_) => continue,
                 State::Lost(_) | State::Over => return,
             };
             drop(state);

@@ -146,9 +146,10 @@ impl Passing {
             500 => 15,
             _ => return None,
         };
-        let what = match is_webhook(status) {
-            true => format!("the API server answers: {}", status.message),
-            false => format!("the API server answers {} ({})", status.code, status.reason),
+        let what = if is_webhook(status) {
+            format!("the API server answers: {}", status.message)
+        } else {
+            format!("the API server answers {} ({})", status.code, status.reason)
         };
         Some(Self {
             what,
