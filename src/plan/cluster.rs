@@ -66,7 +66,7 @@ const MOVED: [(&str, &str, &str); 7] = [
 ];
 
 /// Returns the path under which servers serve an object now.
-fn served_path(path: &str) -> String {
+pub(super) fn served_path(path: &str) -> String {
     let mut parts = path.splitn(3, '/');
     let (Some(namespace), Some(kind), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
         return path.to_owned();
@@ -347,7 +347,8 @@ fn is_recorded(record: &ReleaseRecord, previous: Option<&ReleaseRecord>, context
     previous.resources == record.resources
         && are_recorded(context.hooks, context.fact.history.last())
         && (of_helm
-            || are_notes_recorded(&context.chart, context.fact.history.last())
+            // Of the same files the notes are the same, but for what they say of this very revision.
+            || (previous.tree == record.tree || are_notes_recorded(&context.chart, context.fact.history.last()))
                 && (&previous.images, &previous.values, &previous.env) == (&record.images, &record.values, &record.env))
 }
 

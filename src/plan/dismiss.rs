@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::cluster::{cluster_path, guard, hook_problems, is_ours, namespace_resource, release_key, written};
+use super::cluster::{
+    cluster_path, guard, hook_problems, is_ours, namespace_resource, release_key, served_path, written,
+};
 use super::decide::is_kept;
 use super::helm::{RecordedRelease, parse_manifest, read_release, recorded_manifests};
 use super::hooks::run_hooks;
@@ -52,11 +54,17 @@ impl Dismissed<'_> {
         self.history.last().and_then(read_release).unwrap_or_default()
     }
 
+    /// Its manifests, by the paths under which servers serve them now.
+    fn manifests(&self) -> BTreeMap<String, (RecordedResource, String)> {
+        let recorded = recorded_manifests(self.history).into_iter();
+        recorded.map(|(path, found)| (served_path(&path), found)).collect()
+    }
+
     /// Returns what the target is asked about.
     pub fn wanted(&self) -> Vec<WantedResource> {
         let last = self.last();
         let mut wanted: BTreeMap<String, Option<String>> =
-            recorded_manifests(self.history).into_keys().map(|path| (path, None)).collect();
+            self.manifests().into_keys().map(|path| (path, None)).collect();
         wanted.insert(cluster_path(&namespace_resource(self.namespace)), None);
         for hook in &last.hooks {
             let runs = hook.hook.events.iter().any(is_of_deletion);
@@ -109,7 +117,7 @@ impl Dismissed<'_> {
     ) {
         let own = cluster_path(&namespace_resource(self.namespace));
         let mut groups: BTreeMap<u8, Vec<Operation>> = BTreeMap::new();
-        for (path, (recorded, text)) in recorded_manifests(self.history) {
+        for (path, (recorded, text)) in self.manifests() {
             let preview = previews.get(&path);
             let Some(live) = preview.and_then(|p| p.live.as_ref()).filter(|live| is_ours(live, &last.record)) else {
                 continue;
@@ -142,7 +150,7 @@ impl Dismissed<'_> {
         if !self.with.hooks {
             return;
         }
-        let known: BTreeSet<String> = recorded_manifests(self.history).into_keys().collect();
+        let known: BTreeSet<String> = self.manifests().into_keys().collect();
         let mut group = Vec::new();
         let mut seen = BTreeSet::new();
         for hook in last.hooks.iter().filter(|h| h.resource.kind != "CustomResourceDefinition") {

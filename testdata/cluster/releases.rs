@@ -1,11 +1,13 @@
 //! Records of releases, and what is made of them: lists, rollbacks, deletions; and a real Helm that reads them.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::helm::Helm;
 use super::loopback::Loopback;
-use super::{Deploy, Ground, MARK, actions};
+use super::{Deploy, Ground, MARK, actions, planned};
 use crate::cli::Ran;
 use crate::services::Cluster;
 
@@ -316,7 +318,11 @@ fn a_rollback_is_a_plan_over_a_recorded_revision() {
     deploy.run(4, &["apply", "back.plan", "--auto-approve"]);
     assert_eq!(deploy.writes(), (vec![], vec![]));
     take_back(&deploy, 0, &["release", "rollback", "1", "--out", "back.plan"]);
+    let shown = deploy.sandbox.run(&["show", "back.plan", "-o", "json"]);
+    let plan: Value = serde_json::from_str(&shown.out).unwrap();
+    deploy.writes();
     deploy.run(0, &["apply", "back.plan", "--auto-approve"]);
+    assert_eq!(deploy.writes().1, planned(&plan), "what is done is what was planned");
     assert_eq!(data(&deploy), "hello");
     assert_eq!(deploy.records(), ["superseded", "superseded", "superseded", "deployed"]);
     assert_eq!(
@@ -374,7 +380,16 @@ fn a_release_goes_in_order_and_what_is_kept_is_told() {
     let ran = take_back(&deploy, 5, &["dismiss"]);
     assert!(ran.out.contains("=   s74/PersistentVolumeClaim/data"), "{}", ran.out);
     assert_eq!(deploy.writes(), (vec![], vec![]));
-    let ran = take_back(&deploy, 0, &["dismiss", "--auto-approve", "-o", "json"]);
+    take_back(&deploy, 0, &["dismiss", "--out", "end.plan"]);
+    let shown = deploy.sandbox.run(&["show", "end.plan", "-o", "json"]);
+    let plan: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(deploy.writes(), (vec![], vec![]));
+    let ran = deploy.run(0, &["apply", "end.plan", "--auto-approve", "-o", "json"]);
+    // What a hook replaces is deleted twice.
+    let deleted = |list: Vec<String>| -> BTreeSet<String> {
+        list.into_iter().filter(|w| w.starts_with("delete") && !w.contains("sh.helm.release")).collect()
+    };
+    assert_eq!(deleted(deploy.writes().1), deleted(planned(&plan)), "what is deleted is what was planned");
     let done: Value = serde_json::from_str(&ran.out).unwrap();
     let order: Vec<&str> = done["done"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let at = |id: &str| order.iter().position(|o| *o == id).unwrap_or_else(|| panic!("{id} in {order:?}"));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::args::{GlobalArgs, KubeArgs, RegistryArgs, ReleasePlaceArgs, TakeBackArgs};
+use super::super::args::{GlobalArgs, KubeArgs, RegistryArgs, ReleasePlaceArgs, RunArgs, RunFormat, TakeBackArgs};
 use super::super::charts::cache_dir;
 use super::super::error::{CliError, exit_code};
 use super::super::plan_file::{KeyPlaces, save_plan};
@@ -16,7 +16,7 @@ use crate::config::{Explicit, deploy_names};
 use crate::diag::Diagnostics;
 use crate::exec::Outcome;
 use crate::pipeline::{ReleaseError, ReleaseRequest, StageLists, load_config, plan_dismiss, plan_rollback};
-use crate::plan::{Dismissal, Plan, Work, sealed_texts};
+use crate::plan::{Dismissal, Plan, RiskLevel, Work, sealed_texts};
 use crate::ports::{ReleaseStore, Target};
 use crate::source::{MemoryHistory, MemoryObjects, Objects, Sources};
 
@@ -182,6 +182,11 @@ fn carry_out(plan: &Plan, opened: &Opened, args: &TakeBackArgs, invocation: &mut
     run_plan::run(plan, &run, invocation)
 }
 
+/// What nobody was asked about must lose nothing.
+fn loses_data(plan: &Plan) -> bool {
+    plan.risks.iter().any(|risk| risk.code == "data-loss" && risk.level == RiskLevel::Danger)
+}
+
 /// After a failed apply, goes back to the revision that was deployed before; where nothing was written, nothing is done.
 /// What failed first is told again at the end.
 pub fn roll_back_failed(
@@ -210,19 +215,22 @@ pub fn roll_back_failed(
             invocation.streams.inform(&format!("The apply failed: rolls the release {release} back to revision {to}."));
             invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&back)));
             show(&back, run.args, invocation)?;
-            let again = Run { stages: StageLists::new(), resume: false, ..*run };
-            let outcome = run_plan::carry_out(&back, &again, invocation)?;
-            if outcome.is_success() {
-                format!("was rolled back to revision {to}")
+            if loses_data(&back) {
+                format!("was not rolled back to revision {to}, which would lose data; see `release rollback`")
             } else {
-                format!("was not rolled back to revision {to}: the rollback failed too")
+                // Stdout is for the outcome of the apply.
+                let args = RunArgs { output: RunFormat::Text, ..run.args.clone() };
+                let again = Run { stages: StageLists::new(), args: &args, resume: false, ..*run };
+                match run_plan::carry_out(&back, &again, invocation) {
+                    Ok(outcome) if outcome.is_success() => format!("was rolled back to revision {to}"),
+                    Ok(_) => format!("was not rolled back to revision {to}: the rollback failed too"),
+                    Err(error) => format!("was not rolled back to revision {to}\n  {}", error.text(false)),
+                }
             }
         }
         Err(ReleaseError::NoGoodRevision(_)) => "was not rolled back: it has no revision to go back to".to_owned(),
-        Err(error) => {
-            let error = told(error).text(false);
-            format!("was not rolled back\n  {error}")
-        }
+        Err(ReleaseError::Diagnostics) => "was not rolled back: its plan has the errors above".to_owned(),
+        Err(error) => format!("was not rolled back\n  {}", told(error).text(false)),
     };
     let first = outcome.failed.first().map(|failure| {
         let causes: String = failure.causes.iter().map(|cause| format!("\n  caused by: {cause}")).collect();
