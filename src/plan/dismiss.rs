@@ -193,6 +193,7 @@ impl Dismissed<'_> {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "it is asked of the items of a list")]
 fn is_of_deletion(event: &HookEvent) -> bool {
     matches!(event, HookEvent::PreDelete | HookEvent::PostDelete)
 }

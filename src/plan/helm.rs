@@ -203,7 +203,7 @@ pub(super) fn are_notes_recorded(chart: &ClusterChart, last: Option<&Value>) -> 
 /// Reads a number that some tools write as `3.0`.
 fn integer(value: &Value) -> Option<u64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was just looked at")]
-    let whole = |number: f64| (number >= 0.0 && number < 1e15 && number.fract() == 0.0).then_some(number as u64);
+    let whole = |number: f64| ((0.0..1e15).contains(&number) && number.fract() == 0.0).then_some(number as u64);
     value.as_u64().or_else(|| whole(value.as_f64()?))
 }
 
@@ -326,7 +326,7 @@ fn hook(recorded: &Value, release: &Value) -> Option<DesiredHook> {
         list.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
     };
     let policies = |key: &str| names(key).iter().filter_map(|name| HookPolicy::named(name)).collect();
-    let weight = recorded.get("weight").and_then(|w| w.as_i64()).unwrap_or(0);
+    let weight = recorded.get("weight").and_then(Value::as_i64).unwrap_or(0);
     let hook = Hook {
         events: names("events").iter().filter_map(|name| HookEvent::named(name)).collect(),
         weight,

@@ -1,4 +1,4 @@
-//! Records of releases: Secrets or ConfigMaps as Helm writes and reads them. Source: Helm 3, drivers `secret` and `configmap`.
+//! Records of releases: Secrets or `ConfigMaps` as Helm writes and reads them. Source: Helm 3, drivers `secret` and `configmap`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -195,9 +195,9 @@ pub fn roll_back_failed(
     run: &Run<'_>,
     invocation: &mut Invocation,
 ) -> Result<(), CliError> {
-    let opened = plan.operations.iter().find_map(|operation| match &operation.work {
-        Work::OpenRelease { release, .. } if outcome.done.contains(&operation.id) => Some(release.as_str()),
-        _ => None,
+    let opened = plan.operations.iter().find_map(|operation| {
+        let Work::OpenRelease { release, .. } = &operation.work else { return None };
+        outcome.done.contains(&operation.id).then_some(release.as_str())
     });
     let target = run.back_ends.target.as_deref();
     let (Some(key), Some(target)) = (opened, target) else {
