@@ -11,6 +11,7 @@ mod proxy;
 mod releases;
 mod saved;
 mod scenarios;
+mod secrets;
 mod templates;
 mod tracking;
 
