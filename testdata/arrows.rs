@@ -40,7 +40,7 @@ const GUESTS: [(&str, &[&str]); 29] = [
     ("tempfile", &["backend", "cli"]),
     // A packaged chart is a gzipped tar: `chart` reads it as a value, from bytes.
     ("tar", &["backend", "chart"]),
-    ("flate2", &["backend", "chart"]),
+    ("flate2", &["backend", "chart", "plan"]),
     ("annotate_snippets", &["report"]),
     ("indicatif", &["report"]),
     ("minijinja", &["report"]),

