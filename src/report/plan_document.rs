@@ -216,7 +216,7 @@ mod tests {
         let text = "```\n</details>\n````sh\n@you #1\n";
         let resource = &mut plan.resources[0];
         resource.fields[0].after = text.into();
-        resource.name = "a</code></details>`b".into();
+        resource.name = "a</code>`b".into();
         let comment = plan_comment(&plan, Forge::GitHub);
         let opened = comment.lines().find(|line| line.starts_with("`````") && line.ends_with("diff")).unwrap();
         let fence = opened.trim_end_matches("diff");
