@@ -116,7 +116,7 @@ pub(super) enum Fate {
     Waiting(usize),
     Running,
     Done,
-    Failed(Failure),
+    Failed(Box<Failure>),
     Skipped(Skip),
 }
 
@@ -323,7 +323,7 @@ impl Walk<'_> {
                 let failure = Failure { subject, causes, place, stale: stale(error) };
                 state.failed = true;
                 if let Some(fate) = state.fates.get_mut(index) {
-                    *fate = Fate::Failed(failure);
+                    *fate = Fate::Failed(Box::new(failure));
                 }
             }
         }
@@ -388,7 +388,7 @@ impl Walk<'_> {
                     continue;
                 }
                 Fate::Failed(failure) => {
-                    outcome.failed.push(failure);
+                    outcome.failed.push(*failure);
                     continue;
                 }
                 Fate::Skipped(skip) => skip,

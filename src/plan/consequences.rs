@@ -73,7 +73,7 @@ fn body(kind: &str, data: &Value) -> Option<Value> {
     (!rest.is_empty()).then(|| Value::Object(rest))
 }
 
-/// How pods read a ConfigMap or Secret.
+/// How pods read a `ConfigMap` or Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Use {
     /// As files, which are renewed.
@@ -82,7 +82,7 @@ enum Use {
     AtStart,
 }
 
-/// Returns the ConfigMaps and Secrets that the pods of a workload read, by kind and name.
+/// Returns the `ConfigMap`s and Secrets that the pods of a workload read, by kind and name.
 fn configs(data: &Value) -> BTreeMap<(&'static str, String), Use> {
     let mut found: BTreeMap<(&'static str, String), Use> = BTreeMap::new();
     let Some(spec) = data.pointer("/spec/template/spec") else { return found };
@@ -127,7 +127,7 @@ fn is_changed_config(plan: &ResourcePlan) -> bool {
         && plan.fields.iter().any(|f| !f.path.starts_with("metadata"))
 }
 
-/// Returns pairs of a workload and a changed ConfigMap or Secret that its pods read.
+/// Returns pairs of a workload and a changed `ConfigMap` or Secret that its pods read.
 fn readers<'a>(
     plans: &'a [ResourcePlan],
     desired: &[DesiredResource],
@@ -196,7 +196,7 @@ pub(super) fn kept_definitions(changes: &ChartChanges) -> Vec<Risk> {
     gone.map(kept).collect()
 }
 
-/// Tells of restarts by a checksum what changed: the ConfigMap or Secret, and why that did.
+/// Tells of restarts by a checksum what changed: the `ConfigMap` or Secret, and why that did.
 pub(super) fn follow_configs(plans: &mut [ResourcePlan], desired: &[DesiredResource]) {
     let causes: Vec<(String, Reason)> = readers(plans, desired)
         .into_iter()
@@ -250,11 +250,11 @@ mod tests {
         ResourcePlan { action, fields: vec![field], reasons: Vec::new(), ..plan }
     }
 
-    fn web(spec: Value) -> DesiredResource {
+    fn web(spec: &Value) -> DesiredResource {
         desired("Deployment", "web", json!({"spec": {"template": {"spec": spec}}}))
     }
 
-    fn told(spec: Value, restarts: bool) -> Vec<(String, RiskLevel)> {
+    fn told(spec: &Value, restarts: bool) -> Vec<(String, RiskLevel)> {
         let mut workload = plan("Deployment", "web", ResourceAction::Noop, "x");
         workload.restart =
             restarts.then(|| Restart { pods: Some(1), strategy: "RollingUpdate".into(), downtime: false });
@@ -266,15 +266,15 @@ mod tests {
     fn s41_pods_that_read_a_value_when_they_start_go_on_with_the_old_one() {
         let env = json!({"containers": [{"name": "a", "envFrom": [{"configMapRef": {"name": "c"}}]}]});
         let stale = [("stale-until-restart".to_owned(), RiskLevel::Warning)];
-        assert_eq!(told(env.clone(), false), stale);
-        assert_eq!(told(env, true), []);
+        assert_eq!(told(&env, false), stale);
+        assert_eq!(told(&env, true), []);
         let volume = |mount: Value| {
             json!({"volumes": [{"name": "v", "configMap": {"name": "c"}}],
                 "containers": [{"name": "a", "volumeMounts": [mount]}]})
         };
-        assert_eq!(told(volume(json!({"name": "v", "subPath": "k"})), false), stale);
-        assert_eq!(told(volume(json!({"name": "v"})), false), [("hot-reload".to_owned(), RiskLevel::Info)]);
-        assert_eq!(told(json!({"containers": []}), false), []);
+        assert_eq!(told(&volume(json!({"name": "v", "subPath": "k"})), false), stale);
+        assert_eq!(told(&volume(json!({"name": "v"})), false), [("hot-reload".to_owned(), RiskLevel::Info)]);
+        assert_eq!(told(&json!({"containers": []}), false), []);
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
         config.reasons = vec![Reason::NotNow];
         let path = "spec.template.metadata.annotations[checksum/config]";
         let mut plans = [config, plan("Deployment", "web", ResourceAction::Update, path)];
-        follow_configs(&mut plans, &[web(env)]);
+        follow_configs(&mut plans, &[web(&env)]);
         let because = vec![Reason::NotNow];
         assert_eq!(plans[1].reasons, [Reason::UsesConfig { address: "shop/ConfigMap/c".into(), because }]);
     }

@@ -312,7 +312,7 @@ fn sets(fields: &Map<String, Value>, keys: &[String]) -> bool {
         let is_meant = |item: &&String| {
             let item = item.strip_prefix("k:").and_then(|item| serde_json::from_str::<Value>(item).ok());
             let found = item.as_ref().and_then(|item| item.get(name));
-            found.is_some_and(|found| found.as_str().map_or_else(|| found.to_string() == value, |text| text == value))
+            found.is_some_and(|found| found.as_str().map_or_else(|| found.to_string(), str::to_owned) == value)
         };
         fields.get(fields.keys().find(is_meant)?)
     };
@@ -415,7 +415,7 @@ mod tests {
     fn replaced(kind: &str, path: &str, annotations: &Value) -> Option<String> {
         let data = json!({"kind": kind, "metadata": {"annotations": annotations}});
         let (directives, _) = super::super::directives::read_directives(&data);
-        let mut plan = super::super::release::deleted(&Default::default(), &Value::Null);
+        let mut plan = super::super::release::deleted(&crate::plan::RecordedResource::default(), &Value::Null);
         (plan.kind, plan.action, plan.replace_paths) = (kind.into(), ResourceAction::Replace, vec![path.into()]);
         forbidden_replacement(&plan, &directives)
     }

@@ -397,12 +397,11 @@ impl Reader {
                 Some(("post", rest)) => (DeployStage::Post, rest),
                 Some(_) | None => (DeployStage::Main, word),
             };
-            match DEPLOY_TYPES.iter().find(|(known, _)| *known == name) {
-                Some((_, on)) => drop(self.directives.deploy_on.insert((*on, stage))),
-                None => {
-                    let takes = "install, upgrade, rollback, delete, each also with pre- and post-, and test";
-                    self.fault(key, &format!("`{word}` is none of what it takes"), takes);
-                }
+            if let Some((_, on)) = DEPLOY_TYPES.iter().find(|(known, _)| *known == name) {
+                self.directives.deploy_on.insert((*on, stage));
+            } else {
+                let takes = "install, upgrade, rollback, delete, each also with pre- and post-, and test";
+                self.fault(key, &format!("`{word}` is none of what it takes"), takes);
             }
         }
     }

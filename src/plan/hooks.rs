@@ -257,9 +257,11 @@ mod tests {
         let chained = run.operations.windows(2).all(|pair| pair[1].needs == [pair[0].id.clone()]);
         assert!(chained && run.operations[0].needs.is_empty());
         let Work::AwaitResource { tracking, .. } = &run.operations[2].work else { panic!("a job is waited for") };
-        let made = |at: usize| match &run.operations[at].work {
-            Work::WriteResource { manifest: Some(manifest), .. } => manifest.contains("\"stagewright/revision\":\"7\""),
-            _ => panic!("a hook is written"),
+        let made = |at: usize| {
+            let Work::WriteResource { manifest: Some(text), .. } = &run.operations[at].work else {
+                panic!("it is written")
+            };
+            text.contains("\"stagewright/revision\":\"7\"")
         };
         assert!(made(0) && made(1) && made(3), "each is told from what an earlier revision left");
         assert!(tracking.delete_failed && tracking.until == Until::Finished && tracking.failures_allowed == 0);

@@ -162,7 +162,7 @@ pub enum Reason {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         by: Vec<Setter>,
     },
-    /// A ConfigMap or Secret changed that its pods read; a checksum in their template says so.
+    /// A `ConfigMap` or Secret changed that its pods read; a checksum in their template says so.
     UsesConfig {
         /// `namespace/kind/name` of what changed.
         address: String,

@@ -23,13 +23,14 @@ fn write(deploy: &Deploy, templates: &[(&str, &str, &str)]) {
     deploy.sandbox.commit("templates");
 }
 
-/// What was written in the order it was: verb and the end of its address; records are left out.
+/// What was written in the order it was: verb and the end of its address; records and the lock are left out.
 fn written(deploy: &Deploy) -> Vec<String> {
     let Ground::Loopback(server) = &deploy.ground else { unreachable!() };
     let all = server.requests();
     let new = all[deploy.seen.replace(all.len()).min(all.len())..].to_vec();
     let writes =
         new.iter().filter(|(verb, address)| matches!(verb.as_str(), "PATCH" | "DELETE") && !address.contains("dryRun"));
+    let writes = writes.filter(|(_, address)| !address.contains("/leases/"));
     let short = |address: &str| address.split('?').next().unwrap().rsplit('/').take(2).collect::<Vec<_>>().join(" ");
     writes.map(|(verb, address)| format!("{} {}", verb.to_lowercase(), short(address))).collect()
 }

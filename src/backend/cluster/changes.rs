@@ -71,7 +71,9 @@ fn keys(json: &str) -> String {
     let Ok(Value::Object(keys)) = serde_json::from_str::<Value>(json) else { return json.to_owned() };
     let word = |(key, value): (&String, &Value)| match value {
         Value::String(text) => format!("{key}={text}"),
-        other => format!("{key}={other}"),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            format!("{key}={other}")
+        }
     };
     keys.iter().map(word).collect::<Vec<_>>().join(",")
 }

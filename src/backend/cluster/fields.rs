@@ -15,10 +15,10 @@ use super::objects::set;
 /// `v:`; `.` is the field itself, and so is an empty map.
 pub type Fields = Map<String, Value>;
 
-/// Those whose fields become ours. Source: the managers of Helm, werf and kubectl.
-const PREDECESSORS: [&str; 4] = ["helm", "Helm", "kubectl-client-side-apply", "before-first-apply"];
-/// Beginnings of the names of others.
-const FAMILIES: [&str; 2] = ["werf", "nelm"];
+/// Beginnings of the names of those whose fields become ours: Helm and what has it in itself, werf, `kubectl apply`.
+const PREDECESSORS: [&str; 6] = ["helm", "Helm", "werf", "nelm", "kubectl-client-side-apply", "before-first-apply"];
+/// Controllers with such names: those of Flux.
+const CONTROLLERS: [&str; 2] = ["helm-controller", "helm-operator"];
 
 /// Says whether an entry tells what we applied.
 fn is_ours(entry: &Value) -> bool {
@@ -28,10 +28,8 @@ fn is_ours(entry: &Value) -> bool {
 /// Says whether an entry tells what a predecessor set.
 fn is_predecessor(entry: &Value) -> bool {
     let manager = text(entry, "manager");
-    let named = manager == FIELD_MANAGER
-        || PREDECESSORS.contains(&manager)
-        || FAMILIES.iter().any(|family| manager.starts_with(family));
-    named && is_whole(entry) && !is_ours(entry)
+    let is_tool = PREDECESSORS.iter().any(|name| manager.starts_with(name)) && !CONTROLLERS.contains(&manager);
+    (manager == FIELD_MANAGER || is_tool) && is_whole(entry) && !is_ours(entry)
 }
 
 /// Says whether an entry tells of the object, and not of its status or scale.
@@ -97,9 +95,9 @@ pub fn replicas_left(object: &Value) -> Option<Value> {
     let ours = all.iter_mut().find(|entry| is_ours(entry))?;
     ours.pointer_mut("/fieldsV1/f:spec")?.as_object_mut()?.shift_remove("f:replicas")?;
     let mut other = ours.clone();
-    other["manager"] = ON_CREATION.into();
-    other["operation"] = "Update".into();
-    other["fieldsV1"] = json!({"f:spec": {"f:replicas": {}}});
+    set(&mut other, &["manager"], ON_CREATION.into());
+    set(&mut other, &["operation"], "Update".into());
+    set(&mut other, &["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
     all.retain(|entry| text(entry, "manager") != ON_CREATION);
     all.push(other);
     Some(all.into())

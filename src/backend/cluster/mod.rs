@@ -286,10 +286,10 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         Err(error) => {
             let Some(status) = error.refusal() else { return Err(error) };
             let immutable = if found.is_some() { immutable_fields(status) } else { Vec::new() };
-            if !immutable.is_empty() {
-                preview.immutable = immutable;
-            } else {
+            if immutable.is_empty() {
                 preview.refused = Some(refusal(status, &object));
+            } else {
+                preview.immutable = immutable;
             }
         }
     }

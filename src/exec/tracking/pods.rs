@@ -209,7 +209,7 @@ fn of_container(pod: &Value, status: &Value, init: bool, of_job: bool) -> Vec<Tr
         let weight = match *weight {
             _ if hopeless => Weight::Final,
             Weight::Final if *reason == "CreateContainerConfigError" && may_come => Weight::Lasting,
-            weight => weight,
+            weight @ (Weight::Final | Weight::One | Weight::Lasting | Weight::Nothing) => weight,
         };
         let about = if reason.contains("Image") || reason.starts_with("Registry") {
             format!("the image {image} cannot be pulled ({reason})")
