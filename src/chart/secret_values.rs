@@ -397,6 +397,10 @@ impl Host for SecretHost<'_> {
         self.host.random(buffer);
     }
 
+    fn api_versions(&self) -> Result<Option<Vec<String>>, String> {
+        self.host.api_versions()
+    }
+
     fn secrets(&self) -> Vec<String> {
         self.host.secrets()
     }

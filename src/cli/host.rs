@@ -77,12 +77,21 @@ pub struct LiveHost<'a> {
     host: &'a ProcessHost,
     target: Option<&'a dyn Target>,
     answers: Mutex<BTreeMap<[String; 4], Option<Json>>>,
+    /// Who is asked what is served.
+    apis_of: Option<&'a dyn Target>,
+    apis: Mutex<Option<Option<Vec<String>>>>,
 }
 
 impl<'a> LiveHost<'a> {
     /// Asks a target, where there is one.
     pub fn new(host: &'a ProcessHost, target: Option<&'a dyn Target>) -> Self {
-        Self { host, target: target.filter(|_| host.resources.is_none()), answers: Mutex::default() }
+        Self {
+            host,
+            target: target.filter(|_| host.resources.is_none()),
+            answers: Mutex::default(),
+            apis_of: target,
+            apis: Mutex::default(),
+        }
     }
 }
 
@@ -105,6 +114,16 @@ impl Host for LiveHost<'_> {
 
     fn random(&self, buffer: &mut [u8]) {
         self.host.random(buffer);
+    }
+
+    fn api_versions(&self) -> Result<Option<Vec<String>>, String> {
+        let mut apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*apis {
+            return Ok(known.clone());
+        }
+        let found = self.apis_of.map_or(Ok(None), |target| target.api_versions());
+        let found = found.map_err(|error| format!("{error}: {}", error.source))?;
+        Ok(apis.insert(found).clone())
     }
 
     /// The values of the Secrets that were looked up.

@@ -197,7 +197,7 @@ fn inputs(
         secrets,
         kube_version: kube_version(chart.kube_version)?,
         api_versions: chart.api_versions,
-        served: None,
+        asks_cluster: false,
         jsonnet: jsonnet_inputs(options.jsonnet, invocation)?,
         remotes: Arc::new(git::RemoteRepositories::new(dir, cache_dir(&invocation.env, "git"), &invocation.env)),
         work_tree: repository.clone(),

@@ -52,6 +52,14 @@ pub trait Host: Sync {
     /// Fills a buffer with random bytes.
     fn random(&self, buffer: &mut [u8]);
 
+    /// Returns the API versions that a cluster serves, and the kinds in them; `None` where none is asked.
+    ///
+    /// # Errors
+    /// It does not answer.
+    fn api_versions(&self) -> Result<Option<Vec<String>>, String> {
+        Ok(None)
+    }
+
     /// Returns the secret texts that were told so far.
     fn secrets(&self) -> Vec<String> {
         Vec::new()

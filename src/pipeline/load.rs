@@ -70,8 +70,8 @@ pub struct ProjectInputs {
     pub kube_version: Option<String>,
     /// `--api-versions`.
     pub api_versions: Vec<String>,
-    /// The API versions, and kinds in them, that the cluster serves; absent where none is asked.
-    pub served: Option<Vec<String>>,
+    /// Whether `.Capabilities` are those of the cluster of the release.
+    pub asks_cluster: bool,
     /// What Jsonnet files are told beside `stagewright`.
     pub jsonnet: JsonnetInputs,
     /// Other repositories.
@@ -122,7 +122,7 @@ impl ProjectInputs {
             secrets: SecretInputs::default(),
             kube_version: None,
             api_versions: Vec::new(),
-            served: None,
+            asks_cluster: false,
             jsonnet: JsonnetInputs::default(),
             remotes: Arc::new(MemoryRemotes::default()),
             work_tree: Arc::new(MemoryWorkTree::default()),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::analysis::kubernetes::served;
 use crate::chart::{
-    self, Capabilities, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, SecretHost, SecretInputs,
+    self, Capabilities, Chart, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, SecretHost, SecretInputs,
     ValuesInput,
 };
 use crate::config::Image;
@@ -122,7 +122,12 @@ pub fn render(
         let composed = chart::compose(&mut found, sources, &chart, &values)?;
         named.config = Sensitive::new(chart::tree::Tree::from(composed.user.clone()).to_json());
         let host = SecretHost { host, files: &secrets.files };
-        let options = options_of(project, inputs, &host, choice, jsonnet_dir.as_deref());
+        let asks = inputs.asks_cluster && (jsonnet_dir.is_some() || asks_for_apis(&composed.chart));
+        let apis = if asks { host.api_versions() } else { Ok(None) };
+        let apis = apis.map_err(|why| {
+            found.push(Diagnostic::in_file(&rules::TEMPLATE_ERROR, dir.as_str(), why));
+        });
+        let options = options_of(project, inputs, &host, choice, (jsonnet_dir.as_deref(), apis.ok()?));
         let rendered = chart::render_explained(&mut found, sources, &composed, &options);
         hide(sources, &inputs.secrets, &options.host.secrets());
         if choice.lint && !found.has_errors() {
@@ -165,12 +170,19 @@ fn with_env_hint(fault: Diagnostic, sources: &Sources) -> Diagnostic {
     fault.hint("this line reads the environment, and none is named: name one with `--env`")
 }
 
+/// Says whether templates of a chart ask for more of the cluster than its version.
+fn asks_for_apis(chart: &Chart) -> bool {
+    let asks = |text: &str| text.matches("Capabilities").count() > text.matches("Capabilities.KubeVersion").count();
+    chart.templates.iter().any(|file| asks(&String::from_utf8_lossy(file.content.bytes())))
+        || chart.subcharts.iter().any(asks_for_apis)
+}
+
 fn options_of<'a>(
     project: &'a Project,
     inputs: &ProjectInputs,
     host: &'a dyn Host,
     choice: RenderChoice,
-    jsonnet_dir: Option<&str>,
+    (jsonnet_dir, apis): (Option<&str>, Option<Vec<String>>),
 ) -> RenderOptions<'a> {
     let mut capabilities = Capabilities::default();
     if let Some(version) = &inputs.kube_version {
@@ -178,7 +190,7 @@ fn options_of<'a>(
     }
     // Unlike Helm without a cluster, which knows groups alone, and among them many that no cluster serves any more.
     let known = || served(&capabilities.kube_version).into_iter().collect();
-    capabilities.api_versions = inputs.served.clone().unwrap_or_else(known);
+    capabilities.api_versions = apis.unwrap_or_else(known);
     capabilities.api_versions.extend(inputs.api_versions.iter().cloned());
     RenderOptions {
         release: Release {

@@ -24,15 +24,6 @@ pub struct TargetError {
     pub source: std::io::Error,
 }
 
-/// What a cluster serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Served {
-    /// The version of Kubernetes: `v1.35.0`.
-    pub version: String,
-    /// API versions, and the kinds in each of them: `apps/v1`, `apps/v1/Deployment`; sorted.
-    pub apis: Vec<String>,
-}
-
 /// An object that a template asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectQuery<'a> {
@@ -109,11 +100,20 @@ pub trait Target: Send + Sync {
         None
     }
 
-    /// Returns what it serves; `None` where it is no cluster.
+    /// Returns the version of Kubernetes, `v1.35.0`; `None` where it is no cluster.
     ///
     /// # Errors
     /// The target failed.
-    fn served(&self) -> Result<Option<Served>, TargetError> {
+    fn kube_version(&self) -> Result<Option<String>, TargetError> {
+        Ok(None)
+    }
+
+    /// Returns the API versions that it serves, and the kinds in each of them, sorted: `apps/v1`, `apps/v1/Deployment`;
+    /// `None` where it is no cluster.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn api_versions(&self) -> Result<Option<Vec<String>>, TargetError> {
         Ok(None)
     }
 

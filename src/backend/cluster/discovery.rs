@@ -9,15 +9,20 @@ use serde_json::Value;
 use super::api::{Api, ApiError, word};
 use super::objects::set;
 use super::{PARALLEL, text};
-use crate::ports::{ObjectQuery, Served};
+use crate::ports::ObjectQuery;
 
-/// Returns the version of the server, its API versions and the kinds in them.
-pub async fn served(api: &Api) -> Result<Served, ApiError> {
+/// Returns the version of the server.
+pub async fn kube_version(api: &Api) -> Result<String, ApiError> {
     let version = api.get("/version").await?.unwrap_or(Value::Null);
     let version = text(&version, "gitVersion").to_owned();
     if version.is_empty() {
         return Err(ApiError::Unexpected("what answers at `/version` is no API server of Kubernetes".to_owned()));
     }
+    Ok(version)
+}
+
+/// Returns the API versions of the server, and the kinds in them.
+pub async fn api_versions(api: &Api) -> Result<Vec<String>, ApiError> {
     let mut versions = vec!["v1".to_owned()];
     let groups = api.get("/apis").await?.unwrap_or(Value::Null);
     for group in list(&groups, "groups") {
@@ -31,7 +36,7 @@ pub async fn served(api: &Api) -> Result<Served, ApiError> {
         apis.extend(kinds.keys().map(|kind| format!("{version}/{kind}")));
         apis.insert(version.clone());
     }
-    Ok(Served { version, apis: apis.into_iter().collect() })
+    Ok(apis.into_iter().collect())
 }
 
 fn list<'a>(object: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {

@@ -41,7 +41,7 @@ use self::retry::{Retries, is_webhook};
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout, Propagation, Secrecy};
-use crate::ports::{Lock, ObjectQuery, ReleaseStore, RevisionFact, Served, Target, TargetError, TargetSession};
+use crate::ports::{Lock, ObjectQuery, ReleaseStore, RevisionFact, Target, TargetError, TargetSession};
 
 /// Requests at once while planning.
 const PARALLEL: usize = 16;
@@ -481,9 +481,14 @@ impl Target for ClusterTarget {
         Ok(live.as_ref().is_some_and(is_taken_over))
     }
 
-    fn served(&self) -> Result<Option<Served>, TargetError> {
-        let served = block_on(discovery::served(&self.api));
-        served.map(Some).map_err(self.failed("ask what is served"))
+    fn kube_version(&self) -> Result<Option<String>, TargetError> {
+        let version = block_on(discovery::kube_version(&self.api));
+        version.map(Some).map_err(self.failed("ask for the version"))
+    }
+
+    fn api_versions(&self) -> Result<Option<Vec<String>>, TargetError> {
+        let apis = block_on(discovery::api_versions(&self.api));
+        apis.map(Some).map_err(self.failed("ask what is served"))
     }
 
     fn lookup(&self, query: &ObjectQuery<'_>) -> Result<Option<Value>, TargetError> {

@@ -71,10 +71,10 @@ pub fn make_plan(
 /// Templates see what the cluster of the release is, unless they are told otherwise.
 fn ask_cluster(found: &mut Found, back_ends: &BackEnds, wish: Wish<'_>) -> Result<(), CliError> {
     let Some(target) = back_ends.target.as_deref().filter(|_| wish.deploy) else { return Ok(()) };
-    let served = target.served().map_err(|e| CliError::environment("ask the target what it serves", e))?;
-    if let Some(served) = served.filter(|_| found.inputs.kube_version.is_none()) {
-        found.inputs.kube_version = Some(served.version);
-        found.inputs.served = Some(served.apis);
+    if found.inputs.kube_version.is_none() {
+        let version = target.kube_version().map_err(|e| CliError::environment("ask the target for its version", e))?;
+        found.inputs.asks_cluster = version.is_some();
+        found.inputs.kube_version = version;
     }
     Ok(())
 }

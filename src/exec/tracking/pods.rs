@@ -101,13 +101,14 @@ impl Tally {
             format!("{} {} {}", of("/involvedObject/uid"), of("/reason"), of("/metadata/name"))
         };
         let failures = sight.events.iter().filter(|e| {
-            let reason = text(e, "/reason").unwrap_or_default();
+            let (reason, message) = (text(e, "/reason").unwrap_or_default(), text(e, "/message").unwrap_or_default());
             is(e, "/type", "Warning")
                 && !is(e, "/involvedObject/kind", "Pod")
                 && reason.contains("Failed")
                 && !["RecreatingFailedPod", "FailedDelete", "FailedScheduling", "FailedMount", "FailedAttachVolume"]
                     .contains(&reason)
                 && !reason.starts_with("FailedGet")
+                && !PASSES.iter().any(|text| message.contains(text))
         });
         let failures: Vec<&Value> = failures.collect();
         // The object lives longer than this run: what it said before is not new. What stands between is as new as the change.
@@ -170,6 +171,10 @@ fn trouble(pod: &Value, container: Option<&str>, reason: &str, nth: u64, why: &s
         weight,
     }
 }
+
+/// What a controller is told that tries again by itself.
+const PASSES: &[&str] =
+    &["try again", "request timed out", "context deadline exceeded", "the object has been modified"];
 
 /// Reasons for which a container waits, and whether a further try may mend them.
 const WAITING: &[(&str, Weight)] = &[
@@ -534,6 +539,22 @@ mod tests {
         let mut other = Tally::default();
         assert!(matches!(other.take(&with(vec![event("rs", 1)]), &allowing(1), 0), Verdict::Troubled(_)));
         assert!(matches!(other.take(&with(vec![event("rs", 2)]), &allowing(1), 0), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn what_a_controller_tries_again_is_no_failure() {
+        let event = |message: &str| {
+            json!({"type": "Warning", "reason": "FailedCreate", "count": 9, "message": message, "metadata": {"name": message},
+                "involvedObject": {"kind": "StatefulSet", "uid": "rs"}})
+        };
+        let seen = |message: &str| Sight { events: vec![event(message)], ..sight(deployment(1), vec![]) };
+        let failures =
+            |message: &str| Tally::default().of_events(&json!({"apiVersion": "apps/v1"}), &seen(message)).len();
+        assert_eq!(failures("exceeded quota: pods"), 1);
+        assert_eq!(
+            failures("The POST operation against Pod could not be completed at this time, please try again."),
+            0
+        );
     }
 
     #[test]
