@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -79,7 +79,7 @@ pub struct LiveHost<'a> {
     answers: Mutex<BTreeMap<[String; 4], Option<Json>>>,
     /// Who is asked what is served.
     apis_of: Option<&'a dyn Target>,
-    apis: Mutex<Option<Option<Vec<String>>>>,
+    apis: OnceLock<Result<Option<Vec<String>>, String>>,
 }
 
 impl<'a> LiveHost<'a> {
@@ -90,7 +90,7 @@ impl<'a> LiveHost<'a> {
             target: target.filter(|_| host.resources.is_none()),
             answers: Mutex::default(),
             apis_of: target,
-            apis: Mutex::default(),
+            apis: OnceLock::new(),
         }
     }
 }
@@ -117,13 +117,11 @@ impl Host for LiveHost<'_> {
     }
 
     fn api_versions(&self) -> Result<Option<Vec<String>>, String> {
-        let mut apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = &*apis {
-            return Ok(known.clone());
-        }
-        let found = self.apis_of.map_or(Ok(None), |target| target.api_versions());
-        let found = found.map_err(|error| format!("{error}: {}", error.source))?;
-        Ok(apis.insert(found).clone())
+        let ask = || {
+            let Some(target) = self.apis_of else { return Ok(None) };
+            target.api_versions().map_err(|error| format!("{error}: {}", error.source))
+        };
+        self.apis.get_or_init(ask).clone()
     }
 
     /// The values of the Secrets that were looked up.
