@@ -109,6 +109,8 @@ class Cluster:
         with open(self.folder / "audit", encoding="utf-8") as log:
             log.seek(since)
             for line in log:
+                if not line.endswith("\n"):
+                    break  # it is being written: whose request that is, is asked for no more
                 event = json.loads(line)
                 if event["user"]["username"] != user or "leases" in event["requestURI"]:
                     continue

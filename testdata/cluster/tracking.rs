@@ -58,7 +58,7 @@ fn round(cluster: &Cluster, namespace: &str, fate: &Fate, asked: &mut BTreeMap<S
             cluster.kubectl(&[&["delete", "pod", &name, "-n", namespace], &force[..]].concat());
             continue;
         }
-        let nth = asked.entry(name.clone()).or_default();
+        let nth = asked.entry(pod["metadata"]["uid"].as_str().unwrap().to_owned()).or_default();
         let Some(status) = fate(&name, *nth) else { continue };
         *nth += 1;
         pod["status"] = status;
