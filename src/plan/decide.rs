@@ -13,7 +13,9 @@ use super::diff::{diff, hide_fields, redact};
 use super::directives::{DeletePolicy, Directives, Propagation, ResourcePolicy};
 use super::model::{FieldChange, ResourceAction, ResourcePlan};
 use super::reason::{DriftOutcome, Reason, Setter};
-use super::release::{DesiredResource, Problem, ReleaseContext, ReleaseRecord, ReleaseSection, is_of_the_run};
+use super::release::{
+    DesiredResource, Problem, ReleaseContext, ReleaseRecord, ReleaseSection, is_of_the_run, left_alone,
+};
 use super::risk::{immutable_fields, restart};
 use super::secrecy::keys_of;
 use crate::observed::Preview;
@@ -175,20 +177,7 @@ fn forbidden_replacement(plan: &ResourcePlan, directives: &Directives) -> Option
 
 fn resource_plan(considered: &Considered<'_>, context: &ReleaseContext<'_>) -> ResourcePlan {
     let Considered { resource, preview, .. } = considered;
-    let mut plan = ResourcePlan {
-        api_version: resource.api_version.clone(),
-        kind: resource.kind.clone(),
-        namespace: resource.namespace.clone(),
-        name: resource.name.clone(),
-        previous_address: None,
-        action: ResourceAction::Noop,
-        source: resource.place.clone(),
-        fields: Vec::new(),
-        replace_paths: Vec::new(),
-        drift: Vec::new(),
-        restart: None,
-        reasons: Vec::new(),
-    };
+    let mut plan = left_alone(resource);
     let Some(live) = &preview.live else {
         plan.action = ResourceAction::Create;
         plan.fields = diff(&Value::Null, &on_creation(&resource.data));

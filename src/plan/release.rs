@@ -329,14 +329,9 @@ fn write_operation(resource: &DesiredResource, path: &str, live: Option<&String>
     }
 }
 
-fn resource_plan(
-    resource: &DesiredResource,
-    live: Option<&String>,
-    previous: Option<&ReleaseRecord>,
-    path: &str,
-    context: &ReleaseContext<'_>,
-) -> ResourcePlan {
-    let mut plan = ResourcePlan {
+/// Returns the plan of a resource to which nothing happens, before anything is known of it.
+pub(super) fn left_alone(resource: &DesiredResource) -> ResourcePlan {
+    ResourcePlan {
         api_version: resource.api_version.clone(),
         kind: resource.kind.clone(),
         namespace: resource.namespace.clone(),
@@ -349,7 +344,17 @@ fn resource_plan(
         drift: Vec::new(),
         restart: None,
         reasons: Vec::new(),
-    };
+    }
+}
+
+fn resource_plan(
+    resource: &DesiredResource,
+    live: Option<&String>,
+    previous: Option<&ReleaseRecord>,
+    path: &str,
+    context: &ReleaseContext<'_>,
+) -> ResourcePlan {
+    let mut plan = left_alone(resource);
     let Some(live) = live else {
         plan.action = ResourceAction::Create;
         plan.fields = diff(&Value::Null, &resource.data);

@@ -114,22 +114,26 @@ fn run(sandbox: &Sandbox, args: &[&str]) -> Ran {
     sandbox.run_with(&args, &[("WERF_SET_1", &format!("variable={VARIABLE}"))])
 }
 
-/// What of a text gives a secret away.
-fn found(text: &str) -> Vec<String> {
+/// What of a text gives one of these secrets away: plain, escaped or encoded. The first also within a text that was encoded.
+pub fn traces(text: &str, secrets: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    for secret in ALL {
+    for secret in secrets {
         let json = serde_json::to_string(secret).unwrap();
         let go = json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
         let html = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        let encoded = STANDARD.encode(secret);
-        let forms =
-            [secret, json.trim_matches('"'), go.trim_matches('"'), &html, &encoded, &secret.replace('\'', "''")];
+        let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+        let (once, quoted) = (STANDARD.encode(secret), secret.replace('\'', "''"));
+        let twice = STANDARD.encode(&once);
+        let forms = [secret, json.trim_matches('"'), go.trim_matches('"'), &html, &hex, &once, &twice, &quoted];
         found.extend(forms.iter().filter(|form| text.contains(**form)).map(|form| (*form).to_owned()));
     }
-    // In another text, encoded with it.
-    let within = STANDARD.encode(format!("app:{PASSWORD}"));
+    let within = STANDARD.encode(format!("app:{}", secrets[0]));
     found.extend(text.contains(&within[8..20]).then_some(within));
     found
+}
+
+fn found(text: &str) -> Vec<String> {
+    traces(text, &ALL)
 }
 
 fn silent(ran: &Ran, what: &[&str]) {

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests run the program and look at its files")]
 
 mod basics;
-mod hidden;
+pub mod hidden;
 mod includes;
 mod lint;
 #[cfg(feature = "registry")]

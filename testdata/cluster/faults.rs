@@ -24,6 +24,21 @@ struct Ship {
 }
 
 impl Ship {
+    /// Holds the requests that are meant until the first flag is set; the second tells that one has come.
+    fn hold(&self, is_meant: impl Fn(&Asked) -> bool + Send + 'static) -> (Arc<AtomicBool>, Arc<AtomicBool>) {
+        let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (hold, told) = (flag.clone(), reached.clone());
+        self.proxy.set(move |asked| {
+            if is_meant(asked) {
+                told.store(true, Ordering::Relaxed);
+                Fate::Wait(hold.clone())
+            } else {
+                Fate::Pass
+            }
+        });
+        (flag, reached)
+    }
+
     fn new(cluster: &'static Cluster, namespace: &str) -> Self {
         let proxy = Proxy::start(cluster);
         let mut deploy = Deploy::bare(namespace, Ground::Real(cluster));
@@ -345,16 +360,7 @@ fn an_interrupted_run_ends_its_writes_says_so_in_the_record_and_frees_the_lock()
     for (n, signal) in [rustix::process::Signal::INT, rustix::process::Signal::TERM].into_iter().enumerate() {
         ship.write(1 + n as u32);
         ship.save();
-        let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (hold, told) = (flag.clone(), reached.clone());
-        ship.proxy.set(move |asked| {
-            if asked.target.contains("/configmaps/a") && asked.writes {
-                told.store(true, Ordering::Relaxed);
-                Fate::Wait(hold.clone())
-            } else {
-                Fate::Pass
-            }
-        });
+        let (flag, reached) = ship.hold(|asked| asked.target.contains("/configmaps/a") && asked.writes);
         let child = Running(ship.start(&[]));
         wait_for("the first write begins", || reached.load(Ordering::Relaxed));
         assert!(ship.lease().is_some(), "it holds the lock");
@@ -405,16 +411,7 @@ fn a_second_apply_waits_for_the_first_and_then_looks_at_its_plan_again() {
     let ship = Ship::afloat(cluster, "both");
     ship.write(1);
     ship.save();
-    let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (hold, told) = (flag.clone(), reached.clone());
-    ship.proxy.set(move |asked| {
-        if asked.writes && asked.done == 0 {
-            told.store(true, Ordering::Relaxed);
-            Fate::Wait(hold.clone())
-        } else {
-            Fate::Pass
-        }
-    });
+    let (flag, reached) = ship.hold(|asked| asked.writes && asked.done == 0);
     let first = Running(ship.start(&[]));
     wait_for("the first has the lock", || reached.load(Ordering::Relaxed) && ship.lease().is_some());
     // The same plan: until the first has written, it is as good.
@@ -444,16 +441,7 @@ fn the_lock_of_a_first_install_is_taken_as_soon_as_there_is_a_place_for_it() {
     let Some(cluster) = Cluster::shared() else { return };
     let ship = Ship::new(cluster, "maiden");
     ship.save();
-    let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (hold, told) = (flag.clone(), reached.clone());
-    ship.proxy.set(move |asked| {
-        if asked.target.contains("/secrets") && asked.writes && asked.done == 1 {
-            told.store(true, Ordering::Relaxed);
-            Fate::Wait(hold.clone())
-        } else {
-            Fate::Pass
-        }
-    });
+    let (flag, reached) = ship.hold(|asked| asked.target.contains("/secrets") && asked.writes && asked.done == 1);
     let child = Running(ship.start(&[]));
     wait_for("the record is written", || reached.load(Ordering::Relaxed));
     let lease = ship.lease().expect("it is locked before the record is written");
@@ -553,16 +541,7 @@ fn a_run_that_lost_its_lock_begins_nothing_new() {
     let ship = Ship::afloat(cluster, "lost");
     ship.write(1);
     ship.save();
-    let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (hold, told) = (flag.clone(), reached.clone());
-    ship.proxy.set(move |asked: &Asked| {
-        if asked.target.contains("/configmaps/a") && asked.writes {
-            told.store(true, Ordering::Relaxed);
-            Fate::Wait(hold.clone())
-        } else {
-            Fate::Pass
-        }
-    });
+    let (flag, reached) = ship.hold(|asked| asked.target.contains("/configmaps/a") && asked.writes);
     let child = Running(ship.start(&[]));
     wait_for("the first write begins", || reached.load(Ordering::Relaxed));
     // Somebody takes the lock; the program learns it when it renews its own.
