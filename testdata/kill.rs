@@ -115,6 +115,9 @@ fn a_killed_apply_leaves_nothing_torn_and_the_next_one_completes() {
         }
     }
     assert_eq!(killed, KILLS, "too few applies were still running when they were killed");
+    // One that was killed after the exchange leaves the old folder to the next that writes.
+    write_version(dir, 0);
+    assert!(stagewright(dir, &["apply", "--auto-approve"]).status().unwrap().success());
     let leftovers: Vec<_> = std::fs::read_dir(dir.join(".stagewright/manifests")).unwrap().collect();
     assert_eq!(leftovers.len(), 1, "{leftovers:?}");
 }
