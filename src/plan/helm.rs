@@ -56,10 +56,16 @@ const NAMED: usize = 3;
 const MOST: u64 = 256 << 20;
 
 /// Packs a release as Helm keeps it: JSON, compressed, in base64.
-pub fn pack_record(release: &Value) -> Vec<u8> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    let written = packed.write_all(release.to_string().as_bytes()).and_then(|()| packed.finish());
-    STANDARD.encode(written.expect("memory takes what is written")).into_bytes()
+pub fn pack_record(release: &impl serde::Serialize) -> Vec<u8> {
+    let text = serde_json::to_string(release).expect("JSON can be written");
+    let packed = |level| {
+        let mut packed = GzEncoder::new(Vec::new(), level);
+        let written = packed.write_all(text.as_bytes()).and_then(|()| packed.finish());
+        STANDARD.encode(written.expect("memory takes what is written")).into_bytes()
+    };
+    let quick = packed(Compression::default());
+    // The best that can be done takes many times longer, and matters near the limit alone.
+    if quick.len() < TOLD.0 { quick } else { packed(Compression::best()) }
 }
 
 /// Unpacks what Helm keeps; very old records are not compressed. `None` where it is no record.

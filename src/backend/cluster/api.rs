@@ -2,17 +2,22 @@
 //!
 //! The one idea: objects stay JSON from end to end, so that no field is lost that a type does not know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, StatusCode};
 use kube::Client;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::retry::{Kind, Passing, Patience, Retries};
 
 /// Who we are among those who set fields.
 pub const FIELD_MANAGER: &str = "stagewright";
+
+/// How long the API server may take until it begins to answer, and for all of an answer.
+const ANSWER: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(5));
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +163,12 @@ fn status(code: StatusCode, headers: &HeaderMap, bytes: &[u8]) -> kube::core::St
     status
 }
 
+/// Waits for an answer, but not for ever.
+async fn in_time<T>(limit: Duration, answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let late = |_| kube::Error::Service(Box::new(std::io::Error::from(std::io::ErrorKind::TimedOut)));
+    tokio::time::timeout(limit, answer).await.map_err(late)?
+}
+
 /// Says whether an object has all that another one says, but for its version.
 fn holds(object: &Value, wanted: &Value) -> bool {
     match (object, wanted) {
@@ -169,8 +180,16 @@ fn holds(object: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// Kinds by API version, as discovered so far.
-type Kinds = BTreeMap<String, Arc<BTreeMap<String, ApiKind>>>;
+/// What is discovered under a name, once however many want to know it at the same time.
+type Discovered<T> = Mutex<BTreeMap<String, Arc<OnceCell<Arc<T>>>>>;
+
+async fn discovered<T, F>(all: &Discovered<T>, name: &str, ask: impl FnOnce() -> F) -> Result<Arc<T>, ApiError>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    let cell = all.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone();
+    cell.get_or_try_init(|| async { ask().await.map(Arc::new) }).await.cloned()
+}
 
 /// The body of a request: its kind and its bytes.
 type Body<'a> = (&'a str, Vec<u8>);
@@ -179,14 +198,18 @@ type Body<'a> = (&'a str, Vec<u8>);
 pub struct Api {
     client: Client,
     retries: Retries,
-    kinds: Mutex<Kinds>,
-    groups: Mutex<BTreeMap<String, Arc<Vec<String>>>>,
+    /// Kinds by API version.
+    kinds: Discovered<BTreeMap<String, ApiKind>>,
+    /// Versions by group.
+    groups: Discovered<Vec<String>>,
+    /// The addresses of which the server said last that nothing is there.
+    absent: Mutex<BTreeSet<String>>,
 }
 
 impl Api {
     /// Speaks through a client.
     pub fn new(client: Client, retries: Retries) -> Self {
-        Self { client, retries, kinds: Mutex::default(), groups: Mutex::default() }
+        Self { client, retries, kinds: Mutex::default(), groups: Mutex::default(), absent: Mutex::default() }
     }
 
     /// Returns what is known of the server's failures.
@@ -265,9 +288,10 @@ impl Api {
             None => Vec::new(),
         };
         let request = request.body(bytes.into()).map_err(ApiError::Address)?;
-        let answer = self.client.send(request).await?;
+        // One connection serves many requests: that it lives does not say that this one is answered.
+        let answer = in_time(ANSWER.0, self.client.send(request)).await?;
         let (code, headers) = (answer.status(), answer.headers().clone());
-        let bytes = answer.into_body().collect_bytes().await?;
+        let bytes = in_time(ANSWER.1, answer.into_body().collect_bytes()).await?;
         self.retries.answered();
         if code.is_success() {
             return serde_json::from_slice(&bytes)
@@ -278,11 +302,23 @@ impl Api {
 
     /// Reads an address; `None` where nothing is.
     pub async fn get(&self, address: &str) -> Result<Option<Value>, ApiError> {
-        match self.request(Method::GET, address, None, "application/json").await {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        let found = match self.request(Method::GET, address, None, "application/json").await {
+            Ok(found) => Some(found),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        let mut absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.is_none() {
+            absent.insert(address.to_owned())
+        } else {
+            absent.remove(address)
+        };
+        Ok(found)
+    }
+
+    /// Says whether nothing was at an address when it was read last; `false` where it was not read.
+    pub fn was_absent(&self, address: &str) -> bool {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner).contains(address)
     }
 
     /// Applies an object on the server's side. `dry_run` writes nothing.
@@ -364,14 +400,7 @@ impl Api {
 
     /// Returns the kinds of an API version, by name.
     pub(super) async fn kinds_of(&self, group_version: &str) -> Result<Arc<BTreeMap<String, ApiKind>>, ApiError> {
-        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(group_version).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let kinds = Arc::new(self.discover(group_version).await?);
-        let mut all = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(group_version.to_owned(), kinds.clone());
-        Ok(kinds)
+        discovered(&self.kinds, group_version, || self.discover(group_version)).await
     }
 
     async fn discover(&self, group_version: &str) -> Result<BTreeMap<String, ApiKind>, ApiError> {
@@ -403,20 +432,15 @@ impl Api {
         if group.is_empty() {
             return Ok(Arc::new(vec!["v1".to_owned()]));
         }
-        let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(group).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
+        discovered(&self.groups, group, || self.discover_versions(group)).await
+    }
+
+    async fn discover_versions(&self, group: &str) -> Result<Vec<String>, ApiError> {
         let found = self.get(&format!("/apis/{group}")).await?.unwrap_or(Value::Null);
         let text = |v: &Value| v.get("groupVersion").and_then(Value::as_str).map(str::to_owned);
         let first = found.get("preferredVersion").and_then(text);
         let rest = found.get("versions").and_then(Value::as_array).into_iter().flatten().filter_map(text);
-        let versions: Vec<String> =
-            first.clone().into_iter().chain(rest.filter(|v| Some(v) != first.as_ref())).collect();
-        let versions = Arc::new(versions);
-        let mut all = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(group.to_owned(), versions.clone());
-        Ok(versions)
+        Ok(first.clone().into_iter().chain(rest.filter(|v| Some(v) != first.as_ref())).collect())
     }
 }
 

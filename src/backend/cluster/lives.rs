@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::stream::{self, StreamExt as _};
 use http::Method;
 use serde_json::Value;
 
-use super::Place;
 use super::api::{Api, ApiError, word};
 use super::objects::{is_going, metadata, set};
+use super::{PARALLEL, Place};
 
 /// From how many on objects of one kind are listed.
 const MANY: usize = 8;
@@ -30,20 +31,34 @@ pub async fn live(api: &Api, path: &str) -> Result<Option<Value>, ApiError> {
 #[derive(Default)]
 pub struct Lives(BTreeMap<String, Option<Value>>);
 
+/// Namespaces that were looked at, by name; `None` where there is none.
+pub type Namespaces = BTreeMap<String, Option<Value>>;
+
 /// The namespace, group and kind of objects.
 type Kind<'a> = (Option<&'a str>, &'a str, &'a str);
 
 impl Lives {
-    /// Lists the kinds of which many objects are wanted.
-    pub async fn read(api: &Api, paths: &[String]) -> Result<Self, ApiError> {
+    /// Lists the kinds of which many objects are wanted. What is known of namespaces is not asked again.
+    pub async fn read(api: &Api, paths: &[String], namespaces: &Namespaces) -> Result<Self, ApiError> {
         let mut kinds: BTreeMap<Kind<'_>, Vec<(&str, &str)>> = BTreeMap::new();
+        let mut found = BTreeMap::new();
         for path in paths.iter().collect::<BTreeSet<_>>() {
             let place = Place::parse(path)?;
+            if place.namespace.is_some_and(|namespace| namespaces.get(namespace) == Some(&None)) {
+                found.insert(path.clone(), None);
+                continue;
+            }
+            if let ("Namespace", "", Some(known)) = (place.kind, place.group, namespaces.get(place.name)) {
+                found.insert(path.clone(), known.clone().filter(|object| !is_going(object)));
+                continue;
+            }
             kinds.entry((place.namespace, place.group, place.kind)).or_default().push((place.name, path));
         }
-        let mut found = BTreeMap::new();
-        for ((namespace, group, kind), wanted) in kinds.into_iter().filter(|(_, wanted)| wanted.len() >= MANY) {
-            let Some(mut listed) = list(api, namespace, group, kind).await? else { continue };
+        let lists = kinds.into_iter().filter(|(_, wanted)| wanted.len() >= MANY);
+        let lists = lists
+            .map(|((namespace, group, kind), wanted)| async move { (wanted, list(api, namespace, group, kind).await) });
+        for (wanted, listed) in stream::iter(lists).buffered(PARALLEL).collect::<Vec<_>>().await {
+            let Some(mut listed) = listed? else { continue };
             found.extend(wanted.into_iter().map(|(name, path)| (path.to_owned(), listed.remove(name))));
         }
         Ok(Self(found))

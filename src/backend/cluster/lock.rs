@@ -69,10 +69,12 @@ impl Lock for ClusterTarget {
             state: Mutex::new(State::Pending),
             changed: Condvar::new(),
         };
-        match lease.take() {
-            // Its namespace comes with the release; the lock is taken then.
-            Ok(()) | Err(Refusal::NoNamespace) => {}
-            Err(Refusal::Lock(error)) => return Err(error),
+        // Its namespace may come with the release; the lock is taken then. The server takes long to refuse it before.
+        if !self.api.was_absent(&format!("/api/v1/namespaces/{}", super::api::word(namespace))) {
+            match lease.take() {
+                Ok(()) | Err(Refusal::NoNamespace) => {}
+                Err(Refusal::Lock(error)) => return Err(error),
+            }
         }
         let lease = Arc::new(lease);
         let beating = lease.clone();

@@ -8,6 +8,7 @@
 
 mod api;
 mod changes;
+mod client;
 mod connect;
 mod discovery;
 mod fields;
@@ -24,18 +25,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
-use kube::Client;
 use serde_json::Value;
 
 use self::api::{Api, ApiError, ApiKind, word};
 pub use self::connect::{ClusterOptions, ConnectError};
 use self::connect::{configuration, no_client};
 use self::fields::{adopted, has_predecessor, is_taken_over, merged, replicas_left, stands, without_leftovers};
-use self::lives::Lives;
+use self::lives::{Lives, Namespaces};
 use self::objects::{
     REPLICAS_ON_CREATION, cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols,
 };
-use self::releases::{HookRuns, Records, all_revisions, read_records};
+use self::releases::{HookRuns, Opened, Records, all_revisions, read_records};
 pub use self::releases::{RecordDriver, RecordRules};
 use self::retry::{Retries, is_webhook};
 use super::runtime::block_on;
@@ -72,7 +72,7 @@ impl ClusterTarget {
         block_on(async {
             let (config, name) = configuration(options).await?;
             let command = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
-            let client = Client::try_from(config).map_err(|error| no_client(error, command, &name.server))?;
+            let client = client::client(config).map_err(|error| no_client(error, command, &name.server))?;
             let retries = Retries::new(options.retry.unwrap_or(retry::LIMIT), options.tell.clone());
             let (api, rules) = (Arc::new(Api::new(client, retries)), options.records);
             Ok(Self { api, name, rules, uid: OnceLock::new(), sightings: Arc::default() })
@@ -140,50 +140,50 @@ async fn kind_of(api: &Api, object: &Value) -> Result<ApiKind, ApiError> {
 /// What one question is answered in view of: the definitions and namespaces that are made in the same plan.
 struct Made {
     kinds: BTreeSet<(String, String)>,
-    namespaces: BTreeSet<String>,
-    /// Those of the namespaces that are not there yet: nothing is in them, and the server says no more of what comes.
-    missing: BTreeSet<String>,
+    namespaces: Namespaces,
 }
 
 impl Made {
-    fn of(wanted: &[WantedResource]) -> Self {
-        let mut made = Self { kinds: BTreeSet::new(), namespaces: BTreeSet::new(), missing: BTreeSet::new() };
+    /// Nothing is asked.
+    fn of(wanted: &[WantedResource]) -> (Self, BTreeSet<String>) {
+        let (mut kinds, mut namespaces) = (BTreeSet::new(), BTreeSet::new());
         for resource in wanted {
             let manifest = resource.manifest.as_ref().filter(|_| {
                 resource.path.contains("/Namespace/") || resource.path.contains("/CustomResourceDefinition.")
             });
             let Some(object) = manifest.and_then(|m| serde_json::from_str::<Value>(m).ok()) else { continue };
             if text(&object, "kind") == "Namespace" {
-                made.namespaces.insert(metadata(&object, "name").to_owned());
+                namespaces.insert(metadata(&object, "name").to_owned());
             } else {
                 let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-                made.kinds.insert((of("/spec/group"), of("/spec/names/kind")));
+                kinds.insert((of("/spec/group"), of("/spec/names/kind")));
             }
         }
-        made
+        (Self { kinds, namespaces: Namespaces::default() }, namespaces)
     }
 
     /// Looks which of the namespaces are there.
-    async fn look(mut self, api: &Api) -> Result<Self, ApiError> {
-        let look = |namespace: &String| {
-            let (name, address) = (namespace.clone(), format!("/api/v1/namespaces/{}", word(namespace)));
-            async move { (name, api.get(&address).await) }
+    async fn look(wanted: &[WantedResource], api: &Api) -> Result<Self, ApiError> {
+        let (mut made, namespaces) = Self::of(wanted);
+        let look = |namespace: String| async move {
+            let found = api.get(&format!("/api/v1/namespaces/{}", word(&namespace))).await;
+            (namespace, found)
         };
-        let looks = self.namespaces.iter().map(look).collect::<Vec<_>>();
+        let looks = namespaces.into_iter().map(look).collect::<Vec<_>>();
         for (name, found) in stream::iter(looks).buffered(PARALLEL).collect::<Vec<_>>().await {
             match found {
-                Ok(None) => drop(self.missing.insert(name)),
-                Ok(Some(_)) => {}
+                Ok(found) => drop(made.namespaces.insert(name, found)),
                 // Who may not look at namespaces works within those that are there.
                 Err(error) if error.refusal().is_some_and(|status| status.code == 403) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(self)
+        Ok(made)
     }
 
+    /// Says whether a namespace is not there yet: nothing is in it, and the server says no more of what comes.
     fn is_missing(&self, namespace: Option<&str>) -> bool {
-        namespace.is_some_and(|namespace| self.missing.contains(namespace))
+        namespace.is_some_and(|namespace| self.namespaces.get(namespace) == Some(&None))
     }
 }
 
@@ -404,7 +404,7 @@ impl Target for ClusterTarget {
     fn contents(&self, wanted: &[WantedResource]) -> Result<Vec<Option<Vec<u8>>>, TargetError> {
         let found = block_on(async {
             let paths: Vec<String> = wanted.iter().map(|w| w.path.clone()).collect();
-            let lives = Lives::read(&self.api, &paths).await?;
+            let lives = Lives::read(&self.api, &paths, &Namespaces::default()).await?;
             let asked = stream::iter(paths.iter().map(|path| lives.get(&self.api, path)));
             asked.buffered(PARALLEL).collect::<Vec<_>>().await.into_iter().collect::<Result<Vec<_>, _>>()
         });
@@ -426,10 +426,10 @@ impl Target for ClusterTarget {
 
     fn preview(&self, wanted: &[WantedResource]) -> Result<Option<BTreeMap<String, Preview>>, TargetError> {
         let api = &self.api;
-        let made = block_on(Made::of(wanted).look(api)).map_err(self.failed("read the namespaces"))?;
+        let made = block_on(Made::look(wanted, api)).map_err(self.failed("read the namespaces"))?;
         let made = &made;
         let paths: Vec<String> = wanted.iter().map(|w| w.path.clone()).collect();
-        let lives = block_on(Lives::read(api, &paths)).map_err(self.failed("read the resources"))?;
+        let lives = block_on(Lives::read(api, &paths, &made.namespaces)).map_err(self.failed("read the resources"))?;
         let lives = &lives;
         let asked = stream::iter(wanted.iter().map(|w| async move { (w, preview(api, w, lives, made).await) }));
         let answers = block_on(asked.buffer_unordered(PARALLEL).collect::<Vec<_>>());
@@ -444,7 +444,7 @@ impl Target for ClusterTarget {
     fn holds(&self, path: &str, content: &[u8]) -> Result<bool, TargetError> {
         let wanted =
             WantedResource { path: path.to_owned(), manifest: Some(String::from_utf8_lossy(content).into_owned()) };
-        let made = Made::of(std::slice::from_ref(&wanted));
+        let (made, _) = Made::of(std::slice::from_ref(&wanted));
         let preview = block_on(preview(&self.api, &wanted, &Lives::default(), &made));
         let preview = preview.map_err(self.failed(format!("ask for a dry run of {path}")))?;
         Ok(preview.live.is_some() && preview.live == preview.after)
@@ -518,7 +518,12 @@ impl Target for ClusterTarget {
     }
 
     fn begin(&self) -> Result<Box<dyn TargetSession + '_>, TargetError> {
-        Ok(Box::new(ClusterSession { target: self, opened: Mutex::default(), hooks: Mutex::default() }))
+        Ok(Box::new(ClusterSession {
+            target: self,
+            opened: Mutex::default(),
+            record: Mutex::default(),
+            hooks: Mutex::default(),
+        }))
     }
 }
 
@@ -552,6 +557,8 @@ struct ClusterSession<'a> {
     target: &'a ClusterTarget,
     /// The release and revision that are under way.
     opened: Mutex<Option<(String, u64)>>,
+    /// Its record, as it was written.
+    record: Mutex<Option<Opened>>,
     /// What became of its hooks.
     hooks: Mutex<HookRuns>,
 }
@@ -559,6 +566,10 @@ struct ClusterSession<'a> {
 impl ClusterSession<'_> {
     fn opened(&self) -> std::sync::MutexGuard<'_, Option<(String, u64)>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self) -> std::sync::MutexGuard<'_, Option<Opened>> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hooks(&self) -> std::sync::MutexGuard<'_, HookRuns> {
@@ -709,12 +720,12 @@ impl TargetSession for ClusterSession<'_> {
             let wrong = |e| ApiError::Unexpected(format!("the record of the plan is no JSON: {e}"));
             let payload: Value = serde_json::from_str(payload).map_err(wrong)?;
             *self.hooks() = HookRuns::of(&payload);
-            let goes = payload.pointer("/info/status").is_some_and(|status| status == "uninstalling");
-            self.target.records_of(release).open(revision, payload).await.map(|()| goes)
+            self.target.records_of(release).open(revision, payload).await
         });
         // What is being deleted stays so until it is gone.
-        if !opened.map_err(failed)? {
+        if let Some(record) = opened.map_err(failed)? {
             *self.opened() = Some((release.to_owned(), revision));
+            *self.record() = Some(record);
         }
         Ok(())
     }
@@ -743,7 +754,8 @@ impl TargetSession for ClusterSession<'_> {
     }
 
     fn commit(&self, release: &str, revision: u64, _: &Value) -> Result<(), TargetError> {
-        let finished = block_on(self.target.records_of(release).finish(revision, &self.hooks()));
+        let (record, hooks) = (self.record().take(), self.hooks());
+        let finished = block_on(self.target.records_of(release).finish(revision, record, &hooks));
         finished.map_err(self.target.failed(format!("record revision {revision} of {release} as deployed")))?;
         *self.opened() = None;
         Ok(())

@@ -61,6 +61,12 @@ pub struct Records<'a> {
     pub release: &'a str,
 }
 
+/// A record as we wrote it: the object, and the release in it.
+pub struct Opened {
+    object: Value,
+    release: Map<String, Value>,
+}
+
 /// What the labels of a record say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
@@ -141,8 +147,8 @@ impl Records<'_> {
         Err(ApiError::Unexpected(format!("the record `{}` is not one of a release", self.name(revision))))
     }
 
-    fn encode(&self, release: Map<String, Value>) -> Value {
-        let packed = pack_record(&Value::Object(release));
+    fn encode(&self, release: &Map<String, Value>) -> Value {
+        let packed = pack_record(release);
         match self.rules.driver {
             RecordDriver::Secret => STANDARD.encode(packed).into(),
             RecordDriver::ConfigMap => String::from_utf8_lossy(&packed).into_owned().into(),
@@ -151,13 +157,14 @@ impl Records<'_> {
 
     /// Creates the record of a new revision; or, where the release is to be deleted, says that of the last one. What
     /// others left under way is marked as failed: nobody runs it.
-    pub async fn open(&self, revision: u64, release: Value) -> Result<(), ApiError> {
+    pub async fn open(&self, revision: u64, release: Value) -> Result<Option<Opened>, ApiError> {
         let Value::Object(mut release) = release else {
             return Err(ApiError::Unexpected("the record of the plan is no object".into()));
         };
         let info = |key: &str| release.get("info").and_then(|info| info.get(key)?.as_str()).map(str::to_owned);
         if info("status").as_deref() == Some("uninstalling") {
-            return self.set_status(revision, "uninstalling", DELETION).await;
+            self.set_status(revision, "uninstalling", DELETION).await?;
+            return Ok(None);
         }
         let earlier = self.revisions().await?;
         for left in earlier.iter().filter(|r| r.status.starts_with("pending-") || r.status == "uninstalling") {
@@ -203,13 +210,14 @@ impl Records<'_> {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": self.name(revision), "namespace": self.namespace, "labels": labels},
-            "data": {"release": self.encode(release)},
+            "data": {"release": self.encode(&release)},
         });
         if let (RecordDriver::Secret, Some(object)) = (self.rules.driver, object.as_object_mut()) {
             object.insert("kind".into(), "Secret".into());
             object.insert("type".into(), "helm.sh/release.v1".into());
         }
-        self.api.create(&self.list_address(), &object).await.map(drop)
+        let object = self.api.create(&self.list_address(), &object).await?;
+        Ok(Some(Opened { object, release }))
     }
 
     /// Helm takes no lock: what it began a moment ago may still be under way.
@@ -248,7 +256,7 @@ impl Records<'_> {
     }
 
     /// Marks a revision as done: those before it are superseded.
-    pub async fn finish(&self, revision: u64, hooks: &HookRuns) -> Result<(), ApiError> {
+    pub async fn finish(&self, revision: u64, opened: Option<Opened>, hooks: &HookRuns) -> Result<(), ApiError> {
         let all = self.revisions().await?;
         let first = all.iter().all(|r| r.number == revision || !matches!(r.status.as_str(), "deployed" | "superseded"));
         let description = if first { "Install complete" } else { "Upgrade complete" };
@@ -262,10 +270,10 @@ impl Records<'_> {
                     info.insert("description".into(), description.into());
                 }
             };
-            self.change(revision, "deployed", done).await?;
+            self.change(revision, opened, "deployed", done).await?;
         }
         for old in all.iter().filter(|r| r.number != revision && r.status == "deployed") {
-            self.change(old.number, "superseded", |_| {}).await?;
+            self.change(old.number, None, "superseded", |_| {}).await?;
         }
         Ok(())
     }
@@ -276,7 +284,7 @@ impl Records<'_> {
             hooks.note(release);
             part(release, "info").insert("description".into(), description.into());
         };
-        self.change(revision, "failed", failed).await
+        self.change(revision, None, "failed", failed).await
     }
 
     /// Removes all records, the last of them at the end: as long as it is there, the release is.
@@ -291,32 +299,50 @@ impl Records<'_> {
         let described = |release: &mut Map<String, Value>| {
             part(release, "info").insert("description".into(), description.into());
         };
-        self.change(revision, status, described).await
+        self.change(revision, None, status, described).await
     }
 
-    /// Changes a record and sets its status; what we do not know of it stays as it is.
+    /// Changes a record and sets its status; what we do not know of it stays as it is. It is read, unless it is known as we
+    /// wrote it and nobody changed it since.
     async fn change(
         &self,
         revision: u64,
+        known: Option<Opened>,
         status: &str,
-        change: impl FnOnce(&mut Map<String, Value>),
+        change: impl Fn(&mut Map<String, Value>),
     ) -> Result<(), ApiError> {
-        let address = self.address(revision);
-        let Some(mut object) = self.api.get(&address).await? else {
+        if let Some(known) = known {
+            match self.write(revision, known, status, &change).await {
+                Err(error) if error.is_conflict() || error.is_not_found() => {}
+                done => return done,
+            }
+        }
+        let Some(object) = self.api.get(&self.address(revision)).await? else {
             return Err(ApiError::Unexpected(format!("the record `{}` is gone", self.name(revision))));
         };
-        let mut release = self.decode(&object, revision)?;
+        let release = self.decode(&object, revision)?;
+        self.write(revision, Opened { object, release }, status, &change).await
+    }
+
+    async fn write(
+        &self,
+        revision: u64,
+        known: Opened,
+        status: &str,
+        change: impl Fn(&mut Map<String, Value>),
+    ) -> Result<(), ApiError> {
+        let Opened { mut object, mut release } = known;
         change(&mut release);
         part(&mut release, "info").insert("status".into(), status.into());
         let Some(all) = object.as_object_mut() else {
             return Err(ApiError::Unexpected(format!("the record `{}` is no object", self.name(revision))));
         };
-        part(all, "data").insert("release".into(), self.encode(release));
+        part(all, "data").insert("release".into(), self.encode(&release));
         let labels = part(part(all, "metadata"), "labels");
         labels.insert("status".into(), status.into());
         labels.insert("modifiedAt".into(), now().as_second().to_string().into());
         labels.shift_remove("createdAt");
-        self.api.update(&address, &object).await.map(drop)
+        self.api.update(&self.address(revision), &object).await.map(drop)
     }
 }
 
