@@ -174,7 +174,7 @@ pub(super) fn plan_with(
                 if diagnostics.has_errors() {
                     return Err(PlanError::Diagnostics);
                 }
-                let wanted = wanted_resources(&with_hooks, &record, before.as_ref());
+                let wanted = wanted_resources(&manifests, &hooks, &record, before.as_ref());
                 answer(vec![Question::Previews(wanted)], &mut observed)?;
                 report_blind(diagnostics, &observed);
             }

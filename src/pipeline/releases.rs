@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diag::Diagnostics;
 use crate::observed::Preview;
 use crate::plan::{
-    ChartChanges, ClusterChart, Concealing, DesiredResource, Dismissal, Dismissed, Fidelity, ImageSection, Inputs,
-    Plan, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, conceal, plan_release, read_record, read_release,
-    release_key, revision_to_go_back_to, wanted_resources,
+    ChartChanges, ClusterChart, Concealing, Dismissal, Dismissed, Fidelity, ImageSection, Inputs, Plan, ReleaseContext,
+    ReleaseRecord, ReleaseSection, assemble, conceal, plan_release, read_record, read_release, release_key,
+    revision_to_go_back_to, wanted_resources,
 };
 use crate::ports::{ReleaseStore, Target, TargetError};
 use crate::source::{FileId, Sources};
@@ -145,9 +145,8 @@ pub fn plan_rollback(
         // Nobody knows which of them hold secret values.
         hook.resource.hidden = true;
     }
-    let with_hooks: Vec<DesiredResource> =
-        recorded.resources.iter().chain(recorded.hooks.iter().map(|hook| &hook.resource)).cloned().collect();
-    let previews = request.previews(&wanted_resources(&with_hooks, &recorded.record, Some(&before)))?;
+    let wanted = wanted_resources(&recorded.resources, &recorded.hooks, &recorded.record, Some(&before));
+    let previews = request.previews(&wanted)?;
     let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());
     let context = ReleaseContext {
         force_adoption: false,

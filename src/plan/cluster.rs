@@ -11,9 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::consequences::{consequences, follow_configs, kept_definitions, rename, scalers};
-use super::decide::{Considered, decide, follow_policies, is_kept, leave, with_first_replicas};
+use super::decide::{Considered, Decision, decide, follow_policies, is_kept, leave, with_first_replicas};
 use super::directives::{DeployType, read_directives};
-use super::helm::{are_notes_recorded, fit, helm_record, is_unfinished, recorded_manifests, rollback_record};
+use super::helm::{
+    are_notes_recorded, fit, helm_record, is_unfinished, recorded_manifests, recorded_text, rollback_record,
+};
 use super::hooks::{DesiredHook, HookPlan, are_recorded, run_hooks};
 use super::model::ResourceAction;
 use super::operation::{Guard, Operation, Work};
@@ -21,7 +23,7 @@ use super::order::{Node, Parts, arrange};
 use super::reason::Reason;
 use super::release::{
     ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,
-    add_causes, deleted, read_record, removed_files, without_run,
+    add_causes, deleted, read_record, record_digest, removed_files, without_run,
 };
 use super::sensitive::Sensitive;
 use crate::chart::HookEvent;
@@ -87,13 +89,16 @@ fn deploy_type(history: &[Value]) -> DeployType {
 /// Returns what the target is asked: the manifests as they would be written, and what was recorded and is not wanted any more.
 pub fn wanted_resources(
     desired: &[DesiredResource],
+    hooks: &[DesiredHook],
     record: &ReleaseRecord,
     previous: Option<&ReleaseRecord>,
 ) -> Vec<WantedResource> {
     let mut wanted: BTreeMap<String, Option<String>> =
         previous.iter().flat_map(|p| p.resources.keys()).map(|path| (served_path(path), None)).collect();
     let namespace = namespace_resource(&record.namespace);
-    for resource in std::iter::once(&namespace).chain(desired) {
+    // Where a hook has the place of a resource, the resource is asked about.
+    let hooks = hooks.iter().map(|hook| &hook.resource);
+    for resource in std::iter::once(&namespace).chain(hooks).chain(desired) {
         wanted.insert(cluster_path(resource), Some(written(resource, record).to_string()));
     }
     wanted.into_iter().map(|(path, manifest)| WantedResource { path, manifest }).collect()
@@ -200,7 +205,9 @@ pub(super) fn plan_cluster(
         paths.insert(path.clone());
         let preview = previews.get(&path).unwrap_or(&nothing);
         if resource.belongs {
-            let recorded = RecordedResource { address: resource.address(), digest: resource.digest() };
+            let digest =
+                if resource.is_secret() { String::new() } else { record_digest(&recorded_text(&resource.text)) };
+            let recorded = RecordedResource { address: resource.address(), digest };
             record.resources.insert(path.clone(), recorded);
         }
         let was_ours = previous.as_ref().is_some_and(|p| p.resources.contains_key(&path)) || !resource.belongs;
@@ -210,12 +217,19 @@ pub(super) fn plan_cluster(
         let scaled_by = scaled_by.map(String::as_str);
         let considered =
             Considered { resource, preview, recorded: before, was_ours, directives: &directives, scaled_by };
-        let mut plan = decide(&considered, &record, context, &mut section);
-        let is_applied = !watch && before.is_some_and(|b| without_run(b.trim()) == without_run(resource.text.trim()));
+        let Decision { mut plan, problems, blocks, risks } = decide(&considered, &record, context);
+        let as_recorded = |b: &str| without_run(b) == without_run(&recorded_text(&resource.text));
+        let is_applied = !watch && before.is_some_and(as_recorded);
         let stage = directives.stage(now);
         follow_policies(&mut plan, resource, &directives, is_applied);
         if stage.is_none() && plan.action != ResourceAction::Noop {
             leave(&mut plan, Reason::NotNow);
+        }
+        section.risks.extend(risks);
+        // Nothing stands in the way of what is not done.
+        if plan.action != ResourceAction::Noop {
+            section.problems.extend(problems);
+            section.blocks.extend(blocks);
         }
         if matches!(plan.action, ResourceAction::Update | ResourceAction::Replace) {
             add_causes(&mut plan, context.images, changes.get_or_insert_with(context.changes));
@@ -239,7 +253,28 @@ pub(super) fn plan_cluster(
         nodes.push(Node { resource, directives, stage, phase, write, watch: is_watched });
         section.resources.push(plan);
     }
-    let wanted: BTreeSet<String> = paths.iter().map(|path| served_path(path)).collect();
+    let (before, after) = match now {
+        DeployType::Install => (HookEvent::PreInstall, HookEvent::PostInstall),
+        DeployType::Rollback => (HookEvent::PreRollback, HookEvent::PostRollback),
+        DeployType::Upgrade | DeployType::Delete | DeployType::Test => (HookEvent::PreUpgrade, HookEvent::PostUpgrade),
+    };
+    let runs = |hook: &&DesiredHook| hook.hook.events.iter().any(|event| *event == before || *event == after);
+    let mut wanted: BTreeSet<String> = paths.iter().map(|path| served_path(path)).collect();
+    let mut clashes = Vec::new();
+    for hook in context.hooks.iter().filter(runs) {
+        let path = served_path(&cluster_path(&hook.resource));
+        // What became a hook is made anew by it.
+        if !wanted.insert(path.clone()) && previews.get(&path).is_some_and(|preview| preview.live.is_some()) {
+            clashes.push(Problem {
+                address: hook.resource.address(),
+                place: hook.resource.place.clone(),
+                message:
+                    "it is a resource of the release and a hook as well: each would replace the other; give the hook \
+                          another name"
+                        .into(),
+            });
+        }
+    }
     let mut gone_before: Vec<(usize, Value)> = Vec::new();
     for (path, gone) in previous.iter().flat_map(|p| &p.resources).filter(|(path, _)| !paths.contains(*path)) {
         // The same object may be known under another group.
@@ -267,7 +302,7 @@ pub(super) fn plan_cluster(
         let removed = removed_files(changes.get_or_insert_with(context.changes));
         plan.reasons.splice(0..0, removed);
         let work = Work::DeleteResource { address: plan.address(), path: path.clone() };
-        let guards = vec![guard(path, preview.content.as_ref())];
+        let guards = vec![guard(path, preview.stays.as_ref())];
         deletes.push(Operation { id: format!("delete:{path}"), needs: Vec::new(), guards, work });
         section.resources.push(plan);
     }
@@ -279,15 +314,9 @@ pub(super) fn plan_cluster(
     let changes = before_open.is_some() || !deletes.is_empty() || nodes.iter().any(|n| n.write.is_some());
     // Who asks for a rollback is given a revision.
     if changes || context.rollback.is_some() || !is_recorded(&record, previous.as_ref(), context) {
-        let (before, after) = match now {
-            DeployType::Install => (HookEvent::PreInstall, HookEvent::PostInstall),
-            DeployType::Rollback => (HookEvent::PreRollback, HookEvent::PostRollback),
-            DeployType::Upgrade | DeployType::Delete | DeployType::Test => {
-                (HookEvent::PreUpgrade, HookEvent::PostUpgrade)
-            }
-        };
         let (before, after) = (run_hooks(context.hooks, before, &record), run_hooks(context.hooks, after, &record));
         section.hooks.extend(before.plans.into_iter().chain(after.plans));
+        section.problems.extend(clashes);
         section.problems.extend(hook_problems(&section.hooks, context.hooks, previews));
         let parts = Parts {
             open: open.clone(),

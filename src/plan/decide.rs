@@ -11,11 +11,9 @@ use serde_json::{Map, Value};
 use super::cluster::{is_ours, replicas_on_creation, with_replicas};
 use super::diff::{diff, hide_fields, redact};
 use super::directives::{DeletePolicy, Directives, Propagation, ResourcePolicy};
-use super::model::{FieldChange, ResourceAction, ResourcePlan};
+use super::model::{FieldChange, FieldOp, ResourceAction, ResourcePlan, Risk, RiskLevel};
 use super::reason::{DriftOutcome, Reason, Setter};
-use super::release::{
-    DesiredResource, Problem, ReleaseContext, ReleaseRecord, ReleaseSection, is_of_the_run, left_alone,
-};
+use super::release::{DesiredResource, Problem, ReleaseContext, ReleaseRecord, is_of_the_run, left_alone};
 use super::risk::{immutable_fields, restart};
 use super::secrecy::keys_of;
 use crate::observed::Preview;
@@ -44,38 +42,71 @@ pub(super) struct Considered<'a> {
     pub scaled_by: Option<&'a str>,
 }
 
-/// Decides what happens to a resource, and says what stands in the way.
-pub(super) fn decide(
-    considered: &Considered<'_>,
-    record: &ReleaseRecord,
-    context: &ReleaseContext<'_>,
-    section: &mut ReleaseSection,
-) -> ResourcePlan {
+/// What is decided of a resource, and what stands in the way.
+pub(super) struct Decision {
+    pub plan: ResourcePlan,
+    /// What the manifest is at fault for.
+    pub problems: Vec<Problem>,
+    /// What people have to decide.
+    pub blocks: Vec<Problem>,
+    /// What is left as it is against the chart.
+    pub risks: Vec<Risk>,
+}
+
+/// Decides what happens to a resource when nothing is said about it, and says what stands in the way of that.
+pub(super) fn decide(considered: &Considered<'_>, record: &ReleaseRecord, context: &ReleaseContext<'_>) -> Decision {
     let Considered { resource, preview, .. } = considered;
     let problem = |message| Problem { address: resource.address(), place: resource.place.clone(), message };
-    let mut plan = resource_plan(considered, context);
+    let plan = resource_plan(considered, context);
+    let mut decision = Decision { plan, problems: Vec::new(), blocks: Vec::new(), risks: Vec::new() };
     if let Some(refused) = &preview.refused {
+        decision.plan.action = if preview.live.is_some() { ResourceAction::Update } else { ResourceAction::Create };
         if refused.contains("storedVersions") {
-            section.blocks.push(problem(format!(
+            decision.blocks.push(problem(format!(
                 "{refused}: objects may be stored in a version that is taken away; write them \
                  anew in the version that stays, and take the other out of `status.storedVersions`"
             )));
         } else {
-            section.problems.push(problem(refused.clone()));
+            decision.problems.push(problem(refused.clone()));
         }
-        return plan;
+        return decision;
     }
-    let Some(live) = &preview.live else { return plan };
-    if !considered.was_ours && !is_ours(live, record) {
+    let Some(live) = &preview.live else { return decision };
+    // One that another release made its own is not taken back in silence.
+    let is_of_another = resource.belongs && owner(live).is_some() && !is_ours(live, record);
+    if is_of_another || !considered.was_ours && !is_ours(live, record) {
         if context.force_adoption {
-            plan.reasons.insert(0, Reason::Adopted { from: owner(live) });
+            decision.plan.reasons.insert(0, Reason::Adopted { from: owner(live) });
         } else {
-            section.blocks.push(problem(foreign(live, record)));
+            decision.blocks.push(problem(foreign(live, record)));
         }
     }
-    section.blocks.extend(conflicts(considered).into_iter().map(problem));
-    section.blocks.extend(forbidden_replacement(&plan, considered.directives).map(problem));
-    plan
+    decision.blocks.extend(conflicts(considered).into_iter().map(problem));
+    decision.blocks.extend(forbidden_replacement(&decision.plan, considered.directives).map(problem));
+    decision.risks.extend(removed_and_stays(considered, context));
+    decision
+}
+
+/// Tells of a field that the chart sets no more and that stays, for somebody set it by hand since.
+fn removed_and_stays(considered: &Considered<'_>, context: &ReleaseContext<'_>) -> Option<Risk> {
+    let Considered { resource, preview, .. } = considered;
+    let after = preview.after.as_ref().filter(|_| preview.immutable.is_empty())?;
+    let old = considered.recorded.and_then(context.parse)?;
+    let goes =
+        |fields: &[FieldChange], path: &FieldChange| fields.iter().any(|f| f.op == FieldOp::Remove && touches(f, path));
+    let becomes = diff(&old, after);
+    let mut removed = diff(&old, &resource.data);
+    removed.retain(|field| field.op == FieldOp::Remove && !goes(&becomes, field));
+    let by = setters(&preview.managers, &removed);
+    let mut told = by.iter().filter(|by| may_be_taken_from(&by.manager)).map(|by| {
+        format!(
+            "{} is in the chart no more, and stays: {} set it since; remove it there",
+            by.paths.join(", "),
+            by.manager
+        )
+    });
+    let message = told.next()?;
+    Some(Risk { code: "stays".into(), level: RiskLevel::Warning, address: resource.address(), path: None, message })
 }
 
 /// Returns the release that an object says it belongs to: `NAMESPACE/RELEASE`.
@@ -364,7 +395,6 @@ pub(super) fn leave(plan: &mut ResourcePlan, why: Reason) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::FieldOp;
     use serde_json::json;
 
     #[test]

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::cluster::cluster_path;
-use super::hooks::{DesiredHook, hook_records, without_source};
+use super::hooks::{DesiredHook, hook_records};
 use super::model::{Risk, RiskLevel};
 use super::release::{DesiredResource, Problem, RecordedResource, ReleaseRecord, record_digest};
 use super::sensitive::Sensitive;
@@ -326,7 +326,7 @@ pub fn read_release(release: &Value) -> Option<RecordedRelease> {
 
 fn hook(recorded: &Value, release: &Value) -> Option<DesiredHook> {
     let text = recorded.get("manifest")?.as_str()?;
-    let resource = resource(&format!("{}\n", without_source(text.trim())), release)?;
+    let resource = resource(&recorded_text(text), release)?;
     let names = |key: &str| {
         let list = recorded.get(key).and_then(Value::as_array).into_iter().flatten();
         list.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
@@ -448,6 +448,11 @@ fn discreet_manifest(resource: &DesiredResource) -> String {
     let head = json!({"apiVersion": resource.api_version, "kind": resource.kind,
         "metadata": {"name": resource.name, "namespace": resource.namespace}});
     format!("# the rest holds secret values: --show-secrets shows it\n{}\n", yaml::to_yaml(&head).unwrap_or_default())
+}
+
+/// Returns a manifest's text as it is read out of a record again.
+pub(super) fn recorded_text(text: &str) -> String {
+    documents(text).join("---\n")
 }
 
 /// Splits a recorded manifest; the line that names the template of each document is no part of it.

@@ -3,8 +3,6 @@
 //! The one idea: a hook belongs to no release. It is made anew each time, waited for, and deleted as it says itself.
 //! Source: Helm 3.20.
 
-use std::borrow::Cow;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,6 +10,7 @@ use serde_json::{Value, json};
 use super::cluster::{cluster_path, written};
 use super::diff::is_sensitive;
 use super::directives::read_directives;
+use super::helm::recorded_text;
 use super::operation::{Operation, Work};
 use super::release::{DesiredResource, ReleaseRecord, without_run};
 use super::sensitive::Sensitive;
@@ -192,19 +191,12 @@ pub(super) fn hook_records(hooks: &[DesiredHook]) -> Value {
 /// Says whether the last record holds these very hooks.
 pub(super) fn are_recorded(hooks: &[DesiredHook], last: Option<&Value>) -> bool {
     let recorded = last.and_then(|l| l.get("hooks")?.as_array()).into_iter().flatten();
-    let mut recorded: Vec<Cow<'_, str>> = recorded
-        .filter_map(|hook| hook.get("manifest")?.as_str())
-        .map(|text| without_run(without_source(text.trim())))
-        .collect();
-    let mut wanted: Vec<Cow<'_, str>> = hooks.iter().map(|hook| without_run(hook.resource.text.trim())).collect();
+    let text = |text: &str| without_run(&recorded_text(text)).into_owned();
+    let mut recorded: Vec<String> = recorded.filter_map(|hook| hook.get("manifest")?.as_str()).map(text).collect();
+    let mut wanted: Vec<String> = hooks.iter().map(|hook| text(&hook.resource.text)).collect();
     recorded.sort_unstable();
     wanted.sort_unstable();
     recorded == wanted
-}
-
-pub(super) fn without_source(text: &str) -> &str {
-    let rest = text.strip_prefix("# Source: ").and_then(|rest| rest.split_once('\n'));
-    rest.map_or(text, |(_, rest)| rest.trim_start())
 }
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ impl ApiError {
     pub fn refusal(&self) -> Option<&kube::core::Status> {
         match self {
             Self::Status(status) if matches!(status.code, 400 | 403 | 404 | 409 | 413 | 422) => Some(status),
+            Self::Status(status) if is_mistyped(status) => Some(status),
             Self::Status(_)
             | Self::Tried { .. }
             | Self::Client(_)
@@ -102,6 +103,12 @@ impl ApiError {
             | Self::Unexpected(_) => None,
         }
     }
+}
+
+/// Says whether a manifest does not fit its kind, which many servers answer as if it was their fault. Source: Kubernetes,
+/// server-side apply.
+pub fn is_mistyped(status: &kube::core::Status) -> bool {
+    status.code == 500 && status.message.contains("failed to create typed patch object")
 }
 
 impl From<kube::Error> for ApiError {

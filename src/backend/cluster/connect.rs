@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use kube::client::AuthError;
 use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
@@ -84,6 +85,15 @@ pub enum ConnectError {
         /// What it said; what it printed may be a token.
         said: String,
     },
+    /// The address of a proxy is none.
+    #[error("use the proxy `{proxy}`")]
+    Proxy {
+        /// What was given.
+        proxy: String,
+        /// Why.
+        #[source]
+        source: http::uri::InvalidUri,
+    },
     /// A client cannot be made.
     #[error("prepare requests to {server}")]
     Client {
@@ -114,15 +124,20 @@ pub fn no_client(error: kube::Error, command: Option<String>, server: &str) -> C
 
 /// Reads what it takes to speak to a cluster. Nothing is sent.
 pub async fn configuration(options: &ClusterOptions) -> Result<(Config, ClusterName), ConnectError> {
+    let mut proxy = None;
     let (mut config, context) = match kubeconfig(options)? {
         Some(kubeconfig) => {
             let context = context_of(&kubeconfig, options.context.as_ref())?;
+            proxy = named_proxy(&kubeconfig, &context);
             let choice = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
             let config = Config::from_custom_kubeconfig(kubeconfig, &choice).await;
             (config.map_err(ConnectError::Kubeconfig)?, Some(context))
         }
         None => (Config::incluster().map_err(ConnectError::InCluster)?, None),
     };
+    let proxy = proxy.or_else(|| proxy_of(&options.env, &config.cluster_url));
+    let wrong = |source| ConnectError::Proxy { proxy: proxy.clone().unwrap_or_default(), source };
+    config.proxy_url = proxy.as_ref().map(|proxy| proxy.parse().map_err(wrong)).transpose()?;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(ANSWER);
     config.reset_reader_on_write = true;
@@ -136,9 +151,38 @@ pub async fn configuration(options: &ClusterOptions) -> Result<(Config, ClusterN
     Ok((config, ClusterName { context, server, uid: None }))
 }
 
+/// Returns the proxy that a kubeconfig names for the cluster of a context.
+fn named_proxy(kubeconfig: &Kubeconfig, context: &str) -> Option<String> {
+    let context = kubeconfig.contexts.iter().find(|c| c.name == context)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter().find(|c| c.name == context.cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.clone().filter(|proxy| !proxy.is_empty())
+}
+
+/// Returns the proxy of the environment for a server, as Go's programs use it.
+fn proxy_of(env: &BTreeMap<String, String>, server: &http::Uri) -> Option<String> {
+    let set = |upper: &str| {
+        let lower = upper.to_ascii_lowercase();
+        env.get(upper).or_else(|| env.get(&lower)).filter(|text| !text.is_empty()).cloned()
+    };
+    let proxy = set(if server.scheme_str() == Some("http") { "HTTP_PROXY" } else { "HTTPS_PROXY" })?;
+    let proxy = if proxy.contains("://") { proxy } else { format!("http://{proxy}") };
+    let host = server.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if host.eq_ignore_ascii_case("localhost") || is_loopback {
+        return None;
+    }
+    let matcher = Matcher::builder().all(proxy.as_str()).no(set("NO_PROXY").unwrap_or_default()).build();
+    matcher.intercept(server).map(|_| proxy)
+}
+
 /// Returns the merged kubeconfig; `None` within a cluster, where there is none.
 fn kubeconfig(options: &ClusterOptions) -> Result<Option<Kubeconfig>, ConnectError> {
-    let read = |path: &Path| Kubeconfig::read_from(path).map_err(ConnectError::Kubeconfig);
+    let read = |path: &Path| {
+        let mut found = Kubeconfig::read_from(path).map_err(ConnectError::Kubeconfig)?;
+        // kubectl writes an empty one where none is chosen.
+        found.current_context = found.current_context.filter(|name| !name.is_empty());
+        Ok(found)
+    };
     let listed = |text: &str| -> Vec<PathBuf> {
         let paths = std::env::split_paths(text).filter(|path| !path.as_os_str().is_empty());
         paths.map(|path| options.cwd.join(path)).collect()
@@ -216,6 +260,39 @@ mod tests {
         assert_eq!(found(&options).unwrap().server, "http://east.example:8001");
         options.context = Some("north".into());
         assert_eq!(found(&options).unwrap_err(), "the kubeconfig has no context `north`; it has east, west");
+    }
+
+    #[test]
+    fn an_empty_choice_of_a_context_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = one("east", false).replace("kind: Config\n", "kind: Config\ncurrent-context: \"\"\n");
+        let options = options(dir.path(), &[("a", &first), ("b", &one("west", true))]);
+        assert_eq!(found(&options).unwrap().to_string(), "west (http://west.example:8001)");
+    }
+
+    #[test]
+    fn the_proxy_of_the_environment_is_left_out_where_the_server_is_excluded() {
+        let proxy = |no: &str, server: &str| {
+            let env = [("HTTPS_PROXY", "proxy:3128"), ("NO_PROXY", no)];
+            let env = env.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+            proxy_of(&env, &server.parse().unwrap())
+        };
+        assert_eq!(proxy("10.0.0.0/8", "https://192.168.0.1:6443").as_deref(), Some("http://proxy:3128"));
+        assert_eq!(proxy("10.0.0.0/8", "https://10.1.2.3:6443"), None);
+        assert_eq!(proxy("example.org", "https://api.example.org"), None);
+        assert_eq!(proxy("", "https://127.0.0.1:6443"), None);
+        assert_eq!(proxy("", "http://api.example.org"), None);
+    }
+
+    #[test]
+    fn the_proxy_of_a_kubeconfig_is_used_whatever_the_environment_excludes() {
+        let dir = tempfile::tempdir().unwrap();
+        let text =
+            one("east", true).replace("east.example:8001'", "east.example:8001', proxy-url: 'http://127.0.0.1:8888'");
+        let mut options = options(dir.path(), &[("a", &text)]);
+        options.env.insert("NO_PROXY".into(), "localhost,127.0.0.1".into());
+        let (config, _) = super::super::super::runtime::block_on(configuration(&options)).unwrap();
+        assert_eq!(config.proxy_url.unwrap().to_string(), "http://127.0.0.1:8888/");
     }
 
     #[test]

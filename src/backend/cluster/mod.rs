@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 
-use self::api::{Api, ApiError, ApiKind, word};
+use self::api::{Api, ApiError, ApiKind, is_mistyped, word};
 pub use self::connect::{ClusterOptions, ConnectError};
 use self::connect::{configuration, no_client};
 use self::fields::{adopted, has_predecessor, is_taken_over, merged, replicas_left, stands, without_leftovers};
@@ -47,6 +47,8 @@ use crate::ports::{Lock, ObjectQuery, ReleaseStore, RevisionFact, Target, Target
 const PARALLEL: usize = 16;
 /// How long a definition may take until the server serves its kind.
 const ESTABLISHED: Duration = Duration::from_mins(1);
+/// How long a server may go on with a definition as it was.
+const SERVED: Duration = Duration::from_secs(10);
 /// How often something is tried that others may change meanwhile.
 const MOST_TRIES: usize = 5;
 /// How long an object may take until it is gone.
@@ -86,9 +88,12 @@ impl ClusterTarget {
     }
 
     /// Names the cluster wherever it is reached: by its oldest namespace. `None` where that may not be seen.
-    async fn ask_uid(&self) -> Option<String> {
-        let found = self.api.get("/api/v1/namespaces/kube-system").await.ok().flatten()?;
-        Some(metadata(&found, "uid").to_owned()).filter(|uid| !uid.is_empty())
+    async fn ask_uid(&self) -> Result<Option<String>, ApiError> {
+        let found = match self.api.get("/api/v1/namespaces/kube-system").await {
+            Err(error) if error.refusal().is_some() => None,
+            found => found?,
+        };
+        Ok(found.map(|found| metadata(&found, "uid").to_owned()).filter(|uid| !uid.is_empty()))
     }
 
     fn failed(&self, attempt: impl Into<String>) -> impl FnOnce(ApiError) -> TargetError {
@@ -140,13 +145,14 @@ async fn kind_of(api: &Api, object: &Value) -> Result<ApiKind, ApiError> {
 /// What one question is answered in view of: the definitions and namespaces that are made in the same plan.
 struct Made {
     kinds: BTreeSet<(String, String)>,
+    definitions: Vec<Value>,
     namespaces: Namespaces,
 }
 
 impl Made {
     /// Nothing is asked.
     fn of(wanted: &[WantedResource]) -> (Self, BTreeSet<String>) {
-        let (mut kinds, mut namespaces) = (BTreeSet::new(), BTreeSet::new());
+        let (mut kinds, mut definitions, mut namespaces) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
         for resource in wanted {
             let manifest = resource.manifest.as_ref().filter(|_| {
                 resource.path.contains("/Namespace/") || resource.path.contains("/CustomResourceDefinition.")
@@ -157,9 +163,10 @@ impl Made {
             } else {
                 let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
                 kinds.insert((of("/spec/group"), of("/spec/names/kind")));
+                definitions.push(object);
             }
         }
-        (Self { kinds, namespaces: Namespaces::default() }, namespaces)
+        (Self { kinds, definitions, namespaces: Namespaces::default() }, namespaces)
     }
 
     /// Looks which of the namespaces are there.
@@ -191,6 +198,12 @@ impl Made {
 fn is_only_named(object: &Value) -> bool {
     let count = |pointer: &str| object.pointer(pointer).and_then(Value::as_object).map_or(0, serde_json::Map::len);
     text(object, "kind") == "Namespace" && count("") == 3 && count("/metadata") == 1
+}
+
+/// Says whether it is a namespace of which nothing is wanted but that it is there.
+fn is_bare_namespace(wanted: &WantedResource) -> bool {
+    let object = wanted.manifest.as_ref().map(|manifest| serde_json::from_str::<Value>(manifest).unwrap_or_default());
+    wanted.path.starts_with("-/Namespace/") && object.is_none_or(|object| is_only_named(&object))
 }
 
 async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made) -> Result<Preview, ApiError> {
@@ -279,6 +292,15 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         preview.after = after;
         return Ok(preview);
     }
+    if let Err(error) = &answer
+        && error.refusal().is_some_and(is_about_schema)
+        && made.kinds.contains(&(place.group.to_owned(), place.kind.to_owned()))
+        && definition_changes(api, &place, made).await?
+    {
+        // What the new definition says, only a server knows that has it.
+        preview.after = Some(cleaned(&merged(found.as_ref(), &object)));
+        return Ok(preview);
+    }
     match answer {
         // One that is on its way out is made anew.
         Ok(after) if is_going(&after) => {}
@@ -335,18 +357,51 @@ const IMMUTABLE: [&str; 8] = [
     "updates to provisioner are forbidden",
 ];
 
+/// Returns the fields that stand in the way of an update in place, where nothing else does.
 fn immutable_fields(status: &kube::core::Status) -> Vec<String> {
-    let says = |text: &str| IMMUTABLE.iter().any(|known| text.contains(known));
     if status.code != 422 {
         return Vec::new();
     }
-    let causes = status.details.iter().flat_map(|d| &d.causes);
-    let mut fields: Vec<String> = causes.filter(|c| says(&c.message)).map(|c| c.field.clone()).collect();
-    if fields.is_empty() && says(&status.message) {
-        fields.push("spec".to_owned());
+    let causes: Vec<_> = status.details.iter().flat_map(|d| &d.causes).collect();
+    if causes.is_empty() {
+        return if is_immutable(&status.message) { vec!["spec".to_owned()] } else { Vec::new() };
     }
+    // What is at fault for another reason is at fault in a new object, too.
+    let is_meant = |cause: &kube::core::response::StatusCause| {
+        matches!(cause.reason.as_str(), "FieldValueInvalid" | "FieldValueForbidden") && is_immutable(&cause.message)
+    };
+    if !causes.iter().all(|cause| is_meant(cause)) {
+        return Vec::new();
+    }
+    let mut fields: Vec<String> = causes.iter().map(|cause| cause.field.clone()).collect();
     fields.dedup();
     fields
+}
+
+/// Says whether a message ends with one of the texts; what is before may be a value of the user.
+fn is_immutable(message: &str) -> bool {
+    let first = message.lines().next().unwrap_or_default();
+    let said = if first.starts_with("Forbidden: ") { first } else { first.rsplit(": ").next().unwrap_or_default() };
+    IMMUTABLE.iter().any(|known| said.contains(known))
+}
+
+/// Says whether the server refuses an object for what its kind is said to be. Source: Kubernetes, server-side apply and
+/// validation of custom resources.
+fn is_about_schema(status: &kube::core::Status) -> bool {
+    is_mistyped(status) || status.code == 400 && status.message.contains("strict decoding error") || status.code == 422
+}
+
+/// Says whether the definition of a kind is written otherwise than it stands.
+async fn definition_changes(api: &Api, place: &Place<'_>, made: &Made) -> Result<bool, ApiError> {
+    let Some(definition) = made.definitions.iter().find(|definition| {
+        let of = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str);
+        of("/spec/group") == Some(place.group) && of("/spec/names/kind") == Some(place.kind)
+    }) else {
+        return Ok(false);
+    };
+    let kind = kind_of(api, definition).await?;
+    let live = api.get(&kind.address(None, metadata(definition, "name"))).await?;
+    Ok(live.is_none_or(|live| !stands(&live, definition)))
 }
 
 /// Says whether the server must not be quoted about an object: what it says may repeat values.
@@ -435,6 +490,12 @@ impl Target for ClusterTarget {
         let answers = block_on(asked.buffer_unordered(PARALLEL).collect::<Vec<_>>());
         let mut found = BTreeMap::new();
         for (wanted, answer) in answers {
+            // Who may not look at the namespace of the release works within the one that is there.
+            if answer.as_ref().is_err_and(|error| error.refusal().is_some_and(|status| status.code == 403))
+                && is_bare_namespace(wanted)
+            {
+                continue;
+            }
             let answer = answer.map_err(self.failed(format!("ask for a dry run of {}", wanted.path)))?;
             found.insert(wanted.path.clone(), answer);
         }
@@ -464,8 +525,12 @@ impl Target for ClusterTarget {
     }
 
     fn cluster(&self) -> Option<ClusterName> {
-        let uid = self.uid.get_or_init(|| block_on(self.ask_uid())).clone();
-        Some(ClusterName { uid, ..self.name.clone() })
+        let uid = self.uid.get().cloned().or_else(|| {
+            // A failure that passes is no answer.
+            let asked = block_on(self.ask_uid()).ok()?;
+            Some(self.uid.get_or_init(|| asked).clone())
+        });
+        Some(ClusterName { uid: uid.flatten(), ..self.name.clone() })
     }
 
     fn lock(&self) -> Option<&dyn Lock> {
@@ -523,6 +588,7 @@ impl Target for ClusterTarget {
             opened: Mutex::default(),
             record: Mutex::default(),
             hooks: Mutex::default(),
+            defined: Mutex::default(),
         }))
     }
 }
@@ -561,11 +627,17 @@ struct ClusterSession<'a> {
     record: Mutex<Option<Opened>>,
     /// What became of its hooks.
     hooks: Mutex<HookRuns>,
+    /// The kinds whose definitions were written, by group.
+    defined: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl ClusterSession<'_> {
     fn opened(&self) -> std::sync::MutexGuard<'_, Option<(String, u64)>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn defined(&self) -> std::sync::MutexGuard<'_, BTreeSet<(String, String)>> {
+        self.defined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn record(&self) -> std::sync::MutexGuard<'_, Option<Opened>> {
@@ -602,7 +674,21 @@ impl ClusterSession<'_> {
             }
         };
         let address = place.address(&kind);
-        let written = api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, &object))?;
+        let is_new = self.defined().contains(&(place.group.to_owned(), place.kind.to_owned()));
+        let written = loop {
+            match api.apply(&address, &object, false, true).await {
+                // The server goes by the old definition for a moment.
+                Err(error)
+                    if is_new
+                        && error.refusal().is_some_and(is_about_schema)
+                        && start.elapsed() < SERVED
+                        && !api.retries().is_ending() =>
+                {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                written => break written.map_err(|error| discreet(error, &object))?,
+            }
+        };
         if is_going(&written) {
             self.wait_until_gone(&address, metadata(&written, "uid")).await?;
             api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, &object))?;
@@ -611,6 +697,8 @@ impl ClusterSession<'_> {
             self.leave_replicas(&address).await?;
         }
         if place.kind == "CustomResourceDefinition" {
+            let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            self.defined().insert((of("/spec/group"), of("/spec/names/kind")));
             self.wait_until_established(&address).await?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::api::ApiError;
+use super::api::{ApiError, is_mistyped};
 
 /// How long a failure that passes is waited for when nobody says otherwise.
 pub const LIMIT: Duration = Duration::from_mins(1);
@@ -138,6 +138,7 @@ impl Passing {
         let asked = status.details.as_ref().map(|d| u64::from(d.retry_after_seconds)).filter(|s| *s > 0);
         let says = |texts: &[&str]| texts.iter().any(|text| status.message.contains(text));
         let share = match status.code {
+            500 if is_mistyped(status) => return None,
             409 if status.message.contains(QUOTA) => 100,
             429 | 502 | 503 | 504 => 100,
             // A webhook may be starting right now, perhaps by this very run.
