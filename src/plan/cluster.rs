@@ -589,8 +589,115 @@ mod tests {
             let mut previews = standing(&desired);
             let web = previews.get_mut("shop/Deployment.apps/web").unwrap();
             web.taken = vec![("spec.replicas".into(), manager.into())];
+            web.after.as_mut().unwrap()["spec"] = json!({"replicas": 2});
             plan(&desired, &history, &previews).blocks.len()
         };
         assert_eq!((taken_from("kubectl-scale"), taken_from("kube-controller-manager")), (0, 1));
+    }
+
+    #[test]
+    fn what_is_not_written_blocks_nothing() {
+        let mut secret = resource("Secret", "s");
+        let blocks = |secret: &DesiredResource| {
+            let desired = [secret.clone()];
+            let mut previews = standing(&desired);
+            let preview = previews.get_mut("shop/Secret/s").unwrap();
+            preview.taken = vec![("data.password".into(), "external-secrets".into())];
+            preview.after.as_mut().unwrap()["data"] = json!({"password": "eA=="});
+            let blocked = plan(&desired, &[], &previews).blocks.len();
+            let preview = previews.get_mut("shop/Secret/s").unwrap();
+            preview.refused = Some("no".into());
+            (blocked, plan(&desired, &[], &previews).problems.len())
+        };
+        assert_eq!(blocks(&secret), (1, 1));
+        secret.data["metadata"]["annotations"] = json!({"werf.io/resource-policy": "skip-update"});
+        assert_eq!(blocks(&secret), (0, 0));
+        secret.data["metadata"]["annotations"] = json!({"werf.io/deploy-on": "rollback"});
+        assert_eq!(blocks(&secret), (0, 0));
+    }
+
+    #[test]
+    fn what_another_release_made_its_own_is_not_taken_back_in_silence() {
+        let desired = [resource("ConfigMap", "a")];
+        let history = [deployed(&plan(&desired, &[], &BTreeMap::new()))];
+        let mut previews = standing(&desired);
+        let preview = previews.get_mut("shop/ConfigMap/a").unwrap();
+        preview.live.as_mut().unwrap()["metadata"]["annotations"][RELEASE_NAME] = "other".into();
+        let section = plan(&desired, &history, &previews);
+        assert!(section.blocks[0].message.contains("`shop/other`"), "{:?}", section.blocks);
+    }
+
+    #[test]
+    fn a_text_that_a_record_keeps_in_another_form_is_recorded_all_the_same() {
+        for text in
+            ["# Source: x\n# Source: y\nkind: ConfigMap\n", "---\nkind: ConfigMap\n", "kind: ConfigMap\r\ndata:\r\n"]
+        {
+            let mut config = resource("ConfigMap", "a");
+            let rest = "apiVersion: v1\nmetadata: {name: a}";
+            config.text = format!("{text}{rest}\n");
+            let desired = [config];
+            let history = [deployed(&plan(&desired, &[], &BTreeMap::new()))];
+            let again = plan(&desired, &history, &standing(&desired));
+            assert_eq!(again.operations, vec![], "{text:?}");
+        }
+    }
+
+    fn with_hook(
+        desired: &[DesiredResource],
+        history: &[Value],
+        previews: &BTreeMap<String, Preview>,
+    ) -> ReleaseSection {
+        let events = vec![HookEvent::PreUpgrade];
+        let hook = crate::chart::Hook { events, ..crate::chart::Hook::default() };
+        let resource = DesiredResource { belongs: false, ..resource("ConfigMap", "migrate") };
+        let hooks = [DesiredHook { resource, hook, weight: 0, source: "shop/templates/hook.yaml".into() }];
+        let fact = ReleaseFact { history: history.to_vec(), ..ReleaseFact::default() };
+        let context = ReleaseContext {
+            record: record(),
+            fact: &fact,
+            images: &[],
+            changes: &ChartChanges::default,
+            parse: &parse,
+            after: Vec::new(),
+            previews: Some(previews),
+            chart: ClusterChart::default(),
+            hooks: &hooks,
+            rollback: None,
+            force_adoption: false,
+        };
+        plan_cluster(desired, &context, previews)
+    }
+
+    #[test]
+    fn a_resource_that_becomes_a_hook_is_left_to_the_hook() {
+        let both = [resource("ConfigMap", "a"), resource("ConfigMap", "migrate")];
+        let history = [deployed(&plan(&both, &[], &BTreeMap::new()))];
+        let section = with_hook(&both[..1], &history, &standing(&both));
+        let ids: Vec<&str> = section.operations.iter().map(|o| o.id.as_str()).collect();
+        assert_eq!(ids, ["open:shop", "hook:pre-upgrade:shop/ConfigMap/migrate", "release:shop"]);
+        assert_eq!(section.problems, vec![]);
+        let section = with_hook(&both, &history, &standing(&both));
+        assert!(section.problems[0].message.contains("a hook as well"), "{:?}", section.problems);
+    }
+
+    #[test]
+    fn what_the_chart_drops_and_somebody_set_since_is_told() {
+        let mut config = resource("ConfigMap", "a");
+        config.text += "data:\n  x: '1'\n";
+        config.data["data"] = json!({"x": "1"});
+        let history = [deployed(&plan(&[config.clone()], &[], &BTreeMap::new()))];
+        let desired = [resource("ConfigMap", "a")];
+        let mut previews = standing(&[config]);
+        let preview = previews.get_mut("shop/ConfigMap/a").unwrap();
+        for object in [preview.live.as_mut().unwrap(), preview.after.as_mut().unwrap()] {
+            object["data"]["x"] = "2".into();
+        }
+        preview.managers =
+            json!([{"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:data": {"f:x": {}}}}]);
+        let section = plan(&desired, &history, &previews);
+        let told: Vec<&str> = section.risks.iter().map(|risk| risk.message.as_str()).collect();
+        assert_eq!(told, ["data.x is in the chart no more, and stays: kubectl-edit set it since; remove it there"]);
+        previews.get_mut("shop/ConfigMap/a").unwrap().managers = Value::Null;
+        assert_eq!(plan(&desired, &history, &previews).risks, vec![]);
     }
 }

@@ -8,7 +8,7 @@
 
 use serde_json::{Map, Value};
 
-use super::cluster::{is_ours, replicas_on_creation, with_replicas};
+use super::cluster::{is_ours, release_key, replicas_on_creation, with_replicas};
 use super::diff::{diff, hide_fields, redact};
 use super::directives::{DeletePolicy, Directives, Propagation, ResourcePolicy};
 use super::model::{FieldChange, FieldOp, ResourceAction, ResourcePlan, Risk, RiskLevel};
@@ -73,7 +73,8 @@ pub(super) fn decide(considered: &Considered<'_>, record: &ReleaseRecord, contex
     }
     let Some(live) = &preview.live else { return decision };
     // One that another release made its own is not taken back in silence.
-    let is_of_another = resource.belongs && owner(live).is_some() && !is_ours(live, record);
+    let ours = release_key(&record.namespace, &record.release);
+    let is_of_another = resource.belongs && owner(live).is_some_and(|owner| owner != ours);
     if is_of_another || !considered.was_ours && !is_ours(live, record) {
         if context.force_adoption {
             decision.plan.reasons.insert(0, Reason::Adopted { from: owner(live) });

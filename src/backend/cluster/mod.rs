@@ -866,3 +866,34 @@ impl TargetSession for ClusterSession<'_> {
         let _ = block_on(self.target.records_of(&release).fail(revision, why, &self.hooks()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(causes: &[(&str, &str, &str)]) -> Vec<String> {
+        let cause = |(reason, message, field): &(&str, &str, &str)| json!({"reason": reason, "message": message, "field": field});
+        let causes: Vec<Value> = causes.iter().map(cause).collect();
+        let status =
+            json!({"code": 422, "reason": "Invalid", "message": "it is invalid", "details": {"causes": causes}});
+        immutable_fields(&serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn only_what_is_immutable_and_nothing_else_is_a_replacement() {
+        let selector = ("FieldValueInvalid", "Invalid value: {\"a\": \"b\"}: field is immutable", "spec.selector");
+        let missing =
+            ("FieldValueNotFound", "Not found: \"cache\"", "spec.template.spec.containers[0].volumeMounts[0].name");
+        assert_eq!(refused(&[selector]), ["spec.selector"]);
+        assert_eq!(refused(&[selector, missing]), Vec::<String>::new());
+        let named = ("FieldValueNotFound", "Not found: \"immutable-cache\"", "spec.containers[0].volumeMounts[0].name");
+        assert_eq!(refused(&[named]), Vec::<String>::new());
+        let value =
+            ("FieldValueInvalid", "Invalid value: \"immutable: x\": must be a DNS label", "spec.containers[0].name");
+        assert_eq!(refused(&[value]), Vec::<String>::new());
+        let pods =
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`\n diff: \"x\": 1";
+        assert_eq!(refused(&[("FieldValueForbidden", pods, "spec")]), ["spec"]);
+    }
+}
