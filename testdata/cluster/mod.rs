@@ -8,6 +8,7 @@ mod kills;
 mod loopback;
 mod order;
 mod proxy;
+mod refusals;
 mod releases;
 mod saved;
 mod scenarios;

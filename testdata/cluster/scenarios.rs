@@ -84,6 +84,37 @@ fn s24_a_change_of_one_image_is_planned_without_writing_anywhere() {
     assert_eq!(deploy.writes(), (vec![], vec![]), "a plan reads and asks for dry runs");
 }
 
+/// What a bundle is for: images that were copied to another repository are deployed from there as they are.
+#[test]
+fn s25_images_in_another_repository_have_the_same_digests_and_nothing_is_built() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let deploy = Deploy::bare("s25", Ground::Real(cluster));
+    let sandbox = &deploy.sandbox;
+    sandbox.write("werf.yaml", "configVersion: 1\nproject: shop\n---\nimage: one\ndockerfile: Dockerfile\n");
+    sandbox.write("Dockerfile", "FROM scratch\nCOPY one.txt /\n").write("one.txt", "text\n");
+    let web = idle("Deployment", "web", "").replace("example/web:1", "{{ .Values.werf.image.one }}");
+    sandbox.write(".helm/templates/web.yaml", &web).commit("the shop");
+    let repo = |name: &str| format!("oci:{}", sandbox.home().join(name).display());
+    let plan = |expected: i32, repo: &str| -> Value {
+        let ran = deploy.run(expected, &["plan", "--exit-code", "-o", "json", "--repo", repo]);
+        serde_json::from_str(&ran.out).unwrap()
+    };
+    let (first, second) = (repo("first"), repo("second"));
+    deploy.run(0, &["apply", "--auto-approve", "--no-wait", "--repo", &first]);
+    let before = plan(0, &first);
+    assert_eq!(sandbox.run(&["stages", "copy", "--from", &first, "--to", &second]).code, 0);
+    let after = plan(2, &second);
+    let image = |plan: &Value| plan["images"][0].clone();
+    assert_eq!((&image(&after)["action"], &image(&after)["tag"]), (&json!("reuse"), &image(&before)["tag"]));
+    assert_eq!(image(&after)["manifest"], image(&before)["manifest"]);
+    // The reference alone is another one.
+    assert_eq!(actions(&after), ["update web"]);
+    let fields = resource(&after, "web")["fields"].as_array().unwrap();
+    let paths: Vec<&str> = fields.iter().map(|f| f["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["spec.template.spec.containers[name=main].image"]);
+    assert!(fields[0]["after"].as_str().unwrap().contains("second"), "{fields:?}");
+}
+
 #[test]
 fn s29_annotations_of_the_run_are_no_change() {
     let run = |n: u32| {
