@@ -1,5 +1,6 @@
 //! What the API server refuses, and what a plan makes of it.
 
+use super::releases::take_back;
 use super::tracking::{release, workload, write};
 use super::{Deploy, Ground, actions};
 use crate::services::{Cluster, PROGRAM};
@@ -98,7 +99,7 @@ fn an_account_of_one_namespace_plans_applies_and_dismisses() {
     assert_eq!(actions(&deploy.plan(2)), ["create a"]);
     apply(&deploy);
     deploy.assert_no_changes();
-    deploy.run(0, &["dismiss", "--auto-approve"]);
+    take_back(&deploy, 0, &["dismiss", "--auto-approve"]);
     assert_eq!(cluster.kubectl(&["get", "configmap", "a", "-n", "narrow", "--ignore-not-found"]), "");
     // A plan of somebody who sees which cluster it is, is carried out by who sees no more than the namespace.
     for args in [

@@ -40,7 +40,7 @@ fn run(deploy: &Deploy, expected: i32, args: &[&str]) -> Ran {
 }
 
 /// Runs a command about the release.
-fn take_back(deploy: &Deploy, expected: i32, args: &[&str]) -> Ran {
+pub(super) fn take_back(deploy: &Deploy, expected: i32, args: &[&str]) -> Ran {
     run(deploy, expected, &[args, &["--release", "shop", "--namespace", &deploy.namespace]].concat())
 }
 
