@@ -4,7 +4,7 @@
 //! who waits for it, and for how long (`cli`).
 //!
 //! The one idea: clocks of machines differ, so a Lease is over when nobody was seen to renew it for as long as it says,
-//! by our own clock. A holder on this very machine is simply looked for.
+//! by our own clock. A holder on this very machine is simply looked for, where the processes of all users are seen.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -357,35 +357,66 @@ fn seconds_of(time: &str) -> String {
 /// Processes of this machine. Source: Linux, `proc(5)`; elsewhere nothing is known of them.
 mod process {
     use std::fs;
+    use std::io::ErrorKind;
+    use std::path::Path;
+
+    const PROC: &str = "/proc";
 
     /// Names this process: the boot of the machine, what it counts its processes by, its number and when it began.
     pub fn own() -> Option<String> {
         let id = std::process::id();
-        Some(format!("{}/{id}/{}", machine()?, began(id)?))
+        let (_, began) = read(Path::new(PROC), id).ok().flatten()?;
+        Some(format!("{}/{id}/{began}", machine(Path::new(PROC))?))
     }
 
     /// Says whether a process of this machine is not there any more. Of others nothing is known.
     pub fn is_dead(name: &str) -> bool {
+        is_dead_in(Path::new(PROC), name)
+    }
+
+    pub(super) fn is_dead_in(proc: &Path, name: &str) -> bool {
         let mut parts = name.rsplitn(3, '/');
         let (began_then, id, machine_then) = (parts.next(), parts.next(), parts.next());
         let Some(id) = id.and_then(|id| id.parse().ok()) else { return false };
-        machine_then.is_some() && machine_then == machine().as_deref() && began(id).as_deref() != began_then
+        if machine_then.is_none() || machine_then != machine(proc).as_deref() {
+            return false;
+        }
+        match read(proc, id) {
+            Ok(Some((state, began))) => matches!(state.as_str(), "Z" | "X") || Some(began.as_str()) != began_then,
+            // What cannot be seen may be there all the same.
+            Ok(None) => shows_all(proc),
+            Err(_) => false,
+        }
     }
 
-    fn machine() -> Option<String> {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let processes = fs::read_link("/proc/self/ns/pid").ok()?;
+    pub(super) fn machine(proc: &Path) -> Option<String> {
+        let boot = fs::read_to_string(proc.join("sys/kernel/random/boot_id")).ok()?;
+        let processes = fs::read_link(proc.join("self/ns/pid")).ok()?;
         Some(format!("{}/{}", boot.trim(), processes.display()))
     }
 
-    /// Returns when a process began, counted since the boot; `None` where it is not there, or ended and is not yet buried.
-    fn began(id: u32) -> Option<String> {
-        let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    /// Returns the state of a process and when it began, counted since the boot; `None` where it is not there.
+    fn read(proc: &Path, id: u32) -> std::io::Result<Option<(String, String)>> {
+        let text = match fs::read_to_string(proc.join(format!("{id}/stat"))) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
         // The name before may hold anything.
-        let (_, fields) = text.rsplit_once(')')?;
+        let (_, fields) = text.rsplit_once(')').ok_or(ErrorKind::InvalidData)?;
         let mut fields = fields.split_whitespace();
-        let state = fields.next()?;
-        fields.nth(18).filter(|_| !matches!(state, "Z" | "X")).map(str::to_owned)
+        let (state, began) = (fields.next(), fields.nth(18));
+        Ok(Some((state.ok_or(ErrorKind::InvalidData)?.to_owned(), began.ok_or(ErrorKind::InvalidData)?.to_owned())))
+    }
+
+    /// Says whether the processes of all users are seen: `/proc` may hide them (its option `hidepid`).
+    fn shows_all(proc: &Path) -> bool {
+        let Ok(mounts) = fs::read_to_string(proc.join("self/mountinfo")) else { return false };
+        // The fifth field is where it is mounted, the last one how; what was mounted last counts.
+        let own = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some(PROC));
+        let Some(options) = own.and_then(|line| line.rsplit(' ').next()) else { return false };
+        let mut hides = options.split(',').filter_map(|option| option.strip_prefix("hidepid="));
+        hides.all(|how| matches!(how, "0" | "off")) && proc.join("1/stat").exists()
     }
 }
 
@@ -398,6 +429,45 @@ mod tests {
         let time: Timestamp = "2026-11-22T18:02:11.5Z".parse().unwrap();
         assert_eq!(micros(time), "2026-11-22T18:02:11.500000Z");
         assert_eq!(seconds_of(&micros(time)), "2026-11-22 18:02:11 UTC");
+    }
+
+    /// A `/proc` with a process 1, and the name of one that is not there.
+    #[cfg(target_os = "linux")]
+    fn proc_with(options: &str) -> (tempfile::TempDir, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let file = dir.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        };
+        write("sys/kernel/random/boot_id", "boot\n");
+        write("1/stat", "1 (init) S 0 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 7 0");
+        write("self/mountinfo", &format!("22 27 0:21 / /proc rw,nosuid shared:12 - proc proc rw{options}\n"));
+        std::fs::create_dir_all(dir.path().join("self/ns")).unwrap();
+        std::os::unix::fs::symlink("pid:[4026531836]", dir.path().join("self/ns/pid")).unwrap();
+        let name = format!("{}/4711/12", process::machine(dir.path()).unwrap());
+        (dir, name)
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_that_may_be_hidden_is_not_taken_for_dead() {
+        for (options, dead) in
+            [("", true), (",hidepid=0", true), (",hidepid=2", false), (",gid=4,hidepid=invisible", false)]
+        {
+            let (dir, name) = proc_with(options);
+            assert_eq!(process::is_dead_in(dir.path(), &name), dead, "{options}");
+            // One that is seen is known.
+            let first = name.replace("/4711/12", "/1/7");
+            assert!(!process::is_dead_in(dir.path(), &first), "{options}");
+            assert!(process::is_dead_in(dir.path(), &first.replace("/1/7", "/1/8")), "another one of that number");
+        }
+        let (dir, name) = proc_with("");
+        std::fs::remove_file(dir.path().join("self/mountinfo")).unwrap();
+        assert!(!process::is_dead_in(dir.path(), &name));
+        let (dir, name) = proc_with("");
+        std::fs::remove_file(dir.path().join("1/stat")).unwrap();
+        assert!(!process::is_dead_in(dir.path(), &name), "not even the first one is seen");
     }
 
     #[test]
