@@ -4,20 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, StatusCode};
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::retry::{Kind, Passing, Patience, Retries};
+use super::retry::{Kind, Passing, Patience, Retries, WHOLE};
 
 /// Who we are among those who set fields.
 pub const FIELD_MANAGER: &str = "stagewright";
-
-/// How long the API server may take until it begins to answer, and for all of an answer.
-const ANSWER: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(5));
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -170,12 +166,6 @@ fn status(code: StatusCode, headers: &HeaderMap, bytes: &[u8]) -> kube::core::St
     status
 }
 
-/// Waits for an answer, but not for ever.
-async fn in_time<T>(limit: Duration, answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
-    let late = |_| kube::Error::Service(Box::new(std::io::Error::from(std::io::ErrorKind::TimedOut)));
-    tokio::time::timeout(limit, answer).await.map_err(late)?
-}
-
 /// Says whether an object has all that another one says, but for its version.
 fn holds(object: &Value, wanted: &Value) -> bool {
     match (object, wanted) {
@@ -286,6 +276,9 @@ impl Api {
         body: Option<&Body<'_>>,
         accept: &str,
     ) -> Result<Value, ApiError> {
+        // What is asked for besides would only take place.
+        let told = format!("{method} {}", address.split('?').next().unwrap_or(address));
+        let reads = method == Method::GET;
         let mut request = Request::builder().method(method).uri(address).header("Accept", accept);
         let bytes = match body {
             Some((kind, bytes)) => {
@@ -296,9 +289,9 @@ impl Api {
         };
         let request = request.body(bytes.into()).map_err(ApiError::Address)?;
         // One connection serves many requests: that it lives does not say that this one is answered.
-        let answer = in_time(ANSWER.0, self.client.send(request)).await?;
+        let answer = self.retries.answer(&told, self.retries.most(reads), self.client.send(request)).await?;
         let (code, headers) = (answer.status(), answer.headers().clone());
-        let bytes = in_time(ANSWER.1, answer.into_body().collect_bytes()).await?;
+        let bytes = self.retries.answer(&told, WHOLE, answer.into_body().collect_bytes()).await?;
         self.retries.answered();
         if code.is_success() {
             return serde_json::from_slice(&bytes)

@@ -13,10 +13,11 @@ use super::releases::RecordRules;
 use super::retry::Tell;
 use crate::plan::ClusterName;
 
-/// How long the API server may take for one answer.
-const ANSWER: Duration = Duration::from_mins(1);
+/// How long the API server may say nothing; it gives up itself after a minute. What it is asked for reading is waited for
+/// less long (`retry`).
+const ANSWER: Duration = Duration::from_secs(75);
 /// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// Which cluster is meant.
 #[derive(Clone, Default)]

@@ -1,7 +1,7 @@
 //! Trying again: which failures of requests pass by themselves, and for how long that is waited for.
 //!
-//! What lives here: [`Passing`], which tells a failure that passes from one that stays, and [`Patience`], which waits between
-//! the attempts at one request. What does not: requests, and which of them may be sent twice (`api`).
+//! What lives here: [`Passing`], which tells a failure that passes from one that stays, [`Patience`], which waits between
+//! the attempts at one request, and how long an answer is waited for. What does not: requests, and which of them may be sent twice (`api`).
 //!
 //! The one idea: time is bounded, not the number of attempts. A server that never answered is not waited for.
 
@@ -26,6 +26,15 @@ const DRY: Duration = Duration::from_secs(15);
 const DRY_WEBHOOK: Duration = Duration::from_secs(1);
 /// After so long somebody is told, and again.
 const SILENT: Duration = Duration::from_secs(5);
+/// So long all of an answer is waited for.
+pub const WHOLE: Duration = Duration::from_mins(5);
+/// So long an answer to a write is waited for: the server itself gives up after a minute.
+const WRITE: Duration = Duration::from_secs(75);
+/// So long an answer to what only reads is waited for; so long where the server never answered, and so long where it does not
+/// answer others either.
+const READ: Duration = Duration::from_secs(30);
+const FIRST: Duration = Duration::from_secs(10);
+const GONE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the run is to end.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -78,6 +87,48 @@ impl Retries {
     pub fn answered(&self) {
         self.known.store(true, Ordering::Relaxed);
         self.gone.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits for the answer to a request: tells when it takes long, and gives up when it takes too long.
+    pub async fn answer<T>(
+        &self,
+        request: &str,
+        most: Duration,
+        sent: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ApiError> {
+        let mut sent = std::pin::pin!(sent);
+        let began = Instant::now();
+        let mut ending: Option<Instant> = None;
+        loop {
+            if let Ok(answer) = tokio::time::timeout(NAP, &mut sent).await {
+                return Ok(answer?);
+            }
+            let waited = began.elapsed();
+            if self.is_ending() {
+                ending.get_or_insert_with(Instant::now);
+            }
+            if waited >= most || ending.is_some_and(|at| at.elapsed() >= LAST) {
+                let words = format!("{request}: no answer for {} s", waited.as_secs());
+                let late = std::io::Error::new(ErrorKind::TimedOut, words);
+                return Err(ApiError::Client(Box::new(kube::Error::Service(Box::new(late)))));
+            }
+            if waited >= SILENT {
+                self.tell(|| format!("the API server has not answered for {} s: {request}", waited.as_secs()));
+            }
+        }
+    }
+
+    /// Returns how long an answer is waited for at most.
+    pub fn most(&self, reads: bool) -> Duration {
+        if !reads {
+            WRITE
+        } else if self.gone.load(Ordering::Relaxed) {
+            GONE
+        } else if !self.known.load(Ordering::Relaxed) {
+            FIRST
+        } else {
+            READ
+        }
     }
 
     /// Tells, but not each request for itself.
@@ -288,6 +339,28 @@ mod tests {
         }
         assert!(!passes(&shut(ErrorKind::InvalidData)), "a certificate that is not trusted");
         assert!(!passes(&ApiError::Unexpected("x".into())));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_is_a_failure_that_passes() {
+        let retries = Retries::new(LIMIT, None);
+        let never = std::future::pending::<Result<(), kube::Error>>();
+        let error = block_on(retries.answer("GET /a", Duration::from_millis(300), never)).unwrap_err();
+        let passing = Passing::of(&error).unwrap();
+        assert!(passing.unreachable && passing.in_doubt, "{passing:?}");
+        assert_eq!(passing.what, "the API server does not answer (GET /a: no answer for 0 s)");
+        let answered = block_on(retries.answer("GET /a", READ, async { Ok(1) })).unwrap();
+        assert_eq!(answered, 1);
+    }
+
+    #[test]
+    fn who_never_answered_is_waited_for_least() {
+        let retries = Retries::new(LIMIT, None);
+        assert_eq!((retries.most(true), retries.most(false)), (FIRST, WRITE));
+        retries.answered();
+        assert_eq!(retries.most(true), READ);
+        retries.gone.store(true, Ordering::Relaxed);
+        assert_eq!(retries.most(true), GONE);
     }
 
     #[test]
