@@ -343,6 +343,7 @@ fn empty_plan() -> Plan {
         cleanup: Vec::new(),
         hooks: Vec::new(),
         operations: Vec::new(),
+        record_reasons: Vec::new(),
         hidden: stagewright::plan::Sensitive::default(),
     }
 }

@@ -1,6 +1,6 @@
 //! Guards: what was true when the plan was made, and is it still?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use super::work::WorkError;
 use crate::digest::Sha224Digest;
 use crate::observed::WantedResource;
 use crate::plan::{Guard, Operation, OperationId, Plan, Work};
-use crate::ports::StageId;
+use crate::ports::{StageId, Target, Values};
 
 /// A guard that does not hold: the plan is stale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,8 +42,9 @@ impl std::fmt::Display for Violation {
 /// A port failed to answer; nothing is known then, and nothing may be written.
 pub fn check_guards(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Vec<Violation>, WorkError> {
     let contents = contents(plan, ports)?;
+    let left_behind = if resume { left_behind(plan, ports)? } else { BTreeSet::new() };
     let mut violations = Vec::new();
-    for (operation, guard) in guards(plan) {
+    for (operation, guard) in guards(plan).filter(|(operation, _)| !left_behind.contains(&operation.id)) {
         if let Some(violation) = check(operation, guard, ports, &contents)?
             && !(resume && is_excused(operation, guard, ports)?)
         {
@@ -58,8 +59,12 @@ pub fn check_guards(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Vec<
 /// # Errors
 /// As [`check_guards`].
 pub fn check_revisions(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Vec<Violation>, WorkError> {
+    let left_behind = if resume { left_behind(plan, ports)? } else { BTreeSet::new() };
     let mut violations = Vec::new();
-    for (operation, guard) in guards(plan).filter(|(_, guard)| matches!(guard, Guard::ReleaseRevision { .. })) {
+    let meant = |(operation, guard): &(&Operation, &Guard)| {
+        matches!(guard, Guard::ReleaseRevision { .. }) && !left_behind.contains(&operation.id)
+    };
+    for (operation, guard) in guards(plan).filter(meant) {
         if let Some(violation) = check(operation, guard, ports, &Contents::new())?
             && !(resume && is_excused(operation, guard, ports)?)
         {
@@ -67,6 +72,28 @@ pub fn check_revisions(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<V
         }
     }
     Ok(violations)
+}
+
+/// Returns the operations that an interrupted run has behind it though nothing is to be seen of them: the records of a
+/// release go after all that comes before, and when they are gone, that was done.
+///
+/// # Errors
+/// The target failed.
+pub(super) fn left_behind(plan: &Plan, ports: &Ports<'_>) -> Result<BTreeSet<OperationId>, WorkError> {
+    let mut behind = BTreeSet::new();
+    let forgets = plan.operations.iter().find(|o| matches!(o.work, Work::ForgetRelease { .. }));
+    let Some(forgets) = forgets else { return Ok(behind) };
+    if !is_done(forgets, ports)? {
+        return Ok(behind);
+    }
+    let all: BTreeMap<&str, &Operation> = plan.operations.iter().map(|o| (o.id.as_str(), o)).collect();
+    let mut next = vec![forgets];
+    while let Some(operation) = next.pop() {
+        if behind.insert(operation.id.clone()) {
+            next.extend(operation.needs.iter().filter_map(|need| all.get(need.as_str()).copied()));
+        }
+    }
+    Ok(behind)
 }
 
 fn guards(plan: &Plan) -> impl Iterator<Item = (&Operation, &Guard)> {
@@ -80,7 +107,7 @@ type Contents = BTreeMap<(OperationId, String), Option<Vec<u8>>>;
 fn contents(plan: &Plan, ports: &Ports<'_>) -> Result<Contents, WorkError> {
     let (keys, wanted): (Vec<_>, Vec<_>) = guards(plan)
         .filter_map(|(operation, guard)| match guard {
-            Guard::ResourceContent { path, .. } => {
+            Guard::ResourceContent { path, .. } | Guard::SecretContent { path, .. } => {
                 Some(((operation.id.clone(), path.clone()), wanted(operation, path)))
             }
             Guard::StageAbsent { .. }
@@ -116,6 +143,10 @@ fn wanted(operation: &Operation, path: &str) -> WantedResource {
     WantedResource { path: path.to_owned(), manifest }
 }
 
+fn is_of_resource(guard: &Guard) -> bool {
+    matches!(guard, Guard::ResourceContent { .. } | Guard::SecretContent { .. })
+}
+
 /// Returns the first guard of an operation that does not hold.
 pub(super) fn first_violation(
     operation: &Operation,
@@ -124,7 +155,7 @@ pub(super) fn first_violation(
 ) -> Result<Option<Violation>, WorkError> {
     // What a release leaves as it is was looked at before the first write.
     let opens = matches!(operation.work, Work::OpenRelease { .. });
-    for guard in operation.guards.iter().filter(|g| !(opens && matches!(g, Guard::ResourceContent { .. }))) {
+    for guard in operation.guards.iter().filter(|g| !(opens && is_of_resource(g))) {
         if let Some(violation) = check(operation, guard, ports, &Contents::new())?
             && !(resume && is_excused(operation, guard, ports)?)
         {
@@ -138,14 +169,14 @@ pub(super) fn first_violation(
 fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result<bool, WorkError> {
     match (&operation.work, guard) {
         // What stays as it is is no work of a run.
-        (Work::OpenRelease { .. }, Guard::ResourceContent { .. }) => Ok(false),
+        (Work::OpenRelease { .. }, guard) if is_of_resource(guard) => Ok(false),
         // It was deleted, and not made again.
-        (Work::WriteResource { path, replace: true, .. }, Guard::ResourceContent { .. }) => {
+        (Work::WriteResource { path, replace: true, .. }, guard) if is_of_resource(guard) => {
             let is_gone = ports.target.map_or(Ok(None), |target| target.content(path))?.is_none();
             Ok(is_gone || is_done(operation, ports)?)
         }
         // Its fields were taken over, and nothing was written: that is seen where the content is not told, of a Secret.
-        (Work::WriteResource { path, adopt: true, .. }, Guard::ResourceContent { .. }) => {
+        (Work::WriteResource { path, adopt: true, .. }, guard) if is_of_resource(guard) => {
             let is_begun = ports.target.map_or(Ok(false), |target| target.is_taken_over(path))?;
             Ok(is_begun || is_done(operation, ports)?)
         }
@@ -222,31 +253,67 @@ fn check(
             (format!("release {release}"), words(*revision), words(found))
         }
         Guard::ResourceContent { path, digest } => {
-            let content = match (contents.get(&(operation.id.clone(), path.clone())), ports.target) {
-                (Some(known), _) => known.clone(),
-                (None, Some(target)) => target.contents(&[wanted(operation, path)])?.into_iter().flatten().next(),
-                (None, None) => None,
-            };
             let words = |d: Option<String>| d.map_or_else(absent, |d| format!("content {d}"));
-            let found = content.map(|bytes| Sha224Digest::of_bytes(&bytes).to_string());
-            (format!("resource {path}"), words(digest.clone()), words(found))
+            (format!("resource {path}"), words(digest.clone()), words(found_content(operation, path, ports, contents)?))
+        }
+        Guard::SecretContent { path, digest } => {
+            // Its digest is told by nobody.
+            let words = match found_content(operation, path, ports, contents)? {
+                None => absent(),
+                Some(found) if digest.reveal() == Some(&found) => AS_PLANNED.to_owned(),
+                Some(_) => "another content".to_owned(),
+            };
+            (format!("resource {path}"), AS_PLANNED.to_owned(), words)
         }
     };
     if expected == found {
         return Ok(None);
     }
-    let change = if let (Guard::ResourceContent { path, digest }, Some(target)) = (guard, ports.target) {
-        let what = match (digest, found == absent()) {
-            (_, true) => "it is gone",
-            (None, false) => "it was made meanwhile",
-            (Some(_), false) => "it was changed",
-        };
-        let last = if found == absent() { None } else { target.last_change(path)? };
-        Some(last.map_or_else(|| what.to_owned(), |last| format!("{what}; {last}")))
-    } else {
-        None
+    let told = |path, values| ports.target.map(|t| told_change(t, path, (&expected, &found), values)).transpose();
+    let change = match guard {
+        Guard::ResourceContent { path, .. } => told(path, Values::Shown)?,
+        Guard::SecretContent { path, .. } => told(path, Values::Hidden)?,
+        Guard::StageAbsent { .. }
+        | Guard::ImagePresent { .. }
+        | Guard::StagePresent { .. }
+        | Guard::BasePresent { .. }
+        | Guard::Cluster { .. }
+        | Guard::ReleaseRevision { .. } => None,
     };
     Ok(Some(Violation { operation: operation.id.clone(), subject, expected, found, change }))
+}
+
+/// What is found where content that is not told is as it was.
+const AS_PLANNED: &str = "the content of the plan";
+
+/// Returns the digest of what stands there.
+fn found_content(
+    operation: &Operation,
+    path: &str,
+    ports: &Ports<'_>,
+    contents: &Contents,
+) -> Result<Option<String>, WorkError> {
+    let content = match (contents.get(&(operation.id.clone(), path.to_owned())), ports.target) {
+        (Some(known), _) => known.clone(),
+        (None, Some(target)) => target.contents(&[wanted(operation, path)])?.into_iter().flatten().next(),
+        (None, None) => None,
+    };
+    Ok(content.map(|bytes| Sha224Digest::of_bytes(&bytes).to_string()))
+}
+
+/// Says what became of a resource, and who changed it last.
+fn told_change(
+    target: &dyn Target,
+    path: &str,
+    (expected, found): (&str, &str),
+    values: Values,
+) -> Result<String, WorkError> {
+    if found == absent() {
+        return Ok("it is gone".to_owned());
+    }
+    let what = if expected == absent() { "it was made meanwhile" } else { "it was changed" };
+    let last = target.last_change(path, values)?;
+    Ok(last.map_or_else(|| what.to_owned(), |last| format!("{what}; {last}")))
 }
 
 fn absent() -> String {

@@ -86,7 +86,7 @@ pub fn run<'a>(
         operations: &plan.operations,
         users: dag(&plan.operations).users(),
         ranks: plan.operations.iter().map(|o| Reverse(options.forecast.remaining(&o.id))).collect(),
-        workshop: Workshop::new(*ports, options, events),
+        workshop: Workshop::new(plan, *ports, options, events),
         ports,
         options,
         events,

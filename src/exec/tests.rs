@@ -113,6 +113,7 @@ fn plan(operations: Vec<Operation>) -> Plan {
         cleanup: Vec::new(),
         hooks: Vec::new(),
         operations,
+        record_reasons: Vec::new(),
         hidden: crate::plan::Sensitive::default(),
     }
 }
@@ -566,4 +567,36 @@ fn a_run_begins_nothing_while_its_lock_is_unsure_and_nothing_more_once_it_is_los
     let held = ScriptedLock(Mutex::new(vec![Hold::Sure]), false);
     let outcome = with(&held, &plan(vec![operation("open", &[], Vec::new(), open)]));
     assert!(outcome.failed[0].causes[0].contains("held by me"), "{outcome:?}");
+}
+
+#[test]
+fn a_dismissal_that_was_killed_after_the_records_went_is_resumed() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    twins.target.tamper("namespace.yaml", Some("there"));
+    let release = || "shop/shop".to_owned();
+    let revision = vec![Guard::ReleaseRevision { release: release(), revision: Some(3) }];
+    let payload = crate::plan::Sensitive::new("{}".to_owned());
+    let opens = Work::OpenRelease { release: release(), revision: 3, payload };
+    let waits = |path: &str, until| {
+        let tracking = crate::plan::Tracking { until, ..crate::plan::Tracking::default() };
+        Work::AwaitResource { address: path.into(), path: path.into(), tracking }
+    };
+    let namespace = Work::DeleteResource { address: "-/Namespace/shop".into(), path: "namespace.yaml".into() };
+    let plan = plan(vec![
+        operation("open", &[], revision, opens),
+        write("hook", &["open"], Some("before")),
+        operation("await", &["hook"], Vec::new(), waits("hook.yaml", crate::plan::Until::Finished)),
+        operation("forget", &["await"], Vec::new(), Work::ForgetRelease { release: release() }),
+        operation("delete", &["forget"], Vec::new(), namespace),
+    ]);
+    assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap().len(), 2);
+    assert_eq!(check_guards(&plan, &twins.ports(), true).unwrap(), Vec::new());
+    let cancelled = AtomicBool::new(false);
+    let forecast = Forecast::new(&plan.operations, &Durations::new());
+    let options = Options { resume: true, ..Options::new(&forecast, &cancelled) };
+    let events = Mutex::new(Vec::new());
+    let outcome = run(&plan, &twins.ports(), &options, &|event| events.lock().unwrap().push(event));
+    assert!(outcome.is_success() && outcome.done.len() == 5, "{outcome:?}");
+    let done = |e: &&Event| matches!(e, Event::Done { .. });
+    assert_eq!(events.lock().unwrap().iter().filter(done).count(), 1, "only the namespace is deleted");
 }

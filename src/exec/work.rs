@@ -1,17 +1,17 @@
 //! One operation: one deed on one port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Ports;
 use super::event::{Event, Subject};
-use super::guards::{Violation, first_violation, is_done};
+use super::guards::{Violation, first_violation, is_done, left_behind};
 use super::index::{tag_as, tag_index};
 use super::run::Options;
 use super::tracking::NotReady;
 use crate::digest::Sha224Digest;
-use crate::plan::{Binding, Operation, Work, judge};
+use crate::plan::{Binding, Operation, OperationId, Plan, Work, judge};
 use crate::ports::{
     BlobDigest, BuildContext, BuildError, Hold, LockError, LockGuard, Published, StoreError, StoredStage, TargetError,
     TargetSession, copy_image,
@@ -97,6 +97,8 @@ pub(super) enum Done {
 pub(super) struct Workshop<'a> {
     ports: Ports<'a>,
     resume: bool,
+    /// What an interrupted run has behind it.
+    left_behind: BTreeSet<OperationId>,
     cancelled: &'a AtomicBool,
     introspect: bool,
     lock: Option<&'a dyn LockGuard>,
@@ -107,14 +109,29 @@ pub(super) struct Workshop<'a> {
 }
 
 impl<'a> Workshop<'a> {
-    pub(super) fn new(ports: Ports<'a>, options: &Options<'a>, events: &'a (dyn Fn(Event) + Sync)) -> Self {
+    pub(super) fn new(
+        plan: &Plan,
+        ports: Ports<'a>,
+        options: &Options<'a>,
+        events: &'a (dyn Fn(Event) + Sync),
+    ) -> Self {
         let Options { resume, cancelled, introspect, lock, .. } = *options;
         let (stages, session) = (Mutex::default(), Mutex::default());
-        Self { ports, resume, cancelled, introspect, lock, events, stages, session }
+        // Where that cannot be seen, each operation looks for itself, and fails.
+        let left_behind = if resume { left_behind(plan, &ports).unwrap_or_default() } else { BTreeSet::new() };
+        Self { ports, resume, left_behind, cancelled, introspect, lock, events, stages, session }
+    }
+
+    /// Says whether an interrupted run has an operation behind it.
+    pub(super) fn has_behind(&self, operation: &Operation) -> bool {
+        self.left_behind.contains(&operation.id)
     }
 
     /// Carries out one operation. `made` is told the size of a stage once it is made, before it is stored.
     pub(super) fn carry_out(&self, operation: &Operation, made: &dyn Fn(u64)) -> Result<Done, WorkError> {
+        if self.has_behind(operation) {
+            return Ok(Done::Already);
+        }
         if let (Work::OpenRelease { .. }, Some(lock)) = (&operation.work, self.lock) {
             lock.confirm()?;
         }

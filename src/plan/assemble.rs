@@ -54,6 +54,7 @@ pub fn assemble(
         cleanup: Vec::new(),
         hooks: release.hooks,
         operations,
+        record_reasons: release.record_reasons,
         hidden: Sensitive::default(),
     }
 }

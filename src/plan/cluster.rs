@@ -17,13 +17,13 @@ use super::helm::{
     are_notes_recorded, fit, helm_record, is_unfinished, recorded_manifests, recorded_text, rollback_record,
 };
 use super::hooks::{DesiredHook, HookPlan, are_recorded, run_hooks};
-use super::model::ResourceAction;
+use super::model::{RecordReason, ResourceAction};
 use super::operation::{Guard, Operation, Work};
 use super::order::{Node, Parts, arrange};
 use super::reason::Reason;
 use super::release::{
     ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,
-    add_causes, deleted, read_record, record_digest, removed_files, without_run,
+    add_causes, deleted, read_record, record_digest, removed_files, what_differs, without_run,
 };
 use super::sensitive::Sensitive;
 use crate::chart::HookEvent;
@@ -312,8 +312,10 @@ pub(super) fn plan_cluster(
     section.risks.extend(together);
     section.risks.extend(changes.iter().flat_map(kept_definitions));
     let changes = before_open.is_some() || !deletes.is_empty() || nodes.iter().any(|n| n.write.is_some());
-    // Who asks for a rollback is given a revision.
-    if changes || context.rollback.is_some() || !is_recorded(&record, previous.as_ref(), context) {
+    if !changes {
+        section.record_reasons = record_reasons(&record, previous.as_ref(), context);
+    }
+    if changes || !section.record_reasons.is_empty() {
         let (before, after) = (run_hooks(context.hooks, before, &record), run_hooks(context.hooks, after, &record));
         section.hooks.extend(before.plans.into_iter().chain(after.plans));
         section.problems.extend(clashes);
@@ -368,17 +370,34 @@ pub(super) fn hook_problems(
     hooks.iter().filter(runs).filter_map(problem).collect()
 }
 
-/// Says whether the last record says all that a new one would.
-fn is_recorded(record: &ReleaseRecord, previous: Option<&ReleaseRecord>, context: &ReleaseContext<'_>) -> bool {
-    let Some(previous) = previous.filter(|_| !is_unfinished(&context.fact.history)) else { return false };
+/// Says what a new record would say that the last one does not.
+fn record_reasons(
+    record: &ReleaseRecord,
+    previous: Option<&ReleaseRecord>,
+    context: &ReleaseContext<'_>,
+) -> Vec<RecordReason> {
+    // Who asks for a rollback is given a revision.
+    if context.rollback.is_some() {
+        return vec![RecordReason::Rollback];
+    }
+    let history = &context.fact.history;
+    let Some(previous) = previous else { return vec![RecordReason::First] };
+    if is_unfinished(history) {
+        let status = history.last().and_then(|last| last.pointer("/info/status")?.as_str()).unwrap_or_default();
+        return vec![RecordReason::Unfinished { status: status.to_owned() }];
+    }
     // A record of Helm's knows manifests only.
     let of_helm = previous.project.is_empty();
-    previous.resources == record.resources
-        && are_recorded(context.hooks, context.fact.history.last())
-        && (of_helm
-            // Of the same files the notes are the same, but for what they say of this very revision.
-            || (previous.tree == record.tree || are_notes_recorded(&context.chart, context.fact.history.last()))
-                && (&previous.images, &previous.values, &previous.env) == (&record.images, &record.values, &record.env))
+    let mut reasons = what_differs(previous, record);
+    reasons.retain(|reason| *reason != RecordReason::Namespace && (!of_helm || *reason == RecordReason::Manifests));
+    if !are_recorded(context.hooks, history.last()) {
+        reasons.push(RecordReason::Hooks);
+    }
+    // Of the same files the notes are the same, but for what they say of this very revision.
+    if !of_helm && previous.tree != record.tree && !are_notes_recorded(&context.chart, history.last()) {
+        reasons.push(RecordReason::Notes);
+    }
+    reasons
 }
 
 /// Returns the operations that open and that record the release.

@@ -141,20 +141,28 @@ fn conceal_operation(operation: &mut Operation, with: &Concealing<'_>) {
         | Work::ForgetRelease { .. }
         | Work::Gate => {}
     }
-    // Not even a digest is told of what holds secrets: weak ones could be tried out. The release's revision guards it.
     let lost = with.lost.contains(address);
-    operation.guards.retain(|guard| match guard {
-        Guard::ResourceContent { path, digest: Some(_) } => {
-            !with.live.get(path).is_some_and(|text| lost || with.mask.finds(text))
-        }
-        Guard::ResourceContent { digest: None, .. }
-        | Guard::ReleaseRevision { .. }
-        | Guard::Cluster { .. }
-        | Guard::StageAbsent { .. }
-        | Guard::ImagePresent { .. }
-        | Guard::StagePresent { .. }
-        | Guard::BasePresent { .. } => true,
-    });
+    for guard in &mut operation.guards {
+        conceal_guard(guard, lost, with);
+    }
+}
+
+/// Not even a digest is told of what holds secrets: weak ones could be tried out.
+fn conceal_guard(guard: &mut Guard, lost: bool, with: &Concealing<'_>) {
+    let Guard::ResourceContent { path, digest } = guard else { return };
+    let is_secret = |text: &String| lost || with.lost.contains(&address_of(path)) || with.mask.finds(text);
+    if digest.is_some() && with.live.get(path).is_some_and(is_secret) {
+        let digest = digest.take().map(Sensitive::new).unwrap_or_default();
+        *guard = Guard::SecretContent { path: std::mem::take(path), digest };
+    }
+}
+
+/// Returns the address of what stands under a path of a cluster.
+fn address_of(path: &str) -> String {
+    let mut parts = path.splitn(3, '/');
+    let mut part = || parts.next().unwrap_or_default();
+    let (namespace, kind, name) = (part(), part(), part());
+    format!("{namespace}/{}/{name}", kind.split('.').next().unwrap_or(kind))
 }
 
 /// Takes the digests of what holds secrets out of the record.
@@ -309,8 +317,9 @@ mod tests {
         conceal(&mut section, &Concealing { mask: &mask(), live: &live, lost: &BTreeSet::new() });
         let public = serde_json::to_string(&section.operations).unwrap();
         assert!(!public.contains("hunter2") && public.contains("x: plain"), "{public}");
-        let guards: Vec<usize> = section.operations.iter().map(|o| o.guards.len()).collect();
-        assert_eq!(guards, [0, 1, 0]);
+        let guards: Vec<&Guard> = section.operations.iter().flat_map(|o| &o.guards).collect();
+        let hidden = Guard::SecretContent { path: "a".into(), digest: Sensitive::new("d".to_owned()) };
+        assert_eq!(guards, [&hidden, &Guard::ResourceContent { path: "b".into(), digest: Some("d".into()) }]);
         let Work::RecordRelease { record, .. } = &section.operations[2].work else { panic!() };
         let digests = [record["resources"]["a"]["digest"].as_str(), record["resources"]["b"]["digest"].as_str()];
         assert_eq!(digests, [Some(""), Some("d")]);

@@ -109,6 +109,17 @@ fn hook_plan(hook: &DesiredHook, event: HookEvent) -> HookPlan {
 /// The annotation of a hook that is made anew: the revision that it runs for.
 const REVISION: &str = "stagewright/revision";
 
+/// Takes the revision out of the manifest of a hook that is made anew, where it is in.
+pub(super) fn take_revision(manifest: &mut Value) -> Option<String> {
+    let annotations = manifest.get_mut("metadata")?.get_mut("annotations")?.as_object_mut()?;
+    annotations.shift_remove(REVISION)?.as_str().map(str::to_owned)
+}
+
+/// Puts the revision into the manifest of a hook that is made anew.
+pub(super) fn put_revision(manifest: &mut Value, revision: &str) {
+    annotate(manifest, REVISION, revision);
+}
+
 fn annotate(manifest: &mut Value, key: &str, text: &str) {
     let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let annotations = metadata.entry("annotations").or_insert(Value::Null);

@@ -6,6 +6,7 @@
 //! The one idea: apply decides nothing that planning could have decided. Whatever may change in between is
 //! written down as a [`Guard`].
 
+mod again;
 mod assemble;
 mod causes;
 mod chart_changes;
@@ -34,6 +35,7 @@ mod sensitive;
 mod tracking;
 mod triggers;
 
+pub use again::{Deeds, departures, rest_anew};
 pub use assemble::assemble;
 pub use causes::{Cause, CauseContext, Reached, image_causes, reached, resource_causes};
 pub use chart_changes::chart_changes;
@@ -52,8 +54,9 @@ pub use helm::{
 pub use hooks::{DesiredHook, HookPlan};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};
 pub use model::{
-    CleanupItem, ClusterName, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, RejectedStage,
-    ResourceAction, ResourcePlan, Restart, Risk, RiskLevel, StageAction, StagePlan, Summary, TakenRepository,
+    CleanupItem, ClusterName, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, RecordReason,
+    RejectedStage, ResourceAction, ResourcePlan, Restart, Risk, RiskLevel, StageAction, StagePlan, Summary,
+    TakenRepository,
 };
 pub use operation::{Guard, Operation, OperationId, Work};
 pub use order::READY_GATE;

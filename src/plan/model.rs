@@ -41,6 +41,9 @@ pub struct Plan {
     pub hooks: Vec<HookPlan>,
     /// What apply does.
     pub operations: Vec<Operation>,
+    /// Why the release is recorded, where none of its resources changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub record_reasons: Vec<RecordReason>,
     /// Texts that no output of apply may show; a saved plan has them in its sealed part.
     #[serde(skip)]
     pub hidden: Sensitive<Vec<String>>,
@@ -61,6 +64,35 @@ impl Plan {
     pub fn is_record_only(&self) -> bool {
         !self.has_changes() && !self.operations.is_empty()
     }
+}
+
+/// Why a release is recorded though none of its resources changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum RecordReason {
+    /// There is no record yet.
+    First,
+    /// The last revision did not end well.
+    Unfinished {
+        /// What became of it: `failed`, `pending-upgrade`, …
+        status: String,
+    },
+    /// Somebody asked for a rollback, which is a revision of its own.
+    Rollback,
+    /// The manifests are others, and the target has what they want.
+    Manifests,
+    /// The hooks are others.
+    Hooks,
+    /// The images are others.
+    Images,
+    /// The values that were given are others.
+    Values,
+    /// The environment is another one.
+    Environment,
+    /// The namespace is another one.
+    Namespace,
+    /// The notes are others.
+    Notes,
 }
 
 /// What was looked at to make the plan.

@@ -211,4 +211,12 @@ pub enum Guard {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         digest: Option<String>,
     },
+    /// The resource in the target has this content, in which secrets stand.
+    SecretContent {
+        /// Where it is.
+        path: String,
+        /// SHA-224 of the content. Weak secrets could be found out with it: a saved plan has it in its sealed part.
+        #[serde(default)]
+        digest: Sensitive<String>,
+    },
 }

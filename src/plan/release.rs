@@ -10,7 +10,7 @@ use super::cluster::plan_cluster;
 use super::diff::{diff, hide_fields, is_sensitive, redact};
 use super::helm::{ClusterChart, read_history};
 use super::hooks::{DesiredHook, HookPlan};
-use super::model::{FieldChange, ImagePlan, ResourceAction, ResourcePlan, Risk};
+use super::model::{FieldChange, ImagePlan, RecordReason, ResourceAction, ResourcePlan, Risk};
 use super::operation::{Guard, Operation, Work};
 use super::reason::{FileChange, Reason};
 use super::risk::{immutable_fields, restart};
@@ -150,6 +150,8 @@ pub struct ReleaseSection {
     pub problems: Vec<Problem>,
     /// What has to be decided before it can be carried out.
     pub blocks: Vec<Problem>,
+    /// Why the release is recorded, where none of its resources changes.
+    pub record_reasons: Vec<RecordReason>,
 }
 
 /// A resource that the target would not take.
@@ -229,13 +231,14 @@ fn record_operation(
 ) {
     let revision = previous.map(|p| p.revision);
     record.revision = revision.unwrap_or(0) + 1;
-    let unchanged = section.operations.is_empty()
-        && previous.is_some_and(|p| {
-            (&p.images, &p.resources, &p.values, &p.env, &p.namespace)
-                == (&record.images, &record.resources, &record.values, &record.env, &record.namespace)
-        });
-    if unchanged {
-        return;
+    if section.operations.is_empty() {
+        section.record_reasons = match previous {
+            None => vec![RecordReason::First],
+            Some(previous) => what_differs(previous, &record),
+        };
+        if section.record_reasons.is_empty() {
+            return;
+        }
     }
     let mut needs: Vec<String> = section.operations.iter().map(|o| o.id.clone()).collect();
     needs.extend(context.after.iter().cloned());
@@ -249,6 +252,18 @@ fn record_operation(
             record: serde_json::to_value(&record).expect("a record is plain data"),
         },
     });
+}
+
+/// Says what of a record is not as it was.
+pub(super) fn what_differs(previous: &ReleaseRecord, record: &ReleaseRecord) -> Vec<RecordReason> {
+    let all = [
+        (previous.resources != record.resources, RecordReason::Manifests),
+        (previous.images != record.images, RecordReason::Images),
+        (previous.values != record.values, RecordReason::Values),
+        (previous.env != record.env, RecordReason::Environment),
+        (previous.namespace != record.namespace, RecordReason::Namespace),
+    ];
+    all.into_iter().filter_map(|(differs, reason)| differs.then_some(reason)).collect()
 }
 
 /// Returns the path of a resource in the target: `RELEASE/kind-name.yaml`, below it a folder for each other namespace.
@@ -302,13 +317,13 @@ pub(super) fn text_digest(text: &str) -> String {
     Sha224Digest::of_bytes(text.as_bytes()).to_string()
 }
 
-/// Guards what stands there now. What stands in a Secret is not told, not even by its digest: the revision of the release
-/// guards it.
+/// Guards what stands there now. What stands in a Secret is not told, not even by its digest.
 fn content_guard(path: &str, live: Option<&String>, is_secret: bool) -> Vec<Guard> {
-    if live.is_some() && is_secret {
-        return Vec::new();
-    }
-    vec![Guard::ResourceContent { path: path.to_owned(), digest: live.map(|t| text_digest(t)) }]
+    let (path, digest) = (path.to_owned(), live.map(|t| text_digest(t)));
+    vec![match digest {
+        Some(digest) if is_secret => Guard::SecretContent { path, digest: Sensitive::new(digest) },
+        digest => Guard::ResourceContent { path, digest },
+    }]
 }
 
 fn write_operation(resource: &DesiredResource, path: &str, live: Option<&String>, after: &[String]) -> Operation {

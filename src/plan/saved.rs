@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
-use super::{FORMAT_VERSION, Operation, OperationId, Plan, Sensitive, Work};
+use super::{FORMAT_VERSION, Guard, Operation, OperationId, Plan, Sensitive, Work};
 use crate::digest::Hasher;
 use crate::graph::Dag;
 
@@ -28,6 +28,8 @@ const CHECKSUM: &str = "checksum";
 const SEALED: &str = "sealed";
 /// Key of the texts that apply must not show, in the sealed part; no operation is named like that.
 const HIDDEN: &str = "hidden";
+/// Key of the digests of what holds secrets, in the sealed part.
+const GUARDS: &str = "guards";
 
 /// A secret from which the keys of a sealed part are made.
 #[derive(Clone)]
@@ -110,7 +112,35 @@ struct Sealed {
 
 /// Says whether a plan holds values that are only saved sealed.
 pub fn has_secrets(plan: &Plan) -> bool {
-    plan.operations.iter().any(|o| secret(o).is_some())
+    plan.operations.iter().any(|o| secret(o).is_some()) || !sealed_guards(plan).is_empty()
+}
+
+/// Digests by operation and path.
+type Digests = BTreeMap<OperationId, BTreeMap<String, String>>;
+
+/// Returns the digests that are sealed.
+fn sealed_guards(plan: &Plan) -> Digests {
+    let mut all = Digests::new();
+    for operation in &plan.operations {
+        for guard in &operation.guards {
+            let Guard::SecretContent { path, digest } = guard else { continue };
+            let Some(digest) = digest.reveal() else { continue };
+            all.entry(operation.id.clone()).or_default().insert(path.clone(), digest.clone());
+        }
+    }
+    all
+}
+
+/// Puts the digests back that were sealed.
+fn unseal_guards(operation: &mut Operation, digests: &Digests) {
+    let Some(known) = digests.get(&operation.id) else { return };
+    for guard in &mut operation.guards {
+        if let Guard::SecretContent { path, digest } = guard
+            && let Some(known) = known.get(path)
+        {
+            *digest = Sensitive::new(known.clone());
+        }
+    }
 }
 
 /// Returns the text of a saved plan. `iv` is random and never used twice; it is not needed without secrets.
@@ -123,6 +153,9 @@ pub fn save(plan: &Plan, key: Option<&PlanKey>, iv: [u8; 16]) -> Result<String, 
     };
     let mut secrets: BTreeMap<&str, &str> =
         plan.operations.iter().filter_map(|o| Some((o.id.as_str(), secret(o)?.as_str()))).collect();
+    let guards = sealed_guards(plan);
+    let guards = (!guards.is_empty()).then(|| serde_json::to_string(&guards).expect("strings are JSON"));
+    secrets.extend(guards.as_deref().map(|digests| (GUARDS, digests)));
     if !secrets.is_empty() {
         let hidden = plan.hidden.reveal().map(|texts| serde_json::to_string(texts).expect("strings are JSON"));
         secrets.extend(hidden.as_deref().map(|texts| (HIDDEN, texts)));
@@ -181,7 +214,11 @@ impl Saved {
         if let Some(texts) = secrets.remove(HIDDEN) {
             plan.hidden = Sensitive::new(serde_json::from_str(&texts).map_err(ReadError::Shape)?);
         }
+        let digests: Option<Digests> =
+            secrets.remove(GUARDS).map(|text| serde_json::from_str(&text)).transpose().map_err(ReadError::Shape)?;
+        let digests = digests.unwrap_or_default();
         for operation in &mut plan.operations {
+            unseal_guards(operation, &digests);
             if let Work::WriteResource { sealed, .. } | Work::OpenRelease { payload: sealed, .. } = &mut operation.work
                 && let Some(manifest) = secrets.remove(&operation.id)
             {
@@ -312,6 +349,7 @@ mod tests {
             cleanup: Vec::new(),
             hooks: Vec::new(),
             operations,
+            record_reasons: Vec::new(),
             hidden: Sensitive::default(),
         }
     }
@@ -341,6 +379,19 @@ mod tests {
         assert!(matches!(shown.clone().open(|| None), Err(ReadError::NeedsKey)));
         assert!(matches!(shown.clone().open(|| Some(key("b"))), Err(ReadError::OtherKey { .. })));
         assert_eq!(shown.open(|| Some(key("a"))).unwrap(), plan);
+    }
+
+    #[test]
+    fn the_digest_of_what_holds_secrets_is_sealed_too() {
+        let mut operation = write("a", &[], None);
+        let digest =
+            |text: &str| Guard::SecretContent { path: "a.yaml".into(), digest: Sensitive::new(text.to_owned()) };
+        operation.guards.push(digest("0123456789"));
+        let plan = plan(vec![operation]);
+        assert_eq!(save(&plan, None, [0; 16]), Err(SaveError::NeedsKey));
+        let text = save(&plan, Some(&key("a")), [7; 16]).unwrap();
+        assert!(!text.contains("0123456789") && text.contains("secret_content"), "{text}");
+        assert_eq!(read(&text).unwrap().open(|| Some(key("a"))).unwrap(), plan);
     }
 
     #[test]

@@ -37,6 +37,15 @@ pub struct ObjectQuery<'a> {
     pub name: &'a str,
 }
 
+/// Whether the values of fields are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Those that are no secrets by their kind.
+    Shown,
+    /// None of them: they may hold secrets.
+    Hidden,
+}
+
 /// Holds the resources of releases.
 pub trait Target: Send + Sync {
     /// Returns what the target holds of a release; resources by their path. Nothing is written.
@@ -134,7 +143,7 @@ pub trait Target: Send + Sync {
     ///
     /// # Errors
     /// The target failed.
-    fn last_change(&self, _path: &str) -> Result<Option<String>, TargetError> {
+    fn last_change(&self, _path: &str, _: Values) -> Result<Option<String>, TargetError> {
         Ok(None)
     }
 

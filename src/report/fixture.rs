@@ -145,6 +145,7 @@ pub fn shop() -> Plan {
         cleanup: vec![CleanupItem { tag: tag("f"), reason: "older than 30 days and not used".into() }],
         hooks: Vec::new(),
         operations: operations(),
+        record_reasons: Vec::new(),
         hidden: crate::plan::Sensitive::default(),
     }
 }

@@ -9,8 +9,8 @@ use similar::{ChangeTag, TextDiff};
 
 use super::count;
 use crate::plan::{
-    DriftOutcome, FieldChange, FieldOp, FileChange, HookPlan, ImageAction, ImagePlan, Plan, Reason, ResourceAction,
-    ResourcePlan, Restart, RiskLevel, Summary,
+    DriftOutcome, FieldChange, FieldOp, FileChange, HookPlan, ImageAction, ImagePlan, Plan, Reason, RecordReason,
+    ResourceAction, ResourcePlan, Restart, RiskLevel, Summary,
 };
 use crate::source::Place;
 
@@ -151,10 +151,29 @@ fn rank(action: ResourceAction) -> u8 {
     }
 }
 
+fn record_reason(reason: &RecordReason) -> &'static str {
+    match reason {
+        RecordReason::First => "there is none yet",
+        RecordReason::Unfinished { status } if status == "failed" => "the last revision failed",
+        RecordReason::Unfinished { status } if status.starts_with("pending") => "the last revision was not finished",
+        RecordReason::Unfinished { .. } => "the last revision is not deployed",
+        RecordReason::Rollback => "a rollback is a revision of its own",
+        RecordReason::Manifests => "manifests changed, and the target has what they want",
+        RecordReason::Hooks => "hooks changed",
+        RecordReason::Images => "images changed",
+        RecordReason::Values => "values changed",
+        RecordReason::Environment => "the environment changed",
+        RecordReason::Namespace => "the namespace changed",
+        RecordReason::Notes => "the notes changed",
+    }
+}
+
 fn verdict(plan: &Plan) -> String {
     let s = &plan.summary;
     if plan.is_record_only() {
-        return "No resource changes. Only the release record is written.".into();
+        let why: Vec<&str> = plan.record_reasons.iter().map(record_reason).collect();
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(", ")) };
+        return format!("No resource changes. Only the release record is written{why}.");
     }
     if !plan.has_changes() {
         let images = count(s.images_reuse, "image");

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::fields::{Fields, has_keys};
 use super::text;
+use crate::ports::Values;
 
 /// How many fields are named.
 const MOST: usize = 4;
@@ -14,7 +15,7 @@ const BOOKKEEPING: &str = "deployment.kubernetes.io/revision";
 
 /// Says in words what was set last in an object, by whom, and when; its status does not count. Of a Secret no values are
 /// told. `None` where the server keeps no account.
-pub fn last_change(object: &Value) -> Option<String> {
+pub fn last_change(object: &Value, values: Values) -> Option<String> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
     let told = entries.iter().filter_map(|entry| {
         let mut fields = entry.get("fieldsV1")?.as_object()?.clone();
@@ -27,7 +28,7 @@ pub fn last_change(object: &Value) -> Option<String> {
     let (time, manager, found) = told.max_by_key(|(time, ..)| *time)?;
     let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
     let is_sensitive = annotations.is_some_and(|all| all.keys().any(|key| key.starts_with("werf.io/sensitive")));
-    let hides = is_sensitive || text(object, "kind") == "Secret";
+    let hides = values == Values::Hidden || is_sensitive || text(object, "kind") == "Secret";
     let word = |(path, value): &(String, Option<&Value>)| match value {
         Some(value @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) if !hides => {
             let text = value.to_string();
@@ -106,11 +107,13 @@ mod tests {
     #[test]
     fn the_last_change_is_told_with_who_when_and_what() {
         assert_eq!(
-            last_change(&object("ConfigMap")).unwrap(),
+            last_change(&object("ConfigMap"), Values::Shown).unwrap(),
             "last written by kubectl-edit at 2026-01-02T00:00:00Z: data.a: \"hunter2\", metadata.labels[a.b/c]: \"d\", \
              ports[name=web].port: 80"
         );
-        assert!(!last_change(&object("Secret")).unwrap().contains("hunter2"));
-        assert_eq!(last_change(&json!({"metadata": {}})), None);
+        assert!(!last_change(&object("Secret"), Values::Shown).unwrap().contains("hunter2"));
+        let hidden = last_change(&object("ConfigMap"), Values::Hidden).unwrap();
+        assert!(!hidden.contains("hunter2") && hidden.contains("data.a"), "{hidden}");
+        assert_eq!(last_change(&json!({"metadata": {}}), Values::Shown), None);
     }
 }

@@ -41,7 +41,7 @@ use self::retry::{Retries, is_webhook};
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout, Propagation, Secrecy};
-use crate::ports::{Lock, ObjectQuery, ReleaseStore, RevisionFact, Target, TargetError, TargetSession};
+use crate::ports::{Lock, ObjectQuery, ReleaseStore, RevisionFact, Target, TargetError, TargetSession, Values};
 
 /// Requests at once while planning.
 const PARALLEL: usize = 16;
@@ -562,9 +562,9 @@ impl Target for ClusterTarget {
         found.map_err(self.failed(format!("look up {kind} `{name}` of {api_version} in the namespace `{namespace}`")))
     }
 
-    fn last_change(&self, path: &str) -> Result<Option<String>, TargetError> {
+    fn last_change(&self, path: &str, values: Values) -> Result<Option<String>, TargetError> {
         let live = block_on(lives::live(&self.api, path)).map_err(self.failed(format!("read {path}")))?;
-        Ok(live.as_ref().and_then(changes::last_change))
+        Ok(live.as_ref().and_then(|live| changes::last_change(live, values)))
     }
 
     fn tracker(&self) -> Option<&dyn crate::ports::Tracker> {

@@ -93,7 +93,7 @@ impl Walk<'_> {
         for next in found {
             state.ready.remove(&next);
             let Some(operation) = self.operations.get(next.1) else { continue };
-            if self.is_left_alone(next.1) {
+            if self.workshop.has_behind(operation) || self.is_left_alone(next.1) {
                 self.release_users(next.1, state);
                 continue;
             }
