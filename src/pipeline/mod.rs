@@ -4,6 +4,7 @@
 //! rule of werf, Helm or Docker (rooms above), any file or socket (`backend`), any wording (`report`).
 
 mod added;
+mod again;
 mod build_report;
 mod check;
 mod dependencies;
@@ -20,6 +21,7 @@ mod sign;
 mod since;
 
 pub use added::{AddError, lay_over};
+pub use again::plan_again;
 pub use build_report::{StageLists, build_report, planned_stages, stage_lists};
 pub use check::{ChartInputs, check, check_chart};
 pub use dependencies::{

@@ -176,7 +176,7 @@ pub(super) fn plan_with(
                 }
                 let wanted = wanted_resources(&manifests, &hooks, &record, before.as_ref());
                 answer(vec![Question::Previews(wanted)], &mut observed)?;
-                report_blind(diagnostics, &observed);
+                report_blind(diagnostics, observed.previews.as_ref().unwrap_or(&BTreeMap::new()));
             }
             let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
             resources = plan_resources(sources, request, made, (&fact, observed.previews.as_ref()), &section);
@@ -192,9 +192,7 @@ pub(super) fn plan_with(
         }
     }
     if diagnostics.has_errors() {
-        let mut errors = diagnostics.as_slice().iter().filter(|d| d.severity == Severity::Error);
-        let is_blocked = errors.all(|d| d.rule == &rules::RESOURCE_BLOCKED);
-        return Err(if is_blocked { PlanError::Blocked } else { PlanError::Diagnostics });
+        return Err(if is_blocked(diagnostics) { PlanError::Blocked } else { PlanError::Diagnostics });
     }
     let with_resources = !resources.resources.is_empty();
     let mut plan = assemble(
@@ -227,6 +225,12 @@ pub(super) fn plan_with(
         plan.hidden = Sensitive::new(mask.reveal().map(str::to_owned).collect());
     }
     Ok(plan)
+}
+
+/// Says whether all errors are questions that somebody has to decide.
+pub(super) fn is_blocked(diagnostics: &Diagnostics) -> bool {
+    let mut errors = diagnostics.as_slice().iter().filter(|d| d.severity == Severity::Error);
+    errors.all(|d| d.rule == &rules::RESOURCE_BLOCKED)
 }
 
 /// A release is opened in the cluster it was planned for, and in no other.
@@ -600,9 +604,9 @@ fn manifest_diagnostic(
 }
 
 /// Warns of resources of which there was no dry run, once for each cause.
-fn report_blind(diagnostics: &mut Diagnostics, observed: &Observed) {
+pub(super) fn report_blind(diagnostics: &mut Diagnostics, previews: &BTreeMap<String, Preview>) {
     let mut causes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (path, preview) in observed.previews.iter().flatten() {
+    for (path, preview) in previews {
         if let Some(why) = &preview.blind {
             causes.entry(why).or_default().push(path);
         }

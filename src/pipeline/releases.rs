@@ -16,7 +16,7 @@ use crate::ports::{ReleaseStore, Target, TargetError};
 use crate::source::{FileId, Sources};
 use crate::syntax::yaml;
 
-use super::plan::{live_texts, report_problems};
+use super::plan::{is_blocked, live_texts, report_blind, report_problems};
 
 /// A release in a cluster, and who is asked about it.
 pub struct ReleaseRequest<'a> {
@@ -58,6 +58,9 @@ pub enum ReleaseError {
     /// The plan cannot be carried out; why has been reported.
     #[error("the plan cannot be carried out")]
     Diagnostics,
+    /// Something has to be decided before the plan can be carried out; what, has been reported.
+    #[error("the plan is blocked")]
+    Blocked,
     /// The cluster failed.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -98,9 +101,10 @@ impl ReleaseRequest<'_> {
         (hidden, previews): (&BTreeSet<String>, &BTreeMap<String, Preview>),
     ) -> Result<Plan, ReleaseError> {
         hide(&mut section, sources, hidden, previews);
+        report_blind(diagnostics, previews);
         report_problems(diagnostics, sources, &section);
         if diagnostics.has_errors() {
-            return Err(ReleaseError::Diagnostics);
+            return Err(if is_blocked(diagnostics) { ReleaseError::Blocked } else { ReleaseError::Diagnostics });
         }
         let project = before.map(|b| b.project.clone()).filter(|name| !name.is_empty());
         let project = project.unwrap_or_else(|| self.release.to_owned());

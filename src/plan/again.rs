@@ -186,13 +186,7 @@ pub fn rest_anew(approved: &Plan, again: &[Operation]) -> Plan {
         number(&mut operation.work, &now.work);
         let guards = std::mem::take(&mut operation.guards);
         let secret: BTreeSet<&str> = guards.iter().filter_map(secret_path).collect();
-        let fresh = now.guards.iter().map(|guard| match guard {
-            Guard::ResourceContent { path, digest: Some(digest) } if secret.contains(path.as_str()) => {
-                Guard::SecretContent { path: path.clone(), digest: Sensitive::new(digest.clone()) }
-            }
-            other => other.clone(),
-        });
-        let fresh: Vec<Guard> = fresh.collect();
+        let fresh: Vec<Guard> = now.guards.iter().map(|guard| hidden_as(guard, &secret)).collect();
         let known: BTreeSet<&str> = fresh.iter().filter_map(content_guard).map(|(path, _)| path).collect();
         // What the other one knows nothing of stays as it was approved.
         let is_kept = |guard: &&Guard| match content_guard(guard) {
@@ -201,8 +195,10 @@ pub fn rest_anew(approved: &Plan, again: &[Operation]) -> Plan {
         };
         let kept: Vec<Guard> = guards.iter().filter(is_kept).cloned().collect();
         operation.guards = fresh.into_iter().chain(kept).collect();
-        if let Some(revision) = operation.guards.iter().find_map(last_revision) {
-            plan.inputs.revision = revision;
+        for guard in &operation.guards {
+            if let Guard::ReleaseRevision { revision, .. } = guard {
+                plan.inputs.revision = *revision;
+            }
         }
     }
     plan
@@ -212,8 +208,14 @@ fn secret_path(guard: &Guard) -> Option<&str> {
     if let Guard::SecretContent { path, .. } = guard { Some(path) } else { None }
 }
 
-fn last_revision(guard: &Guard) -> Option<Option<u64>> {
-    if let Guard::ReleaseRevision { revision, .. } = guard { Some(*revision) } else { None }
+/// Returns a guard that tells no more than that which was approved.
+fn hidden_as(guard: &Guard, secret: &BTreeSet<&str>) -> Guard {
+    if let Guard::ResourceContent { path, digest: Some(digest) } = guard
+        && secret.contains(path.as_str())
+    {
+        return Guard::SecretContent { path: path.clone(), digest: Sensitive::new(digest.clone()) };
+    }
+    guard.clone()
 }
 
 /// Gives what is recorded, and hooks that are made anew, the number that comes next now.

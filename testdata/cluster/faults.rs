@@ -436,6 +436,96 @@ fn a_second_apply_waits_for_the_first_and_then_looks_at_its_plan_again() {
     ship.assert_afloat();
 }
 
+/// S60
+#[test]
+fn s60_an_apply_without_a_saved_plan_that_waited_makes_its_plan_again() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "waited");
+    ship.write(1);
+    let start = || {
+        let own = ["--target", "cluster", "--namespace", "waited", "--release", "shop"];
+        let args = ["apply", "--auto-approve", "--kubeconfig", &ship.deploy.kubeconfig];
+        let mut command = ship.deploy.sandbox.command(&[&args[..], &own].concat());
+        Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    };
+    let (flag, reached) = ship.hold(|asked| asked.writes && asked.done == 0);
+    let first = start();
+    wait_for("the first has the lock", || reached.load(Ordering::Relaxed) && ship.lease().is_some());
+    // The other one has a newer version, and plans it over what is there before the first has written.
+    ship.write(2);
+    let mut second = start();
+    second.until("is held by process");
+    flag.store(true, Ordering::Relaxed);
+    let (code, said) = first.end();
+    assert_eq!(code, Some(0), "{said}");
+    wait_for("the second ends", || second.0.try_wait().unwrap().is_some());
+    assert_eq!(second.0.wait().unwrap().code(), Some(0), "its plan is made again");
+    assert_eq!(ship.deploy.object("configmaps", "a").unwrap()["data"]["v"], "version-2");
+    assert_eq!(ship.deploy.records(), ["superseded", "superseded", "deployed"]);
+    ship.assert_afloat();
+}
+
+#[test]
+fn an_answer_that_takes_long_is_told_while_it_is_waited_for() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "silent");
+    ship.write(1);
+    let (flag, reached) = ship.hold(|asked| asked.target.contains("/configmaps/a") && asked.again == 0);
+    let own = ["--target", "cluster", "--namespace", "silent", "--release", "shop"];
+    let args = ["apply", "--auto-approve", "--kubeconfig", &ship.deploy.kubeconfig];
+    let mut command = ship.deploy.sandbox.command(&[&args[..], &own].concat());
+    let mut child = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let said = child.until("the API server has not answered for ");
+    assert!(reached.load(Ordering::Relaxed) && said.contains("/namespaces/silent/configmaps/a"), "{said}");
+    flag.store(true, Ordering::Relaxed);
+    wait_for("it ends", || child.0.try_wait().unwrap().is_some());
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+    ship.assert_afloat();
+}
+
+/// One that accepts every connection, and never answers.
+#[test]
+fn a_server_that_never_answers_is_given_up() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::new(cluster, "mute");
+    let (_flag, _) = ship.hold(|_| true);
+    let ran = ship.deploy.run(1, &["plan"]);
+    assert!(ran.err.contains("has not answered for ") && ran.err.contains("no answer for "), "{}", ran.err);
+}
+
+/// Once its records are gone, nothing but the namespace is left to be deleted.
+#[test]
+fn a_saved_dismissal_that_is_killed_after_its_records_went_is_resumed() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let dismissed = |namespace: &str| {
+        let ship = Ship::new(cluster, namespace);
+        let hook = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bye, annotations: {helm.sh/hook: pre-delete}}\n";
+        ship.deploy.sandbox.write(".helm/templates/hook.yaml", hook).commit("a hook");
+        ship.deploy.apply();
+        ship.deploy.run(0, &["dismiss", "--with-namespace", "--out", "shop.plan"]);
+        ship
+    };
+    let ship = dismissed("dismissed");
+    ship.proxy.pass();
+    ship.deploy.run(0, &["apply", "shop.plan", "--auto-approve"]);
+    let writes = ship.proxy.writes();
+    assert!(writes.last().is_some_and(|last| last.ends_with("/namespaces/dismissed")), "{writes:?}");
+    for back in 0..2 {
+        let ship = dismissed(&format!("dismissed{back}"));
+        let last = writes.len() - back;
+        ship.proxy.stop_after(last);
+        let child = Running(ship.start(&[]));
+        wait_for("so many writes", || ship.proxy.writes().len() >= last);
+        drop(child);
+        ship.proxy.pass();
+        let ran = ship.deploy.run(0, &["apply", "shop.plan", "--auto-approve", "--resume"]);
+        let namespace = format!("/api/v1/namespaces/{}", ship.deploy.namespace);
+        assert_eq!(ship.cluster.object(&namespace), None, "{back}: {}", ran.err);
+        let again: Vec<String> = ship.proxy.writes();
+        assert!(again.iter().all(|write| !write.starts_with("PATCH")), "nothing is made again: {again:?}");
+    }
+}
+
 #[test]
 fn the_lock_of_a_first_install_is_taken_as_soon_as_there_is_a_place_for_it() {
     let Some(cluster) = Cluster::shared() else { return };

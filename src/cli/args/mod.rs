@@ -142,6 +142,9 @@ pub struct ApplyArgs {
     /// After a failure rolls the release back to what was deployed last.
     #[arg(long)]
     pub auto_rollback: bool,
+    /// What becomes of a saved plan that is stale.
+    #[arg(long, value_enum, default_value_t, value_name = "CHOICE")]
+    pub stale: StaleChoice,
     #[command(flatten)]
     pub run: RunArgs,
     #[command(flatten)]
@@ -156,6 +159,16 @@ pub struct ApplyArgs {
     pub jsonnet: JsonnetArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
+}
+
+/// `--stale`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StaleChoice {
+    /// Stops with exit code 4.
+    #[default]
+    Refuse,
+    /// Plans again what its file holds, and goes on where that does exactly what was approved.
+    ReplanIfEqual,
 }
 
 /// `build`.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::args::{ApplyArgs, GlobalArgs, ReleaseDriver, RunArgs, RunFormat};
+use super::super::args::{ApplyArgs, GlobalArgs, ReleaseDriver, RunArgs, RunFormat, StaleChoice};
 use super::super::charts::cache_dir;
 use super::super::error::{CliError, exit_code};
 use super::super::plan_file::{KeyPlaces, open_plan};
@@ -14,8 +14,8 @@ use super::make_plan::{Made, Wish, make_plan};
 use super::run_plan::{self, Run};
 use crate::backend::git::{GitHistory, RemoteRepositories, Repository};
 use crate::exec::Violation;
-use crate::pipeline::{lay_over, planned_stages, stage_lists};
-use crate::plan::{ClusterName, Plan, sealed_texts};
+use crate::pipeline::{lay_over, plan_again, planned_stages, stage_lists};
+use crate::plan::{ClusterName, Deeds, Plan, departures, rest_anew, sealed_texts};
 use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
 use crate::report::plan_text;
 use crate::source::{History, JoinedObjects, MemoryHistory, MemoryObjects, ObjectId, Objects};
@@ -26,8 +26,38 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
     }
     let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     let wish = Wish { images: &[], deploy: true, applies: true, since: None };
-    let made = make_plan(global, options, wish, invocation)?;
-    approved(&made, &run_args(args), args.resume, invocation)
+    let make = |invocation: &Invocation| make_plan(global, options, wish, invocation);
+    let run_args = run_args(args);
+    let mut made = make(invocation)?;
+    let mut done = approved(&made, &run_args, args.resume, invocation);
+    for _ in 1..MOST_PLANS {
+        let Err(CliError::Stale { violations, written: false }) = &done else { break };
+        // Whoever resumes means this very plan.
+        if args.resume {
+            break;
+        }
+        let list: String = violations.iter().map(|violation| format!("\n  {violation}")).collect();
+        let told = format!("While the plan was made or waited, this changed:{list}\nIt is made again.");
+        let told = invocation.streams.mask().hide(&told).into_owned();
+        invocation.streams.inform(&told);
+        let again = make(invocation)?;
+        done = if !run_args.auto_approve && is_same(&made.plan, &again.plan) {
+            invocation.streams.inform("It does what was approved.");
+            carried_out(&again, &run_args, false, invocation)
+        } else {
+            approved(&again, &run_args, false, invocation)
+        };
+        made = again;
+    }
+    done
+}
+
+/// How often a plan is made that others make stale.
+const MOST_PLANS: usize = 4;
+
+/// Says whether a plan that was made again does what another one does.
+fn is_same(approved: &Plan, again: &Plan) -> bool {
+    approved.images == again.images && departures(Deeds::of(approved), Deeds::of(again)).is_empty()
 }
 
 fn run_args(args: &ApplyArgs) -> RunArgs {
@@ -130,7 +160,54 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
         args: &run_args(args),
         resume: args.resume,
     };
-    run_plan::run(&plan, &run, invocation)
+    let mut done = run_plan::run(&plan, &run, invocation);
+    for _ in 1..MOST_PLANS {
+        let Err(CliError::Stale { violations, written: false }) = &done else { break };
+        if args.stale == StaleChoice::Refuse || args.resume {
+            break;
+        }
+        let fresh = fit_again(&plan, violations, &back_ends, invocation)?;
+        done = run_plan::run(&fresh, &run, invocation);
+    }
+    done
+}
+
+/// Returns a stale plan with what it rests on now, where it would still do exactly what was approved.
+fn fit_again(
+    plan: &Plan,
+    violations: &[Violation],
+    back_ends: &BackEnds,
+    invocation: &Invocation,
+) -> Result<Plan, CliError> {
+    let stale = |more: Vec<String>| {
+        let departs = |change: String| Violation {
+            operation: String::new(),
+            subject: "planned again".into(),
+            expected: String::new(),
+            found: String::new(),
+            change: Some(invocation.streams.mask().hide(&change).into_owned()),
+        };
+        let violations = violations.iter().cloned().chain(more.into_iter().map(departs)).collect();
+        CliError::Stale { violations, written: false }
+    };
+    let is_of_target = |v: &Violation| ["release ", "resource "].iter().any(|what| v.subject.starts_with(what));
+    let target = back_ends.target.as_deref().filter(|_| violations.iter().all(is_of_target));
+    let Some(target) = target else { return Err(stale(Vec::new())) };
+    let again = plan_again(plan, target).map_err(|e| CliError::environment("plan again", e))?;
+    let Some(again) = again else {
+        return Err(stale(vec!["what is in its file does not suffice to plan it again".into()]));
+    };
+    let stands = again.problems.iter().chain(&again.blocks).map(|p| format!("{}: {}", p.address, p.message));
+    let mut departs: Vec<String> = stands.collect();
+    departs.extend(departures(Deeds::of(plan), Deeds { resources: &again.resources, operations: &again.operations }));
+    if !departs.is_empty() {
+        return Err(stale(departs));
+    }
+    let list: String = violations.iter().map(|violation| format!("\n  {violation}")).collect();
+    let told = format!("Since the plan was made, this changed:{list}\nPlanned again, it does what was approved.");
+    let told = invocation.streams.mask().hide(&told).into_owned();
+    invocation.streams.inform(&told);
+    Ok(rest_anew(plan, &again.operations))
 }
 
 /// A plan for a cluster is carried out in that one.

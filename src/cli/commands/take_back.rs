@@ -15,7 +15,9 @@ use super::run_plan::{self, Run};
 use crate::config::{Explicit, deploy_names};
 use crate::diag::Diagnostics;
 use crate::exec::Outcome;
-use crate::pipeline::{ReleaseError, ReleaseRequest, StageLists, load_config, plan_dismiss, plan_rollback};
+use crate::pipeline::{
+    ReleaseError, ReleaseRequest, StageLists, forbid_unbuildable, load_config, plan_dismiss, plan_rollback,
+};
 use crate::plan::{Dismissal, Plan, RiskLevel, Work, sealed_texts};
 use crate::ports::{ReleaseStore, Target};
 use crate::source::{MemoryHistory, MemoryObjects, Objects, Sources};
@@ -106,6 +108,7 @@ pub fn open_cluster(
 fn told(error: ReleaseError) -> CliError {
     match error {
         ReleaseError::Diagnostics => CliError::Config,
+        ReleaseError::Blocked => CliError::Refused("the plan is blocked until that is decided".into()),
         ReleaseError::Target(source) => CliError::environment("look at the release", source),
         error @ (ReleaseError::NoRelease { .. }
         | ReleaseError::NoRevision { .. }
@@ -129,7 +132,7 @@ pub fn rollback(
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let made = plan_rollback(&mut diagnostics, &sources, &request, to);
-    invocation.streams.tell_diagnostics(diagnostics, &sources);
+    tell(diagnostics, &sources, args, invocation)?;
     let (plan, to) = made.map_err(told)?;
     invocation.streams.inform(&format!("Rolls the release {} back to revision {to}.", named.release));
     carry_out(&plan, opened, args, invocation)
@@ -148,13 +151,26 @@ pub fn dismiss(
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let made = plan_dismiss(&mut diagnostics, &sources, &request, with);
-    invocation.streams.tell_diagnostics(diagnostics, &sources);
+    tell(diagnostics, &sources, args, invocation)?;
     let Some(plan) = made.map_err(told)? else {
         let text = format!("There is no release {release} in the namespace {namespace}: nothing is to be done.");
         invocation.streams.inform(&text);
         return Ok(exit_code::DONE);
     };
     carry_out(&plan, opened, args, invocation)
+}
+
+/// Tells what was found. What is to be carried out now must be possible now.
+fn tell(
+    diagnostics: Diagnostics,
+    sources: &Sources,
+    args: &TakeBackArgs,
+    invocation: &Invocation,
+) -> Result<(), CliError> {
+    let is_saved = args.out.is_some();
+    let (diagnostics, forbidden) = if is_saved { (diagnostics, false) } else { forbid_unbuildable(&diagnostics) };
+    invocation.streams.tell_diagnostics(diagnostics, sources);
+    if forbidden { Err(CliError::Config) } else { Ok(()) }
 }
 
 /// Shows a plan, and saves it; or asks, and carries it out.
@@ -229,7 +245,9 @@ pub fn roll_back_failed(
             }
         }
         Err(ReleaseError::NoGoodRevision(_)) => "was not rolled back: it has no revision to go back to".to_owned(),
-        Err(ReleaseError::Diagnostics) => "was not rolled back: its plan has the errors above".to_owned(),
+        Err(ReleaseError::Diagnostics | ReleaseError::Blocked) => {
+            "was not rolled back: its plan has the errors above".to_owned()
+        }
         Err(error) => format!("was not rolled back\n  {}", told(error).text(false)),
     };
     let first = outcome.failed.first().map(|failure| {

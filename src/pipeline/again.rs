@@ -1,0 +1,93 @@
+//! Planning once more what a saved plan is for, over what the target holds now.
+//!
+//! The one idea: nothing is read but the plan itself. All manifests of a release stand in the record that it would write,
+//! so no template, value or commit can come between what was approved and what is planned again.
+
+use serde_json::Value;
+
+use crate::plan::{
+    ChartChanges, ClusterChart, DesiredResource, Plan, RecordedRelease, ReleaseContext, ReleaseSection, Sensitive,
+    Work, cluster_path, plan_release, read_record, read_release, wanted_resources,
+};
+use crate::ports::{Target, TargetError};
+use crate::source::FileId;
+use crate::syntax::yaml;
+
+/// Plans the resources of a saved plan again; `None` where its file does not say enough: what deletes a release, and what goes to
+/// a folder. It is to be compared with the saved plan, and not to be carried out: only the cluster part is in it.
+///
+/// # Errors
+/// The target failed.
+pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSection>, TargetError> {
+    let opens = plan.operations.iter().find_map(|operation| match &operation.work {
+        Work::OpenRelease { release, payload, .. } => Some((release, payload.reveal()?)),
+        Work::BuildStage { .. }
+        | Work::TagImage { .. }
+        | Work::TagIndex { .. }
+        | Work::CopyImage { .. }
+        | Work::WriteResource { .. }
+        | Work::DeleteResource { .. }
+        | Work::AwaitResource { .. }
+        | Work::ForgetRelease { .. }
+        | Work::Gate
+        | Work::RecordRelease { .. } => None,
+    });
+    let read = |text: &String| {
+        let payload: Value = serde_json::from_str(text).ok()?;
+        Some((read_release(&payload)?, payload))
+    };
+    let Some((key, (recorded, payload))) = opens.and_then(|(key, text)| Some((key, read(text)?))) else {
+        return Ok(None);
+    };
+    let fact = target.observe(key)?;
+    let before = read_record(&fact);
+    let desired: Vec<DesiredResource> =
+        beside_release(plan, &recorded).into_iter().chain(recorded.resources.iter().cloned()).collect();
+    let wanted = wanted_resources(&desired, &recorded.hooks, &recorded.record, before.as_ref());
+    let Some(previews) = target.preview(&wanted)? else { return Ok(None) };
+    let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());
+    let is_rollback = payload.pointer("/info/status").is_some_and(|status| status == "pending-rollback");
+    let notes = payload.pointer("/info/notes").and_then(|notes| notes.as_str().map(str::to_owned));
+    let names = |work: &Work| matches!(work, Work::TagImage { .. } | Work::TagIndex { .. } | Work::CopyImage { .. });
+    let context = ReleaseContext {
+        record: recorded.record.clone(),
+        fact: &fact,
+        images: &[],
+        changes: &ChartChanges::default,
+        parse: &parse,
+        after: plan.operations.iter().filter(|o| names(&o.work)).map(|o| o.id.clone()).collect(),
+        previews: Some(&previews),
+        chart: ClusterChart { notes: notes.map(Sensitive::new).unwrap_or_default(), ..ClusterChart::default() },
+        hooks: &recorded.hooks,
+        rollback: is_rollback.then_some(&payload),
+        // Where that was not approved, another action comes of it.
+        force_adoption: true,
+    };
+    Ok(Some(plan_release(&desired, &context)))
+}
+
+/// Returns what the plan writes and the release does not record: definitions beside its templates.
+fn beside_release(plan: &Plan, recorded: &RecordedRelease) -> Vec<DesiredResource> {
+    let known: Vec<String> = recorded.resources.iter().map(cluster_path).collect();
+    let own = format!("-/Namespace/{}", recorded.record.namespace);
+    let definition = |operation: &crate::plan::Operation| {
+        let Work::WriteResource { path, manifest, sealed, .. } = &operation.work else { return None };
+        if !operation.id.starts_with("write:") || known.contains(path) || *path == own {
+            return None;
+        }
+        let data: Value = serde_json::from_str(manifest.as_ref().or(sealed.reveal())?).ok()?;
+        let field = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Some(DesiredResource {
+            api_version: field("/apiVersion"),
+            kind: field("/kind"),
+            namespace: Some(field("/metadata/namespace")).filter(|namespace| !namespace.is_empty()),
+            name: field("/metadata/name"),
+            text: String::new(),
+            place: None,
+            hidden: false,
+            belongs: false,
+            data,
+        })
+    };
+    plan.operations.iter().filter_map(definition).collect()
+}
