@@ -302,7 +302,8 @@ pub(super) fn plan_cluster(
         let removed = removed_files(changes.get_or_insert_with(context.changes));
         plan.reasons.splice(0..0, removed);
         let work = Work::DeleteResource { address: plan.address(), path: path.clone() };
-        let guards = vec![guard(path, preview.stays.as_ref())];
+        // Of what no manifest wants there is one content.
+        let guards = vec![guard(path, preview.stays.as_ref().or(preview.content.as_ref()))];
         deletes.push(Operation { id: format!("delete:{path}"), needs: Vec::new(), guards, work });
         section.resources.push(plan);
     }
