@@ -37,7 +37,7 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
             break;
         }
         let list: String = violations.iter().map(|violation| format!("\n  {violation}")).collect();
-        let told = format!("While the plan was made or waited, this changed:{list}\nIt is made again.");
+        let told = format!("Since the plan was made, this changed:{list}\nIt is made again.");
         let told = invocation.streams.mask().hide(&told).into_owned();
         invocation.streams.inform(&told);
         let again = make(invocation)?;
