@@ -206,7 +206,10 @@ pub(super) fn is_done(operation: &Operation, ports: &Ports<'_>) -> Result<bool, 
             wanted.map_or(Ok(false), |text| target.holds(path, text.as_bytes()))?
         }
         Work::DeleteResource { path, .. } => target.content(path)?.is_none(),
-        Work::OpenRelease { release, revision, .. } => target.revision(release)? == Some(*revision),
+        Work::OpenRelease { release, revision, payload } => {
+            // Somebody else may have made a revision of this number.
+            payload.reveal().map_or(Ok(false), |payload| target.is_opened(release, *revision, payload))?
+        }
         Work::RecordRelease { release, revision, .. } => target.is_recorded(release, *revision)?,
         Work::ForgetRelease { release } => target.revision(release)?.is_none(),
         Work::BuildStage { .. }

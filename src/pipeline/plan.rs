@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::chart::{Manifest, SECRET_VALUES, secret_leaves, secret_texts};
 use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
-use crate::digest::Sha224Digest;
 use crate::eval::Host;
 use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
@@ -437,8 +436,11 @@ fn plan_resources(
     let lost = before.map(|r| hide_old(sources, project, inputs, &dir, r)).unwrap_or_default();
     let mask = sources.mask();
     let is_hidden = |r: &&DesiredResource| !is_sensitive(&r.kind) && r.is_secret();
-    let hidden = manifests.iter().filter(is_hidden).map(DesiredResource::address).collect();
-    let record = ReleaseRecord { hidden, ..new_record(project, inputs) };
+    let with_hooks = manifests.iter().chain(hooks.iter().map(|hook| &hook.resource));
+    let hidden = with_hooks.filter(is_hidden).map(DesiredResource::address).collect();
+    let notes = rendered.and_then(|r| r.chart.notes.reveal());
+    let hides_notes = previews.is_some() && notes.is_some_and(|notes| mask.finds(notes));
+    let record = ReleaseRecord { hidden, hides_notes, ..new_record(project, inputs) };
     let changes = || match (old_tree, rendered) {
         (Some(old), Some(rendered)) => {
             let files: Vec<String> = inputs.values_files.iter().filter_map(|f| f.project_path.clone()).collect();
@@ -541,21 +543,10 @@ pub(super) fn new_record(project: &Project, inputs: &ProjectInputs) -> ReleaseRe
         tree: project.files.root().to_string(),
         images: finals.map(|i| (i.name.clone(), i.signature.to_string())).collect(),
         resources: BTreeMap::new(),
-        values: values_digest(inputs),
         hidden: BTreeSet::new(),
+        hides_hooks: false,
+        hides_notes: false,
     }
-}
-
-fn values_digest(inputs: &ProjectInputs) -> String {
-    let mut hasher = crate::digest::Hasher::new("values");
-    for file in &inputs.values_files {
-        hasher.field(&file.bytes);
-    }
-    for (kind, text) in &inputs.sets {
-        hasher.field(format!("{kind:?}").as_bytes()).field(text.as_bytes());
-    }
-    let digest: Sha224Digest = hasher.finish();
-    digest.to_string()
 }
 
 /// Says whether an annotation of a deploy means nothing.
@@ -693,8 +684,10 @@ fn nameless(resources: &[DesiredResource]) -> ReleaseSection {
 
 /// Returns the hooks of the chart, for a cluster.
 fn desired_hooks(sources: &Sources, project: &Project, render: &ProjectRender) -> Vec<DesiredHook> {
+    let mask = sources.mask();
     let hook = |manifest: &Manifest| {
-        let resource = DesiredResource { belongs: false, ..resource(sources, project, manifest, false) };
+        let holds_secrets = mask.finds(&manifest.text);
+        let resource = DesiredResource { belongs: false, ..resource(sources, project, manifest, holds_secrets) };
         let (weight, source) = (manifest.weight, manifest.source.clone());
         Some(DesiredHook { resource, hook: manifest.hook.clone()?, weight, source })
     };

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diag::Diagnostics;
 use crate::observed::Preview;
 use crate::plan::{
-    ChartChanges, ClusterChart, Concealing, Dismissal, Dismissed, Fidelity, ImageSection, Inputs, Plan, ReleaseContext,
-    ReleaseRecord, ReleaseSection, assemble, conceal, plan_release, read_record, read_release, release_key,
-    revision_to_go_back_to, wanted_resources,
+    ChartChanges, ClusterChart, Concealing, DesiredResource, Dismissal, Dismissed, Fidelity, ImageSection, Inputs,
+    Plan, RecordedRelease, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, conceal, plan_release, read_record,
+    read_release, release_key, revision_to_go_back_to, wanted_resources,
 };
 use crate::ports::{ReleaseStore, Target, TargetError};
 use crate::source::{FileId, Sources};
@@ -144,11 +144,11 @@ pub fn plan_rollback(
     let found = store.records(std::slice::from_ref(wanted))?.into_iter().flatten().next();
     let payload = found.ok_or_else(no_revision)?;
     let mut recorded = read_release(&payload).ok_or_else(no_revision)?;
-    let hidden: BTreeSet<String> = recorded.record.hidden.union(&before.hidden).cloned().collect();
-    for hook in recorded.hooks.iter_mut().filter(|_| !hidden.is_empty()) {
-        // Nobody knows which of them hold secret values.
-        hook.resource.hidden = true;
+    let mut hidden: BTreeSet<String> = recorded.record.hidden.union(&before.hidden).cloned().collect();
+    for hook in &mut recorded.hooks {
+        hook.resource.hidden |= hidden.contains(&hook.resource.address());
     }
+    hidden.extend(hidden_addresses(&recorded));
     let wanted = wanted_resources(&recorded.resources, &recorded.hooks, &recorded.record, Some(&before));
     let previews = request.previews(&wanted)?;
     let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());
@@ -189,8 +189,15 @@ pub fn plan_dismiss(
     if section.operations.is_empty() {
         return Ok(None);
     }
-    let hidden = before.as_ref().map(|b| b.hidden.clone()).unwrap_or_default();
+    let mut hidden = before.as_ref().map(|b| b.hidden.clone()).unwrap_or_default();
+    hidden.extend(fact.history.last().and_then(read_release).iter().flat_map(hidden_addresses));
     request.assembled(diagnostics, sources, section, before.as_ref(), (&hidden, &previews)).map(Some)
+}
+
+/// Returns the addresses of what holds secret values, or may: of some records that is not known.
+fn hidden_addresses(recorded: &RecordedRelease) -> Vec<String> {
+    let all = recorded.resources.iter().chain(recorded.hooks.iter().map(|hook| &hook.resource));
+    all.filter(|resource| resource.hidden).map(DesiredResource::address).collect()
 }
 
 /// Takes secrets out. Of resources that hold secret values, nobody knows here which they are: nothing of them is shown.
@@ -204,6 +211,11 @@ fn hide(
         for field in resource.fields.iter_mut().chain(&mut resource.drift) {
             field.sensitive = true;
         }
+    }
+    for problem in section.problems.iter_mut().filter(|problem| hidden.contains(&problem.address)) {
+        // What the server says may repeat them.
+        "the API server refuses it; what it says is not shown, for it may hold secret values"
+            .clone_into(&mut problem.message);
     }
     conceal(section, &Concealing { mask: &sources.mask(), live: &live_texts(previews), lost: hidden });
 }

@@ -14,7 +14,8 @@ use super::consequences::{consequences, follow_configs, kept_definitions, rename
 use super::decide::{Considered, Decision, decide, follow_policies, is_kept, leave, with_first_replicas};
 use super::directives::{DeployType, read_directives};
 use super::helm::{
-    are_notes_recorded, fit, helm_record, is_unfinished, recorded_manifests, recorded_text, rollback_record,
+    are_notes_recorded, are_values_recorded, fit, helm_record, is_unfinished, recorded_manifests, recorded_text,
+    rollback_record,
 };
 use super::hooks::{DesiredHook, HookPlan, are_recorded, run_hooks};
 use super::model::{RecordReason, ResourceAction};
@@ -169,6 +170,12 @@ pub(super) fn is_ours(live: &Value, record: &ReleaseRecord) -> bool {
         && mark("annotations", RELEASE_NAMESPACE) == Some(&record.namespace)
 }
 
+/// A number that nobody counts to was written by hand.
+pub(super) fn no_next_revision(release: &str) -> Problem {
+    let message = format!("its last record has the number {}, after which there is none: delete that record", u64::MAX);
+    Problem { address: format!("release {release}"), place: None, message }
+}
+
 /// Plans the resources of a release over what the API server says of them.
 pub(super) fn plan_cluster(
     desired: &[DesiredResource],
@@ -181,8 +188,12 @@ pub(super) fn plan_cluster(
         .map(|(path, found)| (served_path(&path), found))
         .collect();
     let mut record = ReleaseRecord { version: 1, ..context.record.clone() };
-    record.revision = previous.as_ref().map_or(0, |p| p.revision).max(context.fact.last_revision) + 1;
     let mut section = ReleaseSection::default();
+    let last = previous.as_ref().map_or(0, |p| p.revision).max(context.fact.last_revision);
+    match last.checked_add(1) {
+        Some(next) => record.revision = next,
+        None => section.problems.push(no_next_revision(&record.release)),
+    }
     let open = format!("open:{}", record.release);
     let mut changes: Option<ChartChanges> = None;
     let mut paths = BTreeSet::new();
@@ -394,6 +405,9 @@ fn record_reasons(
     if !are_recorded(context.hooks, history.last()) {
         reasons.push(RecordReason::Hooks);
     }
+    if !of_helm && !are_values_recorded(&context.chart, history.last()) {
+        reasons.push(RecordReason::Values);
+    }
     // Of the same files the notes are the same, but for what they say of this very revision.
     if !of_helm && previous.tree != record.tree && !are_notes_recorded(&context.chart, history.last()) {
         reasons.push(RecordReason::Notes);
@@ -599,6 +613,15 @@ mod tests {
         assert_eq!(ids_with(&keep), ["open:shop", "release:shop"]);
         let other = |live: &mut Value| live["metadata"]["annotations"][RELEASE_NAME] = "other".into();
         assert_eq!(ids_with(&other), ["open:shop", "release:shop"]);
+    }
+
+    #[test]
+    fn a_revision_after_which_there_is_no_number_is_no_plan() {
+        let desired = [resource("Deployment", "web")];
+        let mut last = deployed(&plan(&desired, &[], &BTreeMap::new()));
+        last["version"] = u64::MAX.into();
+        let section = plan(&desired, &[last], &BTreeMap::new());
+        assert!(section.problems.iter().any(|p| p.message.contains("18446744073709551615")), "{:?}", section.problems);
     }
 
     #[test]

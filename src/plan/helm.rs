@@ -6,7 +6,7 @@
 //! The one idea: a record stays JSON from end to end, so that what a newer Helm or another tool wrote in it is carried
 //! along. Source: Helm 3.20 and 4.1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 
 use base64::Engine as _;
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::cluster::cluster_path;
@@ -55,6 +55,9 @@ const NAMED: usize = 3;
 /// How large a record may become when it is unpacked. Unit: bytes.
 const MOST: u64 = 256 << 20;
 
+/// How large a record may become of which only a line is shown: many are read at once. Unit: bytes.
+const MOST_OF_A_LINE: u64 = 32 << 20;
+
 /// Packs a release as Helm keeps it: JSON, compressed, in base64.
 pub fn pack_record(release: &impl serde::Serialize) -> Vec<u8> {
     let text = serde_json::to_string(release).expect("JSON can be written");
@@ -77,6 +80,42 @@ pub fn unpack_record(payload: &[u8]) -> Option<Value> {
     let mut text = Vec::new();
     GzDecoder::new(bytes.as_slice()).take(MOST).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
+}
+
+/// Unpacks what a list shows of a record, and keeps nothing else of it. `None` where it is no record.
+pub fn unpack_summary(payload: &[u8]) -> Option<RevisionSummary> {
+    summary_within(payload, MOST_OF_A_LINE)
+}
+
+fn summary_within(payload: &[u8], most: u64) -> Option<RevisionSummary> {
+    /// What is asked of a record; the rest is skipped.
+    #[derive(Deserialize)]
+    struct Part {
+        #[serde(default)]
+        name: Value,
+        #[serde(default)]
+        namespace: Value,
+        version: Value,
+        #[serde(default)]
+        info: Value,
+        chart: Option<Chart>,
+    }
+    #[derive(Deserialize)]
+    struct Chart {
+        #[serde(default)]
+        metadata: Value,
+    }
+    let bytes = STANDARD.decode(payload).ok()?;
+    let part: Part = if bytes.starts_with(&[0x1f, 0x8b, 0x08]) {
+        let unpacked = GzDecoder::new(bytes.as_slice()).take(most);
+        serde_json::from_reader(std::io::BufReader::new(unpacked)).ok()?
+    } else {
+        serde_json::from_slice(&bytes).ok()?
+    };
+    let metadata = part.chart.map(|chart| chart.metadata);
+    let release = json!({"name": part.name, "namespace": part.namespace, "version": part.version, "info": part.info,
+        "chart": {"metadata": metadata}});
+    Some(summarize_record(&release))
 }
 
 /// What became of a record so that it can be kept.
@@ -151,7 +190,7 @@ pub(super) fn helm_record(
         let source = resource.place.as_ref().map_or("manifest", |place| place.file.as_str());
         manifest += &format!("---\n# Source: {source}\n{}\n", resource.text.trim_end());
     }
-    let extras = ReleaseRecord { resources: BTreeMap::new(), ..record.clone() };
+    let extras = ReleaseRecord { hides_hooks: true, resources: BTreeMap::new(), ..record.clone() };
     let extras = serde_json::to_string(&extras).expect("a record is plain data");
     let or_empty = |value: Option<&Value>| value.filter(|v| v.is_object()).cloned().unwrap_or_else(|| json!({}));
     json!({
@@ -200,10 +239,33 @@ pub(super) fn rollback_record(recorded: &Value, record: &ReleaseRecord) -> Value
     all.into()
 }
 
+/// Says whether a record is the one that the payload of a plan made: somebody else may have made one of the same number.
+/// Status, times and what became of hooks change while a release is under way.
+pub fn is_record_of(recorded: &Value, payload: &Value) -> bool {
+    let status = |of: &Value| of.pointer("/info/status").and_then(Value::as_str).map(str::to_owned);
+    if status(payload).as_deref() == Some("uninstalling") {
+        return status(recorded) == status(payload);
+    }
+    let hooks = |of: &Value| -> Vec<Option<String>> {
+        let list = of.get("hooks").and_then(Value::as_array).into_iter().flatten();
+        list.map(|hook| Some(hook.get("manifest")?.as_str()?.to_owned())).collect()
+    };
+    let version = |of: &Value| of.get("version").and_then(integer);
+    version(recorded) == version(payload)
+        && hooks(recorded) == hooks(payload)
+        && ["name", "namespace", "chart", "config", "manifest"].iter().all(|key| recorded.get(key) == payload.get(key))
+}
+
 /// Says whether the last record has these notes; a record of Helm's may have them of another revision.
 pub(super) fn are_notes_recorded(chart: &ClusterChart, last: Option<&Value>) -> bool {
     let recorded = last.and_then(|last| last.pointer("/info/notes")?.as_str()).unwrap_or_default();
     recorded == chart.notes.reveal().map_or("", String::as_str)
+}
+
+/// Says whether the last record has these values of the user.
+pub(super) fn are_values_recorded(chart: &ClusterChart, last: Option<&Value>) -> bool {
+    let some = |value: Option<&Value>| value.and_then(Value::as_object).filter(|map| !map.is_empty()).cloned();
+    some(last.and_then(|last| last.get("config"))) == some(chart.config.reveal())
 }
 
 /// Reads a number that some tools write as `3.0`.
@@ -213,10 +275,48 @@ fn integer(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| whole(value.as_f64()?))
 }
 
+/// Returns what we record and Helm has no place for, as it was written; `None` in a record of Helm's own.
+fn extras_text(release: &Value) -> Option<&str> {
+    release.pointer("/chart/metadata/annotations").and_then(|a| a.get(EXTRAS)?.as_str())
+}
+
 /// Reads what we record and Helm has no place for.
 fn extras(release: &Value) -> ReleaseRecord {
-    let text = release.pointer("/chart/metadata/annotations").and_then(|a| a.get(EXTRAS)?.as_str());
-    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    extras_text(release).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// What of a record must not be shown. Where that is not known, it is much.
+#[derive(Default)]
+struct Discretion {
+    /// Resources that hold secret values, by their addresses.
+    hidden: BTreeSet<String>,
+    manifests: bool,
+    hooks: bool,
+    notes: bool,
+}
+
+impl Discretion {
+    fn of(release: &Value) -> Self {
+        let Some(text) = extras_text(release) else { return Self::default() };
+        match serde_json::from_str::<ReleaseRecord>(text) {
+            Err(_) => Self { manifests: true, hooks: true, notes: true, ..Self::default() },
+            Ok(record) => Self {
+                manifests: false,
+                // An older record does not say which of them hold secret values.
+                hooks: !record.hides_hooks,
+                notes: record.hides_notes || !record.hides_hooks,
+                hidden: record.hidden,
+            },
+        }
+    }
+
+    fn hides(&self, resource: &DesiredResource) -> bool {
+        self.manifests || self.hidden.contains(&resource.address())
+    }
+
+    fn hides_hook(&self, resource: &DesiredResource) -> bool {
+        self.hooks || self.hidden.contains(&resource.address())
+    }
 }
 
 /// Reads Helm's records of a release, oldest first, as one: what any of them may have left in the cluster is in it.
@@ -281,7 +381,10 @@ fn resources(text: &str, release: &Value) -> Vec<DesiredResource> {
 
 /// Reads a manifest of a record.
 fn resource(text: &str, release: &Value) -> Option<DesiredResource> {
-    let data = parse_manifest(text)?;
+    resource_of(parse_manifest(text)?, text, release)
+}
+
+fn resource_of(data: Value, text: &str, release: &Value) -> Option<DesiredResource> {
     let field = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (api_version, kind, name) = (field("/apiVersion"), field("/kind"), field("/metadata/name"));
     if kind.is_empty() || name.is_empty() {
@@ -310,14 +413,19 @@ pub struct RecordedRelease {
 pub fn read_release(release: &Value) -> Option<RecordedRelease> {
     let text = |key: &str| release.get(key).and_then(Value::as_str).unwrap_or_default();
     let extras = extras(release);
+    let discretion = Discretion::of(release);
     let is_hidden = |resource: DesiredResource| {
-        let hidden = extras.hidden.contains(&resource.address());
+        let hidden = discretion.hides(&resource);
         DesiredResource { hidden, ..resource }
     };
     let manifests = documents(text("manifest"));
     let resources = manifests.iter().flat_map(|text| resources(text, release)).map(is_hidden).collect();
     let hooks = release.get("hooks").and_then(Value::as_array).into_iter().flatten();
-    let hooks = hooks.filter_map(|recorded| hook(recorded, release)).collect();
+    let is_hidden = |mut hook: DesiredHook| {
+        hook.resource.hidden = discretion.hides_hook(&hook.resource);
+        hook
+    };
+    let hooks = hooks.filter_map(|recorded| hook(recorded, release)).map(is_hidden).collect();
     let revision = release.get("version").and_then(integer)?;
     let (name, namespace) = (text("name").to_owned(), text("namespace").to_owned());
     let record = ReleaseRecord { version: 1, release: name, namespace, revision, resources: BTreeMap::new(), ..extras };
@@ -388,20 +496,25 @@ pub fn revision_to_go_back_to(revisions: &[(u64, &str)]) -> Option<u64> {
     before.iter().rev().find(was_deployed).map(|(number, _)| *number)
 }
 
-/// Returns a record as it may be shown: without what Secrets hold, and without resources that hold secret values.
+/// Returns a record as it may be shown: without what Secrets hold, and without resources and notes that hold secret values.
 pub fn discreet_record(release: &Value) -> Value {
-    let hidden = extras(release).hidden;
+    let discretion = Discretion::of(release);
     let mut shown = release.clone();
     let Some(all) = shown.as_object_mut() else { return Value::Null };
     if let Some(Value::String(manifest)) = all.get_mut("manifest") {
-        let is_hidden = |resource: &DesiredResource| hidden.contains(&resource.address());
-        *manifest = discreet_text(manifest, release, &is_hidden);
+        *manifest = discreet_text(manifest, release, &|resource| discretion.hides(resource));
     }
     for hook in all.get_mut("hooks").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(Value::String(manifest)) = hook.as_object_mut().and_then(|hook| hook.get_mut("manifest")) {
-            // Nobody knows which of them hold secret values.
-            *manifest = discreet_text(manifest, release, &|_| !hidden.is_empty());
+            *manifest = discreet_text(manifest, release, &|resource| discretion.hides_hook(resource));
         }
+    }
+    let info = all.get_mut("info").and_then(Value::as_object_mut);
+    if let Some(Value::String(notes)) = info.and_then(|info| info.get_mut("notes"))
+        && discretion.notes
+        && !notes.is_empty()
+    {
+        *notes = "(the notes hold secret values: --show-secrets shows them)\n".to_owned();
     }
     shown
 }
@@ -411,13 +524,12 @@ fn discreet_text(manifest: &str, release: &Value, is_hidden: &dyn Fn(&DesiredRes
     let mut out = String::new();
     let mut piece = String::new();
     let mut flush = |piece: &mut String| {
-        let known = documents(piece).first().and_then(|text| resource(text, release));
-        match known.filter(|r| super::diff::is_sensitive(&r.kind) || is_hidden(r)) {
+        match discreet_document(piece, release, is_hidden) {
             None => out += piece,
-            Some(resource) => {
+            Some(text) => {
                 let head = piece.lines().filter(|line| line.starts_with("---") || line.starts_with("# Source: "));
                 head.for_each(|line| out += &format!("{line}\n"));
-                out += &discreet_manifest(&resource);
+                out += &text;
             }
         }
         piece.clear();
@@ -432,22 +544,66 @@ fn discreet_text(manifest: &str, release: &Value, is_hidden: &dyn Fn(&DesiredRes
     out
 }
 
-fn discreet_manifest(resource: &DesiredResource) -> String {
-    let mut data = resource.data.clone();
-    if super::diff::is_sensitive(&resource.kind) {
-        for key in ["data", "stringData"] {
-            let values = data.get_mut(key).and_then(Value::as_object_mut).into_iter().flatten();
-            values.for_each(|(_, value)| *value = "(secret)".into());
-        }
-        // What kubectl noted may repeat them.
-        if let Some(metadata) = data.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.shift_remove("annotations");
-        }
-        return format!("{}\n", yaml::to_yaml(&data).unwrap_or_default());
+/// What stands above what is not shown whole.
+const LEFT_OUT: &str = "# the rest holds secret values: --show-secrets shows it\n";
+
+/// Returns what is shown in the place of a document; `None` where it is shown as it is. What cannot be read is not shown:
+/// nobody knows what is in it.
+fn discreet_document(piece: &str, release: &Value, is_hidden: &dyn Fn(&DesiredResource) -> bool) -> Option<String> {
+    let text = documents(piece).into_iter().next()?;
+    let Some(mut data) = parse_manifest(&text) else {
+        return Some("# this cannot be read, and may hold secret values: --show-secrets shows it\n".to_owned());
+    };
+    if data.is_null() {
+        return None;
     }
-    let head = json!({"apiVersion": resource.api_version, "kind": resource.kind,
-        "metadata": {"name": resource.name, "namespace": resource.namespace}});
-    format!("# the rest holds secret values: --show-secrets shows it\n{}\n", yaml::to_yaml(&head).unwrap_or_default())
+    if is_list(&data) {
+        let mut any = false;
+        for item in data.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(shown) = discreet_object(item, release, is_hidden) {
+                (*item, any) = (shown, true);
+            }
+        }
+        return any.then(|| format!("{LEFT_OUT}{}\n", yaml::to_yaml(&data).unwrap_or_default()));
+    }
+    let shown = discreet_object(&data, release, is_hidden)?;
+    // Of a Secret it is seen.
+    let told = if shown.get("kind").and_then(Value::as_str) == Some("Secret") { "" } else { LEFT_OUT };
+    Some(format!("{told}{}\n", yaml::to_yaml(&shown).unwrap_or_default()))
+}
+
+/// Says whether there are objects in an object, as Helm sees it: whatever else it holds.
+fn is_list(data: &Value) -> bool {
+    data.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"))
+        && data.get("items").is_some_and(Value::is_array)
+}
+
+/// Returns what is shown in the place of an object; `None` where it is shown as it is.
+fn discreet_object(data: &Value, release: &Value, is_hidden: &dyn Fn(&DesiredResource) -> bool) -> Option<Value> {
+    let Some(resource) = resource_of(data.clone(), "", release) else {
+        let of = |key: &str| data.get(key).filter(|value| value.is_string()).cloned().unwrap_or_default();
+        return Some(json!({"apiVersion": of("apiVersion"), "kind": of("kind")}));
+    };
+    if !is_list(data) && !resource.is_secret() && !is_hidden(&resource) {
+        return None;
+    }
+    if !super::diff::is_sensitive(&resource.kind) {
+        let metadata = json!({"name": resource.name, "namespace": resource.namespace});
+        return Some(json!({"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}));
+    }
+    let mut shown = resource.data;
+    for key in ["data", "stringData"] {
+        match shown.get_mut(key) {
+            Some(Value::Object(values)) => values.values_mut().for_each(|value| *value = "(secret)".into()),
+            Some(value) => *value = "(secret)".into(),
+            None => {}
+        }
+    }
+    // What kubectl noted may repeat them.
+    if let Some(metadata) = shown.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("annotations");
+    }
+    Some(shown)
 }
 
 /// Returns a manifest's text as it is read out of a record again.
@@ -602,6 +758,98 @@ mod tests {
         assert!(!shown.to_string().contains("hunter2"), "{shown:#}");
         assert!(manifest.contains(plain) && manifest.contains("# Source: s.yaml\n"), "{manifest}");
         assert!(manifest.contains("a: (secret)") && manifest.contains("name: b"), "{manifest}");
+    }
+
+    fn recorded(extras: &Value, rest: Value) -> Value {
+        let mut release = json!({"name": "shop", "namespace": "shop", "version": 1, "info": {"notes": "hunter2\n"},
+            "chart": {"metadata": {"annotations": {EXTRAS: extras.to_string()}}}});
+        release.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        release
+    }
+
+    fn our_extras(more: Value) -> Value {
+        let mut extras = serde_json::to_value(ReleaseRecord { version: 1, ..ReleaseRecord::default() }).unwrap();
+        extras.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        extras
+    }
+
+    #[test]
+    fn hooks_and_notes_are_hidden_as_the_record_says_and_where_it_does_not_say_it() {
+        let hook = |name: &str| json!({"manifest": format!("kind: Job\nmetadata: {{name: {name}}}\nx: hunter2\n")});
+        let hooks = json!({"hooks": [hook("holds"), hook("plain")]});
+        let hidden = |release: &Value| -> Vec<bool> {
+            read_release(release).unwrap().hooks.iter().map(|hook| hook.resource.hidden).collect()
+        };
+        let shown = |release: &Value| discreet_record(release).to_string().matches("hunter2").count();
+        let knows = our_extras(json!({"hides_hooks": true, "hides_notes": true, "hidden": ["shop/Job/holds"]}));
+        let knows = recorded(&knows, hooks.clone());
+        assert_eq!((hidden(&knows), shown(&knows)), (vec![true, false], 1));
+        let older = recorded(&our_extras(json!({})), hooks.clone());
+        assert_eq!((hidden(&older), shown(&older)), (vec![true, true], 0));
+        let mut of_helm = older.clone();
+        of_helm["chart"]["metadata"]["annotations"] = Value::Null;
+        assert_eq!((hidden(&of_helm), shown(&of_helm)), (vec![false, false], 3));
+        // What we write knows it.
+        let hidden_hook = ["shop/Job/holds".to_owned()].into();
+        let record = ReleaseRecord { namespace: "shop".into(), hidden: hidden_hook, ..ReleaseRecord::default() };
+        let hooks = read_release(&of_helm).unwrap().hooks;
+        let ours = helm_record(&[], &hooks, &record, &ClusterChart::default());
+        assert_eq!(hidden(&recorded(&extras_text(&ours).unwrap().parse().unwrap(), ours.clone())), [true, false]);
+    }
+
+    #[test]
+    fn what_is_in_lists_or_cannot_be_read_is_not_shown() {
+        let extras = our_extras(json!({"hides_hooks": true, "hidden": ["shop/ConfigMap/b"]}));
+        let shown = |text: &str| {
+            let release = recorded(&extras, json!({"manifest": text}));
+            discreet_record(&release)["manifest"].as_str().unwrap().to_owned()
+        };
+        let list = "---\nkind: List\napiVersion: v1\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: a}, \
+                    stringData: {x: hunter2}}\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: b}, data: {x: hunter2}}\n\
+                    - {apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {x: seen}}\n- {x: hunter2}\n";
+        let text = shown(list);
+        assert!(!text.contains("hunter2") && text.contains("x: seen") && text.contains("x: (secret)"), "{text}");
+        let text = shown(&list.replace("kind: List\n", "kind: SecretList\nmetadata: {name: x}\n"));
+        assert!(!text.contains("hunter2") && text.contains("x: seen"), "{text}");
+        for text in
+            ["---\nkind: Secret\n  x: [hunter2\n", "---\nkind: Secret\nstringData: {x: hunter2}\n", "---\nhunter2\n"]
+        {
+            assert!(!shown(text).contains("hunter2"), "{}", shown(text));
+        }
+        let plain = "---\n# Source: a\n# nothing\n---\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: c}} # kept\n";
+        assert_eq!(shown(plain), plain);
+    }
+
+    #[test]
+    fn a_record_of_somebody_else_with_our_number_is_not_ours() {
+        let record = ReleaseRecord { release: "shop".into(), revision: 2, ..ReleaseRecord::default() };
+        let made = |text: &str| helm_record(&[desired(&config("a", text))], &[], &record, &ClusterChart::default());
+        let (ours, mut opened) = (made("1"), made("1"));
+        opened["info"] = json!({"status": "pending-upgrade", "first_deployed": "x"});
+        opened["strange"] = 1.into();
+        assert!(is_record_of(&opened, &ours) && !is_record_of(&made("2"), &ours));
+        opened["version"] = 3.into();
+        assert!(!is_record_of(&opened, &ours));
+        let mut of_helm = made("1");
+        of_helm["chart"]["metadata"].as_object_mut().unwrap().shift_remove("annotations");
+        assert!(!is_record_of(&of_helm, &ours));
+        let gone = json!({"info": {"status": "uninstalling"}, "hooks": []});
+        assert!(!is_record_of(&ours, &gone));
+        opened["info"]["status"] = "uninstalling".into();
+        assert!(is_record_of(&opened, &gone));
+    }
+
+    #[test]
+    fn a_line_of_a_list_is_read_without_the_rest_and_a_bomb_is_no_record() {
+        let release = json!({"name": "shop", "namespace": "n", "version": 3.0, "manifest": noise(1000),
+            "info": {"status": "deployed", "description": "d"}, "config": {"a": [1]},
+            "chart": {"metadata": {"name": "c", "version": "1"}, "templates": [{"data": "x"}]}});
+        assert_eq!(unpack_summary(&pack_record(&release)), Some(summarize_record(&release)));
+        assert_eq!(unpack_summary(STANDARD.encode(release.to_string()).as_bytes()), Some(summarize_record(&release)));
+        let bomb = json!({"name": "", "version": 1, "info": {"status": "deployed"}, "manifest": "x".repeat(100_000)});
+        let bomb = pack_record(&bomb);
+        assert!(summary_within(&bomb, 200_000).is_some() && summary_within(&bomb, 50_000).is_none());
+        assert!(unpack_summary(b"nothing").is_none() && unpack_summary(b"").is_none());
     }
 
     #[test]

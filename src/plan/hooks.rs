@@ -3,6 +3,8 @@
 //! The one idea: a hook belongs to no release. It is made anew each time, waited for, and deleted as it says itself.
 //! Source: Helm 3.20.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -71,14 +73,25 @@ pub(super) fn run_hooks(hooks: &[DesiredHook], event: HookEvent, record: &Releas
     let mut due: Vec<&DesiredHook> = hooks.iter().filter(|h| h.hook.events.contains(&event)).collect();
     due.sort_by(|a, b| (a.weight, &a.resource.name).cmp(&(b.weight, &b.resource.name)));
     let mut run = HookRun::default();
+    // Of several of one path each is made in the place of the last; Helm runs them all.
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     for hook in &due {
         run.plans.push(hook_plan(hook, event));
-        run.operations.extend(operations(hook, event, record));
+        let mut operations = operations(hook, event, record);
+        let nth = seen.entry(cluster_path(&hook.resource)).or_default();
+        *nth += 1;
+        if *nth > 1 {
+            operations.iter_mut().for_each(|operation| operation.id += &format!("#{nth}"));
+        }
+        run.operations.extend(operations);
     }
     // Once all have succeeded, in reverse order.
     let policy = |h: &&&DesiredHook| h.hook.delete_policies.contains(&HookPolicy::HookSucceeded) && may_go(h);
     for hook in due.iter().rev().filter(policy) {
         let path = cluster_path(&hook.resource);
+        if seen.remove(&path).is_none() {
+            continue;
+        }
         run.operations.push(Operation {
             id: format!("delete:{}:{path}", event.name()),
             needs: Vec::new(),
@@ -269,6 +282,26 @@ mod tests {
         assert!(made(0) && made(1) && made(3), "each is told from what an earlier revision left");
         assert!(tracking.delete_failed && tracking.until == Until::Finished && tracking.failures_allowed == 0);
         assert!(run_hooks(&hooks, HookEvent::PreInstall, &ReleaseRecord::default()).operations.is_empty());
+    }
+
+    #[test]
+    fn hooks_of_one_path_run_one_after_the_other() {
+        let hooks =
+            [hook("Job", "a", 0, &[HookPolicy::HookSucceeded]), hook("Job", "a", 1, &[HookPolicy::HookSucceeded])];
+        let run = run_hooks(&hooks, HookEvent::PreUpgrade, &ReleaseRecord::default());
+        let ids: Vec<&str> = run.operations.iter().map(|o| o.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                "hook:pre-upgrade:shop/Job.batch/a",
+                "await:pre-upgrade:shop/Job.batch/a",
+                "hook:pre-upgrade:shop/Job.batch/a#2",
+                "await:pre-upgrade:shop/Job.batch/a#2",
+                "delete:pre-upgrade:shop/Job.batch/a",
+            ]
+        );
+        assert!(run.operations.windows(2).all(|pair| pair[1].needs == [pair[0].id.clone()]));
+        assert_eq!(run.plans.len(), 2);
     }
 
     #[test]

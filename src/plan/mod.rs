@@ -48,8 +48,8 @@ pub use directives::{
 };
 pub use dismiss::{Dismissal, Dismissed};
 pub use helm::{
-    ClusterChart, RecordedRelease, RevisionSummary, discreet_record, items_of, pack_record, read_release,
-    revision_to_go_back_to, summarize_record, unpack_record,
+    ClusterChart, RecordedRelease, RevisionSummary, discreet_record, is_record_of, items_of, pack_record, read_release,
+    revision_to_go_back_to, summarize_record, unpack_record, unpack_summary,
 };
 pub use hooks::{DesiredHook, HookPlan};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};

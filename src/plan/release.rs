@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cluster::plan_cluster;
+use super::cluster::{no_next_revision, plan_cluster};
 use super::diff::{diff, hide_fields, is_sensitive, redact};
 use super::helm::{ClusterChart, read_history};
 use super::hooks::{DesiredHook, HookPlan};
@@ -84,11 +84,15 @@ pub struct ReleaseRecord {
     pub images: BTreeMap<String, String>,
     /// The resources, by path.
     pub resources: BTreeMap<String, RecordedResource>,
-    /// SHA-224 of the values that were given besides the project's own files.
-    pub values: String,
-    /// The addresses of the resources that hold secret values and are no Secrets.
+    /// The addresses of the resources and hooks that hold secret values and are no Secrets.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub hidden: BTreeSet<String>,
+    /// Whether `hidden` names hooks and `hides_notes` is known: older records say nothing of either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hides_hooks: bool,
+    /// Whether the notes hold secret values.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hides_notes: bool,
 }
 
 /// What is recorded of an applied resource.
@@ -230,7 +234,10 @@ fn record_operation(
     section: &mut ReleaseSection,
 ) {
     let revision = previous.map(|p| p.revision);
-    record.revision = revision.unwrap_or(0) + 1;
+    match revision.unwrap_or(0).checked_add(1) {
+        Some(next) => record.revision = next,
+        None => section.problems.push(no_next_revision(&record.release)),
+    }
     if section.operations.is_empty() {
         section.record_reasons = match previous {
             None => vec![RecordReason::First],
@@ -259,7 +266,6 @@ pub(super) fn what_differs(previous: &ReleaseRecord, record: &ReleaseRecord) -> 
     let all = [
         (previous.resources != record.resources, RecordReason::Manifests),
         (previous.images != record.images, RecordReason::Images),
-        (previous.values != record.values, RecordReason::Values),
         (previous.env != record.env, RecordReason::Environment),
         (previous.namespace != record.namespace, RecordReason::Namespace),
     ];

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::target::TargetError;
+use crate::plan::{RevisionSummary, summarize_record};
 
 /// One revision of a release, without its contents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,4 +37,12 @@ pub trait ReleaseStore: Send + Sync {
     /// # Errors
     /// The target failed, or what is there is no record.
     fn records(&self, wanted: &[RevisionFact]) -> Result<Vec<Option<Value>>, TargetError>;
+
+    /// Returns what lists show of revisions, in their order; `None` where a record is not there or cannot be read.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn summaries(&self, wanted: &[RevisionFact]) -> Result<Vec<Option<RevisionSummary>>, TargetError> {
+        Ok(self.records(wanted)?.iter().map(|record| record.as_ref().map(summarize_record)).collect())
+    }
 }

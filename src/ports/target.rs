@@ -91,6 +91,14 @@ pub trait Target: Send + Sync {
         Ok(self.content(path)?.as_deref() == Some(content))
     }
 
+    /// Says whether [`TargetSession::open`] was done with this revision and payload, and not by somebody else.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn is_opened(&self, release: &str, revision: u64, _payload: &str) -> Result<bool, TargetError> {
+        Ok(self.revision(release)? == Some(revision))
+    }
+
     /// Says whether this revision of a release is recorded as done.
     ///
     /// # Errors

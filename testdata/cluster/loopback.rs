@@ -198,10 +198,11 @@ impl State {
     }
 
     fn records(&self, path: &str, query: &str) -> Value {
-        let name = query.split("name%3D").nth(1).unwrap();
+        let name = query.split("name%3D").nth(1);
         let inside = self.objects.iter().filter(|(address, _)| address.starts_with(&format!("{path}/")));
-        let items =
-            inside.filter(|(_, o)| o["metadata"]["labels"]["name"] == name && o["type"] == "helm.sh/release.v1");
+        let items = inside.filter(|(_, o)| {
+            name.is_none_or(|name| o["metadata"]["labels"]["name"] == name) && o["type"] == "helm.sh/release.v1"
+        });
         json!({"items": items.map(|(_, o)| json!({"metadata": o["metadata"]})).collect::<Vec<_>>()})
     }
 

@@ -505,3 +505,76 @@ fn values_of_the_user_are_in_no_output_and_sealed_in_a_saved_plan() {
     deploy.run(0, &["apply", "shop.plan", "--auto-approve"]);
     assert_eq!(record(&deploy, 1)["config"]["unused"], MARK);
 }
+
+/// Writes a record as Helm does: with labels, and without annotations.
+fn put_record(deploy: &Deploy, revision: u32, status: &str, change: impl Fn(&mut Value)) {
+    let Ground::Loopback(server) = &deploy.ground else { unreachable!() };
+    let mut release = record(deploy, 1);
+    release["version"] = revision.into();
+    release["info"]["status"] = status.into();
+    change(&mut release);
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let packed = encode(encode(release.to_string().as_bytes()).as_bytes());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string();
+    let name = format!("sh.helm.release.v1.shop.v{revision}");
+    let labels =
+        json!({"name": "shop", "owner": "helm", "status": status, "version": revision.to_string(), "modifiedAt": now});
+    let object = json!({"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1", "data": {"release": packed},
+        "metadata": {"name": name, "namespace": deploy.namespace, "labels": labels}});
+    server.put(&deploy.address("secrets", &name), object);
+}
+
+#[test]
+fn a_helm_under_way_is_not_marked_as_failed_nor_dismissed() {
+    let deploy = shop("underway", Ground::Loopback(Loopback::start()));
+    deploy.apply();
+    // `helm rollback` copies the chart of our record, with what we note in it.
+    put_record(&deploy, 2, "pending-rollback", |_| {});
+    deploy.edit(".helm/values.yaml", "hello", "goodbye");
+    deploy.writes();
+    let ran = deploy.run(1, &["apply", "--auto-approve"]);
+    assert!(ran.err.contains("somebody else, perhaps Helm, began revision 2"), "{}", ran.err);
+    let ran = take_back(&deploy, 1, &["dismiss", "--auto-approve"]);
+    assert!(ran.err.contains("somebody else, perhaps Helm, began revision 2"), "{}", ran.err);
+    put_record(&deploy, 2, "uninstalling", |_| {});
+    let ran = take_back(&deploy, 1, &["dismiss", "--auto-approve"]);
+    assert!(ran.err.contains("somebody else, perhaps Helm, began revision 2"), "{}", ran.err);
+    assert_eq!(deploy.writes(), (vec![], vec![]));
+    assert_eq!(
+        (deploy.records(), data(&deploy)),
+        (vec!["deployed".to_owned(), "uninstalling".to_owned()], json!("hello"))
+    );
+}
+
+#[test]
+fn what_follows_an_uninstalled_release_is_an_install() {
+    let deploy = shop("kepthistory", Ground::Loopback(Loopback::start()));
+    let Ground::Loopback(server) = &deploy.ground else { unreachable!() };
+    deploy.apply();
+    deploy.edit(".helm/values.yaml", "hello", "goodbye");
+    deploy.apply();
+    // `helm uninstall --keep-history`
+    put_record(&deploy, 2, "uninstalled", |_| {});
+    server.remove(&deploy.address("configmaps", "a"));
+    server.remove(&deploy.address("secrets", "s"));
+    deploy.apply();
+    assert_eq!(deploy.records(), ["superseded", "uninstalled", "deployed"]);
+    assert_eq!(record(&deploy, 3)["info"]["description"], "Install complete");
+}
+
+/// Whoever has a plan in clear, or the record of a folder, could try out weak secrets.
+#[test]
+fn no_digest_of_the_users_values_is_told() {
+    let deploy = shop("nodigest", Ground::Loopback(Loopback::start()));
+    let with = |password: &str| {
+        let set = format!("unused={password}");
+        let ran = deploy.run(0, &["plan", "-o", "json", "--set", &set]);
+        let mut plan: Value = serde_json::from_str(&ran.out).unwrap();
+        plan.as_object_mut().unwrap().retain(|key, _| key == "operations");
+        plan
+    };
+    assert_eq!(with("one"), with("two"));
+    deploy.run(0, &["apply", "--auto-approve", "--set", "unused=one"]);
+    deploy.run(0, &["plan", "--exit-code", "--set", "unused=one"]);
+    deploy.run(3, &["plan", "--exit-code", "--set", "unused=two"]);
+}

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::loopback::Loopback;
 use super::tracking::{Kubelet, once, waits};
 use super::{Deploy, Ground};
 use crate::cli::hidden::traces;
@@ -197,4 +198,63 @@ fn planted_secrets_are_in_no_plan_log_or_report_of_a_cluster() {
     let ran = run(&deploy, 1, &["plan", "--log-debug"]);
     assert!(ran.err.contains("resource-refused"), "{}", ran.err);
     run(&deploy, 1, &["apply", "--auto-approve"]);
+}
+
+/// Hooks, lists and notes are the only holders.
+#[test]
+fn secrets_of_hooks_lists_and_notes_are_not_shown_when_a_release_is_looked_at_or_taken_back() {
+    let deploy = Deploy::bare("lookedback", Ground::Loopback(Loopback::start()));
+    let sandbox = &deploy.sandbox;
+    let key = sandbox.run(&["secret", "generate-key"]).out;
+    std::fs::create_dir_all(sandbox.home().join(".werf")).unwrap();
+    std::fs::write(sandbox.home().join(".werf/global_secret_key"), &key).unwrap();
+    let events = "pre-install,pre-upgrade,pre-rollback,post-delete";
+    sandbox.write(
+        ".helm/templates/h.yaml",
+        &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: h, annotations: {{helm.sh/hook: '{events}'}}}}\ndata: {{x: {{{{ .Values.db.password | quote }}}}}}\n"),
+    );
+    sandbox.write(
+        ".helm/templates/all.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: {{ .Values.other }}}\n---\napiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {x: {{ .Values.db.password | quote }}}}\n",
+    );
+    sandbox.write(".helm/templates/NOTES.txt", "Log in with {{ .Values.db.password }}.\n");
+    sandbox.write(".helm/values.yaml", "other: one\n");
+    password(&deploy, PASSWORD);
+    deploy.apply();
+    sandbox.write(".helm/values.yaml", "other: two\n").commit("other words");
+    deploy.apply();
+    // Without the key nobody knows what is secret but the records.
+    std::fs::remove_file(sandbox.home().join(".werf/global_secret_key")).unwrap();
+    let quiet = |args: &[&str]| {
+        let place: &[&str] = if args.first() == Some(&"show") {
+            &[]
+        } else {
+            &["--namespace", "lookedback", "--kubeconfig", &deploy.kubeconfig]
+        };
+        let ran = sandbox.run(&[args, place].concat());
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
+        for text in [&ran.out, &ran.err] {
+            assert_eq!(found(text), [""; 0], "{args:?}: {text}");
+        }
+        ran.out
+    };
+    for format in ["text", "json"] {
+        let all = quiet(&["release", "get", "shop", "-o", format]);
+        assert!(all.contains("x: two") && all.contains("--show-secrets"), "{all}");
+        for part in ["manifest", "hooks", "notes", "values"] {
+            quiet(&["release", "get", "shop", part, "-o", format]);
+        }
+    }
+    let show = ["release", "get", "shop", "hooks", "--show-secrets", "--namespace", "lookedback", "--kubeconfig"];
+    let shown = sandbox.run(&[&show[..], &[&deploy.kubeconfig]].concat());
+    assert_ne!(found(&shown.out), [""; 0], "{}", shown.out);
+    for (command, file) in [(&["release", "rollback", "1"][..], "back.plan"), (&["dismiss"], "end.plan")] {
+        quiet(&[command, &["--release", "shop", "--out", file]].concat());
+        let saved = std::fs::read_to_string(sandbox.project().join(file)).unwrap();
+        assert!(saved.contains("ConfigMap/h"), "the hook runs: {saved}");
+        assert_eq!(found(&saved), [""; 0], "{saved}");
+        for format in ["text", "json", "markdown", "html"] {
+            quiet(&["show", file, "-o", format]);
+        }
+    }
 }

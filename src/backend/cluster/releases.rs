@@ -1,5 +1,6 @@
 //! Records of releases: Secrets or `ConfigMaps` as Helm writes and reads them. Source: Helm 3, drivers `secret` and `configmap`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
@@ -19,6 +20,9 @@ const KEPT: usize = 10;
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 /// The labels that are Helm's; others are the user's, and carried on.
 const LABELS: [&str; 6] = ["name", "owner", "status", "version", "createdAt", "modifiedAt"];
+/// The annotation of a record that we wrote last, with its revision. Helm copies labels, and the chart with all that is in
+/// it; what it writes has no annotations.
+const OURS: &str = "stagewright/revision";
 /// How long a record of somebody else counts as under way. Unit: seconds.
 const FRESH_S: i64 = 180;
 /// How the record of a release that is being deleted is described. Source: Helm 3.
@@ -75,6 +79,8 @@ pub struct Revision {
     /// `deployed`, `failed`, …
     pub status: String,
     uid: String,
+    /// Whether it was us who wrote it last.
+    ours: bool,
     /// When it was written last. Unit: seconds since the Unix epoch.
     touched: i64,
     /// The user's own labels.
@@ -103,8 +109,10 @@ impl Records<'_> {
             let label = |key: &str| item.pointer("/metadata/labels")?.get(key)?.as_str();
             let labels = item.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
             let own = labels.filter(|(key, _)| !LABELS.contains(&key.as_str()));
+            let number = label("version")?.parse().ok()?;
             Some(Revision {
-                number: label("version")?.parse().ok()?,
+                number,
+                ours: is_ours(item, number),
                 status: label("status").unwrap_or_default().to_owned(),
                 uid: metadata(item, "uid").to_owned(),
                 touched: label("modifiedAt").or(label("createdAt")).and_then(|time| time.parse().ok()).unwrap_or(0),
@@ -135,12 +143,16 @@ impl Records<'_> {
         object.map(|object| self.decode(&object, revision).map(Value::Object)).transpose()
     }
 
-    fn decode(&self, object: &Value, revision: u64) -> Result<Map<String, Value>, ApiError> {
+    fn payload<'a>(&self, object: &'a Value) -> Option<Cow<'a, [u8]>> {
         let data = object.pointer("/data/release").and_then(Value::as_str).unwrap_or_default();
-        let release = match self.rules.driver {
-            RecordDriver::Secret => STANDARD.decode(data).ok().and_then(|payload| unpack_record(&payload)),
-            RecordDriver::ConfigMap => unpack_record(data.as_bytes()),
-        };
+        match self.rules.driver {
+            RecordDriver::Secret => STANDARD.decode(data).ok().map(Cow::Owned),
+            RecordDriver::ConfigMap => Some(Cow::Borrowed(data.as_bytes())),
+        }
+    }
+
+    fn decode(&self, object: &Value, revision: u64) -> Result<Map<String, Value>, ApiError> {
+        let release = self.payload(object).and_then(|payload| unpack_record(&payload));
         if let Some(Value::Object(release)) = release {
             return Ok(release);
         }
@@ -162,13 +174,16 @@ impl Records<'_> {
             return Err(ApiError::Unexpected("the record of the plan is no object".into()));
         };
         let info = |key: &str| release.get("info").and_then(|info| info.get(key)?.as_str()).map(str::to_owned);
+        let earlier = self.revisions().await?;
+        let left = |r: &&Revision| r.status.starts_with("pending-") || r.status == "uninstalling";
+        for left in earlier.iter().filter(left) {
+            self.refuse_others(left)?;
+        }
         if info("status").as_deref() == Some("uninstalling") {
             self.set_status(revision, "uninstalling", DELETION).await?;
             return Ok(None);
         }
-        let earlier = self.revisions().await?;
-        for left in earlier.iter().filter(|r| r.status.starts_with("pending-") || r.status == "uninstalling") {
-            self.refuse_others(left).await?;
+        for left in earlier.iter().filter(left) {
             self.set_status(left.number, "failed", "was interrupted").await?;
         }
         self.prune(&earlier).await?;
@@ -178,7 +193,7 @@ impl Records<'_> {
             None => None,
         };
         let now = now();
-        let installs = !earlier.iter().any(|r| matches!(r.status.as_str(), "deployed" | "superseded"));
+        let installs = !since_gone(&earlier).iter().any(was_deployed);
         let (status, description) = if installs {
             ("pending-install", "Initial install underway")
         } else {
@@ -209,7 +224,8 @@ impl Records<'_> {
         let mut object = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": self.name(revision), "namespace": self.namespace, "labels": labels},
+            "metadata": {"name": self.name(revision), "namespace": self.namespace, "labels": labels,
+                "annotations": {OURS: revision.to_string()}},
             "data": {"release": self.encode(&release)},
         });
         if let (RecordDriver::Secret, Some(object)) = (self.rules.driver, object.as_object_mut()) {
@@ -221,14 +237,9 @@ impl Records<'_> {
     }
 
     /// Helm takes no lock: what it began a moment ago may still be under way.
-    async fn refuse_others(&self, pending: &Revision) -> Result<(), ApiError> {
-        let age = now().as_second() - pending.touched;
-        if age > FRESH_S {
-            return Ok(());
-        }
-        let record = self.record(pending.number).await?;
-        let extras = record.as_ref().and_then(|record| record.pointer("/chart/metadata/annotations"));
-        if extras.is_some_and(|annotations| annotations.get("stagewright/record").is_some()) {
+    fn refuse_others(&self, pending: &Revision) -> Result<(), ApiError> {
+        let age = now().as_second().saturating_sub(pending.touched);
+        if pending.ours || age > FRESH_S {
             return Ok(());
         }
         Err(ApiError::Unexpected(format!(
@@ -258,7 +269,7 @@ impl Records<'_> {
     /// Marks a revision as done: those before it are superseded.
     pub async fn finish(&self, revision: u64, opened: Option<Opened>, hooks: &HookRuns) -> Result<(), ApiError> {
         let all = self.revisions().await?;
-        let first = all.iter().all(|r| r.number == revision || !matches!(r.status.as_str(), "deployed" | "superseded"));
+        let first = !since_gone(&all).iter().any(|r| r.number != revision && was_deployed(r));
         let description = if first { "Install complete" } else { "Upgrade complete" };
         // In this order, so that one revision is deployed at any time; of two, the later counts.
         if !all.iter().any(|r| r.number == revision && r.status == "deployed") {
@@ -338,12 +349,29 @@ impl Records<'_> {
             return Err(ApiError::Unexpected(format!("the record `{}` is no object", self.name(revision))));
         };
         part(all, "data").insert("release".into(), self.encode(&release));
+        part(part(all, "metadata"), "annotations").insert(OURS.into(), revision.to_string().into());
         let labels = part(part(all, "metadata"), "labels");
         labels.insert("status".into(), status.into());
         labels.insert("modifiedAt".into(), now().as_second().to_string().into());
         labels.shift_remove("createdAt");
         self.api.update(&self.address(revision), &object).await.map(drop)
     }
+}
+
+/// Says whether it was us who wrote a record last.
+fn is_ours(object: &Value, revision: u64) -> bool {
+    let mark = object.pointer("/metadata/annotations").and_then(|annotations| annotations.get(OURS)?.as_str());
+    mark == Some(&revision.to_string())
+}
+
+/// Returns the revisions since the release was uninstalled last: what was before is no release any more.
+fn since_gone(all: &[Revision]) -> &[Revision] {
+    let gone = all.iter().rposition(|r| r.status == "uninstalled").map_or(0, |at| at + 1);
+    all.get(gone..).unwrap_or_default()
+}
+
+fn was_deployed(revision: &Revision) -> bool {
+    matches!(revision.status.as_str(), "deployed" | "superseded")
 }
 
 /// Lists the revisions of every release: in a namespace, or in all.
@@ -470,6 +498,21 @@ impl HookRuns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_uninstalled_does_not_count() {
+        let revision = |number: u64, status: &str| Revision {
+            number,
+            status: status.to_owned(),
+            uid: String::new(),
+            ours: false,
+            touched: 0,
+            labels: BTreeMap::new(),
+        };
+        let all = [revision(1, "superseded"), revision(2, "uninstalled"), revision(3, "pending-install")];
+        let counted: Vec<u64> = since_gone(&all).iter().map(|r| r.number).collect();
+        assert_eq!((counted, since_gone(&all[..2]).len(), since_gone(&all[..1]).len()), (vec![3], 0, 1));
+    }
 
     #[test]
     fn what_became_of_hooks_is_noted_in_their_record() {

@@ -39,7 +39,7 @@ fn list(global: &GlobalArgs, args: &ReleaseListArgs, invocation: &mut Invocation
         last.insert((fact.namespace.clone(), fact.release.clone()), fact);
     }
     let facts: Vec<RevisionFact> = last.into_values().collect();
-    let summaries = summaries(store, &facts)?;
+    let summaries = summaries(store, &facts, invocation)?;
     if args.output == ConfigFormat::Json {
         invocation.streams.print(&pretty_json(&summaries))?;
         return Ok(exit_code::DONE);
@@ -60,7 +60,7 @@ fn history(global: &GlobalArgs, args: &ReleaseHistoryArgs, invocation: &mut Invo
     if facts.is_empty() {
         return Err(named.missing());
     }
-    let summaries = summaries(store, &facts)?;
+    let summaries = summaries(store, &facts, invocation)?;
     if args.output == ConfigFormat::Json {
         invocation.streams.print(&pretty_json(&summaries))?;
         return Ok(exit_code::DONE);
@@ -193,15 +193,24 @@ fn located(
     }
 }
 
-fn summaries(store: &dyn ReleaseStore, facts: &[RevisionFact]) -> Result<Vec<RevisionSummary>, CliError> {
-    let records = store.records(facts).map_err(failed)?;
-    let summary = |(fact, record): (&RevisionFact, Option<Value>)| {
-        let summary = summarize_record(&record?);
-        // Names and numbers are those under which it was found.
+/// Sums up revisions; what is no record of a release is told, and left out.
+fn summaries(
+    store: &dyn ReleaseStore,
+    facts: &[RevisionFact],
+    invocation: &mut Invocation,
+) -> Result<Vec<RevisionSummary>, CliError> {
+    let mut found = Vec::new();
+    for (fact, summary) in facts.iter().zip(store.summaries(facts).map_err(failed)?) {
         let RevisionFact { namespace, release, revision, .. } = fact.clone();
-        Some(RevisionSummary { name: release, namespace, revision, ..summary })
-    };
-    Ok(facts.iter().zip(records).filter_map(summary).collect())
+        match summary {
+            // Names and numbers are those under which it was found.
+            Some(summary) => found.push(RevisionSummary { name: release, namespace, revision, ..summary }),
+            None => invocation.streams.tell(&format!(
+                "warning: the record of revision {revision} of {namespace}/{release} cannot be read, and is left out"
+            )),
+        }
+    }
+    Ok(found)
 }
 
 /// Seconds are enough for people.

@@ -70,7 +70,16 @@ fn read(text: &str) -> Option<Value> {
     yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|node| node.to_plain())
 }
 
+/// Gathers the values of a Secret, or of the Secrets in a list.
 fn of_secret(object: &Value, values: &mut BTreeSet<String>) {
+    let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+    match object.get("items").and_then(Value::as_array).filter(|_| is_list) {
+        Some(items) => items.iter().for_each(|item| of_one(item, values)),
+        None => of_one(object, values),
+    }
+}
+
+fn of_one(object: &Value, values: &mut BTreeSet<String>) {
     if object.get("kind").is_none_or(|kind| kind != "Secret") {
         return;
     }
@@ -102,8 +111,8 @@ mod tests {
 
     #[test]
     fn values_of_secrets_are_hidden_in_any_form() {
-        let manifest =
-            "---\n# Source: a\nkind: Secret\ndata:\n  a: aHVudGVyMg==\n---\nkind: ConfigMap\ndata: {b: plain}\n";
+        let manifest = "---\n# Source: a\nkind: Secret\ndata:\n  a: aHVudGVyMg==\n---\nkind: ConfigMap\ndata: {b: plain}\n\
+             ---\nkind: List\nitems: [{kind: Secret, stringData: {x: in-a-list}}]\n";
         let payload = serde_json::json!({"manifest": manifest}).to_string();
         let open = Work::OpenRelease { release: "r".into(), revision: 1, payload: Sensitive::new(payload) };
         let write = Work::WriteResource {
@@ -116,7 +125,7 @@ mod tests {
         };
         let operation = |work| Operation { id: "x".into(), needs: Vec::new(), guards: Vec::new(), work };
         let masks = Masks::of(&[operation(open), operation(write)]);
-        let hidden = masks.hide("hunter2 aHVudGVyMg== s3cret-2 plain yes");
-        assert_eq!(hidden, "(hidden) (hidden) (hidden) plain yes");
+        let hidden = masks.hide("hunter2 aHVudGVyMg== s3cret-2 plain yes in-a-list");
+        assert_eq!(hidden, "(hidden) (hidden) (hidden) plain yes (hidden)");
     }
 }
