@@ -381,6 +381,7 @@ fn cluster(reach: &Reach, notices: &Arc<Notices>) -> Result<Box<dyn Target>, Cli
         env: reach.env.clone(),
         cwd: reach.cwd.clone(),
         retry: reach.kube.kube_retry_time.map(std::time::Duration::from_secs),
+        limit: (reach.kube.kube_qps_limit, reach.kube.kube_burst_limit),
         tell: Some(std::sync::Arc::new({
             let notices = notices.clone();
             move |text: &str| notices.tell(text)

@@ -20,6 +20,9 @@ use super::work::{Done, WorkError, Workshop};
 use crate::plan::{Operation, Plan, READY_GATE, Until, Work};
 use crate::ports::{BuildError, Hold, LockGuard};
 
+/// Requests to the target at once: they wait for others, and take nothing of this machine.
+const REQUESTS: usize = 16;
+
 /// What a failure means for operations that do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
@@ -33,8 +36,8 @@ pub enum OnFailure {
 /// How a plan is run.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
-    /// Operations at once; at least 1. Stages that are being stored are not counted, unless it is 1; they are as many
-    /// at most.
+    /// Operations at once; at least 1. Unless it is 1, stages that are being stored are not counted, which are as many at
+    /// most, nor are requests to the target ([`REQUESTS`]).
     pub parallel: usize,
     /// What a failure means for the others.
     pub on_failure: OnFailure,
@@ -98,7 +101,7 @@ pub fn run<'a>(
     };
     walk.prepare();
     // Twice as many as act: the others store.
-    let most = if options.parallel > 1 { options.parallel.saturating_mul(2) } else { 1 };
+    let most = if options.parallel > 1 { options.parallel.saturating_mul(2).saturating_add(REQUESTS) } else { 1 };
     std::thread::scope(|scope| {
         for _ in 1..most.min(plan.operations.len()) {
             scope.spawn(|| walk.work());
@@ -127,8 +130,10 @@ pub(super) struct State {
     pub(super) ready: BTreeSet<(Rank, usize)>,
     /// Operations under way.
     pub(super) running: usize,
-    /// Those of them that are not just being stored.
+    /// Those of them that are not just being stored, and are no requests to the target.
     acting: usize,
+    /// Those of them that are requests to the target.
+    asking: usize,
     /// Those of them that occupy the builder.
     building: usize,
     pub(super) failed: bool,
@@ -137,6 +142,13 @@ pub(super) struct State {
     /// Failures that are told, and count for nothing.
     ignored: Vec<Failure>,
     panic: Option<Box<dyn Any + Send>>,
+}
+
+impl State {
+    /// Returns the count that an operation is in while it is under way.
+    fn place_of(&mut self, operation: &Operation) -> &mut usize {
+        if is_request(operation) { &mut self.asking } else { &mut self.acting }
+    }
 }
 
 /// The longest chain first.
@@ -222,7 +234,7 @@ impl Walk<'_> {
                 let operation = self.operations.get(index)?;
                 state.ready.remove(&next);
                 state.running += 1;
-                state.acting += 1;
+                *state.place_of(operation) += 1;
                 state.building += usize::from(is_build(operation));
                 if let Some(fate) = state.fates.get_mut(index) {
                     *fate = Fate::Running;
@@ -274,9 +286,15 @@ impl Walk<'_> {
     }
 
     fn may_begin(&self, index: usize, state: &State) -> bool {
-        let builder_is_free = state.building < self.builds || !self.operations.get(index).is_some_and(is_build);
+        let is = |of: fn(&Operation) -> bool| self.operations.get(index).is_some_and(of);
+        let builder_is_free = state.building < self.builds || !is(is_build);
+        let place_is_free = match self.options.parallel {
+            0 | 1 => state.acting + state.asking == 0,
+            parallel if is(is_request) => state.asking < REQUESTS.max(parallel),
+            parallel => state.acting < parallel,
+        };
         // What is only watched takes nobody's place, and has a thread of its own.
-        builder_is_free && state.acting < self.options.parallel.max(1) && !self.is_watched(index)
+        builder_is_free && place_is_free && !self.is_watched(index)
     }
 
     pub(super) fn settle(
@@ -309,7 +327,7 @@ impl Walk<'_> {
         let mut guard = self.state();
         let state = &mut *guard;
         state.running -= 1;
-        state.acting -= usize::from(holds);
+        *state.place_of(operation) -= usize::from(holds);
         state.building -= usize::from(holds && is_build(operation));
         match result {
             Ok(_) => self.release_users(index, state),
@@ -438,6 +456,11 @@ fn by_need(operations: &[Operation]) -> BTreeMap<&str, Vec<usize>> {
         }
     }
     map
+}
+
+/// Says whether an operation is a request to the target, and not the work of this machine.
+fn is_request(operation: &Operation) -> bool {
+    matches!(operation.work, Work::WriteResource { .. } | Work::DeleteResource { .. })
 }
 
 fn is_build(operation: &Operation) -> bool {

@@ -10,6 +10,7 @@ use kube::Client;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use super::limit::Limit;
 use super::retry::{Kind, Passing, Patience, Retries, WHOLE};
 
 /// Who we are among those who set fields.
@@ -194,6 +195,7 @@ type Body<'a> = (&'a str, Vec<u8>);
 /// The API server.
 pub struct Api {
     client: Client,
+    limit: Option<Limit>,
     retries: Retries,
     /// Kinds by API version.
     kinds: Discovered<BTreeMap<String, ApiKind>>,
@@ -205,8 +207,16 @@ pub struct Api {
 
 impl Api {
     /// Speaks through a client.
-    pub fn new(client: Client, retries: Retries) -> Self {
-        Self { client, retries, kinds: Mutex::default(), groups: Mutex::default(), absent: Mutex::default() }
+    pub fn new(client: Client, retries: Retries, (rate, burst): (u32, u32)) -> Self {
+        let limit = Limit::new(rate, burst);
+        Self { client, limit, retries, kinds: Mutex::default(), groups: Mutex::default(), absent: Mutex::default() }
+    }
+
+    /// Waits until the next request may be sent.
+    pub async fn turn(&self) {
+        if let Some(limit) = &self.limit {
+            limit.pass().await;
+        }
     }
 
     /// Returns what is known of the server's failures.
@@ -288,6 +298,7 @@ impl Api {
             None => Vec::new(),
         };
         let request = request.body(bytes.into()).map_err(ApiError::Address)?;
+        self.turn().await;
         // One connection serves many requests: that it lives does not say that this one is answered.
         let answer = self.retries.answer(&told, self.retries.most(reads), self.client.send(request)).await?;
         let (code, headers) = (answer.status(), answer.headers().clone());

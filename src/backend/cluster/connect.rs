@@ -34,6 +34,8 @@ pub struct ClusterOptions {
     pub records: RecordRules,
     /// How long a request that fails for a while is tried again.
     pub retry: Option<Duration>,
+    /// Requests a second, and how many go at once before that counts; 0: no limit.
+    pub limit: (u32, u32),
     /// Is told when that takes long.
     pub tell: Option<Tell>,
 }

@@ -12,6 +12,7 @@ mod client;
 mod connect;
 mod discovery;
 mod fields;
+mod limit;
 mod lives;
 mod lock;
 mod objects;
@@ -76,7 +77,7 @@ impl ClusterTarget {
             let command = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
             let client = client::client(config).map_err(|error| no_client(error, command, &name.server))?;
             let retries = Retries::new(options.retry.unwrap_or(retry::LIMIT), options.tell.clone());
-            let (api, rules) = (Arc::new(Api::new(client, retries)), options.records);
+            let (api, rules) = (Arc::new(Api::new(client, retries, options.limit)), options.records);
             Ok(Self { api, name, rules, uid: OnceLock::new(), sightings: Arc::default() })
         })
     }

@@ -182,6 +182,7 @@ impl Api {
     pub async fn text(&self, address: &str) -> Result<String, ApiError> {
         let request =
             Request::builder().method(Method::GET).uri(address).body(Vec::new()).map_err(ApiError::Address)?;
+        self.turn().await;
         Ok(self.client().request_text(request).await?)
     }
 

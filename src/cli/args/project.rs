@@ -144,6 +144,13 @@ pub struct KubeArgs {
     /// answer are waited for four times as long.
     #[arg(long, value_name = "SECONDS", hide_short_help = true)]
     pub kube_retry_time: Option<u64>,
+    /// How many requests a second are sent to the API server; 0: as many as it takes, for it says itself when there are too
+    /// many.
+    #[arg(long, default_value_t = 0, value_name = "N", hide_short_help = true)]
+    pub kube_qps_limit: u32,
+    /// How many requests are sent at once before the limit counts; as many as in a second by default.
+    #[arg(long, default_value_t = 0, value_name = "N", hide_short_help = true)]
+    pub kube_burst_limit: u32,
     #[command(flatten)]
     pub records: RecordArgs,
 }

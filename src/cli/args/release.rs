@@ -145,7 +145,7 @@ pub struct TakeBackArgs {
     /// Shows the plan and saves it for `apply`; changes nothing.
     #[arg(long, value_name = "FILE")]
     pub out: Option<String>,
-    /// Operations at once.
+    /// Operations at once; requests to a cluster are not counted, unless it is 1.
     #[arg(short, long, default_value_t = 5, value_name = "N", hide_short_help = true)]
     pub parallel_tasks_limit: usize,
     /// Ends the run after so many seconds: nothing new is begun, and what is not ready has failed; 0: never.

@@ -11,7 +11,7 @@ pub struct RunArgs {
     /// Does not ask.
     #[arg(long)]
     pub auto_approve: bool,
-    /// Operations at once.
+    /// Operations at once; requests to a cluster are not counted, unless it is 1.
     #[arg(short, long, default_value_t = 5, value_name = "N")]
     pub parallel_tasks_limit: usize,
     /// Begins nothing new after a failure.
