@@ -547,6 +547,20 @@ fn a_helm_under_way_is_not_marked_as_failed_nor_dismissed() {
 }
 
 #[test]
+fn what_resumes_does_not_take_the_revision_of_somebody_else_for_its_own() {
+    let deploy = shop("theirs", Ground::Loopback(Loopback::start()));
+    deploy.apply();
+    deploy.edit(".helm/values.yaml", "hello", "goodbye");
+    deploy.run(0, &["plan", "--out", "shop.plan"]);
+    put_record(&deploy, 2, "deployed", |release| {
+        release["chart"]["metadata"].as_object_mut().unwrap().shift_remove("annotations");
+    });
+    deploy.writes();
+    deploy.run(4, &["apply", "shop.plan", "--auto-approve", "--resume"]);
+    assert_eq!(deploy.writes(), (vec![], vec![]));
+}
+
+#[test]
 fn what_follows_an_uninstalled_release_is_an_install() {
     let deploy = shop("kepthistory", Ground::Loopback(Loopback::start()));
     let Ground::Loopback(server) = &deploy.ground else { unreachable!() };
@@ -560,6 +574,27 @@ fn what_follows_an_uninstalled_release_is_an_install() {
     deploy.apply();
     assert_eq!(deploy.records(), ["superseded", "uninstalled", "deployed"]);
     assert_eq!(record(&deploy, 3)["info"]["description"], "Install complete");
+}
+
+#[test]
+fn what_is_no_record_is_told_and_left_out_of_lists() {
+    let deploy = shop("garbage", Ground::Loopback(Loopback::start()));
+    let Ground::Loopback(server) = &deploy.ground else { unreachable!() };
+    deploy.apply();
+    for (name, data) in [("x", "Z2FyYmFnZQ=="), ("y", "!")] {
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1", "data": {"release": data},
+            "metadata": {"name": format!("sh.helm.release.v1.{name}.v1"), "namespace": "garbage",
+                "labels": {"owner": "helm", "name": name, "version": "1", "status": "deployed"}}});
+        server.put(&deploy.address("secrets", &format!("sh.helm.release.v1.{name}.v1")), object);
+    }
+    let ran = run(&deploy, 0, &["release", "list", "--namespace", "garbage"]);
+    assert!(ran.out.contains("shop") && ran.out.lines().count() == 2, "{}", ran.out);
+    for name in ["x", "y"] {
+        let told = format!("the record of revision 1 of garbage/{name} cannot be read");
+        assert!(ran.err.contains(&told), "{}", ran.err);
+    }
+    let ran = run(&deploy, 0, &["release", "history", "x", "--namespace", "garbage"]);
+    assert!(ran.err.contains("cannot be read"), "{}", ran.err);
 }
 
 /// Whoever has a plan in clear, or the record of a folder, could try out weak secrets.

@@ -36,12 +36,12 @@ use self::lives::{Lives, Namespaces};
 use self::objects::{
     REPLICAS_ON_CREATION, cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols,
 };
-use self::releases::{HookRuns, Opened, Records, all_revisions, read_records};
+use self::releases::{HookRuns, Opened, Records, all_revisions, read_records, read_summaries};
 pub use self::releases::{RecordDriver, RecordRules};
 use self::retry::{Retries, is_webhook};
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
-use crate::plan::{ClusterName, Layout, Propagation, Secrecy};
+use crate::plan::{ClusterName, Layout, Propagation, RevisionSummary, Secrecy};
 use crate::ports::{Lock, ObjectQuery, ReleaseStore, RevisionFact, Target, TargetError, TargetSession, Values};
 
 /// Requests at once while planning.
@@ -512,6 +512,12 @@ impl Target for ClusterTarget {
         Ok(preview.live.is_some() && preview.live == preview.after)
     }
 
+    fn is_opened(&self, release: &str, revision: u64, payload: &str) -> Result<bool, TargetError> {
+        let Ok(payload) = serde_json::from_str::<Value>(payload) else { return Ok(false) };
+        let opened = block_on(self.records_of(release).is_opened(revision, &payload));
+        opened.map_err(self.failed(format!("read the records of the release {release}")))
+    }
+
     fn is_recorded(&self, release: &str, revision: u64) -> Result<bool, TargetError> {
         let revisions = block_on(self.records_of(release).revisions());
         let revisions = revisions.map_err(self.failed(format!("list the records of the release {release}")))?;
@@ -616,6 +622,10 @@ impl ReleaseStore for ClusterTarget {
 
     fn records(&self, wanted: &[RevisionFact]) -> Result<Vec<Option<Value>>, TargetError> {
         block_on(read_records(&self.api, self.rules, wanted)).map_err(self.failed("read the records of releases"))
+    }
+
+    fn summaries(&self, wanted: &[RevisionFact]) -> Result<Vec<Option<RevisionSummary>>, TargetError> {
+        block_on(read_summaries(&self.api, self.rules, wanted)).map_err(self.failed("read the records of releases"))
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::PARALLEL;
 use super::api::{Api, ApiError, word};
 use super::objects::metadata;
-use crate::plan::{pack_record, unpack_record};
+use crate::plan::{RevisionSummary, is_record_of, pack_record, unpack_record, unpack_summary};
 use crate::ports::RevisionFact;
 
 /// How many revisions are kept when nobody says otherwise. Source: Helm 3.
@@ -141,6 +141,21 @@ impl Records<'_> {
     pub async fn record(&self, revision: u64) -> Result<Option<Value>, ApiError> {
         let object = self.api.get(&self.address(revision)).await?;
         object.map(|object| self.decode(&object, revision).map(Value::Object)).transpose()
+    }
+
+    /// Says whether it was us who opened a revision, with this payload.
+    pub async fn is_opened(&self, revision: u64, payload: &Value) -> Result<bool, ApiError> {
+        let Some(object) = self.api.get(&self.address(revision)).await?.filter(|object| is_ours(object, revision))
+        else {
+            return Ok(false);
+        };
+        Ok(is_record_of(&self.decode(&object, revision)?.into(), payload))
+    }
+
+    /// Returns what a list shows of a record; `None` where there is none, or what is there cannot be read.
+    async fn summary(&self, revision: u64) -> Result<Option<RevisionSummary>, ApiError> {
+        let object = self.api.get(&self.address(revision)).await?;
+        Ok(object.and_then(|object| unpack_summary(&self.payload(&object)?)))
     }
 
     fn payload<'a>(&self, object: &'a Value) -> Option<Cow<'a, [u8]>> {
@@ -405,6 +420,20 @@ pub async fn read_records(
     let read = |fact: &RevisionFact| {
         let (namespace, release, revision) = (fact.namespace.clone(), fact.release.clone(), fact.revision);
         async move { Records { api, rules, namespace: &namespace, release: &release }.record(revision).await }
+    };
+    let found = stream::iter(wanted.iter().map(read)).buffered(PARALLEL).collect::<Vec<_>>().await;
+    found.into_iter().collect()
+}
+
+/// Reads what lists show of records, in their order; `None` where one is not there, or cannot be read.
+pub async fn read_summaries(
+    api: &Api,
+    rules: RecordRules,
+    wanted: &[RevisionFact],
+) -> Result<Vec<Option<RevisionSummary>>, ApiError> {
+    let read = |fact: &RevisionFact| {
+        let (namespace, release, revision) = (fact.namespace.clone(), fact.release.clone(), fact.revision);
+        async move { Records { api, rules, namespace: &namespace, release: &release }.summary(revision).await }
     };
     let found = stream::iter(wanted.iter().map(read)).buffered(PARALLEL).collect::<Vec<_>>().await;
     found.into_iter().collect()
