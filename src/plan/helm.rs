@@ -514,7 +514,7 @@ pub fn discreet_record(release: &Value) -> Value {
         && discretion.notes
         && !notes.is_empty()
     {
-        *notes = "(the notes hold secret values: --show-secrets shows them)\n".to_owned();
+        "(the notes hold secret values: --show-secrets shows them)\n".clone_into(notes);
     }
     shown
 }
@@ -760,14 +760,14 @@ mod tests {
         assert!(manifest.contains("a: (secret)") && manifest.contains("name: b"), "{manifest}");
     }
 
-    fn recorded(extras: &Value, rest: Value) -> Value {
+    fn recorded(extras: &Value, rest: &Value) -> Value {
         let mut release = json!({"name": "shop", "namespace": "shop", "version": 1, "info": {"notes": "hunter2\n"},
             "chart": {"metadata": {"annotations": {EXTRAS: extras.to_string()}}}});
         release.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
         release
     }
 
-    fn our_extras(more: Value) -> Value {
+    fn our_extras(more: &Value) -> Value {
         let mut extras = serde_json::to_value(ReleaseRecord { version: 1, ..ReleaseRecord::default() }).unwrap();
         extras.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         extras
@@ -781,10 +781,10 @@ mod tests {
             read_release(release).unwrap().hooks.iter().map(|hook| hook.resource.hidden).collect()
         };
         let shown = |release: &Value| discreet_record(release).to_string().matches("hunter2").count();
-        let knows = our_extras(json!({"hides_hooks": true, "hides_notes": true, "hidden": ["shop/Job/holds"]}));
-        let knows = recorded(&knows, hooks.clone());
+        let knows = our_extras(&json!({"hides_hooks": true, "hides_notes": true, "hidden": ["shop/Job/holds"]}));
+        let knows = recorded(&knows, &hooks);
         assert_eq!((hidden(&knows), shown(&knows)), (vec![true, false], 1));
-        let older = recorded(&our_extras(json!({})), hooks.clone());
+        let older = recorded(&our_extras(&json!({})), &hooks);
         assert_eq!((hidden(&older), shown(&older)), (vec![true, true], 0));
         let mut of_helm = older.clone();
         of_helm["chart"]["metadata"]["annotations"] = Value::Null;
@@ -794,14 +794,14 @@ mod tests {
         let record = ReleaseRecord { namespace: "shop".into(), hidden: hidden_hook, ..ReleaseRecord::default() };
         let hooks = read_release(&of_helm).unwrap().hooks;
         let ours = helm_record(&[], &hooks, &record, &ClusterChart::default());
-        assert_eq!(hidden(&recorded(&extras_text(&ours).unwrap().parse().unwrap(), ours.clone())), [true, false]);
+        assert_eq!(hidden(&recorded(&extras_text(&ours).unwrap().parse().unwrap(), &ours)), [true, false]);
     }
 
     #[test]
     fn what_is_in_lists_or_cannot_be_read_is_not_shown() {
-        let extras = our_extras(json!({"hides_hooks": true, "hidden": ["shop/ConfigMap/b"]}));
+        let extras = our_extras(&json!({"hides_hooks": true, "hidden": ["shop/ConfigMap/b"]}));
         let shown = |text: &str| {
-            let release = recorded(&extras, json!({"manifest": text}));
+            let release = recorded(&extras, &json!({"manifest": text}));
             discreet_record(&release)["manifest"].as_str().unwrap().to_owned()
         };
         let list = "---\nkind: List\napiVersion: v1\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: a}, \
