@@ -533,13 +533,26 @@ impl Cluster {
     pub fn writes(&self) -> Vec<(String, String)> {
         let log = std::fs::read_to_string(self.file("audit")).unwrap();
         // Most are reads, and of no interest.
-        let reads = [r#""verb":"get""#, r#""verb":"list""#, r#""verb":"watch""#, "dryRun=All"];
-        let writes = log.lines().filter(|line| !reads.iter().any(|read| line.contains(read)));
-        let events = writes.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let ours = events.filter(|event| event["user"]["username"] == PROGRAM);
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        ours.map(|event| (text(&event["verb"]), text(&event["requestURI"]))).collect()
+        let writes = log.lines().filter(|line| !READS.iter().any(|read| line.contains(read)));
+        audited(writes)
     }
+
+    /// What the program read at addresses with this part, in the order of the answers: verb and address.
+    pub fn reads(&self, part: &str) -> Vec<(String, String)> {
+        let log = std::fs::read_to_string(self.file("audit")).unwrap();
+        audited(log.lines().filter(|line| line.contains(part) && READS.iter().any(|read| line.contains(read))))
+    }
+}
+
+/// How lines of the audit log show that nothing is changed.
+const READS: [&str; 4] = [r#""verb":"get""#, r#""verb":"list""#, r#""verb":"watch""#, "dryRun=All"];
+
+/// Reads lines of the audit log that tell of the program: verb and address.
+fn audited<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+    let events = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let ours = events.filter(|event| event["user"]["username"] == PROGRAM);
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    ours.map(|event| (text(&event["verb"]), text(&event["requestURI"]))).collect()
 }
 
 fn kubectl_command(kubeconfig: &Path, args: &[&str]) -> Command {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::OnceLock;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::AbortHandle;
 
 /// How many threads serve connections; the work itself is done elsewhere.
 const THREADS: usize = 2;
@@ -11,6 +12,20 @@ const THREADS: usize = 2;
 /// Runs a future to its end. Not to be called from within another one.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     runtime().block_on(future)
+}
+
+/// Something that goes on beside; it ends with this value at the latest.
+pub struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Begins something that goes on beside.
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Task {
+    Task(runtime().spawn(future).abort_handle())
 }
 
 fn runtime() -> &'static Runtime {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::target::{Target, TargetError, TargetSession};
-use super::tracker::{LogSource, Sight, Tracker};
+use super::tracker::{Closer, Lines, LogSource, Sight, Tracker};
 use crate::observed::ReleaseFact;
 
 #[derive(Default)]
@@ -49,16 +49,16 @@ impl Tracker for MemoryTarget {
         paths.iter().map(&mut next).collect()
     }
 
-    fn look_closely(&self, objects: &[&serde_json::Value]) -> Vec<Sight> {
-        objects.iter().map(|object| Sight { object: Some((*object).clone()), ..Sight::default() }).collect()
+    fn look_closely(&self, objects: &[Closer<'_>]) -> Vec<Sight> {
+        objects.iter().map(|closer| Sight { object: Some(closer.object.clone()), ..Sight::default() }).collect()
     }
 
     fn lines(&self, _: &LogSource, _: usize) -> Vec<String> {
         Vec::new()
     }
 
-    fn lines_since(&self, _: &LogSource, mark: Option<&str>) -> (Vec<String>, Option<String>) {
-        (Vec::new(), mark.map(str::to_owned))
+    fn lines_since(&self, sources: &[(LogSource, Option<String>)]) -> Vec<Option<Lines>> {
+        sources.iter().map(|(_, mark)| Some(Lines { lines: Vec::new(), mark: mark.clone() })).collect()
     }
 }
 

@@ -40,5 +40,5 @@ pub use releases::{ReleaseStore, RevisionFact};
 pub use runner::{HostMount, ImageRun, Runner};
 pub use stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage, any};
 pub use target::{ObjectQuery, Target, TargetError, TargetSession, Values};
-pub use tracker::{LogSource, Sight, Tracker};
+pub use tracker::{Closer, Lines, LogSource, Sight, Tracker};
 pub use work_tree::{MemoryWorkTree, WorkTree, WorkTreeError};

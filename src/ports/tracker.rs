@@ -28,17 +28,36 @@ pub struct LogSource {
     pub previous: bool,
 }
 
+/// A live object that is looked at closely.
+#[derive(Clone, Copy, Debug)]
+pub struct Closer<'a> {
+    /// The object.
+    pub object: &'a Value,
+    /// Whether it matters what is said of it.
+    pub events: bool,
+}
+
+/// Lines of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Those that are new, oldest first.
+    pub lines: Vec<String>,
+    /// Where they end: the mark for the next call.
+    pub mark: Option<String>,
+}
+
 /// Looks at resources while they become ready. Nothing is written.
 pub trait Tracker: Send + Sync {
     /// Looks at objects, by the paths of the plan; one answer each, in order, without pods and events.
     fn look(&self, paths: &[&str]) -> Vec<Result<Sight, TargetError>>;
 
     /// Looks at the pods and events of live objects; one answer each, in order. What may not be seen is not there.
-    fn look_closely(&self, objects: &[&Value]) -> Vec<Sight>;
+    fn look_closely(&self, objects: &[Closer<'_>]) -> Vec<Sight>;
 
     /// Returns the last lines of a container; none where there are none, or they cannot be had.
     fn lines(&self, source: &LogSource, last: usize) -> Vec<String>;
 
-    /// Returns the lines of a container that came since a line was seen last, with the mark for the next call.
-    fn lines_since(&self, source: &LogSource, mark: Option<&str>) -> (Vec<String>, Option<String>);
+    /// Returns the lines of containers that came since a mark; one answer each, in order, all of them within a few seconds.
+    /// `None` where a container does not answer in that time.
+    fn lines_since(&self, sources: &[(LogSource, Option<String>)]) -> Vec<Option<Lines>>;
 }

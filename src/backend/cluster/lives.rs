@@ -35,7 +35,7 @@ pub struct Lives(BTreeMap<String, Option<Value>>);
 pub type Namespaces = BTreeMap<String, Option<Value>>;
 
 /// The namespace, group and kind of objects.
-type Kind<'a> = (Option<&'a str>, &'a str, &'a str);
+pub type Kind<'a> = (Option<&'a str>, &'a str, &'a str);
 
 impl Lives {
     /// Lists the kinds of which many objects are wanted. What is known of namespaces is not asked again.

@@ -11,6 +11,7 @@ mod changes;
 mod client;
 mod connect;
 mod discovery;
+mod events;
 mod fields;
 mod limit;
 mod lives;
@@ -38,7 +39,7 @@ use self::objects::{
 };
 use self::releases::{HookRuns, Opened, Records, all_revisions, read_records, read_summaries};
 pub use self::releases::{RecordDriver, RecordRules};
-use self::retry::{Retries, is_webhook};
+use self::retry::{Retries, has_no_account, is_webhook};
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout, Propagation, RevisionSummary, Secrecy};
@@ -64,6 +65,8 @@ pub struct ClusterTarget {
     uid: OnceLock<Option<String>>,
     /// The locks of others that were seen.
     sightings: Arc<lock::Sightings>,
+    /// What is known of resources that become ready.
+    looks: tracker::Looks,
 }
 
 impl ClusterTarget {
@@ -78,7 +81,14 @@ impl ClusterTarget {
             let client = client::client(config).map_err(|error| no_client(error, command, &name.server))?;
             let retries = Retries::new(options.retry.unwrap_or(retry::LIMIT), options.tell.clone());
             let (api, rules) = (Arc::new(Api::new(client, retries, options.limit)), options.records);
-            Ok(Self { api, name, rules, uid: OnceLock::new(), sightings: Arc::default() })
+            Ok(Self {
+                api,
+                name,
+                rules,
+                uid: OnceLock::new(),
+                sightings: Arc::default(),
+                looks: tracker::Looks::default(),
+            })
         })
     }
 
@@ -328,7 +338,7 @@ fn no_dry_run(error: &ApiError) -> Option<String> {
     let may_not = status.code == 403 && (says("cannot patch resource") || says("cannot create resource"));
     // Without the name of the object, so that one cause is told once.
     let message = status.message.split_once(" is forbidden: ").map_or(status.message.as_str(), |(_, why)| why);
-    (unable || may_not || is_webhook(status)).then(|| message.to_owned())
+    (unable || may_not || is_webhook(status) || has_no_account(status)).then(|| message.to_owned())
 }
 
 /// Returns the fields that others set, where that is why the server refuses.

@@ -17,7 +17,7 @@ use crate::ports::RevisionFact;
 /// How many revisions are kept when nobody says otherwise. Source: Helm 3.
 const KEPT: usize = 10;
 /// Names and labels alone: records may be large.
-const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+pub const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 /// The labels that are Helm's; others are the user's, and carried on.
 const LABELS: [&str; 6] = ["name", "owner", "status", "version", "createdAt", "modifiedAt"];
 /// The annotation of a record that we wrote last, with its revision. Helm copies labels, and the chart with all that is in

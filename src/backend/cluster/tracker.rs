@@ -1,6 +1,7 @@
 //! What a cluster says of resources while they become ready: objects, their pods, events and lines of containers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
@@ -9,27 +10,54 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::api::{Api, ApiError, word};
-use super::objects::metadata;
+use super::events::{Followed, Namespace};
+use super::lives::Kind;
+use super::objects::{metadata, set};
+use super::releases::METADATA_ONLY;
 use super::{ClusterTarget, PARALLEL, Place, text};
 use crate::backend::runtime::block_on;
-use crate::ports::{LogSource, Sight, TargetError, Tracker};
+use crate::ports::{Closer, Lines, LogSource, Sight, TargetError, Tracker};
 
-/// How long the lines of a container are waited for: a node may not answer.
+const JSON: &str = "application/json";
+/// How long the lines of containers are waited for: a node may not answer.
 const LINES: Duration = Duration::from_secs(3);
 /// Lines are at most so long together. Unit: bytes.
 const MOST_LINES: usize = 256 * 1024;
 /// Where less than this is left of [`MOST_LINES`], there may be more lines. Unit: bytes.
 const LONGEST_LINE: usize = 16 * 1024;
 
+/// From how many on objects are listed, and not read one by one.
+const MANY: usize = 8;
+/// How long a list may be: where there are more, or many more than are looked at, most of them are not ours.
+const PAGE: usize = 500;
+const FOREIGN: usize = 8;
+/// The same of what workloads own: replica sets of earlier revisions, pods.
+const OWNED: usize = 32;
+
+/// What is known from one look to the next.
+#[derive(Default)]
+pub struct Looks {
+    events: Followed,
+    /// The lists that hold mostly what is not ours.
+    crowds: Mutex<BTreeSet<String>>,
+}
+
 impl Tracker for ClusterTarget {
     fn look(&self, paths: &[&str]) -> Vec<Result<Sight, TargetError>> {
-        let api = &self.api;
-        let look = |path: &str| {
-            let path = path.to_owned();
-            async move { (object(api, &path).await, path) }
-        };
-        let asked = stream::iter(paths.iter().map(|path| look(path)));
-        let found = block_on(asked.buffered(PARALLEL).collect::<Vec<_>>());
+        let found = block_on(async {
+            let listed = self.list_objects(paths).await;
+            let look = |path: &str| {
+                let (path, known) = (path.to_owned(), listed.get(path).cloned());
+                async move {
+                    match known {
+                        Some(known) => (Ok(known), path),
+                        None => (object(&self.api, &path).await, path),
+                    }
+                }
+            };
+            let looks = paths.iter().map(|path| look(path)).collect::<Vec<_>>();
+            stream::iter(looks).buffered(PARALLEL).collect::<Vec<_>>().await
+        });
         let sight = |(object, path): (Result<Option<Value>, ApiError>, String)| {
             let object = object.map_err(self.failed(format!("look at {path}")))?;
             Ok(Sight { object, ..Sight::default() })
@@ -37,17 +65,10 @@ impl Tracker for ClusterTarget {
         found.into_iter().map(sight).collect()
     }
 
-    fn look_closely(&self, objects: &[&Value]) -> Vec<Sight> {
+    fn look_closely(&self, objects: &[Closer<'_>]) -> Vec<Sight> {
         block_on(async {
-            let namespaces: BTreeSet<&str> = objects.iter().map(|o| metadata(o, "namespace")).collect();
-            let events =
-                namespaces.into_iter().map(|namespace| async move { (namespace, self.events(namespace).await) });
-            let events: BTreeMap<&str, Vec<Value>> = stream::iter(events).buffered(PARALLEL).collect().await;
-            let none = Vec::new();
-            let looks = objects.iter().map(|object| {
-                let events = events.get(metadata(object, "namespace")).unwrap_or(&none);
-                self.closely(object, events)
-            });
+            let around = self.look_around(objects).await;
+            let looks = objects.iter().map(|closer| self.closely(*closer, &around));
             stream::iter(looks).buffered(PARALLEL).collect().await
         })
     }
@@ -65,11 +86,28 @@ impl Tracker for ClusterTarget {
         text.unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
-    fn lines_since(&self, source: &LogSource, mark: Option<&str>) -> (Vec<String>, Option<String>) {
-        let since = mark.map_or(String::new(), |mark| format!("&sinceTime={}", word(mark)));
-        let text = block_on(self.read_lines(source, &format!("timestamps=true{since}"))).unwrap_or_default();
-        let is_cut = text.len() + LONGEST_LINE >= MOST_LINES;
-        newer(&text, mark, is_cut)
+    fn lines_since(&self, sources: &[(LogSource, Option<String>)]) -> Vec<Option<Lines>> {
+        // All of them together take no longer than one that does not answer.
+        let end = tokio::time::Instant::now() + LINES;
+        let read = |(source, mark): &(LogSource, Option<String>)| {
+            let (source, mark) = (source.clone(), mark.clone());
+            async move {
+                let unread = Lines { lines: Vec::new(), mark: mark.clone() };
+                if tokio::time::Instant::now() >= end {
+                    // It is not to blame.
+                    return Some(unread);
+                }
+                let since = mark.as_ref().map_or(String::new(), |mark| format!("&sinceTime={}", word(mark)));
+                let query = format!("timestamps=true{since}");
+                let read = tokio::time::timeout_at(end, self.read_lines(&source, &query)).await.ok()?;
+                let Some(text) = read else { return Some(unread) };
+                let is_cut = text.len() + LONGEST_LINE >= MOST_LINES;
+                let (lines, mark) = newer(&text, mark.as_deref(), is_cut);
+                Some(Lines { lines, mark })
+            }
+        };
+        let reads = sources.iter().map(read).collect::<Vec<_>>();
+        block_on(stream::iter(reads).buffered(PARALLEL).collect())
     }
 }
 
@@ -104,55 +142,137 @@ async fn object(api: &Api, path: &str) -> Result<Option<Value>, ApiError> {
     }
 }
 
+/// What stands in a namespace around what is looked at.
+#[derive(Default)]
+struct Around {
+    events: Option<Arc<Namespace>>,
+    /// All pods by the uids of their owners, where they were listed.
+    pods: Option<BTreeMap<String, Vec<Value>>>,
+    /// All replica sets in the same way, their metadata alone.
+    sets: Option<BTreeMap<String, Vec<Value>>>,
+}
+
 impl ClusterTarget {
-    /// Returns what was said in a namespace, oldest first; what may not be seen is not there.
-    async fn events(&self, namespace: &str) -> Vec<Value> {
-        let Ok(Some(list)) = self.api.get(&format!("/api/v1/namespaces/{}/events", word(namespace))).await else {
-            return Vec::new();
-        };
-        let mut found = items(list);
-        let time = |e: &Value| {
-            let of = |key: &str| text(e, key).to_owned();
-            Some(of("lastTimestamp")).filter(|t| !t.is_empty()).unwrap_or_else(|| of("eventTime"))
-        };
-        found.sort_by_cached_key(time);
+    /// Lists the objects of kinds of which many are looked at; the others are not there.
+    async fn list_objects(&self, paths: &[&str]) -> BTreeMap<String, Option<Value>> {
+        let mut kinds: BTreeMap<Kind<'_>, Vec<(&str, &str)>> = BTreeMap::new();
+        for path in paths {
+            let Ok(place) = Place::parse(path) else { continue };
+            kinds.entry((place.namespace, place.group, place.kind)).or_default().push((place.name, path));
+        }
+        let mut found = BTreeMap::new();
+        for ((namespace, group, kind), wanted) in kinds.into_iter().filter(|(_, wanted)| wanted.len() >= MANY) {
+            // What cannot be listed is read one by one, and fails there.
+            let Ok(Some(api_kind)) = self.api.preferred(group, kind).await else { continue };
+            let address = api_kind.list_address(namespace);
+            let Some(items) = self.page(&address, JSON, wanted.len() * FOREIGN).await else { continue };
+            let mut items: BTreeMap<String, Value> =
+                items.into_iter().map(|item| (metadata(&item, "name").to_owned(), item)).collect();
+            for (name, path) in wanted {
+                let mut item = items.remove(name);
+                if let Some(item) = &mut item {
+                    // The items of a list do not say what they are.
+                    set(item, &["apiVersion"], api_kind.group_version.clone().into());
+                    set(item, &["kind"], kind.into());
+                }
+                found.insert(path.to_owned(), item);
+            }
+        }
         found
     }
 
-    async fn list(&self, address: &str, namespace: &str, selector: &str) -> Vec<Value> {
+    /// Lists what stands around the pods of many workloads: events, and in namespaces of many workloads all pods.
+    async fn look_around<'a>(&self, objects: &[Closer<'a>]) -> BTreeMap<&'a str, Around> {
+        let mut counts: BTreeMap<&'a str, (usize, usize, bool)> = BTreeMap::new();
+        for Closer { object, events } in objects {
+            let (all, deployments, told) = counts.entry(metadata(object, "namespace")).or_default();
+            *all += usize::from(text(object, "kind") != "Pod" && is_seen(object));
+            *deployments += usize::from(text(object, "kind") == "Deployment" && is_seen(object));
+            *told |= *events;
+        }
+        let looks = counts.into_iter().map(|(namespace, (all, deployments, told))| async move {
+            let mut around = Around::default();
+            if told && !namespace.is_empty() {
+                around.events = Some(self.looks.events.of(&self.api, namespace).await);
+            }
+            let place = format!("namespaces/{}", word(namespace));
+            if all >= MANY {
+                around.pods = self.page(&format!("/api/v1/{place}/pods"), JSON, all * OWNED).await.map(by_owner);
+            }
+            if deployments >= MANY {
+                let address = format!("/apis/apps/v1/{place}/replicasets");
+                around.sets = self.page(&address, METADATA_ONLY, deployments * OWNED).await.map(by_owner);
+            }
+            (namespace, around)
+        });
+        stream::iter(looks.collect::<Vec<_>>()).buffered(PARALLEL).collect().await
+    }
+
+    /// Lists what stands under an address, where it is no more than `most`; `None` where it is better to read one by one.
+    async fn page(&self, address: &str, accept: &str, most: usize) -> Option<Vec<Value>> {
+        let crowds = || self.looks.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+        if crowds().contains(address) {
+            return None;
+        }
+        let list = self.api.request(Method::GET, &format!("{address}?limit={PAGE}"), None, accept).await;
+        let is_whole = |list: &Value| metadata(list, "continue").is_empty();
+        let found = list.ok().filter(is_whole).map(items);
+        if found.as_ref().is_none_or(|found| found.len() > most) {
+            crowds().insert(address.to_owned());
+        }
+        found
+    }
+
+    async fn list(&self, address: &str, namespace: &str, selector: &str, accept: &str) -> Vec<Value> {
         let root = if address.contains('/') { "apis" } else { "api" };
         let (version, plural) = address.rsplit_once('/').unwrap_or(("v1", address));
         let root = if version == "v1" { "api" } else { root };
         let query = if selector.is_empty() { String::new() } else { format!("?labelSelector={}", word(selector)) };
         let address = format!("/{root}/{version}/namespaces/{}/{plural}{query}", word(namespace));
-        self.api.get(&address).await.ok().flatten().map(items).unwrap_or_default()
+        self.api.request(Method::GET, &address, None, accept).await.map(items).unwrap_or_default()
     }
 
-    async fn closely(&self, object: &Value, events: &[Value]) -> Sight {
+    async fn closely(&self, closer: Closer<'_>, around: &BTreeMap<&str, Around>) -> Sight {
+        let object = closer.object;
         if !is_seen(object) {
             // What there is was made of an older template.
             return Sight { object: Some(object.clone()), ..Sight::default() };
         }
         let (namespace, uid) = (metadata(object, "namespace"), metadata(object, "uid"));
+        let around = around.get(namespace);
+        let listed = |all: Option<&BTreeMap<String, Vec<Value>>>, owner: &str| -> Option<Vec<Value>> {
+            all.map(|all| all.get(owner).cloned().unwrap_or_default())
+        };
+        let all_pods = around.and_then(|around| around.pods.as_ref());
+        let pods_of = |owner: String, selector: String| async move {
+            match listed(all_pods, &owner) {
+                Some(found) => found,
+                None => self.list("v1/pods", namespace, &selector, JSON).await,
+            }
+        };
         let mut owners: BTreeSet<String> = BTreeSet::from([uid.to_owned()]);
         let mut pods = Vec::new();
         match text(object, "kind") {
             "Pod" => pods.push(object.clone()),
             "Deployment" => {
                 let selector = selector(object);
-                let sets = self.list("apps/v1/replicasets", namespace, &selector).await;
+                let sets = match listed(around.and_then(|around| around.sets.as_ref()), uid) {
+                    Some(found) => found,
+                    None => self.list("apps/v1/replicasets", namespace, &selector, METADATA_ONLY).await,
+                };
                 let ours = sets.into_iter().filter(|set| is_owned(set, &owners));
                 let revision = |set: &Value| -> u64 {
                     let text = set.pointer("/metadata/annotations/deployment.kubernetes.io~1revision");
                     text.and_then(Value::as_str).and_then(|r| r.parse().ok()).unwrap_or(0)
                 };
                 if let Some(newest) = ours.max_by_key(revision) {
-                    owners.insert(metadata(&newest, "uid").to_owned());
-                    pods = self.list("v1/pods", namespace, &selector).await;
+                    let owner = metadata(&newest, "uid").to_owned();
+                    owners.insert(owner.clone());
+                    pods = pods_of(owner, selector).await;
                 }
             }
             "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" | "ReplicationController" => {
-                pods = self.list("v1/pods", namespace, &selector(object)).await;
+                pods = pods_of(uid.to_owned(), selector(object)).await;
             }
             _ => {}
         }
@@ -160,9 +280,9 @@ impl ClusterTarget {
             pods.retain(|pod| is_owned(pod, &owners) && is_new(pod, object));
         }
         owners.extend(pods.iter().map(|pod| metadata(pod, "uid").to_owned()));
-        let about =
-            |e: &&Value| e.pointer("/involvedObject/uid").and_then(Value::as_str).is_some_and(|u| owners.contains(u));
-        Sight { object: Some(object.clone()), events: events.iter().filter(about).cloned().collect(), pods }
+        let events = around.and_then(|around| around.events.as_ref()).filter(|_| closer.events);
+        let events = events.map(|events| events.about(&owners)).unwrap_or_default();
+        Sight { object: Some(object.clone()), events, pods }
     }
 
     async fn read_lines(&self, source: &LogSource, query: &str) -> Option<String> {
@@ -211,6 +331,19 @@ fn items(mut list: Value) -> Vec<Value> {
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
     }
+}
+
+/// Sorts objects by the uids of their owners.
+fn by_owner(objects: Vec<Value>) -> BTreeMap<String, Vec<Value>> {
+    let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for object in objects {
+        let references = object.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
+        let owners: BTreeSet<String> = references.map(|r| text(r, "uid").to_owned()).collect();
+        for owner in owners {
+            found.entry(owner).or_default().push(object.clone());
+        }
+    }
+    found
 }
 
 /// Writes the selector of a workload as a query.

@@ -5,21 +5,19 @@
 //!
 //! The one idea: what is seen is data, and what follows from it is a function of that data, the time and what was seen before.
 
+mod logs;
 mod masks;
 mod pods;
 mod ready;
 mod watch;
 
-pub(super) use self::watch::watched;
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
+use self::logs::Logs;
 pub use self::masks::Masks;
 use self::pods::{Tally, Trouble, Verdict, last_failure, note, unready, warnings};
 use self::ready::{Stand, judge, text};
+pub(super) use self::watch::watched;
 use crate::plan::{FailMode, Tracking};
-use crate::ports::{LogSource, Sight, Tracker};
+use crate::ports::{Sight, Tracker};
 
 /// How many lines of a container that failed are told.
 const LAST_LINES: usize = 20;
@@ -94,8 +92,8 @@ struct Watch {
     version: (String, u64),
     /// Since when it cannot be looked at, and why.
     blind: Option<(u64, String)>,
-    /// Where the lines of each container go on.
-    marks: BTreeMap<LogSource, Option<String>>,
+    /// The lines of its containers.
+    logs: Logs,
     /// How many warnings were shown already.
     shown: Vec<String>,
     /// It failed, and may yet be ready at the end.
@@ -115,7 +113,7 @@ impl Watch {
             told: None,
             version: (String::new(), now_ms),
             blind: None,
-            marks: BTreeMap::new(),
+            logs: Logs::new(&tracking.logs),
             shown: Vec::new(),
             hopes: None,
         }
@@ -210,36 +208,6 @@ impl Watch {
         idle.map(|limit| format!("nothing happened to it for {limit} s{why}"))
     }
 
-    /// Returns the lines that its containers printed since the last look.
-    fn lines(&mut self, sight: &Sight, tracker: &dyn Tracker) -> Vec<String> {
-        let rules = &self.tracking.logs;
-        let mut found = Vec::new();
-        let pods = sight.pods.iter().take(usize::try_from(rules.replicas).unwrap_or(usize::MAX));
-        for pod in pods {
-            let of = |p: &str| text(pod, p).unwrap_or_default().to_owned();
-            for list in ["/status/initContainerStatuses", "/status/containerStatuses"] {
-                let statuses = pod.pointer(list).and_then(Value::as_array).into_iter().flatten();
-                let begun = statuses.filter(|s| s.pointer("/state/waiting").is_none() && s.pointer("/state").is_some());
-                for container in begun.filter_map(|s| text(s, "/name")).filter(|name| rules.shows_container(name)) {
-                    let source = LogSource {
-                        namespace: of("/metadata/namespace"),
-                        pod: of("/metadata/name"),
-                        container: container.to_owned(),
-                        previous: false,
-                    };
-                    let mark = self.marks.get(&source).cloned().flatten();
-                    let (lines, mark) = tracker.lines_since(&source, mark.as_deref());
-                    let name = format!("{}/{container}", source.pod);
-                    found.extend(
-                        lines.iter().filter(|l| shown(&self.tracking, container, l)).map(|l| format!("{name} {l}")),
-                    );
-                    self.marks.insert(source, mark);
-                }
-            }
-        }
-        found
-    }
-
     /// Returns the warnings that are new, where they are wanted.
     fn news(&mut self, sight: &Sight) -> Vec<String> {
         if !self.tracking.events {
@@ -268,21 +236,12 @@ fn told(cause: &str, trouble: Option<&Trouble>, sight: &Sight, tracker: &dyn Tra
     NotReady { cause: cause.to_owned(), lines, warnings: warnings(sight, LAST_WARNINGS) }
 }
 
-/// Says whether a line of a container is shown.
-fn shown(tracking: &Tracking, container: &str, line: &str) -> bool {
-    let rules = &tracking.logs;
-    // They were compiled when the plan was made: what cannot be is not there.
-    let matches = |pattern: &String| regex::Regex::new(pattern).is_ok_and(|r| r.is_match(line));
-    rules.only_of.get(container).or(rules.only.as_ref()).is_none_or(matches)
-        && !rules.hide_of.get(container).or(rules.hide.as_ref()).is_some_and(matches)
-}
-
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "values are written where they are used")]
 mod tests {
     use super::*;
-    use crate::ports::TargetError;
-    use serde_json::json;
+    use crate::ports::{Closer, Lines, LogSource, TargetError};
+    use serde_json::{Value, json};
 
     struct Said;
 
@@ -291,7 +250,7 @@ mod tests {
             Vec::new()
         }
 
-        fn look_closely(&self, _: &[&Value]) -> Vec<Sight> {
+        fn look_closely(&self, _: &[Closer<'_>]) -> Vec<Sight> {
             Vec::new()
         }
 
@@ -299,9 +258,8 @@ mod tests {
             vec![format!("{} {last} {}", source.container, source.previous)]
         }
 
-        fn lines_since(&self, source: &LogSource, mark: Option<&str>) -> (Vec<String>, Option<String>) {
-            let n: u32 = mark.map_or(0, |m| m.parse().unwrap());
-            (vec![format!("INFO {n}"), format!("ERROR {n} of {}", source.container)], Some((n + 1).to_string()))
+        fn lines_since(&self, _: &[(LogSource, Option<String>)]) -> Vec<Option<Lines>> {
+            Vec::new()
         }
     }
 
@@ -364,18 +322,6 @@ mod tests {
         let done = json!({"conditions": [{"type": "Complete", "status": "True"}]});
         let sight = Sight { object: Some(job(done)), ..Sight::default() };
         assert_eq!(watch.conclude(&sight, &Said, 0), Step::Ready(None));
-    }
-
-    #[test]
-    fn lines_go_on_where_they_ended_and_are_filtered() {
-        let mut tracking = Tracking::default();
-        tracking.logs.only = Some("^ERROR".into());
-        let mut watch = watch(tracking);
-        let sight = Sight { pods: vec![pod(), pod()], ..Sight::default() };
-        assert_eq!(watch.lines(&sight, &Said), ["m-1/m ERROR 0 of m"]);
-        assert_eq!(watch.lines(&sight, &Said), ["m-1/m ERROR 1 of m"]);
-        watch.tracking.logs.skip_containers.insert("m".into());
-        assert_eq!(watch.lines(&sight, &Said), Vec::<String>::new());
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::logs::Wanted;
 use super::{Masks, NotReady, Stand, Step, Watch, judge};
 use crate::exec::event::{Event, Skip, Subject, causes};
 use crate::exec::run::{Fate, Walk};
 use crate::exec::work::{Done, WorkError};
 use crate::plan::{FailMode, Operation, Until, Work};
-use crate::ports::{Sight, Tracker};
+use crate::ports::{Closer, Sight, Tracker};
 
 /// How long the thread sleeps at most. Unit: milliseconds.
 const NAP_MS: u64 = if cfg!(test) { 1 } else { 100 };
@@ -44,7 +45,10 @@ impl Walk<'_> {
                 }
             }
             let mut left = Vec::with_capacity(watches.len());
-            let (due, rest): (Vec<Watch>, Vec<Watch>) = watches.into_iter().partition(|w| w.due_ms <= now_ms);
+            // What is due soon is looked at together with what is due: many at once are asked for with few requests.
+            let is_round = watches.iter().any(|w| w.due_ms <= now_ms);
+            let is_due = |w: &Watch| is_round && w.due_ms <= now_ms + w.pause_ms / 2;
+            let (due, rest): (Vec<Watch>, Vec<Watch>) = watches.into_iter().partition(is_due);
             let steps = self.look(due, now_ms, masks);
             for (mut watch, step) in steps {
                 match step {
@@ -121,14 +125,12 @@ impl Walk<'_> {
         let mut sights = tracker.look(&paths);
         sights.resize_with(due.len(), || Ok(Sight::default()));
         look_closely(tracker, &mut sights, &due);
-        due.drain(..)
+        self.tell_lines(&mut due, &sights, tracker, masks);
+        due.into_iter()
             .zip(sights)
             .map(|(mut watch, sight)| {
                 let step = match sight {
-                    Ok(sight) => {
-                        self.tell_lines(&mut watch, &sight, tracker, masks);
-                        watch.conclude(&sight, tracker, now_ms)
-                    }
+                    Ok(sight) => watch.conclude(&sight, tracker, now_ms),
                     Err(error) => watch.is_blind(causes(&error).join(": "), now_ms),
                 };
                 (watch, step)
@@ -136,12 +138,33 @@ impl Walk<'_> {
             .collect()
     }
 
-    fn tell_lines(&self, watch: &mut Watch, sight: &Sight, tracker: &dyn Tracker, masks: &Masks) {
-        let Some(operation) = self.operations.get(watch.index) else { return };
-        let mut lines = watch.lines(sight, tracker);
-        lines.extend(watch.news(sight));
-        for line in lines {
-            (self.events)(Event::Output { subject: Subject::of(operation), line: masks.hide(&line) });
+    /// Tells what containers printed and what is said of resources since the last look; all containers are read at once.
+    fn tell_lines(
+        &self,
+        due: &mut [Watch],
+        sights: &[Result<Sight, crate::ports::TargetError>],
+        tracker: &dyn Tracker,
+        masks: &Masks,
+    ) {
+        let now_ms = self.ports.clock.now_ms();
+        let wanted = |(watch, sight): (&Watch, &Result<Sight, _>)| match sight {
+            Ok(sight) => watch.logs.wanted(sight, now_ms),
+            Err(_) => Vec::new(),
+        };
+        let wanted: Vec<Vec<Wanted>> = due.iter().zip(sights).map(wanted).collect();
+        let sources: Vec<_> = wanted.iter().flatten().map(|w| (w.source.clone(), w.mark.clone())).collect();
+        let found = if sources.is_empty() { Vec::new() } else { tracker.lines_since(&sources) };
+        let mut found = found.into_iter();
+        for ((watch, sight), wanted) in due.iter_mut().zip(sights).zip(wanted) {
+            let (Some(operation), Ok(sight)) = (self.operations.get(watch.index), sight) else { continue };
+            let mut lines = Vec::new();
+            for wanted in wanted {
+                lines.extend(watch.logs.take(wanted, found.next().flatten(), now_ms));
+            }
+            lines.extend(watch.news(sight));
+            for line in lines {
+                (self.events)(Event::Output { subject: Subject::of(operation), line: masks.hide(&line) });
+            }
         }
     }
 
@@ -214,23 +237,25 @@ impl Walk<'_> {
 
 /// Asks for pods and events of what is not simply ready.
 fn look_closely(tracker: &dyn Tracker, sights: &mut [Result<Sight, crate::ports::TargetError>], due: &[Watch]) {
-    let wants = |sight: &Sight, until: Until| {
-        let has_lines = sight.object.as_ref().is_some_and(|o| o.get("kind").is_some_and(|k| k == "Job" || k == "Pod"));
-        !matches!(until, Until::Present | Until::Gone) && (has_lines || !matches!(judge(sight, until), Stand::Ready(_)))
-    };
-    let mut asked: Vec<(usize, Value)> = Vec::new();
+    let mut asked: Vec<(usize, Value, bool)> = Vec::new();
     for (i, (sight, watch)) in sights.iter_mut().zip(due).enumerate() {
-        if let Ok(sight) = sight
-            && wants(sight, watch.tracking.until)
+        let (Ok(sight), until) = (sight, watch.tracking.until) else { continue };
+        if matches!(until, Until::Present | Until::Gone) {
+            continue;
+        }
+        let is_ready = matches!(judge(sight, until), Stand::Ready(_));
+        // What printed something tells it to the end; of the others nothing is asked any more.
+        let has_lines = sight.object.as_ref().is_some_and(|o| o.get("kind").is_some_and(|k| k == "Job" || k == "Pod"));
+        if (!is_ready || has_lines)
             && let Some(object) = sight.object.take()
         {
-            asked.push((i, object));
+            asked.push((i, object, !is_ready || watch.tracking.events));
         }
     }
-    let objects: Vec<&Value> = asked.iter().map(|(_, object)| object).collect();
+    let objects: Vec<Closer<'_>> = asked.iter().map(|(_, object, events)| Closer { object, events: *events }).collect();
     let mut found = if objects.is_empty() { Vec::new() } else { tracker.look_closely(&objects) };
     found.resize_with(asked.len(), Sight::default);
-    for ((i, object), closer) in asked.into_iter().zip(found) {
+    for ((i, object, _), closer) in asked.into_iter().zip(found) {
         if let Some(sight) = sights.get_mut(i) {
             *sight = Ok(Sight { object: Some(object), ..closer });
         }

@@ -1,0 +1,195 @@
+//! Lines of containers: whose are read, how far they were read, and which of them are shown.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::ready::{number, text};
+use crate::plan::LogRules;
+use crate::ports::{Lines, LogSource, Sight};
+
+/// For so long a container is not asked that did not answer in time: others wait meanwhile. Unit: milliseconds.
+const SLOW_MS: u64 = 10_000;
+
+/// The lines of one resource.
+pub struct Logs {
+    rules: LogRules,
+    only: Option<Pattern>,
+    hide: Option<Pattern>,
+    only_of: BTreeMap<String, Pattern>,
+    hide_of: BTreeMap<String, Pattern>,
+    marks: BTreeMap<LogSource, Mark>,
+}
+
+/// How far the lines of a container were read.
+#[derive(Default)]
+struct Mark {
+    at: Option<String>,
+    /// The run of it of which all was read: how often it was restarted before.
+    ended: Option<u64>,
+    /// It did not answer, and is not asked before. Unit: milliseconds since 1970.
+    rests_until: u64,
+}
+
+/// A container whose lines are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub source: LogSource,
+    /// Where its lines go on.
+    pub mark: Option<String>,
+    /// Its run, where that has ended.
+    ended: Option<u64>,
+}
+
+/// An expression, compiled once.
+struct Pattern(Option<Regex>);
+
+impl Pattern {
+    fn new(pattern: &str) -> Self {
+        // They were compiled when the plan was made: what cannot be matches nothing.
+        Self(Regex::new(pattern).ok())
+    }
+
+    fn matches(&self, line: &str) -> bool {
+        self.0.as_ref().is_some_and(|regex| regex.is_match(line))
+    }
+}
+
+impl Logs {
+    /// Nothing was read yet.
+    pub fn new(rules: &LogRules) -> Self {
+        let all = |of: &BTreeMap<String, String>| of.iter().map(|(name, p)| (name.clone(), Pattern::new(p))).collect();
+        Self {
+            only: rules.only.as_deref().map(Pattern::new),
+            hide: rules.hide.as_deref().map(Pattern::new),
+            only_of: all(&rules.only_of),
+            hide_of: all(&rules.hide_of),
+            rules: rules.clone(),
+            marks: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the containers that may have printed something since the last look.
+    pub fn wanted(&self, sight: &Sight, now_ms: u64) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for pod in sight.pods.iter().take(usize::try_from(self.rules.replicas).unwrap_or(usize::MAX)) {
+            let of = |p: &str| text(pod, p).unwrap_or_default().to_owned();
+            for list in ["/status/initContainerStatuses", "/status/containerStatuses"] {
+                let statuses = pod.pointer(list).and_then(Value::as_array).into_iter().flatten();
+                let begun = statuses.filter(|s| s.pointer("/state/waiting").is_none() && s.pointer("/state").is_some());
+                for status in begun {
+                    let Some(container) = text(status, "/name").filter(|c| self.rules.shows_container(c)) else {
+                        continue;
+                    };
+                    let source = LogSource {
+                        namespace: of("/metadata/namespace"),
+                        pod: of("/metadata/name"),
+                        container: container.to_owned(),
+                        previous: false,
+                    };
+                    let ended = status.pointer("/state/terminated").map(|_| number(status, "/restartCount"));
+                    let known = self.marks.get(&source);
+                    let is_read = ended.is_some() && known.is_some_and(|mark| mark.ended == ended);
+                    if !is_read && known.is_none_or(|mark| mark.rests_until <= now_ms) {
+                        let mark = known.and_then(|mark| mark.at.clone());
+                        wanted.push(Wanted { source, mark, ended });
+                    }
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Takes over what a container printed, and returns what is shown of it.
+    pub fn take(&mut self, wanted: Wanted, found: Option<Lines>, now_ms: u64) -> Vec<String> {
+        let Wanted { source, ended, .. } = wanted;
+        let name = format!("{}/{}", source.pod, source.container);
+        let container = source.container.clone();
+        let mark = self.marks.entry(source).or_default();
+        let Some(Lines { lines, mark: at }) = found else {
+            mark.rests_until = now_ms + SLOW_MS;
+            return Vec::new();
+        };
+        mark.at = at;
+        if lines.is_empty() {
+            mark.ended = ended;
+        }
+        lines.iter().filter(|line| self.shows(&container, line)).map(|line| format!("{name} {line}")).collect()
+    }
+
+    /// Says whether a line of a container is shown.
+    fn shows(&self, container: &str, line: &str) -> bool {
+        let only = self.only_of.get(container).or(self.only.as_ref());
+        let hide = self.hide_of.get(container).or(self.hide.as_ref());
+        only.is_none_or(|only| only.matches(line)) && !hide.is_some_and(|hide| hide.matches(line))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "values are written where they are used")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sight(state: Value, restarts: u64) -> Sight {
+        let status = json!([{"name": "m", "state": state, "restartCount": restarts}]);
+        let pod = json!({"metadata": {"name": "m-1", "namespace": "shop"}, "status": {"containerStatuses": status}});
+        Sight { pods: vec![pod.clone(), pod], ..Sight::default() }
+    }
+
+    fn lines(lines: &[&str], mark: &str) -> Lines {
+        Lines { lines: lines.iter().map(|&l| l.to_owned()).collect(), mark: Some(mark.to_owned()) }
+    }
+
+    fn running() -> Value {
+        json!({"running": {}})
+    }
+
+    #[test]
+    fn lines_go_on_where_they_ended_and_are_filtered() {
+        let rules = LogRules {
+            only: Some("^ERROR".into()),
+            hide_of: BTreeMap::from([("m".into(), "again".into())]),
+            ..LogRules::default()
+        };
+        let mut logs = Logs::new(&rules);
+        let mut wanted = logs.wanted(&sight(running(), 0), 0);
+        assert_eq!((wanted.len(), &wanted[0].mark), (1, &None), "of one pod");
+        let found = lines(&["INFO 0", "ERROR 0", "ERROR again"], "1");
+        assert_eq!(logs.take(wanted.remove(0), Some(found), 0), ["m-1/m ERROR 0"]);
+        assert_eq!(logs.wanted(&sight(running(), 0), 0)[0].mark.as_deref(), Some("1"));
+        assert_eq!(logs.wanted(&sight(json!({"waiting": {}}), 0), 0), []);
+        logs.rules.skip_containers.insert("m".into());
+        assert_eq!(logs.wanted(&sight(running(), 0), 0), []);
+    }
+
+    #[test]
+    fn a_container_that_ended_is_read_to_its_end_and_no_further() {
+        let mut logs = Logs::new(&LogRules::default());
+        let ended = sight(json!({"terminated": {}}), 0);
+        for (printed, left) in [(&["a"][..], 1), (&[][..], 0)] {
+            let wanted = logs.wanted(&ended, 0).remove(0);
+            logs.take(wanted, Some(lines(printed, "1")), 0);
+            assert_eq!(logs.wanted(&ended, 0).len(), left);
+        }
+        assert_eq!(logs.wanted(&sight(running(), 1), 0).len(), 1, "it was started again");
+        assert_eq!(logs.wanted(&sight(json!({"terminated": {}}), 1), 0).len(), 1, "and ended again");
+    }
+
+    #[test]
+    fn a_container_that_does_not_answer_is_left_out_for_a_while() {
+        let mut logs = Logs::new(&LogRules::default());
+        let wanted = logs.wanted(&sight(running(), 0), 5).remove(0);
+        assert_eq!(logs.take(wanted, None, 5), Vec::<String>::new());
+        assert_eq!(logs.wanted(&sight(running(), 0), SLOW_MS), []);
+        assert_eq!(logs.wanted(&sight(running(), 0), SLOW_MS + 5).len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_expression_matches_nothing() {
+        let shows = |rules: LogRules| Logs::new(&rules).shows("m", "a line");
+        assert!(!shows(LogRules { only: Some("(".into()), ..LogRules::default() }));
+        assert!(shows(LogRules { hide: Some("(".into()), ..LogRules::default() }));
+    }
+}
