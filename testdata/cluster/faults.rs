@@ -268,6 +268,26 @@ fn the_server_says_when_to_come_again() {
 }
 
 #[test]
+fn a_pod_waits_for_the_account_that_its_new_namespace_gives_it() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::new(cluster, "accounts");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: once}\nspec: {nodeName: nowhere, containers: [{name: main, image: 'example/web:1'}]}\n";
+    ship.deploy.sandbox.write(".helm/templates/all.yaml", pod).commit("a pod");
+    // As the server says it until the controller of accounts has seen the namespace.
+    ship.proxy.set(|asked| {
+        let is_new = asked.writes && asked.target.contains("/pods/once") && asked.again < 2;
+        let message = "pods \"once\" is forbidden: error looking up service account accounts/default: serviceaccount \"default\" not found";
+        let status = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": message, "code": 403});
+        if is_new { Fate::Answer(403, None, status.to_string()) } else { Fate::Pass }
+    });
+    let fate = |_: &str, nth| super::tracking::once(nth, super::tracking::ready());
+    let _kubelet = super::tracking::Kubelet::start(cluster, "accounts", Box::new(fate));
+    ship.deploy.run(0, &["apply", "--auto-approve"]);
+    assert!(cluster.object("/api/v1/namespaces/accounts/pods/once").is_some());
+    assert_eq!(ship.deploy.records(), ["deployed"]);
+}
+
+#[test]
 fn what_takes_long_is_told() {
     let Some(cluster) = Cluster::shared() else { return };
     let ship = Ship::afloat(cluster, "told");

@@ -21,9 +21,12 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 const STRANGER: Duration = Duration::from_secs(1);
 /// So long what is under way goes on when the run is to end.
 const LAST: Duration = Duration::from_secs(5);
-/// A dry run that fails for a while is tried for so long, and for so long where a webhook does not answer.
+/// A dry run that fails for a while is tried for so long, and for so long where it can be told without the server.
 const DRY: Duration = Duration::from_secs(15);
 const DRY_WEBHOOK: Duration = Duration::from_secs(1);
+/// How much of the limit is waited for a webhook, and for the account of a new namespace, in hundredths.
+const WEBHOOK: u32 = 400;
+const ACCOUNT: u32 = 50;
 /// After so long somebody is told, and again.
 const SILENT: Duration = Duration::from_secs(5);
 /// So long all of an answer is waited for.
@@ -166,9 +169,18 @@ const WEBHOOKS: [&str; 2] = ["failed calling webhook", "conversion webhook for"]
 /// What it says when it keeps account of a quota twice at the same time. Source: Kubernetes.
 const QUOTA: &str = "Operation cannot be fulfilled on resourcequotas";
 
+/// What it says of a pod in a namespace that was made a moment ago: its controller has not made the account yet that pods
+/// have where they name none. Source: Kubernetes, admission of service accounts.
+const NO_ACCOUNT: &str = "serviceaccount \"default\" not found";
+
 /// Says whether a failure comes from a webhook that does not answer.
 pub fn is_webhook(status: &kube::core::Status) -> bool {
     status.code >= 500 && WEBHOOKS.iter().any(|text| status.message.contains(text))
+}
+
+/// Says whether a pod is refused because its namespace is not whole yet.
+pub fn has_no_account(status: &kube::core::Status) -> bool {
+    status.code == 403 && status.message.contains(NO_ACCOUNT)
 }
 
 impl Passing {
@@ -191,15 +203,18 @@ impl Passing {
         let share = match status.code {
             500 if is_mistyped(status) => return None,
             409 if status.message.contains(QUOTA) => 100,
+            403 if has_no_account(status) => ACCOUNT,
             429 | 502 | 503 | 504 => 100,
             // A webhook may be starting right now, perhaps by this very run.
-            500 if is_webhook(status) => 400,
+            500 if is_webhook(status) => WEBHOOK,
             500 if says(&LATE) || asked.is_some() => 100,
             500 => 15,
             _ => return None,
         };
         let what = if is_webhook(status) {
             format!("the API server answers: {}", status.message)
+        } else if has_no_account(status) {
+            "the namespace has no service account `default` yet".to_owned()
         } else {
             format!("the API server answers {} ({})", status.code, status.reason)
         };
@@ -291,7 +306,7 @@ impl<'a> Patience<'a> {
         let retries = self.retries;
         let mut limit = retries.limit * passing.share / 100;
         if self.kind == Kind::DryRun {
-            limit = limit.min(if passing.share > 100 { DRY_WEBHOOK } else { DRY });
+            limit = limit.min(if matches!(passing.share, WEBHOOK | ACCOUNT) { DRY_WEBHOOK } else { DRY });
         }
         if passing.unreachable && retries.gone.load(Ordering::Relaxed) {
             return Duration::ZERO;
@@ -334,6 +349,9 @@ mod tests {
             assert!(!passes(&status(code, "x")), "{code}");
         }
         assert!(passes(&status(409, &format!("{QUOTA} \"q\": the object has been modified"))));
+        let pod = "pods \"a\" is forbidden: error looking up service account shop/";
+        assert!(passes(&status(403, &format!("{pod}default: serviceaccount \"default\" not found"))));
+        assert!(!passes(&status(403, &format!("{pod}web: serviceaccount \"web\" not found"))), "nobody makes that");
         for kind in [ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof] {
             assert!(passes(&shut(kind)), "{kind}");
         }
