@@ -66,13 +66,44 @@ pub fn has_predecessor(object: &Value) -> bool {
     entries(object).any(is_predecessor)
 }
 
-/// Returns the list of who set what with the fields of predecessors as ours; `None` where there are none.
+/// Returns the fields of a set that an object has.
+fn present(fields: &Fields, object: &Value) -> Fields {
+    let mut found = Fields::new();
+    for (key, below) in fields {
+        let value = match key.split_once(':') {
+            Some(("f", name)) => object.get(name),
+            Some(("k", keys)) => object.as_array().and_then(|list| list.iter().find(|item| has_keys(item, keys))),
+            Some(("v", member)) => set_member(object, member),
+            Some(("i", index)) => index.parse().ok().and_then(|i: usize| object.get(i)),
+            Some(_) | None => Some(object),
+        };
+        let (Some(value), Some(below)) = (value, below.as_object()) else { continue };
+        let left = present(below, value);
+        if is_member(below) || !left.is_empty() {
+            found.insert(key.clone(), Value::Object(left));
+        }
+    }
+    found
+}
+
+/// Returns the list of who set what with the fields of predecessors as ours; `None` where there are none. The object is in
+/// the version of the manifest, and so is our entry: in another one the server would not find a field that is to go. Of what
+/// was set in other versions those fields count that there are in this one.
 pub fn adopted(object: &Value) -> Option<Value> {
     let of_predecessor = entries(object).find(|entry| is_predecessor(entry))?;
     let mut ours = entries(object).find(|entry| is_ours(entry)).unwrap_or(of_predecessor).clone();
     set(&mut ours, &["manager"], FIELD_MANAGER.into());
     set(&mut ours, &["operation"], "Apply".into());
-    set(&mut ours, &["fieldsV1"], Value::Object(owned(object)));
+    let version = text(object, "apiVersion");
+    let in_version = |entry: &Value| version.is_empty() || text(entry, "apiVersion") == version;
+    let is_known = |entry: &Value| is_ours(entry) || is_predecessor(entry);
+    let mut fields = fields_of(object, |entry| is_known(entry) && in_version(entry));
+    let others = fields_of(object, |entry| is_known(entry) && !in_version(entry));
+    unite(&mut fields, &present(&others, object));
+    set(&mut ours, &["fieldsV1"], Value::Object(fields));
+    if !version.is_empty() {
+        set(&mut ours, &["apiVersion"], version.into());
+    }
     // The server keeps the time that it is given.
     set(&mut ours, &["time"], jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into());
     let others = entries(object).filter(|entry| !is_ours(entry) && !is_predecessor(entry)).cloned();
@@ -384,6 +415,25 @@ mod tests {
 
     fn entry(manager: &str, operation: &str, fields: &Value) -> Value {
         json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields})
+    }
+
+    #[test]
+    fn fields_that_were_set_in_another_version_become_ours_in_that_of_the_manifest() {
+        let backend = |keys: Value| json!({"f:spec": {"f:backend": keys}});
+        let old = json!({"manager": "helm", "operation": "Update", "apiVersion": "networking.k8s.io/v1beta1",
+            "fieldsV1": backend(json!({"f:serviceName": {}, "f:resource": {".": {}, "f:kind": {}}}))});
+        let new = json!({"manager": "helm", "operation": "Update", "apiVersion": "networking.k8s.io/v1",
+            "fieldsV1": backend(json!({"f:service": {"f:name": {}}}))});
+        let ours = json!({"manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": "networking.k8s.io/v1beta1",
+            "fieldsV1": {"f:metadata": {"f:labels": {"f:a": {}}}}});
+        let live = json!({"apiVersion": "networking.k8s.io/v1", "metadata": {"labels": {"a": "1"}, "managedFields": [old, new, ours]},
+            "spec": {"backend": {"service": {"name": "web"}, "resource": {"kind": "X"}}}});
+        let managers = adopted(&live).unwrap();
+        assert_eq!(managers.as_array().unwrap().len(), 1);
+        assert_eq!(managers[0]["apiVersion"], "networking.k8s.io/v1");
+        let expected = json!({"f:spec": {"f:backend": {"f:service": {"f:name": {}}, "f:resource": {".": {}, "f:kind": {}}}},
+            "f:metadata": {"f:labels": {"f:a": {}}}});
+        assert_eq!(managers[0]["fieldsV1"], expected, "there is no `serviceName` in the version of the manifest");
     }
 
     #[test]
