@@ -95,6 +95,7 @@ fn main() {
             let target = ManifestFolder::new(dir.path().join(".stagewright/manifests"));
             let request = PlanRequest {
                 force_adoption: false,
+                force_conflicts: false,
                 cannot_run: &|_| None,
                 final_store: None,
                 secondary_repos: &[],

@@ -104,6 +104,7 @@ rules! {
     REMOTE_CONTENT, "remote-content", Warning, "the content behind an address that ADD fetches is not known";
     INDEX_NOT_STORED, "index-not-stored", Error, "the stage store cannot hold an image for several platforms";
     DEPLOY_ANNOTATION, "deploy-annotation", Error, "an annotation of a deploy has a value that means nothing";
+    UNKNOWN_ANNOTATION, "unknown-annotation", Warning, "an annotation of a deploy is none that anything knows";
     ORDER_NOT_KEPT, "order-not-kept", Warning, "an annotation of a deploy and a field contradict each other";
     RESOURCE_REFUSED, "resource-refused", Error, "a resource cannot be put into the cluster";
     RESOURCE_BLOCKED, "resource-blocked", Error, "something has to be decided before a resource can be put into the cluster";

@@ -62,6 +62,7 @@ pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSect
         rollback: is_rollback.then_some(&payload),
         // Where that was not approved, another action comes of it.
         force_adoption: true,
+        force_conflicts: true,
     };
     Ok(Some(plan_release(&desired, &context)))
 }

@@ -18,6 +18,7 @@ use crate::stage::BUILD_PLATFORM;
 use crate::syntax::dockerfile::{Build, Target, parse, platform_args};
 
 use super::load::{Project, ProjectInputs, load};
+use super::plan::report_directives;
 use super::render::{ProjectRender, RenderChoice, chart_dir, render};
 
 /// Loads, signs and renders a project and reports every fault that can be found.
@@ -30,6 +31,7 @@ pub fn check(diagnostics: &mut Diagnostics, sources: &Sources, inputs: &ProjectI
     let choice = RenderChoice { track: true, lint: true, ..RenderChoice::default() };
     let made = render(diagnostics, sources, &project, inputs, host, choice);
     let needed = diagnostics.as_slice().len();
+    report_directives(diagnostics, made.as_ref());
     let (chart, templates) = (format!("{}/templates/", chart_dir(&project)), format!("{}/", inputs.templates_dir));
     let shares = shares_templates(inputs);
     let is_own = |path: &str| path.starts_with(&chart) || (!shares && path.starts_with(&templates));

@@ -14,8 +14,8 @@ use crate::plan::{
     ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageContext, ImageSection, Inputs,
     Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Risk, RiskLevel,
     Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble, carry_out_triggers,
-    chart_changes, conceal, is_sensitive, items_of, missing_bases, plan_images, plan_release, read_directives,
-    read_record, release_key, wanted_resources,
+    chart_changes, conceal, is_of_anyone, is_sensitive, items_of, missing_bases, plan_images, plan_release,
+    read_directives, read_record, release_key, wanted_resources,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -58,6 +58,8 @@ pub struct PlanRequest<'a> {
     pub cannot_run: &'a dyn Fn(&Platform) -> Option<String>,
     /// Whether objects in a cluster become part of the release that are none yet.
     pub force_adoption: bool,
+    /// Takes fields over that others set, whoever they are: for those who set them no more.
+    pub force_conflicts: bool,
     /// What templates may ask of the world.
     pub host: &'a dyn Host,
 }
@@ -145,50 +147,22 @@ pub(super) fn plan_with(
     let mut resources = ReleaseSection::default();
     if target.is_some() {
         let before = read_record(&fact);
-        let choice = RenderChoice { is_upgrade: before.is_some(), track: false, lint: false };
-        let rendered = render(diagnostics, sources, project, inputs, request.host, choice);
-        if let Some(made) = &rendered {
-            report_refused(diagnostics, sources, (project, inputs, request.host), choice, made);
+        let last = before.as_ref().map_or(0, |before| before.revision);
+        let next = last.max(fact.last_revision).saturating_add(1);
+        // Where nothing changes there is no new revision, and templates see the last one.
+        let first = if before.is_some() { last } else { next };
+        let mut choice = RenderChoice { is_upgrade: before.is_some(), revision: first, ..RenderChoice::default() };
+        let deploy = Deploy { request, fact: &fact, before: before.as_ref(), layout, images: &section, answer };
+        let mut found = Diagnostics::new();
+        let mut made = deploy.plan(&mut found, sources, choice, &mut observed);
+        let is_new = made.as_ref().is_ok_and(|made| !made.operations.is_empty()) && first != next;
+        if is_new && reads_revision(sources) {
+            (found, choice.revision) = (Diagnostics::new(), next);
+            observed.previews = None;
+            made = deploy.plan(&mut found, sources, choice, &mut observed);
         }
-        if diagnostics.has_errors() {
-            return Err(PlanError::Diagnostics);
-        }
-        if rendered.is_some() || before.is_some() {
-            let manifests = rendered.as_ref().map(|r| desired(sources, project, r, layout)).unwrap_or_default();
-            let hooks = match &rendered {
-                Some(rendered) if layout == Layout::Cluster => desired_hooks(sources, project, rendered),
-                Some(_) | None => Vec::new(),
-            };
-            if layout == Layout::Cluster {
-                // The line of an annotation is asked for only when it is at fault.
-                let tracked = has_faults(rendered.as_ref()).then(|| {
-                    let choice = RenderChoice { track: true, ..choice };
-                    render(&mut Diagnostics::new(), sources, project, inputs, request.host, choice)
-                });
-                report_directives(diagnostics, tracked.flatten().as_ref().or(rendered.as_ref()));
-                let record = new_record(project, inputs);
-                let with_hooks: Vec<DesiredResource> =
-                    manifests.iter().chain(hooks.iter().map(|hook| &hook.resource)).cloned().collect();
-                report_problems(diagnostics, sources, &nameless(&with_hooks));
-                if diagnostics.has_errors() {
-                    return Err(PlanError::Diagnostics);
-                }
-                let wanted = wanted_resources(&manifests, &hooks, &record, before.as_ref());
-                answer(vec![Question::Previews(wanted)], &mut observed)?;
-                report_blind(diagnostics, observed.previews.as_ref().unwrap_or(&BTreeMap::new()));
-            }
-            let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
-            resources = plan_resources(sources, request, made, (&fact, observed.previews.as_ref()), &section);
-            report_problems(diagnostics, sources, &resources);
-            // Where each line comes from is asked for only when there is a change to explain.
-            if resources.resources.iter().any(|r| r.action != ResourceAction::Noop) {
-                let mut again = Diagnostics::new();
-                let tracked = RenderChoice { track: true, ..choice };
-                let rendered = render(&mut again, sources, project, inputs, request.host, tracked);
-                set_places(&mut resources, sources, project, rendered.as_ref(), layout);
-                resources.risks.extend(by_chance(&manifests, sources, project, rendered.as_ref(), layout));
-            }
-        }
+        diagnostics.extend(found);
+        resources = made?;
     }
     if diagnostics.has_errors() {
         return Err(if is_blocked(diagnostics) { PlanError::Blocked } else { PlanError::Diagnostics });
@@ -472,6 +446,7 @@ fn plan_resources(
         hooks,
         rollback: None,
         force_adoption: request.force_adoption,
+        force_conflicts: request.force_conflicts,
     };
     let mut section = plan_release(manifests, &context);
     let live = previews.map(live_texts);
@@ -549,6 +524,80 @@ pub(super) fn new_record(project: &Project, inputs: &ProjectInputs) -> ReleaseRe
     }
 }
 
+/// What the resources of a release are planned over.
+struct Deploy<'a> {
+    request: &'a PlanRequest<'a>,
+    fact: &'a ReleaseFact,
+    before: Option<&'a ReleaseRecord>,
+    layout: Layout,
+    images: &'a ImageSection,
+    answer: Answer<'a>,
+}
+
+impl Deploy<'_> {
+    /// Renders the chart and plans what it makes.
+    fn plan(
+        &self,
+        diagnostics: &mut Diagnostics,
+        sources: &Sources,
+        choice: RenderChoice,
+        observed: &mut Observed,
+    ) -> Result<ReleaseSection, PlanError> {
+        let request = self.request;
+        let PlanRequest { project, inputs, .. } = request;
+        let mut resources = ReleaseSection::default();
+        let rendered = render(diagnostics, sources, project, inputs, request.host, choice);
+        if let Some(made) = &rendered {
+            report_refused(diagnostics, sources, (project, inputs, request.host), choice, made);
+        }
+        if diagnostics.has_errors() {
+            return Err(PlanError::Diagnostics);
+        }
+        if rendered.is_some() || self.before.is_some() {
+            let manifests = rendered.as_ref().map(|r| desired(sources, project, r, self.layout)).unwrap_or_default();
+            let hooks = match &rendered {
+                Some(rendered) if self.layout == Layout::Cluster => desired_hooks(sources, project, rendered),
+                Some(_) | None => Vec::new(),
+            };
+            if self.layout == Layout::Cluster {
+                // The line of an annotation is asked for only when it is at fault.
+                let tracked = has_faults(rendered.as_ref()).then(|| {
+                    let choice = RenderChoice { track: true, ..choice };
+                    render(&mut Diagnostics::new(), sources, project, inputs, request.host, choice)
+                });
+                report_directives(diagnostics, tracked.flatten().as_ref().or(rendered.as_ref()));
+                let record = new_record(project, inputs);
+                let with_hooks: Vec<DesiredResource> =
+                    manifests.iter().chain(hooks.iter().map(|hook| &hook.resource)).cloned().collect();
+                report_problems(diagnostics, sources, &nameless(&with_hooks));
+                if diagnostics.has_errors() {
+                    return Err(PlanError::Diagnostics);
+                }
+                let wanted = wanted_resources(&manifests, &hooks, &record, self.before);
+                (self.answer)(vec![Question::Previews(wanted)], observed)?;
+                report_blind(diagnostics, observed.previews.as_ref().unwrap_or(&BTreeMap::new()));
+            }
+            let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
+            resources = plan_resources(sources, request, made, (self.fact, observed.previews.as_ref()), self.images);
+            report_problems(diagnostics, sources, &resources);
+            // Where each line comes from is asked for only when there is a change to explain.
+            if resources.resources.iter().any(|r| r.action != ResourceAction::Noop) {
+                let mut again = Diagnostics::new();
+                let tracked = RenderChoice { track: true, ..choice };
+                let rendered = render(&mut again, sources, project, inputs, request.host, tracked);
+                set_places(&mut resources, sources, project, rendered.as_ref(), self.layout);
+                resources.risks.extend(by_chance(&manifests, sources, project, rendered.as_ref(), self.layout));
+            }
+        }
+        Ok(resources)
+    }
+}
+
+/// Says whether a text of the project may ask which revision it is rendered for.
+fn reads_revision(sources: &Sources) -> bool {
+    sources.all().iter().any(|(_, file)| file.text().contains("Revision"))
+}
+
 /// Says whether an annotation of a deploy means nothing.
 fn has_faults(rendered: Option<&ProjectRender>) -> bool {
     let all = rendered.into_iter().flat_map(|r| r.rendered.manifests.iter().chain(&r.rendered.hooks));
@@ -556,15 +605,17 @@ fn has_faults(rendered: Option<&ProjectRender>) -> bool {
 }
 
 /// Reports annotations of a deploy that mean nothing, and warns of what they leave out.
-fn report_directives(diagnostics: &mut Diagnostics, rendered: Option<&ProjectRender>) {
+pub(super) fn report_directives(diagnostics: &mut Diagnostics, rendered: Option<&ProjectRender>) {
     let Some(rendered) = rendered.map(|r| &r.rendered) else { return };
     for manifest in rendered.manifests.iter().chain(&rendered.hooks) {
         let (directives, faults) = read_directives(&manifest.data);
         for fault in faults {
             let message =
                 format!("the annotation `{}` of {}/{}: {}", fault.key, manifest.kind, manifest.name, fault.message);
-            let d = manifest_diagnostic(&rules::DEPLOY_ANNOTATION, manifest, &fault.key, message);
-            diagnostics.push(d.hint(format!("it takes {}", fault.takes)));
+            let rule = if fault.is_unknown { &rules::UNKNOWN_ANNOTATION } else { &rules::DEPLOY_ANNOTATION };
+            let d = manifest_diagnostic(rule, manifest, &fault.key, message);
+            let hint = if fault.is_unknown { fault.takes } else { format!("it takes {}", fault.takes) };
+            diagnostics.push(if hint.is_empty() { d } else { d.hint(hint) });
         }
         let replicas = manifest.data.pointer("/spec/replicas");
         if let (Some(count), Some(replicas)) = (directives.replicas_on_creation, replicas) {
@@ -708,7 +759,7 @@ fn resource(sources: &Sources, project: &Project, manifest: &Manifest, hidden: b
         data: manifest.data.clone(),
         place: manifest.span.map(|span| sources.place(span)),
         hidden: hidden || !Secrecy::of(&manifest.data).is_empty(),
-        belongs: true,
+        belongs: !is_of_anyone(&manifest.data),
     }
 }
 

@@ -154,6 +154,7 @@ pub fn plan_rollback(
     let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());
     let context = ReleaseContext {
         force_adoption: false,
+        force_conflicts: false,
         record: recorded.record.clone(),
         fact: &fact,
         images: &[],

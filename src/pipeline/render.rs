@@ -33,6 +33,8 @@ pub struct ProjectRender {
 pub struct RenderChoice {
     /// `.Release.IsUpgrade`.
     pub is_upgrade: bool,
+    /// `.Release.Revision`; 0 is written as 1.
+    pub revision: u64,
     /// Whether every line says where it comes from.
     pub track: bool,
     /// Whether values that nothing reads, reads of what nothing defines and the like are reported; needs `track`.
@@ -196,7 +198,7 @@ fn options_of<'a>(
         release: Release {
             name: project.names.release.clone(),
             namespace: project.names.namespace.clone(),
-            revision: 1,
+            revision: i64::try_from(choice.revision.max(1)).unwrap_or(i64::MAX),
             is_upgrade: choice.is_upgrade,
         },
         track: choice.track,

@@ -128,7 +128,7 @@ fn applied(
     inputs: &ProjectInputs,
     host: &dyn Host,
 ) -> ReleaseFact {
-    let choice = RenderChoice { is_upgrade: true, track: false, lint: false };
+    let choice = RenderChoice { is_upgrade: true, ..RenderChoice::default() };
     let mut fact = ReleaseFact::default();
     let mut record = new_record(project, inputs);
     let mut taken = BTreeSet::new();

@@ -97,6 +97,7 @@ impl World {
             let target: &dyn Target = &self.target;
             let request = PlanRequest {
                 force_adoption: false,
+                force_conflicts: false,
                 project: &project,
                 inputs: &inputs,
                 images: &[],

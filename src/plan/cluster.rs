@@ -531,6 +531,7 @@ mod tests {
             hooks: &[],
             rollback: None,
             force_adoption: false,
+            force_conflicts: false,
         };
         plan_cluster(desired, &context, previews)
     }
@@ -707,6 +708,7 @@ mod tests {
             hooks: &hooks,
             rollback: None,
             force_adoption: false,
+            force_conflicts: false,
         };
         plan_cluster(desired, &context, previews)
     }

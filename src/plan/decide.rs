@@ -82,7 +82,9 @@ pub(super) fn decide(considered: &Considered<'_>, record: &ReleaseRecord, contex
             decision.blocks.push(problem(foreign(live, record)));
         }
     }
-    decision.blocks.extend(conflicts(considered).into_iter().map(problem));
+    if !context.force_conflicts {
+        decision.blocks.extend(conflicts(considered).into_iter().map(problem));
+    }
     decision.blocks.extend(forbidden_replacement(&decision.plan, considered.directives).map(problem));
     decision.risks.extend(removed_and_stays(considered, context));
     decision
@@ -132,7 +134,10 @@ fn foreign(live: &Value, record: &ReleaseRecord) -> String {
 fn conflicts(considered: &Considered<'_>) -> Vec<String> {
     let Considered { resource, preview, .. } = considered;
     let told = |field: &str, who: &str| {
-        let mut told = format!("`{field}` is set by {who}, which would set it again: leave it out of the manifest");
+        let mut told = format!(
+            "`{field}` is set by {who}, which would set it again: leave it out of the manifest, or take it over with \
+             --force-conflicts"
+        );
         if field == "spec.replicas" {
             let count = resource.data.pointer("/spec/replicas").map_or_else(|| "1".to_owned(), Value::to_string);
             told +=

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::secrecy::{Secrecy, read_paths};
 use super::tracking::{FailMode, Tracking};
+use crate::diag::did_you_mean;
 
 /// What the annotations of a resource say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -190,9 +191,60 @@ pub struct Fault {
     pub key: String,
     /// What is wrong with its value.
     pub message: String,
-    /// What it takes.
+    /// What it takes; of one that is not known, what may be meant.
     pub takes: String,
+    /// Whether nobody knows an annotation of this name.
+    pub is_unknown: bool,
 }
+
+/// Says whether an object belongs to no release though one makes it: it carries no marks, and is never deleted.
+pub fn is_of_anyone(data: &Value) -> bool {
+    let annotation = data.pointer("/metadata/annotations").and_then(|a| a.get("werf.io/ownership")?.as_str());
+    annotation.is_some_and(|text| text.trim() == "anyone")
+}
+
+/// The names after `werf.io/` that are known, and beginnings of names. Source: werf 2 and Nelm.
+const NAMES: [&str; 33] = [
+    "weight",
+    "ownership",
+    "deploy-dependency-",
+    "delete-dependency-",
+    "delete-policy",
+    "resource-policy",
+    "replicas-on-creation",
+    "deploy-on",
+    "delete-propagation",
+    "sensitive",
+    "sensitive-paths",
+    "track-termination-mode",
+    "fail-mode",
+    "failures-allowed-per-replica",
+    "no-activity-timeout",
+    "skip-logs",
+    "show-service-messages",
+    "skip-logs-for-containers",
+    "show-logs-only-for-containers",
+    "show-logs-only-for-number-of-replicas",
+    "log-regex",
+    "log-regex-skip",
+    "log-regex-for-",
+    "log-regex-skip-for-",
+    "ignore-readiness-probe-fails-for-",
+    // What werf writes itself, or wrote.
+    "version",
+    "release-channel",
+    "recreate",
+    "set-replicas-only-on-creation",
+    "logs-color",
+    "log-watch-regex",
+    "log-watch-regex-for-",
+    "enable-debug",
+];
+
+/// A resource whose controller is not one of Kubernetes itself may never say that it is ready. Unit: seconds.
+const SILENT_S: u64 = 240;
+/// Many clusters give no addresses to Services. Unit: seconds.
+const NO_ADDRESS_S: u64 = 60;
 
 const DELETE_POLICIES: &[(&str, DeletePolicy)] = &[
     ("before-creation", DeletePolicy::BeforeCreation),
@@ -243,6 +295,14 @@ pub fn read_directives(data: &Value) -> (Directives, Vec<Fault>) {
     };
     let kind = data.get("kind").and_then(Value::as_str).unwrap_or_default();
     reader.tracking.failures_allowed = u64::from(RESTARTED.contains(&kind));
+    let version = data.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    if group.contains('.') && !group.ends_with(".k8s.io") {
+        reader.tracking.no_activity_s = Some(SILENT_S);
+    }
+    if (version, kind) == ("v1", "Service") && data.pointer("/spec/type").is_some_and(|of| of == "LoadBalancer") {
+        (reader.tracking.no_activity_s, reader.tracking.fail_mode) = (Some(NO_ADDRESS_S), FailMode::Ignore);
+    }
     let mut externals: BTreeMap<String, External> = BTreeMap::new();
     let annotations = data.pointer("/metadata/annotations").and_then(Value::as_object);
     for (key, value) in annotations.into_iter().flatten() {
@@ -281,7 +341,8 @@ struct Reader {
 
 impl Reader {
     fn fault(&mut self, key: &str, message: &str, takes: &str) {
-        self.faults.push(Fault { key: key.to_owned(), message: message.to_owned(), takes: takes.to_owned() });
+        let (key, message, takes) = (key.to_owned(), message.to_owned(), takes.to_owned());
+        self.faults.push(Fault { key, message, takes, is_unknown: false });
     }
 
     fn annotation(&mut self, key: &str, value: &str, externals: &mut BTreeMap<String, External>) {
@@ -304,6 +365,18 @@ impl Reader {
         }
     }
 
+    /// Notes an annotation that means nothing to anybody.
+    fn unknown(&mut self, name: &str, key: &str) {
+        let is_known = |known: &&str| name == *known || known.ends_with('-') && name.starts_with(*known);
+        if NAMES.iter().any(|known| is_known(&known)) {
+            return;
+        }
+        let near = did_you_mean(name, NAMES);
+        let takes = near.map_or_else(String::new, |near| format!("is `werf.io/{near}` meant?"));
+        let (key, message) = (key.to_owned(), "nothing knows it, and nothing comes of it".to_owned());
+        self.faults.push(Fault { key, message, takes, is_unknown: true });
+    }
+
     fn werf(&mut self, name: &str, key: &str, value: &str) {
         if name.starts_with("deploy-dependency-") {
             return self.dependency(key, value);
@@ -316,6 +389,8 @@ impl Reader {
                 Ok(weight) => self.directives.weight = weight,
                 Err(_) => self.fault(key, &format!("`{value}` is no whole number"), "a whole number"),
             },
+            // Read where manifests become resources.
+            "ownership" => drop(self.words(key, value, &[("release", ()), ("anyone", ())])),
             "delete-policy" => {
                 self.directives.delete_policies = self.words(key, value, DELETE_POLICIES).into_iter().collect();
             }
@@ -385,6 +460,8 @@ impl Reader {
                     && let Some(seconds) = self.duration(key, value)
                 {
                     self.tracking.ignore_readiness_s.insert(container.to_owned(), seconds);
+                } else {
+                    self.unknown(name, key);
                 }
             }
         }
@@ -700,5 +777,34 @@ mod tests {
         let read = ["4m", "1h30m", "1.5s", "250ms", "0"].map(go_duration);
         assert_eq!(read, [Some(240), Some(5400), Some(2), Some(1), Some(0)]);
         assert_eq!(["", "4", "m", "4x", "-4m"].map(go_duration), [None; 5]);
+    }
+
+    #[test]
+    fn what_nothing_knows_is_told_and_what_is_near_is_named() {
+        let told = |name: &str| {
+            let data = serde_json::json!({"metadata": {"annotations": {name: "x"}}});
+            let (_, faults) = read_directives(&data);
+            faults.into_iter().find(|fault| fault.is_unknown).map(|fault| fault.takes)
+        };
+        assert_eq!(told("werf.io/wieght").unwrap(), "is `werf.io/weight` meant?");
+        assert_eq!(told("werf.io/nothing-of-the-kind").unwrap(), "");
+        for known in
+            ["werf.io/log-regex-for-web", "werf.io/version", "ci.werf.io/any", "helm.sh/any", "example.org/any"]
+        {
+            assert_eq!(told(known), None, "{known}");
+        }
+    }
+
+    #[test]
+    fn what_may_never_be_ready_is_not_waited_for_without_an_end() {
+        let tracking = |data: Value| read_directives(&data).0.tracking.unwrap();
+        let balancer = serde_json::json!({"apiVersion": "v1", "kind": "Service", "spec": {"type": "LoadBalancer"}});
+        assert_eq!(
+            (tracking(balancer.clone()).no_activity_s, tracking(balancer).fail_mode),
+            (Some(60), FailMode::Ignore)
+        );
+        let other = tracking(serde_json::json!({"apiVersion": "example.org/v1", "kind": "Thing"}));
+        assert_eq!((other.no_activity_s, other.fail_mode), (Some(240), FailMode::Stop));
+        assert_eq!(tracking(serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment"})).no_activity_s, None);
     }
 }

@@ -44,7 +44,7 @@ pub use conceal::{Concealing, conceal, sealed_texts};
 pub use diff::{diff, is_sensitive};
 pub use directives::{
     DeletePolicy, Dependency, DependencyState, DeployStage, DeployType, Directives, External, Fault, Propagation,
-    ResourcePolicy, read_directives,
+    ResourcePolicy, is_of_anyone, read_directives,
 };
 pub use dismiss::{Dismissal, Dismissed};
 pub use helm::{

@@ -137,6 +137,8 @@ pub struct ReleaseContext<'a> {
     pub rollback: Option<&'a Value>,
     /// Whether objects in a cluster become part of the release that are none yet.
     pub force_adoption: bool,
+    /// Takes fields over that others set, whoever they are: for those who set them no more.
+    pub force_conflicts: bool,
 }
 
 /// The resources' part of a plan.

@@ -1,5 +1,6 @@
 //! `--target cluster` through the program: each scenario on a loopback server, and on a real control plane where there is one.
 
+mod annotations;
 mod connection;
 mod exact;
 mod faults;

@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(waits, [0, 0, 0, 100, 200]);
         // Whoever comes later finds the places of those who waited taken, and no more than the burst free.
         assert_eq!(limit.wait(start + Duration::from_millis(300)).as_millis(), 0);
-        assert_eq!(limit.wait(start + Duration::from_secs(60)).as_millis(), 0);
+        assert_eq!(limit.wait(start + Duration::from_mins(1)).as_millis(), 0);
         assert!(limit.left.lock().unwrap().0 <= 2.0);
         assert!(Limit::new(0, 5).is_none());
     }

@@ -115,6 +115,9 @@ pub struct DeployArgs {
     /// Makes objects that are in the cluster already a part of the release, whoever they belong to.
     #[arg(long, visible_alias = "take-ownership", hide_short_help = true)]
     pub force_adoption: bool,
+    /// Takes fields over that others set, whoever they are: for those who set them no more.
+    #[arg(long, hide_short_help = true)]
+    pub force_conflicts: bool,
     #[command(flatten)]
     pub secrets: SecretArgs,
 }

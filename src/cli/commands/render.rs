@@ -18,7 +18,8 @@ pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) 
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let project = load(&mut diagnostics, &sources, &found.inputs);
-    let choice = RenderChoice { is_upgrade: args.print.is_upgrade, track: args.origins.origins, lint: false };
+    let choice =
+        RenderChoice { is_upgrade: args.print.is_upgrade, track: args.origins.origins, ..RenderChoice::default() };
     let rendered =
         project.and_then(|project| render(&mut diagnostics, &sources, &project, &found.inputs, &found.host, choice));
     let text = rendered.map(|r| printed(&r.rendered, args, invocation, &sources, &mut diagnostics)).unwrap_or_default();

@@ -1,0 +1,87 @@
+//! What resources say of themselves, and what templates and people say of them.
+
+use serde_json::json;
+
+use super::releases::take_back;
+use super::{Deploy, Ground, actions};
+use crate::services::Cluster;
+
+fn bare(namespace: &str) -> Option<(Deploy, &'static Cluster)> {
+    let cluster = Cluster::shared()?;
+    Some((Deploy::bare(namespace, Ground::Real(cluster)), cluster))
+}
+
+fn config(name: &str, annotations: &str, value: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\ndata: {{a: '{value}'}}\n"
+    )
+}
+
+#[test]
+fn what_is_of_anyone_is_written_without_marks_and_never_deleted() {
+    let Some((deploy, cluster)) = bare("anyone") else { return };
+    cluster.kubectl(&["create", "namespace", "anyone"]);
+    cluster.kubectl(&["create", "configmap", "shared", "-n", "anyone", "--from-literal=b=2"]);
+    let template = |text: &str| deploy.sandbox.write(".helm/templates/all.yaml", text).commit("maps");
+    let both = config("shared", "werf.io/ownership: anyone", "1") + &config("own", "", "1");
+    template(&both);
+    assert_eq!(actions(&deploy.plan(2)), ["create own", "update shared"]);
+    deploy.apply();
+    deploy.assert_no_changes();
+    let shared = || cluster.get(&["configmap", "shared", "-n", "anyone"]);
+    assert_eq!(shared()["data"], json!({"a": "1", "b": "2"}));
+    assert_eq!(shared()["metadata"]["labels"]["app.kubernetes.io/managed-by"], json!(null));
+    template(&config("own", "", "2"));
+    assert_eq!(actions(&deploy.plan(2)), ["update own"]);
+    deploy.apply();
+    template(&both);
+    deploy.apply();
+    take_back(&deploy, 0, &["dismiss", "--auto-approve"]);
+    assert_eq!(shared()["data"]["b"], "2");
+    assert_eq!(cluster.kubectl(&["get", "configmap", "own", "-n", "anyone", "--ignore-not-found"]), "");
+}
+
+#[test]
+fn a_template_sees_the_revision_that_it_is_written_in() {
+    let Some((deploy, cluster)) = bare("revision") else { return };
+    let template = |value: &str| {
+        let text = config("a", "", "{{ .Release.Revision }}") + &config("b", "", value);
+        deploy.sandbox.write(".helm/templates/all.yaml", &text).commit("maps");
+    };
+    let revision = || cluster.get(&["configmap", "a", "-n", "revision"])["data"]["a"].clone();
+    template("1");
+    deploy.apply();
+    assert_eq!(revision(), "1");
+    deploy.assert_no_changes();
+    template("2");
+    assert_eq!(actions(&deploy.plan(2)), ["update a", "update b"]);
+    deploy.apply();
+    assert_eq!(revision(), "2");
+    deploy.assert_no_changes();
+}
+
+#[test]
+fn a_field_of_a_stranger_is_taken_where_somebody_says_so() {
+    let Some((deploy, cluster)) = bare("stranger") else { return };
+    deploy.sandbox.write(".helm/templates/all.yaml", &config("a", "", "1")).commit("a map");
+    deploy.apply();
+    let patch = json!({"data": {"a": "9"}}).to_string();
+    let address = "/api/v1/namespaces/stranger/configmaps/a?fieldManager=dashboard";
+    cluster.call("PATCH", address, Some(("application/merge-patch+json", patch)));
+    let ran = deploy.run(5, &["plan"]);
+    assert!(ran.err.contains("`data.a` is set by `dashboard`") && ran.err.contains("--force-conflicts"), "{}", ran.err);
+    deploy.run(0, &["apply", "--auto-approve", "--force-conflicts"]);
+    assert_eq!(cluster.get(&["configmap", "a", "-n", "stranger"])["data"]["a"], "1");
+    deploy.assert_no_changes();
+}
+
+#[test]
+fn an_annotation_that_nothing_knows_is_warned_of_with_what_may_be_meant() {
+    let Some((deploy, _)) = bare("unknown") else { return };
+    let text = config("a", "'werf.io/sensitiv': 'true', 'werf.io/skip-logs': 'true', 'ci.werf.io/job': 'x'", "1");
+    deploy.sandbox.write(".helm/templates/all.yaml", &text).commit("a map");
+    for said in [deploy.run(0, &["plan"]).err, deploy.sandbox.run(&["lint"]).out] {
+        assert!(said.contains("warning[unknown-annotation]") && said.contains("`werf.io/sensitive`"), "{said}");
+        assert_eq!(said.matches("unknown-annotation]").count(), 1, "{said}");
+    }
+}
