@@ -9,6 +9,7 @@ mod helm;
 mod hostile;
 mod kills;
 mod loopback;
+mod many;
 mod order;
 mod proxy;
 mod refusals;
