@@ -78,6 +78,9 @@ impl Subject {
             Work::AwaitResource { address, .. } => (Verb::Wait, address.clone()),
             Work::ForgetRelease { release } => (Verb::Delete, format!("the records of {release}")),
             Work::Gate => (Verb::Pass, operation.id.clone()),
+            Work::RecordHooks { release, revision, event, .. } => {
+                (Verb::Record, format!("{release} revision {revision}, hooks {event}"))
+            }
             Work::RecordRelease { release, revision, .. } => (Verb::Record, format!("{release} revision {revision}")),
         };
         Self { operation: operation.id.clone(), verb, name }

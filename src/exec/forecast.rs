@@ -45,6 +45,7 @@ impl Forecast {
             | Work::OpenRelease { .. }
             | Work::AwaitResource { .. }
             | Work::Gate
+            | Work::RecordHooks { .. }
             | Work::ForgetRelease { .. }
             | Work::RecordRelease { .. } => QUICK_MS,
         };

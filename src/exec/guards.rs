@@ -74,13 +74,21 @@ pub fn check_revisions(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<V
     Ok(violations)
 }
 
-/// Returns the operations that an interrupted run has behind it though nothing is to be seen of them: the records of a
-/// release go after all that comes before, and when they are gone, that was done.
+/// Returns the operations that an interrupted run has behind it though nothing is to be seen of them. The records of a
+/// release go after all that comes before, and when they are gone, that was done; what hooks have run is recorded before
+/// these delete themselves.
 ///
 /// # Errors
 /// The target failed.
 pub(super) fn left_behind(plan: &Plan, ports: &Ports<'_>) -> Result<BTreeSet<OperationId>, WorkError> {
     let mut behind = BTreeSet::new();
+    for operation in &plan.operations {
+        if let Work::RecordHooks { covers, .. } = &operation.work
+            && is_done(operation, ports)?
+        {
+            behind.extend(covers.iter().cloned());
+        }
+    }
     let forgets = plan.operations.iter().find(|o| matches!(o.work, Work::ForgetRelease { .. }));
     let Some(forgets) = forgets else { return Ok(behind) };
     if !is_done(forgets, ports)? {
@@ -88,11 +96,13 @@ pub(super) fn left_behind(plan: &Plan, ports: &Ports<'_>) -> Result<BTreeSet<Ope
     }
     let all: BTreeMap<&str, &Operation> = plan.operations.iter().map(|o| (o.id.as_str(), o)).collect();
     let mut next = vec![forgets];
+    let mut seen = BTreeSet::new();
     while let Some(operation) = next.pop() {
-        if behind.insert(operation.id.clone()) {
+        if seen.insert(operation.id.clone()) {
             next.extend(operation.needs.iter().filter_map(|need| all.get(need.as_str()).copied()));
         }
     }
+    behind.append(&mut seen);
     Ok(behind)
 }
 
@@ -137,6 +147,7 @@ fn wanted(operation: &Operation, path: &str) -> WantedResource {
         | Work::DeleteResource { .. }
         | Work::AwaitResource { .. }
         | Work::Gate
+        | Work::RecordHooks { .. }
         | Work::ForgetRelease { .. }
         | Work::RecordRelease { .. } => None,
     };
@@ -190,6 +201,7 @@ fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result
             | Work::DeleteResource { .. }
             | Work::AwaitResource { .. }
             | Work::Gate
+            | Work::RecordHooks { .. }
             | Work::ForgetRelease { .. }
             | Work::RecordRelease { .. },
             _,
@@ -212,6 +224,7 @@ pub(super) fn is_done(operation: &Operation, ports: &Ports<'_>) -> Result<bool, 
         }
         Work::RecordRelease { release, revision, .. } => target.is_recorded(release, *revision)?,
         Work::ForgetRelease { release } => target.revision(release)?.is_none(),
+        Work::RecordHooks { release, revision, event, .. } => target.have_hooks_run(release, *revision, event)?,
         Work::BuildStage { .. }
         | Work::TagImage { .. }
         | Work::TagIndex { .. }

@@ -136,6 +136,13 @@ impl<'a> Workshop<'a> {
             lock.confirm()?;
         }
         if self.resume && is_done(operation, &self.ports)? {
+            if let Work::OpenRelease { release, revision, payload } = &operation.work {
+                let payload = payload.reveal().map(String::as_str).unwrap_or_default();
+                self.in_target(release, |session| {
+                    session.reopen(release, *revision, payload);
+                    Ok(())
+                })?;
+            }
             return Ok(Done::Already);
         }
         if let Some(violation) = first_violation(operation, &self.ports, self.resume)? {
@@ -180,6 +187,9 @@ impl<'a> Workshop<'a> {
             }
             Work::AwaitResource { .. } | Work::Gate => Ok(Done::Now),
             Work::ForgetRelease { release } => self.in_target(release, |session| session.forget(release)),
+            Work::RecordHooks { release, revision, event, .. } => {
+                self.in_target(release, |session| session.record_hooks(release, *revision, event))
+            }
             Work::DeleteResource { address, path } => self.in_target(address, |session| session.delete(path)),
             Work::RecordRelease { release, revision, record } => {
                 self.in_target(release, |session| session.commit(release, *revision, record))?;

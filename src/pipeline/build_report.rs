@@ -58,6 +58,7 @@ pub fn build_report(
             | Work::DeleteResource { .. }
             | Work::AwaitResource { .. }
             | Work::Gate
+            | Work::RecordHooks { .. }
             | Work::ForgetRelease { .. }
             | Work::RecordRelease { .. } => None,
         })

@@ -338,6 +338,7 @@ fn unbuildable<'a>(
             | Work::DeleteResource { .. }
             | Work::AwaitResource { .. }
             | Work::Gate
+            | Work::RecordHooks { .. }
             | Work::ForgetRelease { .. }
             | Work::RecordRelease { .. } => None,
         })

@@ -54,6 +54,7 @@ pub(super) fn report_foreign_commands(
             | Work::DeleteResource { .. }
             | Work::AwaitResource { .. }
             | Work::Gate
+            | Work::RecordHooks { .. }
             | Work::ForgetRelease { .. }
             | Work::RecordRelease { .. } => None,
         })

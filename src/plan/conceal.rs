@@ -139,6 +139,7 @@ fn conceal_operation(operation: &mut Operation, with: &Concealing<'_>) {
         | Work::OpenRelease { .. }
         | Work::AwaitResource { .. }
         | Work::ForgetRelease { .. }
+        | Work::RecordHooks { .. }
         | Work::Gate => {}
     }
     let lost = with.lost.contains(address);

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::cluster::{cluster_path, written};
+use super::cluster::{cluster_path, release_key, written};
 use super::diff::is_sensitive;
 use super::directives::read_directives;
 use super::helm::recorded_text;
@@ -85,9 +85,24 @@ pub(super) fn run_hooks(hooks: &[DesiredHook], event: HookEvent, record: &Releas
         }
         run.operations.extend(operations);
     }
+    // What deletes itself cannot be seen later, and what runs for another event too is not told from that.
+    let vanishes = |h: &&DesiredHook| policy_of(h, HookPolicy::HookSucceeded) && may_go(h);
+    if due.iter().any(|h| vanishes(h) || recurs(h, event)) {
+        let covers = run.operations.iter().map(|operation| operation.id.clone()).collect();
+        run.operations.push(Operation {
+            id: format!("record-hooks:{}", event.name()),
+            needs: Vec::new(),
+            guards: Vec::new(),
+            work: Work::RecordHooks {
+                release: release_key(&record.namespace, &record.release),
+                revision: record.revision,
+                event: event.name().to_owned(),
+                covers,
+            },
+        });
+    }
     // Once all have succeeded, in reverse order.
-    let policy = |h: &&&DesiredHook| h.hook.delete_policies.contains(&HookPolicy::HookSucceeded) && may_go(h);
-    for hook in due.iter().rev().filter(policy) {
+    for hook in due.iter().rev().filter(|h| vanishes(h)) {
         let path = cluster_path(&hook.resource);
         if seen.remove(&path).is_none() {
             continue;
@@ -104,6 +119,21 @@ pub(super) fn run_hooks(hooks: &[DesiredHook], event: HookEvent, record: &Releas
         operation.needs.extend(before.replace(operation.id.clone()));
     }
     run
+}
+
+fn policy_of(hook: &DesiredHook, policy: HookPolicy) -> bool {
+    hook.hook.delete_policies.contains(&policy)
+}
+
+/// Says whether a hook runs both before and after in one deploy.
+fn recurs(hook: &DesiredHook, event: HookEvent) -> bool {
+    const BOTH: [(HookEvent, HookEvent); 3] = [
+        (HookEvent::PreInstall, HookEvent::PostInstall),
+        (HookEvent::PreUpgrade, HookEvent::PostUpgrade),
+        (HookEvent::PreRollback, HookEvent::PostRollback),
+    ];
+    let runs = |event: &HookEvent| hook.hook.events.contains(event);
+    BOTH.iter().any(|(before, after)| (*before == event || *after == event) && runs(before) && runs(after))
 }
 
 fn hook_plan(hook: &DesiredHook, event: HookEvent) -> HookPlan {
@@ -132,6 +162,8 @@ pub(super) fn take_revision(manifest: &mut Value) -> Option<String> {
 pub(super) fn put_revision(manifest: &mut Value, revision: &str) {
     annotate(manifest, REVISION, revision);
 }
+/// The annotation of one that runs more than once for it: the event.
+const EVENT: &str = "stagewright/event";
 
 fn annotate(manifest: &mut Value, key: &str, text: &str) {
     let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) else { return };
@@ -161,6 +193,9 @@ fn operations(hook: &DesiredHook, event: HookEvent, record: &ReleaseRecord) -> V
     if anew {
         // One that an earlier revision left is not taken for this one, by who goes on after an interruption either.
         annotate(&mut manifest, REVISION, &record.revision.to_string());
+        if recurs(hook, event) {
+            annotate(&mut manifest, EVENT, event.name());
+        }
     }
     let manifest = manifest.to_string();
     let mut found = vec![Operation {
@@ -266,12 +301,15 @@ mod tests {
                 "await:pre-upgrade:shop/Job.batch/a",
                 "hook:pre-upgrade:shop/Job.batch/z",
                 "await:pre-upgrade:shop/Job.batch/z",
+                "record-hooks:pre-upgrade",
                 "delete:pre-upgrade:shop/Job.batch/z",
                 "delete:pre-upgrade:shop/ConfigMap/b",
             ]
         );
         let chained = run.operations.windows(2).all(|pair| pair[1].needs == [pair[0].id.clone()]);
         assert!(chained && run.operations[0].needs.is_empty());
+        let Work::RecordHooks { covers, revision: 7, .. } = &run.operations[5].work else { panic!("it is recorded") };
+        assert_eq!(*covers, ids[..5], "before the first of them is deleted");
         let Work::AwaitResource { tracking, .. } = &run.operations[2].work else { panic!("a job is waited for") };
         let made = |at: usize| {
             let Work::WriteResource { manifest: Some(text), .. } = &run.operations[at].work else {
@@ -297,11 +335,37 @@ mod tests {
                 "await:pre-upgrade:shop/Job.batch/a",
                 "hook:pre-upgrade:shop/Job.batch/a#2",
                 "await:pre-upgrade:shop/Job.batch/a#2",
+                "record-hooks:pre-upgrade",
                 "delete:pre-upgrade:shop/Job.batch/a",
             ]
         );
         assert!(run.operations.windows(2).all(|pair| pair[1].needs == [pair[0].id.clone()]));
         assert_eq!(run.plans.len(), 2);
+    }
+
+    #[test]
+    fn a_hook_of_two_events_is_told_apart_and_others_need_no_record() {
+        let record = ReleaseRecord { revision: 7, ..ReleaseRecord::default() };
+        let ids = |hooks: &[DesiredHook]| -> Vec<String> {
+            run_hooks(hooks, HookEvent::PreUpgrade, &record).operations.into_iter().map(|o| o.id).collect()
+        };
+        let once = hook("Job", "a", 0, &[]);
+        let both = DesiredHook {
+            hook: Hook { events: vec![HookEvent::PreUpgrade, HookEvent::PostUpgrade], ..Hook::default() },
+            ..once.clone()
+        };
+        let own = ["hook:pre-upgrade:shop/Job.batch/a", "await:pre-upgrade:shop/Job.batch/a"];
+        assert_eq!(ids(&[once]), own, "it stands there, and is seen");
+        assert_eq!(ids(std::slice::from_ref(&both)), [own[0], own[1], "record-hooks:pre-upgrade"]);
+        let text = |event| {
+            let run = run_hooks(std::slice::from_ref(&both), event, &record);
+            let Work::WriteResource { manifest: Some(text), .. } = &run.operations[0].work else {
+                panic!("it is written")
+            };
+            text.clone()
+        };
+        assert!(text(HookEvent::PostUpgrade).contains("\"stagewright/event\":\"post-upgrade\""));
+        assert!(text(HookEvent::PreUpgrade).contains("\"stagewright/event\":\"pre-upgrade\""));
     }
 
     #[test]

@@ -146,6 +146,18 @@ pub enum Work {
     },
     /// Does nothing: what needs it waits for all that it needs.
     Gate,
+    /// Records that the hooks of an event have run, before those of them are deleted that are not to stay: who goes on
+    /// after an interruption could not see it otherwise.
+    RecordHooks {
+        /// The release.
+        release: String,
+        /// Its new revision.
+        revision: u64,
+        /// The event, as Helm names it.
+        event: String,
+        /// The operations that made them and waited for them.
+        covers: Vec<OperationId>,
+    },
     /// Records the release; makes all writes to the target visible where the target can.
     RecordRelease {
         /// The release.

@@ -530,6 +530,7 @@ fn address(operation: &Operation) -> Option<&str> {
         | Work::OpenRelease { .. }
         | Work::RecordRelease { .. }
         | Work::ForgetRelease { .. }
+        | Work::RecordHooks { .. }
         | Work::Gate => None,
     }
 }

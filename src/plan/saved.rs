@@ -239,6 +239,7 @@ fn secret(operation: &Operation) -> Option<&String> {
         | Work::DeleteResource { .. }
         | Work::AwaitResource { .. }
         | Work::Gate
+        | Work::RecordHooks { .. }
         | Work::ForgetRelease { .. }
         | Work::RecordRelease { .. } => None,
     }

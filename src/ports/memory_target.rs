@@ -13,6 +13,8 @@ struct State {
     releases: BTreeMap<String, (u64, serde_json::Value)>,
     /// What is seen of resources, look by look.
     sights: BTreeMap<String, VecDeque<Sight>>,
+    /// The hooks that have run: release, revision and event.
+    hooks: BTreeSet<(String, u64, String)>,
 }
 
 /// A target in memory.
@@ -84,6 +86,10 @@ impl Target for MemoryTarget {
         Ok(self.state().releases.get(release).map(|(revision, _)| *revision))
     }
 
+    fn have_hooks_run(&self, release: &str, revision: u64, event: &str) -> Result<bool, TargetError> {
+        Ok(self.state().hooks.contains(&(release.to_owned(), revision, event.to_owned())))
+    }
+
     fn tracker(&self) -> Option<&dyn Tracker> {
         Some(self)
     }
@@ -112,6 +118,11 @@ impl TargetSession for MemorySession<'_> {
 
     fn delete(&self, path: &str) -> Result<(), TargetError> {
         self.changes().insert(path.into(), None);
+        Ok(())
+    }
+
+    fn record_hooks(&self, release: &str, revision: u64, event: &str) -> Result<(), TargetError> {
+        self.target.state().hooks.insert((release.to_owned(), revision, event.to_owned()));
         Ok(())
     }
 

@@ -107,6 +107,14 @@ pub trait Target: Send + Sync {
         Ok(self.revision(release)? == Some(revision))
     }
 
+    /// Says whether [`TargetSession::record_hooks`] was done for an event of this revision.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn have_hooks_run(&self, _release: &str, _revision: u64, _event: &str) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
     /// Returns how the target names resources.
     fn layout(&self) -> Layout {
         Layout::Folder
@@ -197,6 +205,17 @@ pub trait TargetSession: Send + Sync {
     /// # Errors
     /// The target failed.
     fn open(&self, _release: &str, _revision: u64, _payload: &str) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// Goes on with a release that an interrupted run recorded.
+    fn reopen(&self, _release: &str, _revision: u64, _payload: &str) {}
+
+    /// Records that the hooks of an event have run, where the target keeps records of what is under way.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn record_hooks(&self, _release: &str, _revision: u64, _event: &str) -> Result<(), TargetError> {
         Ok(())
     }
 

@@ -537,6 +537,11 @@ impl Target for ClusterTarget {
             && revisions.last().is_some_and(|r| r.number == revision && deployed(r)))
     }
 
+    fn have_hooks_run(&self, release: &str, revision: u64, event: &str) -> Result<bool, TargetError> {
+        let found = block_on(self.records_of(release).have_hooks_run(revision, event));
+        found.map_err(self.failed(format!("read the record of revision {revision} of {release}")))
+    }
+
     fn layout(&self) -> Layout {
         Layout::Cluster
     }
@@ -836,6 +841,22 @@ impl TargetSession for ClusterSession<'_> {
             *self.opened() = Some((release.to_owned(), revision));
             *self.record() = Some(record);
         }
+        Ok(())
+    }
+
+    fn reopen(&self, release: &str, revision: u64, payload: &str) {
+        let payload: Value = serde_json::from_str(payload).unwrap_or(Value::Null);
+        *self.hooks() = HookRuns::of(&payload);
+        if payload.pointer("/info/status").is_none_or(|status| status != "uninstalling") {
+            *self.opened() = Some((release.to_owned(), revision));
+        }
+    }
+
+    fn record_hooks(&self, release: &str, revision: u64, event: &str) -> Result<(), TargetError> {
+        let known = self.record().take();
+        let noted = block_on(self.target.records_of(release).note_hooks(revision, known, event, &self.hooks()));
+        let failed = self.target.failed(format!("record that the hooks {event} of {release} have run"));
+        *self.record() = noted.map_err(failed)?;
         Ok(())
     }
 

@@ -321,6 +321,49 @@ impl Records<'_> {
         Ok(())
     }
 
+    /// Notes what became of hooks, and that all of an event have run; returns the record as it is then. `None` where it is
+    /// gone: nobody goes on with it.
+    pub async fn note_hooks(
+        &self,
+        revision: u64,
+        known: Option<Opened>,
+        event: &str,
+        hooks: &HookRuns,
+    ) -> Result<Option<Opened>, ApiError> {
+        let address = self.address(revision);
+        let mut known = known;
+        loop {
+            let is_fresh = known.is_none();
+            let Opened { mut object, mut release } = match known.take() {
+                Some(known) => known,
+                None => match self.api.get(&address).await? {
+                    Some(object) => Opened { release: self.decode(&object, revision)?, object },
+                    None => return Ok(None),
+                },
+            };
+            hooks.note(&mut release);
+            let Some(all) = object.as_object_mut() else { return Ok(None) };
+            part(all, "data").insert("release".into(), self.encode(&release));
+            let annotations = part(part(all, "metadata"), "annotations");
+            let others = events_run(annotations).filter(|known| *known != event);
+            let events: Vec<&str> = others.chain([event]).collect();
+            let events = events.join(",");
+            annotations.insert(HOOKS.into(), events.into());
+            match self.api.update(&address, &object).await {
+                // It is not as we wrote it any more: it is read.
+                Err(error) if !is_fresh && (error.is_conflict() || error.is_not_found()) => {}
+                done => return done.map(|object| Some(Opened { object, release })),
+            }
+        }
+    }
+
+    /// Says whether it was noted that all hooks of an event have run.
+    pub async fn have_hooks_run(&self, revision: u64, event: &str) -> Result<bool, ApiError> {
+        let object = self.api.get(&self.address(revision)).await?.unwrap_or(Value::Null);
+        let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+        Ok(annotations.is_some_and(|annotations| events_run(annotations).any(|known| known == event)))
+    }
+
     async fn set_status(&self, revision: u64, status: &str, description: &str) -> Result<(), ApiError> {
         let described = |release: &mut Map<String, Value>| {
             part(release, "info").insert("description".into(), description.into());
@@ -387,6 +430,13 @@ fn since_gone(all: &[Revision]) -> &[Revision] {
 
 fn was_deployed(revision: &Revision) -> bool {
     matches!(revision.status.as_str(), "deployed" | "superseded")
+}
+
+/// The annotation of a record that names the events whose hooks have all run.
+const HOOKS: &str = "stagewright/hooks-run";
+
+fn events_run(annotations: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    annotations.get(HOOKS).and_then(Value::as_str).unwrap_or_default().split(',').filter(|event| !event.is_empty())
 }
 
 /// Lists the revisions of every release: in a namespace, or in all.

@@ -156,6 +156,7 @@ fn lock(
         | Work::WriteResource { .. }
         | Work::DeleteResource { .. }
         | Work::AwaitResource { .. }
+        | Work::RecordHooks { .. }
         | Work::Gate => None,
     });
     let Some(release) = release else { return Ok((None, false)) };

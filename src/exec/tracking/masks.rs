@@ -45,6 +45,7 @@ impl Masks {
                 | Work::DeleteResource { .. }
                 | Work::AwaitResource { .. }
                 | Work::Gate
+                | Work::RecordHooks { .. }
                 | Work::ForgetRelease { .. }
                 | Work::RecordRelease { .. } => {}
             }
