@@ -143,6 +143,10 @@ impl<'a> Workshop<'a> {
                     Ok(())
                 })?;
             }
+            if matches!(operation.work, Work::RecordRelease { .. }) {
+                // The change is made: it did not fail.
+                self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
             return Ok(Done::Already);
         }
         if let Some(violation) = first_violation(operation, &self.ports, self.resume)? {
