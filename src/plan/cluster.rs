@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::consequences::{consequences, follow_configs, kept_definitions, rename, scalers};
 use super::decide::{Considered, Decision, decide, follow_policies, is_kept, leave, with_first_replicas};
+use super::deletion::{Going, in_turn};
 use super::directives::{DeployType, read_directives};
 use super::helm::{
     are_notes_recorded, are_values_recorded, fit, helm_record, is_unfinished, recorded_manifests, recorded_text,
@@ -52,7 +53,7 @@ pub fn cluster_path(resource: &DesiredResource) -> String {
     path_of(group, &resource.kind, resource.namespace.as_deref(), &resource.name)
 }
 
-fn path_of(group: &str, kind: &str, namespace: Option<&str>, name: &str) -> String {
+pub(super) fn path_of(group: &str, kind: &str, namespace: Option<&str>, name: &str) -> String {
     let dot = if group.is_empty() { "" } else { "." };
     format!("{}/{kind}{dot}{group}/{name}", namespace.unwrap_or("-"))
 }
@@ -201,6 +202,7 @@ pub(super) fn plan_cluster(
     let mut stays: Vec<Guard> = Vec::new();
     let mut nodes: Vec<Node<'_>> = Vec::new();
     let mut deletes: Vec<Operation> = Vec::new();
+    let mut going: Vec<Going> = Vec::new();
     let mut before_open = None;
     let now = if context.rollback.is_some() { DeployType::Rollback } else { deploy_type(&context.fact.history) };
     // What the last run left unready is looked at again.
@@ -308,8 +310,9 @@ pub(super) fn plan_cluster(
             section.resources.push(plan);
             continue;
         }
-        gone_before.extend(old.map(|old| (section.resources.len(), old)));
         let mut plan = deleted(gone, live);
+        going.push(Going::new(&plan, old.as_ref(), Some(live)));
+        gone_before.extend(old.map(|old| (section.resources.len(), old)));
         let removed = removed_files(changes.get_or_insert_with(context.changes));
         plan.reasons.splice(0..0, removed);
         let work = Work::DeleteResource { address: plan.address(), path: path.clone() };
@@ -335,7 +338,7 @@ pub(super) fn plan_cluster(
         let parts = Parts {
             open: open.clone(),
             nodes,
-            deletes,
+            deletes: in_turn(deletes, &going),
             hooks_before: before.operations,
             hooks_after: after.operations,
             namespace: &record.namespace.clone(),

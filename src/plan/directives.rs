@@ -23,7 +23,9 @@ pub struct Directives {
     pub weight: i64,
     /// What must be there, or ready, before it is written.
     pub dependencies: Vec<Dependency>,
-    /// The same of what is not part of the release.
+    /// What must be gone before it is deleted.
+    pub delete_dependencies: Vec<Dependency>,
+    /// The same as `dependencies`, of what is not part of the release.
     pub external: Vec<External>,
     /// How it is tracked; `None` where it is not.
     pub tracking: Option<Tracking>,
@@ -379,7 +381,10 @@ impl Reader {
 
     fn werf(&mut self, name: &str, key: &str, value: &str) {
         if name.starts_with("deploy-dependency-") {
-            return self.dependency(key, value);
+            return self.dependency(key, value, false);
+        }
+        if name.starts_with("delete-dependency-") {
+            return self.dependency(key, value, true);
         }
         let list = |value: &str| -> BTreeSet<String> {
             value.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
@@ -531,16 +536,18 @@ impl Reader {
         is_regex.then(|| value.to_owned())
     }
 
-    fn dependency(&mut self, key: &str, value: &str) {
+    fn dependency(&mut self, key: &str, value: &str, of_deletion: bool) {
+        let states = if of_deletion { "state=absent" } else { "state=ready or state=present" };
         let mut found = Dependency { key: key.to_owned(), ..Dependency::default() };
         let mut said = false;
         for (name, value) in pairs(value) {
             let text = Some(value.clone());
             match name.to_ascii_lowercase().as_str() {
                 "state" => match value.as_str() {
-                    "ready" => (found.state, said) = (DependencyState::Ready, true),
-                    "present" => (found.state, said) = (DependencyState::Present, true),
-                    _ => return self.fault(key, &format!("`{value}` is no state"), "state=ready or state=present"),
+                    "ready" if !of_deletion => (found.state, said) = (DependencyState::Ready, true),
+                    "present" if !of_deletion => (found.state, said) = (DependencyState::Present, true),
+                    "absent" if of_deletion => said = true,
+                    _ => return self.fault(key, &format!("`{value}` is no state of it"), states),
                 },
                 "kind" => found.kind = text,
                 "group" => found.group = text,
@@ -555,9 +562,11 @@ impl Reader {
         }
         let any = [&found.kind, &found.group, &found.version, &found.name, &found.namespace];
         if !said {
-            self.fault(key, "it does not say until when to wait", "state=ready or state=present");
+            self.fault(key, "it does not say until when to wait", states);
         } else if any.iter().all(|part| part.is_none()) {
             self.fault(key, "it names no resource", "at least one of kind, group, version, name, namespace");
+        } else if of_deletion {
+            self.directives.delete_dependencies.push(found);
         } else {
             self.directives.dependencies.push(found);
         }

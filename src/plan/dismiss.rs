@@ -14,19 +14,17 @@ use super::cluster::{
     cluster_path, guard, hook_problems, is_ours, namespace_resource, release_key, served_path, written,
 };
 use super::decide::is_kept;
+use super::deletion::{self, Going, turns};
 use super::helm::{RecordedRelease, parse_manifest, read_release, recorded_manifests};
 use super::hooks::run_hooks;
 use super::model::{ResourceAction, ResourcePlan, Risk, RiskLevel};
 use super::operation::{Guard, Operation, Work};
+use super::order::in_order;
 use super::reason::Reason;
 use super::release::{RecordedResource, ReleaseSection, deleted};
 use super::sensitive::Sensitive;
-use super::tracking::{Tracking, Until};
 use crate::chart::HookEvent;
 use crate::observed::{Preview, WantedResource};
-
-/// How long an object may take until it is gone. Unit: seconds.
-const GONE_S: u64 = 300;
 
 /// What goes besides the resources of a release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +102,7 @@ impl Dismissed<'_> {
             chain.push(Operation { id, needs: Vec::new(), guards: Vec::new(), work });
         }
         self.delete_namespace(previews, &mut section, &mut chain);
-        section.operations = chain.operations;
+        section.operations = chain.in_order();
         section
     }
 
@@ -116,7 +114,8 @@ impl Dismissed<'_> {
         chain: &mut Chain,
     ) {
         let own = cluster_path(&namespace_resource(self.namespace));
-        let mut groups: BTreeMap<u8, Vec<Operation>> = BTreeMap::new();
+        let mut deletes: Vec<(u8, Operation)> = Vec::new();
+        let mut going: Vec<Going> = Vec::new();
         for (path, (recorded, text)) in self.manifests() {
             let preview = previews.get(&path);
             let Some(live) = preview.and_then(|p| p.live.as_ref()).filter(|live| is_ours(live, &last.record)) else {
@@ -131,8 +130,22 @@ impl Dismissed<'_> {
             let plan = deleted(&recorded, live);
             section.risks.extend((!self.with.namespace).then(|| claims_stay(&plan, live)).flatten());
             let content = preview.and_then(|p| p.content.as_ref());
-            groups.entry(group_of(&plan)).or_default().push(delete(&plan, &path, vec![guard(&path, content)]));
+            deletes.push((group_of(&plan), delete(&plan, &path, vec![guard(&path, content)])));
+            going.push(Going::new(&plan, manifest.as_ref(), Some(live)));
             section.resources.push(plan);
+        }
+        let (order, after) = turns(&going);
+        let gone: Vec<Option<String>> = deletes.iter().map(|(_, o)| deletion::gone(o).map(|gone| gone.id)).collect();
+        for holder in order {
+            let Some(before) = after.get(&holder) else { continue };
+            let latest = before.iter().filter_map(|i| deletes.get(*i)).map(|(group, _)| *group).max();
+            let Some((group, operation)) = deletes.get_mut(holder) else { continue };
+            *group = (*group).max(latest.unwrap_or(0));
+            operation.needs = before.iter().filter_map(|i| gone.get(*i).cloned().flatten()).collect();
+        }
+        let mut groups: BTreeMap<u8, Vec<Operation>> = BTreeMap::new();
+        for (group, operation) in deletes {
+            groups.entry(group).or_default().push(operation);
         }
         for (number, group) in groups {
             chain.group(&format!("gate:gone {number}"), group);
@@ -258,19 +271,18 @@ impl Chain {
         self.operations.push(operation);
     }
 
-    /// All of a group go at once; what comes later waits until they are gone.
+    /// Puts what waits behind what it waits for.
+    fn in_order(self) -> Vec<Operation> {
+        in_order(self.operations, true).unwrap_or_else(|(operations, _)| operations)
+    }
+
+    /// All of a group go at once, but for what says itself what it waits for; what comes later waits until they are gone.
     fn group(&mut self, gate: &str, group: Vec<Operation>) {
         let mut gone = Vec::new();
         for mut operation in group {
-            let Work::DeleteResource { address, path } = &operation.work else { continue };
-            let tracking = Tracking { until: Until::Gone, timeout_s: Some(GONE_S), ..Tracking::default() };
-            gone.push(Operation {
-                id: format!("gone:{path}"),
-                needs: vec![operation.id.clone()],
-                guards: Vec::new(),
-                work: Work::AwaitResource { address: address.clone(), path: path.clone(), tracking },
-            });
-            operation.needs.clone_from(&self.needs);
+            gone.extend(deletion::gone(&operation));
+            let own = std::mem::replace(&mut operation.needs, self.needs.clone());
+            operation.needs.extend(own);
             self.operations.push(operation);
         }
         let ids: Vec<String> = gone.iter().map(|o| o.id.clone()).collect();

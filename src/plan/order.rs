@@ -62,6 +62,7 @@ pub(super) struct Parts<'a> {
 pub(super) fn arrange(mut parts: Parts<'_>) -> (Vec<Operation>, Vec<Problem>) {
     let mut problems = Vec::new();
     let targets = declared_targets(&parts.nodes, &mut problems);
+    check_deletions(&parts.nodes, &mut problems);
     let awaits = awaits(&parts.nodes, &targets);
     let free = free_nodes(&parts.nodes, &targets);
     let needs = needs_of_free(&parts, &free, &targets, &awaits);
@@ -267,6 +268,38 @@ fn declared_targets(nodes: &[Node<'_>], problems: &mut Vec<Problem>) -> Targets 
         }
     }
     targets
+}
+
+/// What is to be gone before another is deleted is checked as long as it can be mended: when it is deployed.
+fn check_deletions(nodes: &[Node<'_>], problems: &mut Vec<Problem>) {
+    let mut dag = Dag::new(nodes.len());
+    for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.write.is_some()) {
+        for dependency in &node.directives.delete_dependencies {
+            let matches =
+                |r: &DesiredResource| dependency.matches(&r.api_version, &r.kind, r.namespace.as_deref(), &r.name);
+            let mut found = nodes.iter().enumerate().filter(|(j, other)| *j != i && matches(other.resource)).peekable();
+            if found.peek().is_none() {
+                problems.push(Problem {
+                    address: node.resource.address(),
+                    place: node.resource.place.clone(),
+                    message: format!("`{}` names nothing of the release", dependency.key),
+                });
+            }
+            found.for_each(|(j, _)| dag.add(j, i));
+        }
+    }
+    let Err(cycle) = dag.order() else { return };
+    let found: Vec<&DesiredResource> = cycle.iter().filter_map(|i| nodes.get(*i)).map(|n| n.resource).collect();
+    let Some(first) = found.first() else { return };
+    let mut names: Vec<String> = found.iter().map(|resource| resource.address()).collect();
+    if names.last() != names.first() || names.len() == 1 {
+        names.push(first.address());
+    }
+    problems.push(Problem {
+        address: first.address(),
+        place: first.place.clone(),
+        message: format!("its deletion would wait for itself: {}", names.join(" waits for ")),
+    });
 }
 
 /// Which nodes are waited for, and how.
@@ -484,7 +517,10 @@ fn await_external(external: &External, waits: &DesiredResource, parts: &Parts<'_
 }
 
 /// Puts operations behind what they need; a cycle is told by its path.
-fn in_order(operations: Vec<Operation>, declared: bool) -> Result<Vec<Operation>, (Vec<Operation>, Problem)> {
+pub(super) fn in_order(
+    operations: Vec<Operation>,
+    declared: bool,
+) -> Result<Vec<Operation>, (Vec<Operation>, Problem)> {
     if !declared {
         return Ok(operations);
     }
@@ -708,6 +744,23 @@ mod tests {
                 "its dependencies lead back to it: shop/ConfigMap/a waits for shop/Job/b waits for shop/ConfigMap/a",
             ]
         );
+    }
+
+    #[test]
+    fn deletions_that_could_never_be_done_are_told_when_they_are_declared() {
+        let on = |kind: &str, name: &str| json!({"werf.io/delete-dependency-x": format!("state=absent,kind={kind},name={name}")});
+        let resources = [
+            map("a", on("Job", "b")),
+            job("b", on("ConfigMap", "a")),
+            map("c", on("Job", "none")),
+            map("d", on("Job", "b")),
+        ];
+        let (operations, problems) = arrange(parts(&resources, &[]));
+        let messages: Vec<&str> = problems.iter().map(|p| p.message.as_str()).collect();
+        assert_eq!(messages[0], "`werf.io/delete-dependency-x` names nothing of the release");
+        assert!(messages[1].starts_with("its deletion would wait for itself: shop/"), "{messages:?}");
+        assert_eq!((messages.len(), operations.len() > 3), (2, true));
+        assert_eq!(arrange(parts(&resources, &["a", "b", "c", "d"])).1, [], "what is as it was is not looked at");
     }
 
     #[test]
