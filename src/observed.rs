@@ -25,6 +25,8 @@ pub enum Question {
     Release(String),
     /// What would the target make of these resources?
     Previews(Vec<WantedResource>),
+    /// Which budgets of disruption are there in these namespaces?
+    Budgets(BTreeSet<String>),
 }
 
 /// A resource that a target is asked about.
@@ -119,6 +121,8 @@ pub struct Observed {
     pub releases: BTreeMap<String, ReleaseFact>,
     /// Previews by path; `None` where the target gives none.
     pub previews: Option<BTreeMap<String, Preview>>,
+    /// Budgets of disruption, as they are.
+    pub budgets: Vec<serde_json::Value>,
 }
 
 /// Looks facts up, and notes the questions that have no answer yet.

@@ -45,6 +45,9 @@ pub fn observe(questions: Vec<Question>, world: World<'_>, observed: &mut Observ
                     target.map_or_else(|| Ok(crate::observed::ReleaseFact::default()), |t| t.observe(&release))?;
                 observed.releases.insert(release, found);
             }
+            Question::Budgets(namespaces) => {
+                observed.budgets = target.map_or(Ok(Vec::new()), |t| t.budgets(&namespaces))?;
+            }
             Question::Previews(wanted) => {
                 observed.previews = target.map_or(Ok(None), |t| t.preview(&wanted))?;
             }

@@ -13,9 +13,9 @@ use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
 use crate::plan::{
     ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageContext, ImageSection, Inputs,
     Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Risk, RiskLevel,
-    Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble, carry_out_triggers,
-    chart_changes, conceal, is_of_anyone, is_sensitive, items_of, missing_bases, plan_images, plan_release,
-    read_directives, read_record, release_key, wanted_resources,
+    Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble, budget_risks,
+    carry_out_triggers, chart_changes, conceal, endangered, is_of_anyone, is_sensitive, items_of, missing_bases,
+    plan_images, plan_release, read_directives, read_record, release_key, wanted_resources,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -581,6 +581,14 @@ impl Deploy<'_> {
             let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
             resources = plan_resources(sources, request, made, (self.fact, observed.previews.as_ref()), self.images);
             report_problems(diagnostics, sources, &resources);
+            if let Some(namespaces) = Some(endangered(&resources.resources)).filter(|found| !found.is_empty())
+                && observed.previews.is_some()
+            {
+                (self.answer)(vec![Question::Budgets(namespaces)], observed)?;
+                if let Some(previews) = &observed.previews {
+                    resources.risks.extend(budget_risks(&resources.resources, previews, &observed.budgets));
+                }
+            }
             // Where each line comes from is asked for only when there is a change to explain.
             if resources.resources.iter().any(|r| r.action != ResourceAction::Noop) {
                 let mut again = Diagnostics::new();

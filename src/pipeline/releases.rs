@@ -9,8 +9,8 @@ use crate::diag::Diagnostics;
 use crate::observed::Preview;
 use crate::plan::{
     ChartChanges, ClusterChart, Concealing, DesiredResource, Dismissal, Dismissed, Fidelity, ImageSection, Inputs,
-    Plan, RecordedRelease, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, conceal, plan_release, read_record,
-    read_release, release_key, revision_to_go_back_to, wanted_resources,
+    Plan, RecordedRelease, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, budget_risks, conceal, endangered,
+    plan_release, read_record, read_release, release_key, revision_to_go_back_to, wanted_resources,
 };
 use crate::ports::{ReleaseStore, Target, TargetError};
 use crate::source::{FileId, Sources};
@@ -100,6 +100,11 @@ impl ReleaseRequest<'_> {
         before: Option<&ReleaseRecord>,
         (hidden, previews): (&BTreeSet<String>, &BTreeMap<String, Preview>),
     ) -> Result<Plan, ReleaseError> {
+        let namespaces = endangered(&section.resources);
+        if !namespaces.is_empty() {
+            let budgets = self.target.0.budgets(&namespaces)?;
+            section.risks.extend(budget_risks(&section.resources, previews, &budgets));
+        }
         hide(&mut section, sources, hidden, previews);
         report_blind(diagnostics, previews);
         report_problems(diagnostics, sources, &section);

@@ -91,6 +91,7 @@ impl Before {
                 observed.external.insert((reference, platform), Some(fact));
             }
             Question::Previews(_) => observed.previews = None,
+            Question::Budgets(_) => observed.budgets = Vec::new(),
             Question::Release(name) => {
                 observed.releases.insert(name, self.release.clone());
             }

@@ -257,7 +257,7 @@ mod tests {
     fn told(spec: &Value, restarts: bool) -> Vec<(String, RiskLevel)> {
         let mut workload = plan("Deployment", "web", ResourceAction::Noop, "x");
         workload.restart =
-            restarts.then(|| Restart { pods: Some(1), strategy: "RollingUpdate".into(), downtime: false });
+            restarts.then(|| Restart { pods: Some(1), of: None, strategy: "RollingUpdate".into(), downtime: false });
         let plans = [plan("ConfigMap", "c", ResourceAction::Update, "data.k"), workload];
         consequences(&plans, &[web(spec)]).into_iter().map(|risk| (risk.code, risk.level)).collect()
     }

@@ -258,6 +258,9 @@ fn resource_plan(considered: &Considered<'_>, context: &ReleaseContext<'_>) -> R
     // Of what is made anew, the manifest alone tells.
     let becomes = if plan.action == ResourceAction::Replace { &new } else { after.as_ref().unwrap_or(live) };
     plan.restart = restart(&plan.kind, becomes, &plan.fields, plan.action);
+    if let Some(restart) = &mut plan.restart {
+        restart.of = live.pointer("/spec/replicas").and_then(Value::as_u64);
+    }
     for fields in [&mut plan.fields, &mut plan.drift] {
         redact(&plan.kind, fields);
         hide_fields(&[&resource.data, live], fields);

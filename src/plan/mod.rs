@@ -8,12 +8,14 @@
 
 mod again;
 mod assemble;
+mod budgets;
 mod causes;
 mod chart_changes;
 mod cluster;
 mod conceal;
 mod consequences;
 mod decide;
+mod deletion;
 mod diff;
 mod directives;
 mod dismiss;
@@ -37,6 +39,7 @@ mod triggers;
 
 pub use again::{Deeds, departures, rest_anew};
 pub use assemble::assemble;
+pub use budgets::{budget_risks, endangered};
 pub use causes::{Cause, CauseContext, Reached, image_causes, reached, resource_causes};
 pub use chart_changes::chart_changes;
 pub use cluster::{Layout, cluster_path, release_key, wanted_resources};

@@ -381,6 +381,9 @@ pub struct Restart {
     /// Number of pods, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<u64>,
+    /// Of how many that run now, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
     /// `RollingUpdate`, `Recreate`, …
     pub strategy: String,
     /// Whether the service is gone for a while.

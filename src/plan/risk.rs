@@ -44,22 +44,32 @@ pub fn restart(kind: &str, desired: &Value, fields: &[FieldChange], action: Reso
     if !workload || !(template || action == ResourceAction::Replace) {
         return None;
     }
+    let kept = desired.pointer("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_u64).unwrap_or(0);
     let pods = match kind {
         "DaemonSet" => None,
+        // Those below the partition stay as they are.
+        "StatefulSet" if action != ResourceAction::Replace => {
+            Some(desired.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1).saturating_sub(kept))
+        }
         _ => Some(desired.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1)),
     };
     let strategy = desired.pointer(strategy_of(kind)).and_then(Value::as_str).unwrap_or("RollingUpdate").to_owned();
     let orphans = desired.pointer("/metadata/annotations/werf.io~1delete-propagation").is_some_and(|p| p == "Orphan");
     // The pods run on without their owner, and are those of the new one.
     let recreated = (action == ResourceAction::Replace && !orphans) || strategy == "Recreate";
-    let single_stateful = kind == "StatefulSet" && pods == Some(1) && strategy == "RollingUpdate";
-    let all_at_once =
-        kind == "Deployment" && strategy == "RollingUpdate" && pods.is_some_and(|n| stops_all(desired, n));
+    let single_stateful = kind == "StatefulSet" && pods == Some(1) && kept == 0 && strategy == "RollingUpdate";
+    let is_all = |pointer: &str| desired.pointer(pointer).is_some_and(|missing| missing == "100%");
+    let all_at_once = strategy == "RollingUpdate"
+        && match kind {
+            "Deployment" => pods.is_some_and(|n| stops_all(desired, n)),
+            "DaemonSet" => is_all("/spec/updateStrategy/rollingUpdate/maxUnavailable"),
+            _ => false,
+        };
     let downtime = (recreated || single_stateful || all_at_once) && pods != Some(0);
     if orphans && action == ResourceAction::Replace && !template {
         return None;
     }
-    (pods != Some(0) && strategy != "OnDelete").then_some(Restart { pods, strategy, downtime })
+    (pods != Some(0) && strategy != "OnDelete").then_some(Restart { pods, of: None, strategy, downtime })
 }
 
 fn strategy_of(kind: &str) -> &'static str {
@@ -67,17 +77,19 @@ fn strategy_of(kind: &str) -> &'static str {
 }
 
 /// Says whether a rolling update of a Deployment may stop all pods before a new one is there. Source: Kubernetes, which
-/// rounds up what may be too many and rounds down what may be missing.
+/// rounds up what may be too many and rounds down what may be missing; where both come to nothing, one may be missing.
 fn stops_all(desired: &Value, pods: u64) -> bool {
-    let missing = desired.pointer("/spec/strategy/rollingUpdate/maxUnavailable");
-    let missing = match missing {
-        Some(Value::Number(count)) => count.as_u64().unwrap_or(0),
+    // Of a hundred times as many.
+    let of = |key: &str| match desired.pointer(&format!("/spec/strategy/rollingUpdate/{key}")) {
+        Some(Value::Number(count)) => count.as_u64().unwrap_or(0).saturating_mul(100),
         Some(Value::String(text)) => {
             let share = text.trim_end_matches('%').parse::<u64>().unwrap_or(0);
-            if text.ends_with('%') { pods.saturating_mul(share) / 100 } else { share }
+            if text.ends_with('%') { pods.saturating_mul(share) } else { share.saturating_mul(100) }
         }
-        Some(_) | None => pods / 4,
+        Some(_) | None => pods.saturating_mul(25),
     };
+    let (missing, more) = (of("maxUnavailable") / 100, of("maxSurge"));
+    let missing = if missing == 0 && more == 0 { 1 } else { missing };
     pods > 0 && missing >= pods
 }
 
@@ -364,7 +376,15 @@ mod tests {
         };
         assert_eq!(rolling(4, json!("25%")), Some((Some(4), false)));
         assert_eq!(rolling(3, json!("100%")), Some((Some(3), true)));
-        assert_eq!(rolling(1, json!("25%")), Some((Some(1), false)), "rounded down to none");
+        assert_eq!(rolling(2, json!("25%")), Some((Some(2), false)), "one of two may be missing");
+        assert_eq!(rolling(1, json!("25%")), Some((Some(1), true)), "where none more may be, one is missing");
+        let more =
+            json!({"replicas": 1, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%"}}});
+        assert_eq!(
+            restarted("Deployment", more, ResourceAction::Update),
+            Some((Some(1), false)),
+            "rounded down to none"
+        );
         assert_eq!(rolling(1, json!(1)), Some((Some(1), true)));
         let recreate = json!({"replicas": 2, "strategy": {"type": "Recreate"}});
         assert_eq!(restarted("Deployment", recreate, ResourceAction::Update), Some((Some(2), true)));
@@ -374,6 +394,12 @@ mod tests {
         let on_delete = json!({"replicas": 3, "updateStrategy": {"type": "OnDelete"}});
         assert_eq!(restarted("StatefulSet", on_delete, ResourceAction::Update), None);
         assert_eq!(restarted("ReplicaSet", json!({"replicas": 3}), ResourceAction::Update), None);
+        let part = |replicas: u64| json!({"replicas": replicas, "updateStrategy": {"rollingUpdate": {"partition": 2}}});
+        assert_eq!(restarted("StatefulSet", part(3), ResourceAction::Update), Some((Some(1), false)));
+        assert_eq!(restarted("StatefulSet", part(2), ResourceAction::Update), None);
+        let all = |missing: &str| json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": missing}}});
+        assert_eq!(restarted("DaemonSet", all("100%"), ResourceAction::Update), Some((None, true)));
+        assert_eq!(restarted("DaemonSet", all("50%"), ResourceAction::Update), Some((None, false)));
         let manual = update("StatefulSet", "spec.template.spec.x", json!(1), json!(2));
         assert_eq!(manual, one("restart-manual", RiskLevel::Info));
     }

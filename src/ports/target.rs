@@ -2,7 +2,7 @@
 //!
 //! Paths are those of the plan, in the words of the target ([`Layout`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -81,6 +81,14 @@ pub trait Target: Send + Sync {
     /// The target failed.
     fn preview(&self, _: &[WantedResource]) -> Result<Option<BTreeMap<String, Preview>>, TargetError> {
         Ok(None)
+    }
+
+    /// Returns the budgets of disruption in namespaces, where there are such; none where they may not be seen.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn budgets(&self, _: &BTreeSet<String>) -> Result<Vec<serde_json::Value>, TargetError> {
+        Ok(Vec::new())
     }
 
     /// Says whether a resource is as it would be after this content is written.

@@ -179,7 +179,7 @@ fn deployment() -> ResourcePlan {
             json!(format!("registry.example/shop/with/a/long/path/backend:{}", tag("b"))),
         )],
         drift: vec![change("spec.replicas", json!(5), json!(3))],
-        restart: Some(Restart { pods: Some(3), strategy: "RollingUpdate".into(), downtime: false }),
+        restart: Some(Restart { pods: Some(3), of: None, strategy: "RollingUpdate".into(), downtime: false }),
         ..resource("Deployment", "backend", ResourceAction::Update, vec![reason])
     }
 }
@@ -222,7 +222,7 @@ fn stateful_set() -> ResourcePlan {
     ResourcePlan {
         fields: vec![change(path, json!("standard"), json!("fast"))],
         replace_paths: vec![path.into()],
-        restart: Some(Restart { pods: Some(1), strategy: "OrderedReady".into(), downtime: true }),
+        restart: Some(Restart { pods: Some(1), of: None, strategy: "OrderedReady".into(), downtime: true }),
         ..resource(
             "StatefulSet",
             "db",

@@ -310,8 +310,12 @@ fn drift(r: &ResourcePlan) -> DriftView {
 }
 
 fn restart(restart: &Restart) -> String {
-    let pods =
-        restart.pods.map_or_else(|| "its pods".into(), |n| format!("{n} {}", if n == 1 { "pod" } else { "pods" }));
+    let pods = |n: u64| if n == 1 { "pod" } else { "pods" };
+    let pods = match (restart.pods, restart.of) {
+        (None, _) => "its pods".to_owned(),
+        (Some(n), Some(of)) if of >= n => format!("{n} of {of} {}", pods(of)),
+        (Some(n), Some(_) | None) => format!("{n} {}", pods(n)),
+    };
     let downtime = if restart.downtime { ", the service is down meanwhile" } else { "" };
     format!("restarts {pods} ({}{downtime})", restart.strategy)
 }

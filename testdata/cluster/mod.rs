@@ -4,6 +4,7 @@ mod annotations;
 mod connection;
 mod exact;
 mod faults;
+mod going;
 mod guards;
 mod helm;
 mod hostile;

@@ -441,6 +441,7 @@ fn s85_a_plan_asks_little_of_the_server() {
         assert_eq!(verbs, ["GET", "PATCH"], "one look and one dry run");
     }
     assert!(asked.len() < 120 + 20, "{} requests", asked.len());
+    assert!(!asked.iter().any(|(_, address)| address.contains("poddisruptionbudgets")), "no pod stops");
 }
 
 #[test]

@@ -43,6 +43,29 @@ fn list<'a>(object: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     object.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
+/// Lists the budgets of disruption of namespaces, one list each; none where they may not be seen.
+pub async fn budgets(api: &Api, namespaces: &BTreeSet<String>) -> Result<Vec<Value>, ApiError> {
+    let Some(kind) = api.preferred("policy", "PodDisruptionBudget").await? else { return Ok(Vec::new()) };
+    let list = |namespace: &String| {
+        let address = kind.list_address(Some(namespace));
+        async move { api.request(Method::GET, &address, None, "application/json").await }
+    };
+    let lists = stream::iter(namespaces.iter().map(list).collect::<Vec<_>>()).buffered(PARALLEL);
+    let mut found = Vec::new();
+    for list in lists.collect::<Vec<_>>().await {
+        let mut list = match list {
+            Err(error) if error.refusal().is_some() => continue,
+            list => list?,
+        };
+        let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
+        found.extend(items.into_iter().flatten().map(|mut item| {
+            set(&mut item, &["apiVersion"], kind.group_version.clone().into());
+            item
+        }));
+    }
+    Ok(found)
+}
+
 /// Finds an object, or all of a kind. Source: Helm 3, `lookup`.
 pub async fn lookup(api: &Api, query: &ObjectQuery<'_>) -> Result<Option<Value>, ApiError> {
     let no_kind = || ApiError::NoKind { kind: query.kind.to_owned(), group_version: query.api_version.to_owned() };

@@ -513,6 +513,10 @@ impl Target for ClusterTarget {
         Ok(Some(found))
     }
 
+    fn budgets(&self, namespaces: &BTreeSet<String>) -> Result<Vec<Value>, TargetError> {
+        block_on(discovery::budgets(&self.api, namespaces)).map_err(self.failed("list the budgets of disruption"))
+    }
+
     fn holds(&self, path: &str, content: &[u8]) -> Result<bool, TargetError> {
         let wanted =
             WantedResource { path: path.to_owned(), manifest: Some(String::from_utf8_lossy(content).into_owned()) };
