@@ -49,6 +49,7 @@ fn is_of_images(work: &Work) -> bool {
         | Work::AwaitResource { .. }
         | Work::ForgetRelease { .. }
         | Work::Gate
+        | Work::RecordHooks { .. }
         | Work::RecordRelease { .. } => false,
     }
 }
@@ -172,6 +173,10 @@ fn does_same(before: &Operation, now: &Operation) -> bool {
                 && one.is_some()
                 && one == parsed(manifest2.as_ref().or(sealed2.reveal()))
         }
+        (
+            Work::RecordHooks { release, event, covers, .. },
+            Work::RecordHooks { release: other, event: event2, covers: covers2, .. },
+        ) => (release, event, covers) == (other, event2, covers2),
         (before, now) => before == now,
     };
     is_same && needs(before) == needs(now)
@@ -229,6 +234,7 @@ fn number(work: &mut Work, now: &Work) {
                 *payload = Sensitive::new(Value::Object(record).to_string());
             }
         }
+        (Work::RecordHooks { revision, .. }, Work::RecordHooks { revision: next, .. }) => *revision = *next,
         (Work::RecordRelease { revision, record, .. }, Work::RecordRelease { revision: next, .. }) => {
             *revision = *next;
             if let Some(record) = record.as_object_mut() {
