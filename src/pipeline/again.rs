@@ -30,6 +30,7 @@ pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSect
         | Work::AwaitResource { .. }
         | Work::ForgetRelease { .. }
         | Work::Gate
+        | Work::RecordHooks { .. }
         | Work::RecordRelease { .. } => None,
     });
     let read = |text: &String| {
