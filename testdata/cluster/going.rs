@@ -12,7 +12,10 @@ fn what_a_budget_would_keep_is_told_and_asked_for_only_where_pods_stop() {
     let Some((deploy, cluster)) = release("budgets", &[("web", web.clone())]) else { return };
     let _kubelet = Kubelet::start(cluster, "budgets", Box::new(|_: &str, nth| once(nth, ready())));
     apply(&deploy, 0);
-    cluster.kubectl(&["create", "pdb", "web", "-n", "budgets", "--selector=app=web", "--min-available=2"]);
+    let file = deploy.sandbox.home().join("budget.yaml");
+    let budget = "apiVersion: policy/v1beta1\nkind: PodDisruptionBudget\nmetadata: {name: web}\nspec: {minAvailable: 2, selector: {matchLabels: {app: web}}}\n";
+    std::fs::write(&file, budget).unwrap();
+    cluster.kubectl(&["apply", "-n", "budgets", "-f", file.to_str().unwrap()]);
     let start = Instant::now();
     let status = || cluster.get(&["pdb", "web", "-n", "budgets"])["status"].clone();
     while status()["expectedPods"] != 2 || status()["disruptionsAllowed"] != 0 {
