@@ -42,6 +42,85 @@ pub fn with_environment(root: &Command, args: &[OsString], env: &BTreeMap<String
     line
 }
 
+/// Options whose values are nobody's business.
+const HIDDEN: [&str; 1] = ["kube_config_base64"];
+
+/// Variables of werf that are no options of ours and need none: they are set by `werf ci-env` or by werf itself, are read
+/// elsewhere here, or mean what does not exist here (cleanup, Buildah, logs, synchronization).
+const NOT_MISSED: [&str; 24] = [
+    "SECRET_KEY",
+    "OLD_SECRET_KEY",
+    "PROJECT_NAME",
+    "FORCE_STAGED_DOCKERFILE",
+    "DOCKER_CONFIG",
+    "HOME",
+    "TMP_DIR",
+    "ENABLE_PROCESS_EXTERMINATOR",
+    "TELEMETRY",
+    "SYNCHRONIZATION",
+    "VERBOSE",
+    "QUIET",
+    "DEBUG",
+    "FINAL_IMAGES_ONLY",
+    "IMAGES_CLEANUP",
+    "GIT_TAG_STRATEGY_LIMIT",
+    "GIT_TAG_STRATEGY_EXPIRY_DAYS",
+    "GIT_COMMIT_STRATEGY_LIMIT",
+    "GIT_COMMIT_STRATEGY_EXPIRY_DAYS",
+    "STAGES_SIGNATURE_STRATEGY_LIMIT",
+    "DISABLE_AUTO_HOST_CLEANUP",
+    "DOCKER_IMAGE_NAME",
+    "SCAN_CONTEXT_NAMESPACE_ONLY",
+    "CHANNEL",
+];
+
+/// Beginnings of such variables.
+const NOT_MISSED_FAMILIES: [&str; 16] = [
+    "ADD_ANNOTATION_",
+    "ADD_LABEL_",
+    "LOG_",
+    "REPO_",
+    "FINAL_REPO_",
+    "DEBUG_",
+    "BUILDAH_",
+    "CLEANUP_",
+    "KEEP_",
+    "COMMIT_",
+    "API_",
+    "EXPERIMENT",
+    "GIT_",
+    "TEST_",
+    "ALLOWED_",
+    "BACKEND_STORAGE_",
+];
+
+/// Returns the variables of werf that are set and that nothing here reads.
+pub fn unread(root: &Command, env: &BTreeMap<String, String>) -> Vec<String> {
+    let (mut names, mut lists) = (BTreeSet::new(), BTreeSet::new());
+    let mut todo = vec![root];
+    while let Some(command) = todo.pop() {
+        for arg in command.get_arguments() {
+            let longs = longs(arg).map(variable);
+            if matches!(arg.get_action(), ArgAction::Append) { lists.extend(longs) } else { names.extend(longs) }
+        }
+        todo.extend(command.get_subcommands());
+    }
+    let is_of = |name: &str, list: &str| suffix(name, list).is_some();
+    let is_read = |name: &str| {
+        let is_foreign = FOREIGN_LISTS.iter().any(|list| is_of(name, list));
+        !is_foreign && (names.contains(name) || lists.iter().any(|list| is_of(name, list)))
+    };
+    let is_missed = |name: &str| {
+        !NOT_MISSED.contains(&name)
+            && !NOT_MISSED_FAMILIES.iter().any(|family| name.starts_with(family))
+            && !name.ends_with("_DOCKER_IMAGE_NAME")
+    };
+    let set = env.range("WERF_".to_owned()..).map_while(|(key, value)| Some((key, key.strip_prefix("WERF_")?, value)));
+    set.filter(|(_, name, value)| !value.is_empty() && !is_read(name) && is_missed(name))
+        .map(|(key, ..)| key.clone())
+        .collect()
+}
+
 /// Finds the command that is meant, and the place after its name.
 fn find_command<'a>(root: &'a Command, args: &[OsString]) -> (&'a Command, usize) {
     let (mut command, mut at) = (root, 1);
@@ -138,7 +217,10 @@ pub fn in_force(root: &Command, args: &[OsString], env: &BTreeMap<String, String
         let Some(long) = arg.get_long().filter(|_| !NOT_READ.contains(&arg.get_id().as_str())) else { continue };
         let option = format!("--{long}");
         let typed = typed_values(command, args, at, arg);
-        let mut push = |value: String, variable| found.push(Setting { option: option.clone(), value, variable });
+        let mut push = |value: String, variable| {
+            let value = if HIDDEN.contains(&arg.get_id().as_str()) { "(hidden)".to_owned() } else { value };
+            found.push(Setting { option: option.clone(), value, variable });
+        };
         if matches!(arg.get_action(), ArgAction::Append) {
             let replaced = REPLACED.contains(&arg.get_id().as_str()) && !typed.is_empty();
             let variables = if replaced { Vec::new() } else { list(&variable(long), &lists, env) };
@@ -328,5 +410,40 @@ mod tests {
         assert_eq!(list.project.config.as_deref(), Some("other.yaml"));
         let read = plan("stagewright plan -- --dev=false", &[]);
         assert_eq!(read.images, ["--dev=false"]);
+    }
+
+    #[test]
+    fn variables_of_werf_that_nothing_reads_are_named_and_those_that_need_no_option_are_not() {
+        let unread = |names: &[&str]| {
+            let env = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+            super::unread(&args::command(), &env)
+        };
+        let missed = ["WERF_KUBE_TOKEN", "WERF_SET_ROOT_JSON_1", "WERF_VALEUS_1"];
+        assert_eq!(unread(&missed), missed);
+        let known = [
+            "WERF_ADD_ANNOTATION_GIT_REPOSITORY_URL",
+            "WERF_DOCKER_CONFIG",
+            "WERF_ENV",
+            "WERF_KUBECONFIG",
+            "WERF_KUBE_CONFIG_BASE64",
+            "WERF_LOG_PROJECT_DIR",
+            "WERF_REPO",
+            "WERF_REPO_GITHUB_TOKEN",
+            "WERF_SECRET_KEY",
+            "WERF_SET_1",
+            "WERF_SET_STRING_WEB",
+            "WERF_VALUES_10",
+            "STAGEWRIGHT_ANY",
+            "WERFT",
+        ];
+        assert!(unread(&known).is_empty(), "{:?}", unread(&known));
+    }
+
+    #[test]
+    fn the_kubeconfig_of_a_variable_is_not_shown() {
+        let env = [("WERF_KUBE_CONFIG_BASE64".to_owned(), "aHVudGVyMg==".to_owned())].into();
+        let settings = in_force(&args::command(), &["stagewright".into(), "plan".into()], &env);
+        let setting = settings.iter().find(|setting| setting.option == "--kube-config-base64").unwrap();
+        assert_eq!(setting.value, "(hidden)");
     }
 }

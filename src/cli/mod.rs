@@ -64,7 +64,21 @@ fn command(invocation: &mut Invocation) -> Result<u8, CliError> {
     if clears || matches!(cli.command, Build(_) | Publish(_) | Export(_) | Apply(_) | Run(_)) {
         wiring::become_root_to_build(invocation);
     }
+    tell_unread(&cli.command, invocation);
     commands::run(cli, invocation)
+}
+
+/// A variable that is misspelt, or of an option that is not there yet, does nothing: whoever set it should know.
+fn tell_unread(command: &args::Command, invocation: &Invocation) {
+    use args::Command::{Completion, Explain, Template};
+    if matches!(command, Completion(_) | Explain(_) | Template(_)) {
+        return;
+    }
+    let unread = environment::unread(&args::command(), &invocation.env);
+    if !unread.is_empty() {
+        let list = unread.join(", ");
+        invocation.streams.inform(&format!("warning: no option has these variables, and they do nothing: {list}"));
+    }
 }
 
 /// Help and versions are data; everything else that clap says is a usage error.

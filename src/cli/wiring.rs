@@ -373,10 +373,15 @@ pub fn repo_address(repo: Option<&str>) -> Option<String> {
 #[cfg(feature = "cluster")]
 fn cluster(reach: &Reach, notices: &Arc<Notices>) -> Result<Box<dyn Target>, CliError> {
     use crate::backend::{ClusterOptions, ClusterTarget, RecordRules};
+    if reach.kube.kube_config.is_some() && reach.kube.kube_config_base64.is_some() {
+        let text = "--kube-config and --kube-config-base64 name a kubeconfig each, typed or as variables: give one";
+        return Err(CliError::Usage(text.to_owned()));
+    }
     let records = RecordRules { driver: record_driver(reach)?, most: reach.kube.records.releases_history_max };
     let options = ClusterOptions {
         records,
         kubeconfig: reach.kube.kube_config.clone(),
+        kubeconfig_base64: reach.kube.kube_config_base64.clone(),
         context: reach.kube.kube_context.clone(),
         env: reach.env.clone(),
         cwd: reach.cwd.clone(),

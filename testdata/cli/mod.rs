@@ -10,6 +10,7 @@ mod lint;
 mod chart_server;
 #[cfg(feature = "registry")]
 mod dependencies;
+mod deploying;
 mod project;
 #[cfg(feature = "registry")]
 mod registry;

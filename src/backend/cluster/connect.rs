@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::client::AuthError;
 use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -24,6 +26,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub struct ClusterOptions {
     /// Kubeconfigs, in place of those of the environment; separated as `PATH` is.
     pub kubeconfig: Option<String>,
+    /// A kubeconfig in base64, in place of all files.
+    pub kubeconfig_base64: Option<String>,
     /// The context, in place of the current one.
     pub context: Option<String>,
     /// The environment.
@@ -52,6 +56,9 @@ pub enum ConnectError {
     /// A kubeconfig that was named is not there.
     #[error("there is no kubeconfig `{0}`")]
     NoFile(String),
+    /// A kubeconfig that was given as text cannot be read; what it holds is not told, for it may be a token.
+    #[error("the kubeconfig of --kube-config-base64 (or KUBECONFIG_BASE64) is {0}")]
+    Text(&'static str),
     /// The context that was named is not in the kubeconfig.
     #[error("the kubeconfig has no context `{context}`; it has {known}")]
     NoContext {
@@ -195,6 +202,11 @@ fn kubeconfig(options: &ClusterOptions) -> Result<Option<Kubeconfig>, ConnectErr
             .iter()
             .try_fold(Kubeconfig::default(), |merged, path| merged.merge(read(path)?).map_err(ConnectError::Kubeconfig))
     };
+    // Source: werf 2.x, `KUBECONFIG_BASE64`.
+    let from_env = || options.env.get("KUBECONFIG_BASE64").filter(|_| options.kubeconfig.is_none());
+    if let Some(text) = options.kubeconfig_base64.as_ref().or_else(from_env).filter(|text| !text.is_empty()) {
+        return decoded(text).map(Some);
+    }
     if let Some(named) = &options.kubeconfig {
         let paths = listed(named);
         if let Some(missing) = paths.iter().find(|path| !path.is_file()) {
@@ -217,6 +229,16 @@ fn kubeconfig(options: &ClusterOptions) -> Result<Option<Kubeconfig>, ConnectErr
     }
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     Err(ConnectError::Nothing { searched: names.join(", ") })
+}
+
+/// Reads a kubeconfig in base64, in one line or in several.
+fn decoded(text: &str) -> Result<Kubeconfig, ConnectError> {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let bytes = BASE64.decode(text).map_err(|_| ConnectError::Text("no base64"))?;
+    let text = String::from_utf8(bytes).map_err(|_| ConnectError::Text("no text"))?;
+    let mut found = Kubeconfig::from_yaml(&text).map_err(|_| ConnectError::Text("no kubeconfig"))?;
+    found.current_context = found.current_context.filter(|name| !name.is_empty());
+    Ok(found)
 }
 
 fn context_of(kubeconfig: &Kubeconfig, wanted: Option<&String>) -> Result<String, ConnectError> {
@@ -296,6 +318,27 @@ mod tests {
         options.env.insert("NO_PROXY".into(), "localhost,127.0.0.1".into());
         let (config, _) = super::super::super::runtime::block_on(configuration(&options)).unwrap();
         assert_eq!(config.proxy_url.unwrap().to_string(), "http://127.0.0.1:8888/");
+    }
+
+    #[test]
+    fn a_kubeconfig_in_base64_goes_before_all_files_and_is_never_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options(dir.path(), &[("a", &one("east", true))]);
+        let text = BASE64.encode(one("west", true));
+        let (head, tail) = text.split_at(76);
+        options.kubeconfig_base64 = Some(format!("{head}\n{tail}\n"));
+        assert_eq!(found(&options).unwrap().server, "http://west.example:8001");
+        options.kubeconfig_base64 = Some(BASE64.encode("users: hunter2"));
+        let error = found(&options).unwrap_err();
+        assert!(error.ends_with("is no kubeconfig") && !error.contains("hunter2"), "{error}");
+        options.kubeconfig_base64 = Some("hunter2!".into());
+        assert!(found(&options).unwrap_err().ends_with("is no base64"));
+        // As a variable of everybody, it goes after what was named.
+        options.kubeconfig_base64 = None;
+        options.env.insert("KUBECONFIG_BASE64".into(), text);
+        assert_eq!(found(&options).unwrap().server, "http://west.example:8001");
+        options.kubeconfig = Some("a".into());
+        assert_eq!(found(&options).unwrap().server, "http://east.example:8001");
     }
 
     #[test]

@@ -143,6 +143,9 @@ pub struct KubeArgs {
     /// Kubeconfigs, separated as in `PATH`; those of `KUBECONFIG`, or `~/.kube/config`, by default.
     #[arg(long, visible_alias = "kubeconfig", value_name = "FILE")]
     pub kube_config: Option<String>,
+    /// A kubeconfig itself, in base64; best as a variable of the environment.
+    #[arg(long, visible_alias = "kubeconfig-base64", value_name = "TEXT", hide_short_help = true)]
+    pub kube_config_base64: Option<String>,
     /// How long a request to the API server that fails for a while is tried again, 60 by default; webhooks that do not
     /// answer are waited for four times as long.
     #[arg(long, value_name = "SECONDS", hide_short_help = true)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::args::{BuildArgs, GlobalArgs, TagArgs};
+use super::super::args::{BuildArgs, GlobalArgs, TagArgs, command};
+use super::super::environment::in_force;
 use super::super::error::CliError;
 use super::super::host::LiveHost;
 use super::super::project::{Found, Options, find};
@@ -49,6 +50,9 @@ pub fn make_plan(
     wish: Wish<'_>,
     invocation: &Invocation,
 ) -> Result<Made, CliError> {
+    if wish.deploy && options.deploy.is_some_and(|deploy| deploy.target.is_none()) {
+        refuse_forgotten_target(invocation)?;
+    }
     let mut found = find(global, options, invocation)?;
     let build = options.build.cloned().unwrap_or_default();
     let names = Names::of_options(&build, options.deploy.filter(|_| wish.deploy));
@@ -66,6 +70,21 @@ pub fn make_plan(
     }
     let (plan, project) = plan?;
     Ok(Made { plan, found, objects: project.objects.clone(), project, back_ends })
+}
+
+/// Options that name a cluster.
+const CLUSTER_OPTIONS: [&str; 3] = ["--kube-config", "--kube-config-base64", "--kube-context"];
+
+/// Who names a cluster means it: a run that writes to a folder instead must not look like a deploy.
+fn refuse_forgotten_target(invocation: &Invocation) -> Result<(), CliError> {
+    let settings = in_force(&command(), &invocation.args, &invocation.env);
+    let named = settings.into_iter().find(|setting| CLUSTER_OPTIONS.contains(&setting.option.as_str()));
+    let Some(named) = named else { return Ok(()) };
+    let option = named.variable.map_or(named.option.clone(), |variable| format!("{variable} ({})", named.option));
+    Err(CliError::Usage(format!(
+        "{option} is for --target cluster: name the target\n  to deploy, add --target cluster, or set \
+         STAGEWRIGHT_TARGET=cluster; for a folder, add --target dir:PATH"
+    )))
 }
 
 /// Templates see what the cluster of the release is, unless they are told otherwise.

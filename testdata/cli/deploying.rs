@@ -1,0 +1,45 @@
+//! What somebody types, or has in the environment, who comes from werf or Helm and deploys to a cluster.
+
+use super::Sandbox;
+
+fn shop() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox
+        .write("werf.yaml", "project: shop\nconfigVersion: 1\n")
+        .write(".helm/templates/c.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n")
+        .commit("the shop");
+    sandbox
+}
+
+#[test]
+fn a_cluster_that_is_named_is_never_left_for_a_folder() {
+    let sandbox = shop();
+    let refused = |args: &[&str], env: &[(&str, &str)], named: &str| {
+        let ran = sandbox.run_with(args, env);
+        assert_eq!(ran.code, 64, "{args:?} {env:?}: {}{}", ran.out, ran.err);
+        let text = format!("{named} is for --target cluster: name the target");
+        assert!(ran.err.contains(&text) && ran.err.contains("STAGEWRIGHT_TARGET=cluster"), "{}", ran.err);
+        assert!(!sandbox.project().join(".stagewright").exists());
+    };
+    refused(&["plan", "--kube-context", "prod"], &[], "--kube-context");
+    refused(&["apply", "--auto-approve", "--kube-config", "/nowhere"], &[], "--kube-config");
+    refused(&["apply", "--auto-approve"], &[("WERF_KUBE_CONTEXT", "prod")], "WERF_KUBE_CONTEXT (--kube-context)");
+    let env = [("STAGEWRIGHT_KUBE_CONFIG_BASE64", "aHVudGVyMg==")];
+    refused(&["apply", "--auto-approve"], &env, "STAGEWRIGHT_KUBE_CONFIG_BASE64 (--kube-config-base64)");
+    // Where the folder is meant, or nothing is deployed, nobody minds.
+    for args in [&["plan", "--target", "dir:out"][..], &["render"], &["lint"]] {
+        let ran = sandbox.run_with(args, &[("WERF_KUBE_CONTEXT", "prod")]);
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn variables_that_nothing_reads_are_told_once() {
+    let sandbox = shop();
+    let env = [("WERF_KUBE_TOKEN", "hunter2"), ("WERF_ENV", "dev"), ("WERF_LOG_PROJECT_DIR", "1")];
+    let ran = sandbox.run_with(&["plan"], &env);
+    let told: Vec<&str> = ran.err.lines().filter(|line| line.contains("WERF_")).collect();
+    assert_eq!(told, ["warning: no option has these variables, and they do nothing: WERF_KUBE_TOKEN"]);
+    assert!(ran.code == 0 && !ran.err.contains("hunter2"), "{}", ran.err);
+    assert!(!sandbox.run_with(&["plan", "--log-quiet"], &env).err.contains("WERF_"));
+}
