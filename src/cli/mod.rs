@@ -20,6 +20,7 @@ mod plan_file;
 mod post_render;
 mod project;
 mod secret_key;
+mod seconds;
 mod sizes;
 mod streams;
 mod values;

@@ -43,3 +43,38 @@ fn variables_that_nothing_reads_are_told_once() {
     assert!(ran.code == 0 && !ran.err.contains("hunter2"), "{}", ran.err);
     assert!(!sandbox.run_with(&["plan", "--log-quiet"], &env).err.contains("WERF_"));
 }
+
+#[test]
+fn the_words_of_werf_and_helm_are_known() {
+    let sandbox = shop();
+    for (verb, options) in [
+        ("converge", &["--target", "dir:out", "--timeout", "5m", "-n", "there", "--atomic"][..]),
+        ("deploy", &["--target", "dir:out", "--lock-timeout", "300", "-n", "there", "-R"]),
+    ] {
+        let ran = sandbox.run(&[&[verb, "--auto-approve"], options].concat());
+        assert_eq!(ran.code, 0, "{verb}: {}{}", ran.out, ran.err);
+    }
+    let files = super::listing(&sandbox.project().join("out"));
+    assert!(files.iter().any(|(path, _)| path.to_string_lossy().contains("there")), "{files:?}");
+    let help = sandbox.run(&["converge", "--help"]);
+    assert!(help.code == 0 && help.out.contains("`--target cluster` deploys to a cluster"), "{}", help.out);
+    assert!(sandbox.run(&["--help"]).out.contains("[aliases: converge, deploy]"));
+    let wrong = sandbox.run(&["plan", "--kube-retry-time", "soon"]);
+    assert!(wrong.code == 64 && wrong.err.contains("`soon` is no duration"), "{}", wrong.err);
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    let ran = shop().run(&["ci-env", "gitlab", "--as-file"]);
+    assert!(ran.code == 1 && ran.out.is_empty(), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("`ci-env` is not there yet") && ran.err.contains("STAGEWRIGHT_REPO"), "{}", ran.err);
+}
+
+#[test]
+fn a_release_is_not_named_twice() {
+    let sandbox = shop();
+    let rollback = sandbox.run(&["release", "rollback", "shop", "2", "--release", "shop"]);
+    assert!(rollback.code == 64 && rollback.err.contains("named twice"), "{}", rollback.err);
+    assert_eq!(sandbox.run(&["dismiss", "shop", "--release", "shop"]).code, 64);
+    assert!(!sandbox.run(&["release", "get", "--help"]).out.contains("One name a line"));
+}

@@ -613,3 +613,19 @@ fn no_digest_of_the_users_values_is_told() {
     deploy.run(0, &["plan", "--exit-code", "--set", "unused=one"]);
     deploy.run(3, &["plan", "--exit-code", "--set", "unused=two"]);
 }
+
+#[test]
+fn notes_are_printed_and_releases_are_named_by_arguments() {
+    let Some((deploy, _)) = real("by-position") else { return };
+    let ran = deploy.run(0, &["apply", "--auto-approve"]);
+    let (notes, done) = (ran.err.find("It says hello."), ran.err.trim_end().rfind('\n'));
+    assert!(notes.is_some() && notes < done, "{}", ran.err);
+    let ran = deploy.run(0, &["apply", "--auto-approve", "--set", "greeting=quiet", "--log-quiet"]);
+    assert!(!ran.err.contains("It says"), "{}", ran.err);
+    let place = ["--namespace", "by-position"];
+    let back = run(&deploy, 0, &[&["release", "rollback", "shop", "1", "--auto-approve"], &place[..]].concat());
+    assert!(!back.err.contains("It says"), "{}", back.err);
+    assert_eq!(data(&deploy), "hello");
+    run(&deploy, 0, &[&["dismiss", "shop", "--auto-approve"], &place[..]].concat());
+    assert!(deploy.object("configmaps", "a").is_none());
+}

@@ -109,7 +109,11 @@ impl ClusterTarget {
 
     fn failed(&self, attempt: impl Into<String>) -> impl FnOnce(ApiError) -> TargetError {
         let attempt = format!("{} in the cluster {}", attempt.into(), self.name);
-        move |error| TargetError { attempt, source: std::io::Error::other(error) }
+        move |error: ApiError| {
+            let is_denied = error.status().is_some_and(|status| status.code == 403);
+            let kind = if is_denied { std::io::ErrorKind::PermissionDenied } else { std::io::ErrorKind::Other };
+            TargetError { attempt, source: std::io::Error::new(kind, error) }
+        }
     }
 }
 

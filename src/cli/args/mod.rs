@@ -24,7 +24,7 @@ pub use fetch::{ChartCommand, DependencyArgs, DependencyCommand, DependencyListA
 pub use global::{ColorMode, GlobalArgs};
 pub use includes::{IncludesCommand, IncludesGetArgs, IncludesListArgs, IncludesUpdateArgs};
 pub use jsonnet::JsonnetArgs;
-pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RunFormat};
+pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RecordFormat, RunFormat};
 pub use project::{BuildArgs, DeployArgs, KubeArgs, ProjectArgs, RegistryArgs, ReleaseDriver, TagArgs};
 pub use release::{
     DismissArgs, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart, ReleasePlaceArgs,
@@ -49,7 +49,9 @@ pub struct Cli {
 pub enum Command {
     /// Shows everything that would happen, and why; changes nothing.
     Plan(PlanArgs),
-    /// Carries out a saved plan; or makes one, shows it, asks, and carries it out.
+    /// Carries out a saved plan; or makes one, shows it, asks, and carries it out: `--target cluster` deploys to a cluster,
+    /// without a target manifests are written to a folder.
+    #[command(visible_aliases = ["converge", "deploy"])]
     Apply(ApplyArgs),
     /// Prints a saved plan.
     Show(ShowArgs),
@@ -99,6 +101,18 @@ pub enum Command {
     Secret(SecretCommand),
     /// Prints a completion script.
     Completion(CompletionArgs),
+    /// Is not there yet.
+    #[command(hide = true)]
+    CiEnv(CiEnvArgs),
+}
+
+/// `ci-env`.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub struct CiEnvArgs {
+    /// Whatever werf takes.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    pub arguments: Vec<String>,
 }
 
 /// `plan`.
@@ -140,7 +154,7 @@ pub struct ApplyArgs {
     #[arg(long)]
     pub resume: bool,
     /// After a failure rolls the release back to what was deployed last.
-    #[arg(long)]
+    #[arg(short = 'R', long, visible_alias = "atomic")]
     pub auto_rollback: bool,
     /// What becomes of a saved plan that is stale.
     #[arg(long, value_enum, default_value_t, value_name = "CHOICE")]

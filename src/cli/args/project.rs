@@ -110,7 +110,7 @@ pub struct DeployArgs {
     #[arg(long, value_name = "NAME")]
     pub release: Option<String>,
     /// Its namespace.
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME")]
     pub namespace: Option<String>,
     /// Makes objects that are in the cluster already a part of the release, whoever they belong to.
     #[arg(long, visible_alias = "take-ownership", hide_short_help = true)]
@@ -148,7 +148,7 @@ pub struct KubeArgs {
     pub kube_config_base64: Option<String>,
     /// How long a request to the API server that fails for a while is tried again, 60 by default; webhooks that do not
     /// answer are waited for four times as long.
-    #[arg(long, value_name = "SECONDS", hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", value_parser = crate::cli::seconds::read_seconds, hide_short_help = true)]
     pub kube_retry_time: Option<u64>,
     /// How many requests a second are sent to the API server; 0: as many as it takes, for it says itself when there are too
     /// many.

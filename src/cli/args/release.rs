@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ConfigFormat, KubeArgs, ProjectArgs, RunArgs, RunFormat};
+use super::{KubeArgs, ProjectArgs, RecordFormat, RunArgs, RunFormat};
 
 /// `release`.
 #[derive(Debug, Subcommand)]
@@ -26,7 +26,7 @@ pub struct ReleaseListArgs {
     pub namespace: Option<String>,
     /// Format of the list.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: ConfigFormat,
+    pub output: RecordFormat,
     #[command(flatten)]
     pub kube: KubeArgs,
 }
@@ -39,7 +39,7 @@ pub struct ReleaseHistoryArgs {
     pub name: Option<String>,
     /// Format of the list.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: ConfigFormat,
+    pub output: RecordFormat,
     #[command(flatten)]
     pub place: ReleasePlaceArgs,
 }
@@ -61,7 +61,7 @@ pub struct ReleaseGetArgs {
     pub show_secrets: bool,
     /// Format of what is printed.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: ConfigFormat,
+    pub output: RecordFormat,
     #[command(flatten)]
     pub place: ReleasePlaceArgs,
 }
@@ -85,10 +85,11 @@ pub enum ReleasePart {
 /// `release rollback`.
 #[derive(Debug, Args)]
 pub struct ReleaseRollbackArgs {
-    /// The revision; by default the last before the current that was deployed with success.
-    #[arg(value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
-    pub revision: Option<u64>,
-    /// The release; that of the project by default.
+    /// The release, that of the project by default; and the revision, by default the last before the current that was
+    /// deployed with success.
+    #[arg(value_name = "[NAME] [REVISION]", num_args = 0..=2)]
+    pub name_and_revision: Vec<String>,
+    /// The release, where its name is no argument.
     #[arg(long, value_name = "NAME")]
     pub release: Option<String>,
     #[command(flatten)]
@@ -100,6 +101,9 @@ pub struct ReleaseRollbackArgs {
 /// `dismiss`.
 #[derive(Debug, Args)]
 pub struct DismissArgs {
+    /// The release; that of the project by default.
+    #[arg(value_name = "NAME", conflicts_with = "release")]
+    pub name: Option<String>,
     /// Deletes the namespace of the release too, with all that is in it.
     #[arg(long)]
     pub with_namespace: bool,
@@ -114,7 +118,7 @@ pub struct DismissArgs {
         value_name = "BOOL"
     )]
     pub with_hooks: bool,
-    /// The release; that of the project by default.
+    /// The release, where its name is no argument.
     #[arg(long, value_name = "NAME")]
     pub release: Option<String>,
     #[command(flatten)]
@@ -148,11 +152,11 @@ pub struct TakeBackArgs {
     /// Operations at once; requests to a cluster are not counted, unless it is 1.
     #[arg(short, long, default_value_t = 5, value_name = "N", hide_short_help = true)]
     pub parallel_tasks_limit: usize,
-    /// Ends the run after so many seconds: nothing new is begun, and what is not ready has failed; 0: never.
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    /// Ends the run after so long, seconds or `5m`: nothing new is begun, and what is not ready has failed; 0: never.
+    #[arg(long, default_value_t = 0, value_name = "DURATION", value_parser = crate::cli::seconds::read_seconds)]
     pub timeout: u64,
     /// How long a lock of the release that somebody else holds is waited for; 0: not at all.
-    #[arg(long, default_value_t = 300, value_name = "SECONDS", hide_short_help = true)]
+    #[arg(long, default_value_t = 300, value_name = "DURATION", value_parser = crate::cli::seconds::read_seconds, hide_short_help = true)]
     pub lock_timeout: u64,
     /// Ends when all is written, ready or not.
     #[arg(long)]

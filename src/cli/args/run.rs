@@ -20,11 +20,11 @@ pub struct RunArgs {
     /// After a failure goes on with what does not depend on it; this is the default.
     #[arg(long, overrides_with = "fail_fast")]
     pub keep_going: bool,
-    /// Ends the run after so many seconds: nothing new is begun, and what is not ready has failed; 0: never.
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    /// Ends the run after so long, seconds or `5m`: nothing new is begun, and what is not ready has failed; 0: never.
+    #[arg(long, default_value_t = 0, value_name = "DURATION", value_parser = crate::cli::seconds::read_seconds)]
     pub timeout: u64,
     /// How long a lock of the release that somebody else holds is waited for; 0: not at all.
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 300, value_name = "DURATION", value_parser = crate::cli::seconds::read_seconds)]
     pub lock_timeout: u64,
     /// Ends when all is written, ready or not; hooks, weights and dependencies are waited for all the same.
     #[arg(long)]

@@ -55,6 +55,9 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Stages(command) => stages::run(global, &command, invocation),
         Command::Cache(command) => cache::run(&command, invocation),
         Command::Secret(command) => secret::run(global, &command, invocation),
+        Command::CiEnv(_) => Err(CliError::user("`ci-env` is not there yet: it prints no variables").hint(
+            "set what it would set in the CI itself: STAGEWRIGHT_REPO, STAGEWRIGHT_ENV, STAGEWRIGHT_TARGET=cluster",
+        )),
         Command::Completion(args) => completion::run(&args, invocation),
     }
 }

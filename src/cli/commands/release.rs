@@ -6,7 +6,7 @@ use console::measure_text_width;
 use serde_json::{Value, json};
 
 use super::super::args::{
-    ConfigFormat, GlobalArgs, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart,
+    GlobalArgs, RecordFormat, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart,
     ReleasePlaceArgs, ReleaseRollbackArgs,
 };
 use super::super::error::{CliError, exit_code};
@@ -30,17 +30,27 @@ fn failed(error: TargetError) -> CliError {
     CliError::environment("read the records of releases", error)
 }
 
+/// Who may not look into every namespace may look into one.
+fn not_listed(error: TargetError, of_all: bool) -> CliError {
+    if of_all && error.source.kind() == std::io::ErrorKind::PermissionDenied {
+        let why = format!("{}: {}", error.attempt, error.source);
+        return CliError::user(why).hint("name a namespace that you may read: --namespace NAME");
+    }
+    failed(error)
+}
+
 fn list(global: &GlobalArgs, args: &ReleaseListArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let opened = open_cluster(global, &args.kube, None, invocation)?;
     let store = opened.store()?;
-    let revisions = store.all_revisions(args.namespace.as_deref()).map_err(failed)?;
+    let revisions = store.all_revisions(args.namespace.as_deref());
+    let revisions = revisions.map_err(|error| not_listed(error, args.namespace.is_none()))?;
     let mut last: BTreeMap<(String, String), RevisionFact> = BTreeMap::new();
     for fact in revisions {
         last.insert((fact.namespace.clone(), fact.release.clone()), fact);
     }
     let facts: Vec<RevisionFact> = last.into_values().collect();
     let summaries = summaries(store, &facts, invocation)?;
-    if args.output == ConfigFormat::Json {
+    if args.output == RecordFormat::Json {
         invocation.streams.print(&pretty_json(&summaries))?;
         return Ok(exit_code::DONE);
     }
@@ -61,7 +71,7 @@ fn history(global: &GlobalArgs, args: &ReleaseHistoryArgs, invocation: &mut Invo
         return Err(named.missing());
     }
     let summaries = summaries(store, &facts, invocation)?;
-    if args.output == ConfigFormat::Json {
+    if args.output == RecordFormat::Json {
         invocation.streams.print(&pretty_json(&summaries))?;
         return Ok(exit_code::DONE);
     }
@@ -95,8 +105,8 @@ fn get(global: &GlobalArgs, args: &ReleaseGetArgs, invocation: &mut Invocation) 
     let record = record.ok_or_else(|| named.missing())?;
     let record = if args.show_secrets { record } else { discreet_record(&record) };
     let text = match args.output {
-        ConfigFormat::Json => pretty_json(&shown_json(&record, args.what)),
-        ConfigFormat::Text => shown_text(&record, args.what),
+        RecordFormat::Json => pretty_json(&shown_json(&record, args.what)),
+        RecordFormat::Text => shown_text(&record, args.what),
     };
     invocation.streams.print(&text)?;
     Ok(exit_code::DONE)
@@ -160,9 +170,33 @@ fn shown_text(record: &Value, what: ReleasePart) -> String {
 }
 
 fn rollback(global: &GlobalArgs, args: &ReleaseRollbackArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
-    let named = named(global, args.release.as_deref(), &args.place, invocation)?;
-    let opened = open_cluster(global, &args.place.kube, named.dir.as_deref(), invocation)?;
-    take_back::rollback(&named, &opened, args.revision, &args.run, invocation)
+    let (name, revision) = name_and_revision(&args.name_and_revision)?;
+    if name.is_some() && args.release.is_some() {
+        return Err(CliError::Usage("the release is named twice: as an argument, and by --release".to_owned()));
+    }
+    let (named, opened) = match (name, &args.release) {
+        (Some(name), _) => located(global, Some(name), &args.place, invocation)?,
+        (None, release) => {
+            let named = named(global, release.as_deref(), &args.place, invocation)?;
+            let opened = open_cluster(global, &args.place.kube, named.dir.as_deref(), invocation)?;
+            (named, opened)
+        }
+    };
+    take_back::rollback(&named, &opened, revision, &args.run, invocation)
+}
+
+/// A number alone is a revision; a release whose name is a number is named by `--release`, or with a revision.
+fn name_and_revision(words: &[String]) -> Result<(Option<&str>, Option<u64>), CliError> {
+    let number = |word: &str| {
+        let number = word.parse().ok().filter(|number| *number > 0);
+        number.ok_or_else(|| CliError::Usage(format!("`{word}` is no revision; those of a release begin with 1")))
+    };
+    match words {
+        [] => Ok((None, None)),
+        [word] if word.bytes().all(|b| b.is_ascii_digit()) => Ok((None, Some(number(word)?))),
+        [name] => Ok((Some(name), None)),
+        [name, revision, ..] => Ok((Some(name), Some(number(revision)?))),
+    }
 }
 
 /// Finds where a release is: as it is said, as the project says, or where in the cluster there is one of this name.
@@ -178,7 +212,7 @@ fn located(
         return Ok((named, opened));
     };
     let opened = open_cluster(global, &place.kube, None, invocation)?;
-    let all = opened.store()?.all_revisions(None).map_err(failed)?;
+    let all = opened.store()?.all_revisions(None).map_err(|error| not_listed(error, true))?;
     let mut namespaces: Vec<String> = all.into_iter().filter(|f| f.release == name).map(|f| f.namespace).collect();
     namespaces.dedup();
     match namespaces.as_slice() {
@@ -245,6 +279,30 @@ fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rollback_takes_a_release_a_revision_or_both() {
+        let read = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            name_and_revision(&words).map(|(name, revision)| (name.map(str::to_owned), revision)).map_err(|e| e.code())
+        };
+        let shop = Some("shop".to_owned());
+        assert_eq!(read(&[]), Ok((None, None)));
+        assert_eq!(read(&["3"]), Ok((None, Some(3))));
+        assert_eq!(read(&["shop"]), Ok((shop.clone(), None)));
+        assert_eq!(read(&["shop", "3"]), Ok((shop, Some(3))));
+        assert_eq!(read(&["shop", "last"]), Err(64));
+        assert_eq!(read(&["0"]), Err(64));
+    }
+
+    #[test]
+    fn who_may_not_list_everything_is_told_to_name_a_namespace() {
+        let error = |kind| TargetError { attempt: "list".into(), source: std::io::Error::new(kind, "no") };
+        let denied = std::io::ErrorKind::PermissionDenied;
+        assert!(not_listed(error(denied), true).text(false).contains("--namespace NAME"));
+        assert!(!not_listed(error(denied), false).text(false).contains("--namespace"));
+        assert!(!not_listed(error(std::io::ErrorKind::Other), true).text(false).contains("--namespace"));
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::super::args::{RunArgs, RunFormat};
 use super::super::durations;
 use super::super::error::{CliError, exit_code};
@@ -17,7 +19,7 @@ use crate::exec::{
     self, Durations, Forecast, OnFailure, Options, Outcome, Ports, Violation, WorkError, check_guards, check_revisions,
 };
 use crate::pipeline::{StageLists, build_report};
-use crate::plan::{Plan, Work};
+use crate::plan::{Plan, Work, discreet_record};
 use crate::ports::{Hold, LockError, LockGuard};
 use crate::report::{outcome_json, outcome_line};
 use crate::source::{History, Objects};
@@ -110,8 +112,35 @@ pub fn carry_out(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Res
     {
         invocation.streams.tell(&format!("the lock of the release was lost, and nothing new was begun: {why}"));
     }
+    if let Some(notes) = notes(plan).filter(|_| outcome.is_success()) {
+        invocation.streams.inform(&format!("\n{}\n", notes.trim_end()));
+    }
     tell(&outcome, run.args.output, invocation)?;
     Ok(outcome)
+}
+
+/// Returns the notes of a release that a plan deploys to a cluster, as they may be shown. Whoever goes back knows them.
+fn notes(plan: &Plan) -> Option<String> {
+    let payload = plan.operations.iter().find_map(|operation| match &operation.work {
+        Work::OpenRelease { payload, .. } => payload.reveal(),
+        Work::BuildStage { .. }
+        | Work::TagImage { .. }
+        | Work::TagIndex { .. }
+        | Work::CopyImage { .. }
+        | Work::WriteResource { .. }
+        | Work::DeleteResource { .. }
+        | Work::AwaitResource { .. }
+        | Work::RecordHooks { .. }
+        | Work::RecordRelease { .. }
+        | Work::ForgetRelease { .. }
+        | Work::Gate => None,
+    })?;
+    let record = discreet_record(&serde_json::from_str(payload).ok()?);
+    if record.pointer("/info/status").and_then(Value::as_str) == Some("pending-rollback") {
+        return None;
+    }
+    let notes = record.pointer("/info/notes")?.as_str()?;
+    (!notes.trim().is_empty()).then(|| notes.to_owned())
 }
 
 /// Where the build report is saved when no file is named. Source: werf 2.x.
