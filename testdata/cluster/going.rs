@@ -29,7 +29,11 @@ fn what_a_budget_would_keep_is_told_and_asked_for_only_where_pods_stop() {
     assert_eq!(asked(), 0, "no pod stops");
     write(
         &deploy,
-        &[("web", web.replace("replicas: 2", "replicas: 2, strategy: {type: Recreate}").replace("web:1", "web:2"))],
+        &[(
+            "web",
+            web.replace("replicas: 2", "replicas: 2, strategy: {rollingUpdate: {maxUnavailable: '100%'}}")
+                .replace("web:1", "web:2"),
+        )],
     );
     let plan = deploy.plan(2);
     let risks = plan["risks"].as_array().unwrap().iter().filter(|risk| risk["code"] == "disruption");
