@@ -370,7 +370,7 @@ impl Reader {
     /// Notes an annotation that means nothing to anybody.
     fn unknown(&mut self, name: &str, key: &str) {
         let is_known = |known: &&str| name == *known || known.ends_with('-') && name.starts_with(*known);
-        if NAMES.iter().any(|known| is_known(&known)) {
+        if NAMES.iter().any(is_known) {
             return;
         }
         let near = did_you_mean(name, NAMES);
