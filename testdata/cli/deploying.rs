@@ -57,7 +57,8 @@ fn the_words_of_werf_and_helm_are_known() {
     let record = std::fs::read_to_string(sandbox.project().join("out/shop/.stagewright-release.json")).unwrap();
     assert!(record.contains("\"namespace\": \"there\""), "{record}");
     let help = sandbox.run(&["converge", "--help"]);
-    assert!(help.code == 0 && help.out.contains("`--target cluster` deploys to a cluster"), "{}", help.out);
+    let text = help.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.code == 0 && text.contains("`--target cluster` deploys to a cluster"), "{}", help.out);
     assert!(sandbox.run(&["--help"]).out.contains("[aliases: converge, deploy]"));
     let wrong = sandbox.run(&["plan", "--kube-retry-time", "soon"]);
     assert!(wrong.code == 64 && wrong.err.contains("`soon` is no duration"), "{}", wrong.err);

@@ -114,15 +114,3 @@ fn an_account_of_one_namespace_plans_applies_and_dismisses() {
     deploy.run(0, &["apply", "wide.plan", "--auto-approve"]);
     deploy.assert_no_changes();
 }
-
-#[test]
-fn a_deployment_that_is_to_be_made_anew_at_each_change_loses_the_defaults_of_rolling_updates() {
-    let Some((deploy, cluster)) = release("anew", &[("web", idle("web"))]) else { return };
-    apply(&deploy);
-    write(&deploy, &[("web", idle("web").replace("replicas: 0", "replicas: 0, strategy: {type: Recreate}"))]);
-    assert_eq!(actions(&deploy.plan(2)), ["update web"]);
-    apply(&deploy);
-    let strategy = cluster.get(&["deployment", "web", "-n", "anew"])["spec"]["strategy"].clone();
-    assert_eq!(strategy, serde_json::json!({"type": "Recreate"}));
-    deploy.assert_no_changes();
-}

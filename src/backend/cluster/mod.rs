@@ -35,7 +35,7 @@ use self::connect::{configuration, no_client};
 use self::fields::{adopted, has_predecessor, is_taken_over, merged, replicas_left, stands, without_leftovers};
 use self::lives::{Lives, Namespaces};
 use self::objects::{
-    REPLICAS_ON_CREATION, cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols, without_rolling,
+    REPLICAS_ON_CREATION, cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols,
 };
 use self::releases::{HookRuns, Opened, Records, all_revisions, read_records, read_summaries};
 pub use self::releases::{RecordDriver, RecordRules};
@@ -143,7 +143,7 @@ impl<'a> Place<'a> {
 fn read_manifest(text: &str) -> Result<Value, ApiError> {
     let object =
         serde_json::from_str(text).map_err(|e| ApiError::Unexpected(format!("the manifest is no JSON: {e}")))?;
-    Ok(without_rolling(with_protocols(with_data_encoded(object))))
+    Ok(with_protocols(with_data_encoded(object)))
 }
 
 fn text<'a>(object: &'a Value, key: &str) -> &'a str {

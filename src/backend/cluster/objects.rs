@@ -122,19 +122,6 @@ fn set_protocols(ports: Option<&mut Value>) {
     }
 }
 
-/// Says of a Deployment that is made anew that it has no settings of rolling updates: those that the server once filled in
-/// belong to nobody, and it would refuse them. Source: Kubernetes, server-side apply.
-pub fn without_rolling(mut object: Value) -> Value {
-    let is = |pointer: &str, text: &str| object.pointer(pointer).is_some_and(|found| found == text);
-    if is("/kind", "Deployment")
-        && is("/spec/strategy/type", "Recreate")
-        && let Some(strategy) = object.pointer_mut("/spec/strategy").and_then(Value::as_object_mut)
-    {
-        strategy.entry("rollingUpdate").or_insert(Value::Null);
-    }
-    object
-}
-
 /// Writes `stringData` of a Secret as `data`: a server keeps no record of who set the former.
 pub fn with_data_encoded(mut object: Value) -> Value {
     use base64::Engine as _;
@@ -205,17 +192,6 @@ mod tests {
         assert_eq!((&ports[0]["protocol"], &ports[1]["protocol"]), (&json!("TCP"), &json!("UDP")));
         let service = with_protocols(json!({"kind": "Service", "spec": {"ports": [{"port": 1}]}}));
         assert_eq!(service["spec"]["ports"][0]["protocol"], "TCP");
-    }
-
-    #[test]
-    fn a_strategy_without_rolling_updates_says_so() {
-        let of = |kind: &str, strategy: Value| {
-            let object = without_rolling(json!({"kind": kind, "spec": {"strategy": strategy}}));
-            object["spec"]["strategy"].as_object().unwrap().contains_key("rollingUpdate")
-        };
-        assert!(of("Deployment", json!({"type": "Recreate"})));
-        assert!(!of("Deployment", json!({"type": "RollingUpdate"})));
-        assert!(!of("Rollout", json!({"type": "Recreate"})));
     }
 
     #[test]
