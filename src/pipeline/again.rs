@@ -19,21 +19,8 @@ use crate::syntax::yaml;
 /// # Errors
 /// The target failed.
 pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSection>, TargetError> {
-    let opens = plan.operations.iter().find_map(|operation| match &operation.work {
-        Work::OpenRelease { release, payload, .. } => Some((release, payload.reveal()?)),
-        Work::BuildStage { .. }
-        | Work::TagImage { .. }
-        | Work::TagIndex { .. }
-        | Work::CopyImage { .. }
-        | Work::WriteResource { .. }
-        | Work::DeleteResource { .. }
-        | Work::AwaitResource { .. }
-        | Work::ForgetRelease { .. }
-        | Work::Gate
-        | Work::RecordHooks { .. }
-        | Work::RecordRelease { .. } => None,
-    });
-    let read = |text: &String| {
+    let opens = plan.operations.iter().find_map(|operation| operation.work.opened());
+    let read = |text: &str| {
         let payload: Value = serde_json::from_str(text).ok()?;
         Some((read_release(&payload)?, payload))
     };

@@ -521,6 +521,15 @@ mod tests {
     }
 
     fn plan(desired: &[DesiredResource], history: &[Value], previews: &BTreeMap<String, Preview>) -> ReleaseSection {
+        plan_with(desired, &[], history, previews)
+    }
+
+    fn plan_with(
+        desired: &[DesiredResource],
+        hooks: &[DesiredHook],
+        history: &[Value],
+        previews: &BTreeMap<String, Preview>,
+    ) -> ReleaseSection {
         let fact = ReleaseFact { history: history.to_vec(), ..ReleaseFact::default() };
         let context = ReleaseContext {
             record: record(),
@@ -531,7 +540,7 @@ mod tests {
             after: vec!["tag:web".into()],
             previews: Some(previews),
             chart: ClusterChart::default(),
-            hooks: &[],
+            hooks,
             rollback: None,
             force_adoption: false,
             force_conflicts: false,
@@ -698,22 +707,7 @@ mod tests {
         let hook = crate::chart::Hook { events, ..crate::chart::Hook::default() };
         let resource = DesiredResource { belongs: false, ..resource("ConfigMap", "migrate") };
         let hooks = [DesiredHook { resource, hook, weight: 0, source: "shop/templates/hook.yaml".into() }];
-        let fact = ReleaseFact { history: history.to_vec(), ..ReleaseFact::default() };
-        let context = ReleaseContext {
-            record: record(),
-            fact: &fact,
-            images: &[],
-            changes: &ChartChanges::default,
-            parse: &parse,
-            after: Vec::new(),
-            previews: Some(previews),
-            chart: ClusterChart::default(),
-            hooks: &hooks,
-            rollback: None,
-            force_adoption: false,
-            force_conflicts: false,
-        };
-        plan_cluster(desired, &context, previews)
+        plan_with(desired, &hooks, history, previews)
     }
 
     #[test]

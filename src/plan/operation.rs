@@ -169,6 +169,27 @@ pub enum Work {
     },
 }
 
+impl Work {
+    /// Returns the release that it opens, by the name that the target has for it, and the record that it writes; `None`
+    /// of what opens none, or whose record is sealed.
+    pub fn opened(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::OpenRelease { release, payload, .. } => Some((release, payload.reveal()?)),
+            Self::BuildStage { .. }
+            | Self::TagImage { .. }
+            | Self::TagIndex { .. }
+            | Self::CopyImage { .. }
+            | Self::WriteResource { .. }
+            | Self::DeleteResource { .. }
+            | Self::AwaitResource { .. }
+            | Self::RecordHooks { .. }
+            | Self::RecordRelease { .. }
+            | Self::ForgetRelease { .. }
+            | Self::Gate => None,
+        }
+    }
+}
+
 /// Something that was true when the plan was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "guard", rename_all = "snake_case")]

@@ -121,20 +121,7 @@ pub fn carry_out(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Res
 
 /// Returns the notes of a release that a plan deploys to a cluster, as they may be shown. Whoever goes back knows them.
 fn notes(plan: &Plan) -> Option<String> {
-    let payload = plan.operations.iter().find_map(|operation| match &operation.work {
-        Work::OpenRelease { payload, .. } => payload.reveal(),
-        Work::BuildStage { .. }
-        | Work::TagImage { .. }
-        | Work::TagIndex { .. }
-        | Work::CopyImage { .. }
-        | Work::WriteResource { .. }
-        | Work::DeleteResource { .. }
-        | Work::AwaitResource { .. }
-        | Work::RecordHooks { .. }
-        | Work::RecordRelease { .. }
-        | Work::ForgetRelease { .. }
-        | Work::Gate => None,
-    })?;
+    let (_, payload) = plan.operations.iter().find_map(|operation| operation.work.opened())?;
     let record = discreet_record(&serde_json::from_str(payload).ok()?);
     if record.pointer("/info/status").and_then(Value::as_str) == Some("pending-rollback") {
         return None;
