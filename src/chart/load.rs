@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::diag::rules::{CHART_ARCHIVE, CHART_FILES, CHART_METADATA, VALUES_FILE};
+use crate::diag::rules::{CHART_ARCHIVE, CHART_FILES, CHART_METADATA, HELMIGNORE_NEGATION, VALUES_FILE};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::glob::HelmIgnore;
 use crate::source::{Entry, FileId, Files, FilesError, Mode, ObjectId, Sources, Span};
@@ -178,12 +178,13 @@ impl Loader<'_> {
         let shown = join(path, ".helmignore");
         let text = files.read(&shown).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
         let rules = HelmIgnore::parse(&text).unwrap_or_else(|error| {
-            let file = self.sources.add(shown, text.as_str());
+            let file = self.sources.add(shown.clone(), text.as_str());
             let start = text.find(&error.pattern).unwrap_or(0);
             let span = Span::new(file, start, start + error.pattern.len());
             self.diagnostics.push(Diagnostic::at(&CHART_FILES, span, error.to_string()));
             HelmIgnore::default()
         });
+        self.warn_of_negations(&shown, &text);
         let mut walk = Walk { files, root: path, rules: &rules, found: Raw::new(), folders: 0 };
         let result = match files.resolve(path) {
             Ok(Some((_, entry))) if entry.mode == Mode::Directory => self.walk(&mut walk, entry.id, ""),
@@ -192,6 +193,22 @@ impl Loader<'_> {
         };
         result.map_err(|error| self.fault(path, error.to_string())).ok()?;
         Some(walk.found)
+    }
+
+    /// What git would take back, Helm takes as the only thing to keep.
+    fn warn_of_negations(&mut self, shown: &str, text: &str) {
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let pattern = line.trim();
+            if pattern.starts_with('!') {
+                let file = self.sources.add(shown.to_owned(), text);
+                let at = start + line.find('!').unwrap_or(0);
+                let message = format!("`{pattern}` ignores every file and folder that it does not match");
+                let d = Diagnostic::at(&HELMIGNORE_NEGATION, Span::new(file, at, at + pattern.len()), message);
+                self.diagnostics.push(d.hint("name what is to be ignored instead"));
+            }
+            start += line.len();
+        }
     }
 
     fn walk(&mut self, walk: &mut Walk<'_>, folder: ObjectId, below: &str) -> Result<(), FilesError> {

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diag::rules::{
-    ALWAYS_DEFAULT, CLUSTER_DEPENDENT, OVERRIDE_NOT_READ, UNDEFINED_VALUE, UNSTABLE_MANIFEST, VALUE_NOT_READ,
+    ALWAYS_DEFAULT, CLUSTER_DEPENDENT, OVERRIDE_NOT_READ, SCIENTIFIC_NUMBER, UNDEFINED_VALUE, UNSTABLE_MANIFEST,
+    VALUE_NOT_READ,
 };
 use crate::diag::{Diagnostic, Diagnostics, Severity, did_you_mean};
 use crate::source::{FileId, Sources, Span};
@@ -41,6 +42,7 @@ pub fn check_values(diagnostics: &mut Diagnostics, sources: &Sources, renderings
     tracking.undefined(diagnostics);
     tracking.defaults(diagnostics);
     tracking.unstable(diagnostics, renderings);
+    tracking.scientific(diagnostics, renderings);
 }
 
 struct Tracking<'t> {
@@ -265,6 +267,24 @@ impl<'t> Tracking<'t> {
         }
     }
 
+    // ---- numbers that are printed as Go has them
+
+    fn scientific(&self, diagnostics: &mut Diagnostics, renderings: &[(ChartValues, Rendered)]) {
+        let mut told: BTreeSet<(Span, &str)> = BTreeSet::new();
+        for manifest in renderings.iter().flat_map(|(_, r)| r.manifests.iter().chain(&r.hooks)) {
+            for (text, line) in manifest.text.lines().zip(&manifest.lines) {
+                let (Some(printed), Some(span)) = (scientific(text), line.span) else { continue };
+                let value = line.values.iter().find(|value| !value.varies);
+                let Some(value) = value.filter(|_| self.own.contains(&span.file)) else { continue };
+                if told.insert((span, &value.path)) {
+                    let message = format!("`{}` is printed as {printed}", value.path);
+                    let d = Diagnostic::at(&SCIENTIFIC_NUMBER, span, message);
+                    diagnostics.push(d.hint("write `| int`, or `toYaml`"));
+                }
+            }
+        }
+    }
+
     // ---- results that differ from run to run
 
     fn unstable(&self, diagnostics: &mut Diagnostics, renderings: &[(ChartValues, Rendered)]) {
@@ -318,6 +338,20 @@ impl<'t> Tracking<'t> {
             diagnostics.push(Diagnostic::at(&CLUSTER_DEPENDENT, span, message).hint(hint));
         }
     }
+}
+
+/// Returns the number in a line that Go prints with an exponent: `1e+06`.
+fn scientific(line: &str) -> Option<&str> {
+    line.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '[' | ']' | '{' | '}' | '=')).find(
+        |word| {
+            let Some((mantissa, exponent)) = word.split_once("e+") else { return false };
+            let is_number = mantissa.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            is_number
+                && mantissa.starts_with(|c: char| c.is_ascii_digit())
+                && !exponent.is_empty()
+                && exponent.bytes().all(|b| b.is_ascii_digit())
+        },
+    )
 }
 
 /// Collects which subcharts are on and which are not; what Chart.yaml says of switches and imports counts as read.

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use crate::diag::rules::{SECRET_OVERRIDES_VALUE, VALUES_CONFLICT, VALUES_FILE};
+use crate::diag::rules::{LIST_ITEM_LOST, SECRET_OVERRIDES_VALUE, VALUES_CONFLICT, VALUES_FILE};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::{Sources, Span};
 
@@ -91,6 +91,7 @@ pub fn compose(
     merge(&mut all, input.secrets.clone());
     merge(&mut all, input.service.clone());
     let chart = dependencies::resolve(diagnostics, chart, &all)?;
+    report_lost(diagnostics, &chart, &user, "");
     let mut values = all;
     coalesce(&mut Warnings::On(diagnostics), &chart, &mut values, false).map_err(|e| diagnostics.push(*e)).ok()?;
     if input.check_schema {
@@ -98,6 +99,42 @@ pub fn compose(
     }
     let after = diagnostics.as_slice().iter().filter(|d| d.severity == crate::diag::Severity::Error).count();
     (before == after).then(|| ChartValues { chart, values: values.into(), user })
+}
+
+/// Warns of items of lists in a chart that the user replaces with nothing, as an index of `--set` does.
+fn report_lost(diagnostics: &mut Diagnostics, chart: &Chart, user: &TreeMap, above: &str) {
+    if let Some(defaults) = chart.values.as_map() {
+        lost_below(diagnostics, defaults, user, above);
+    }
+    for subchart in &chart.subcharts {
+        if let Some(below) = user.get(subchart.name()).and_then(Tree::as_map) {
+            report_lost(diagnostics, subchart, below, &format!("{above}{}.", subchart.name()));
+        }
+    }
+}
+
+/// Depth is bounded by the readers of both.
+fn lost_below(diagnostics: &mut Diagnostics, defaults: &TreeMap, user: &TreeMap, above: &str) {
+    for (key, given) in user {
+        let Some(default) = defaults.get(key) else { continue };
+        match (&given.data, &default.data) {
+            (Data::Map(given), Data::Map(default)) => {
+                lost_below(diagnostics, default, given, &format!("{above}{key}."));
+            }
+            (Data::List(given_items), Data::List(items)) => {
+                let pairs = given_items.iter().zip(items.iter());
+                let lost = pairs.enumerate().find(|(_, (given, item))| given.is_null() && !item.is_null());
+                let Some((at, (_, item))) = lost else { continue };
+                let message = format!("`{above}{key}[{at}]` of the chart is lost: the list that is given replaces it");
+                let d = match item.span.or(default.span) {
+                    Some(span) => Diagnostic::at(&LIST_ITEM_LOST, span, message),
+                    None => Diagnostic::in_file(&LIST_ITEM_LOST, "values", message),
+                };
+                diagnostics.push(d.hint("give the whole list"));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Warns of values that the user gives and that secret values replace. Depth is bounded by the readers of both.

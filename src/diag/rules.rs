@@ -62,11 +62,13 @@ rules! {
     CHART_METADATA, "chart-metadata", Error, "a Chart.yaml is missing or wrong";
     CHART_UNKNOWN_KEY, "chart-unknown-key", Warning, "a Chart.yaml has a key that Helm does not know";
     CHART_FILES, "chart-files", Error, "the files of a chart cannot be taken";
+    HELMIGNORE_NEGATION, "helmignore-negation", Warning, "a pattern with `!` in a .helmignore ignores all that it does not match";
     CHART_ARCHIVE, "chart-archive", Error, "a chart archive is damaged or unsafe";
     CHART_DEPENDENCY, "chart-dependency", Error, "a declared dependency is missing";
     CHART_LOCK, "chart-lock", Error, "the lock of the dependencies does not fit what is declared";
     CHART_DEPENDENCY_SWITCH, "chart-dependency-switch", Warning, "a tag, condition or import of a dependency has no use";
     VALUES_CONFLICT, "values-conflict", Warning, "a table meets another kind of value in two layers";
+    LIST_ITEM_LOST, "list-item-lost", Warning, "an item of a list that `--set` sets takes the place of the chart's whole list";
     VALUES_SCHEMA, "values-schema", Error, "a values.schema.json cannot be used";
     VALUES_INVALID, "values-invalid", Error, "values do not meet the schema of their chart";
     MANIFEST_YAML, "manifest-yaml", Error, "a rendered manifest is not the YAML of an object";
@@ -83,6 +85,7 @@ rules! {
     UNDEFINED_VALUE, "undefined-value", Warning, "a template reads a value that no file of values defines";
     ALWAYS_DEFAULT, "always-default", Note, "a value with a default is set by no file of values";
     UNSTABLE_MANIFEST, "unstable-manifest", Warning, "a manifest holds a result that differs from run to run";
+    SCIENTIFIC_NUMBER, "scientific-number", Warning, "a number is printed as `1e+06`";
     CLUSTER_DEPENDENT, "cluster-dependent", Note, "a template asks the cluster or the network while it is rendered";
     VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";
     SECRET_KEY, "secret-key", Error, "secret values need a key, and there is none";

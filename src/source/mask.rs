@@ -69,6 +69,18 @@ impl Mask {
         if all.len() == self.0.secrets.len() { self.clone() } else { Self::made(self.0.key, all) }
     }
 
+    /// Returns the mask that hides what both hide, with the key of the other one where it has one.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let key = other.0.key.or(self.0.key);
+        let known = |mask: &Self, of: &Self| mask.0.key == key && of.0.secrets.is_subset(&mask.0.secrets);
+        match (known(other, self), known(self, other)) {
+            (true, _) => other.clone(),
+            (_, true) => self.clone(),
+            (false, false) => Self::made(key, self.0.secrets.union(&other.0.secrets).cloned().collect()),
+        }
+    }
+
     fn made(key: Option<[u8; 32]>, secrets: BTreeSet<String>) -> Self {
         let mut patterns: BTreeMap<String, &str> = BTreeMap::new();
         let many_lines = secrets.iter().filter(|secret| secret.lines().nth(MANY_LINES).is_some());
@@ -278,6 +290,16 @@ mod tests {
 
     fn mask(secrets: &[&str]) -> Mask {
         Mask::default().keyed(b"key").with(secrets)
+    }
+
+    #[test]
+    fn two_masks_together_hide_what_either_hides() {
+        let (one, other) = (Mask::default().with(["hunter2"]), Mask::default().keyed(b"key").with(["swordfish"]));
+        let both = one.and(&other);
+        assert!(both.finds("hunter2") && both.finds("swordfish"));
+        assert_eq!(both.name_of("x"), other.name_of("x"), "the key stays");
+        assert!(one.and(&Mask::default()).finds("hunter2") && Mask::default().and(&one).finds("hunter2"));
+        assert!(other.and(&one).name_of("x").is_some());
     }
 
     #[test]
