@@ -129,8 +129,11 @@ pub trait Target: Send + Sync {
     }
 
     /// Returns which cluster it is, where it is one.
-    fn cluster(&self) -> Option<ClusterName> {
-        None
+    ///
+    /// # Errors
+    /// The target failed.
+    fn cluster(&self) -> Result<Option<ClusterName>, TargetError> {
+        Ok(None)
     }
 
     /// Returns the version of Kubernetes, `v1.35.0`; `None` where it is no cluster.
@@ -198,6 +201,14 @@ pub trait Target: Send + Sync {
         Ok(false)
     }
 
+    /// Says whether [`TargetSession::leave_replicas`] was done to a resource.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn are_replicas_left(&self, _path: &str) -> Result<bool, TargetError> {
+        Ok(true)
+    }
+
     /// Starts a change.
     ///
     /// # Errors
@@ -239,6 +250,14 @@ pub trait TargetSession: Send + Sync {
     /// # Errors
     /// The target failed.
     fn adopt(&self, _path: &str, _content: &[u8]) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// Leaves the replicas that were just written to whoever sets them later, where the target keeps who set what.
+    ///
+    /// # Errors
+    /// The target failed.
+    fn leave_replicas(&self, _path: &str, _content: &[u8]) -> Result<(), TargetError> {
         Ok(())
     }
 

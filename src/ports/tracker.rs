@@ -11,6 +11,8 @@ pub struct Sight {
     pub object: Option<Value>,
     /// The pods that its newest template made.
     pub pods: Vec<Value>,
+    /// Pods that older templates made, of kinds that replace them one by one, where they are not ready or on their way out.
+    pub older: Vec<Value>,
     /// What the target says of the object, of its pods and of what stands between them; oldest first.
     pub events: Vec<Value>,
 }

@@ -3,18 +3,35 @@
 //! The one idea: objects stay JSON from end to end, so that no field is lost that a type does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::Client;
+use kube::client::Body as Answer;
+use rustls::CertificateError;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use super::connect::login_fault;
 use super::limit::Limit;
 use super::retry::{Kind, Passing, Patience, Retries, WHOLE};
+use crate::ports::Hold;
 
 /// Who we are among those who set fields.
 pub const FIELD_MANAGER: &str = "stagewright";
+
+/// The most that an answer may hold. Unit: bytes.
+const LARGEST: usize = 256 << 20;
+/// How often an apply is tried of what others write at the same time.
+const MOST_TRIES: u32 = 5;
+/// How often it is looked whether writes may be sent again.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Says how firmly it is held what writes need.
+pub type Fence = Arc<dyn Fn() -> Hold + Send + Sync>;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +42,9 @@ pub enum ApiError {
     /// The server did not answer, or not in JSON.
     #[error("speak to the API server")]
     Client(#[source] Box<kube::Error>),
+    /// The certificate of the server is not to be trusted.
+    #[error("the certificate of the API server {0}")]
+    Untrusted(String),
     /// The server does not know a kind.
     #[error("the API server knows no kind {kind} in {group_version}")]
     NoKind {
@@ -33,6 +53,9 @@ pub enum ApiError {
         /// The API version, or group.
         group_version: String,
     },
+    /// The login ended, and could not be made again.
+    #[error("log in to the cluster again: {0}")]
+    Login(String),
     /// An address cannot be written.
     #[error("write the address of a request")]
     Address(#[source] http::Error),
@@ -53,18 +76,51 @@ pub enum ApiError {
     Unexpected(String),
 }
 
+/// What is told where the server does not know us.
+const STRANGER: &str = "the API server does not know who you are: the token or the certificate of the kubeconfig is wrong, or no \
+     longer valid (Unauthorized)";
+
+/// Says what is wrong with the certificate of the server, where that is why a request failed, and what to do.
+fn untrusted(error: &kube::Error) -> Option<String> {
+    let found = causes(error).find_map(|cause| match cause.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(why)) => Some(why.clone()),
+        Some(_) | None => None,
+    });
+    let why = found?;
+    // A cluster that was made anew may have an authority of the same name.
+    if matches!(why, CertificateError::UnknownIssuer | CertificateError::BadSignature) {
+        let told = "is signed by somebody who is not trusted: name the authority of the cluster in the kubeconfig, as \
+             certificate-authority or certificate-authority-data";
+        return Some(told.to_owned());
+    }
+    if matches!(why, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) {
+        return Some(format!(
+            "is for another name ({why}): name one that it is for in the kubeconfig, as server or as tls-server-name"
+        ));
+    }
+    Some(format!("cannot be trusted: {why}"))
+}
+
+/// Returns an error and all that is behind it.
+pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&at| {
+        // An error within an error of input and output is not its source.
+        let inner = at.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        inner.map(|e| e as &(dyn Error + 'static)).or_else(|| at.source())
+    })
+}
+
 fn told(status: &kube::core::Status) -> String {
+    if status.code == 401 {
+        return STRANGER.to_owned();
+    }
     let reason = if status.reason.is_empty() { format!("code {}", status.code) } else { status.reason.clone() };
     if status.message.is_empty() { reason } else { format!("{} ({reason})", status.message) }
 }
 
 impl ApiError {
     fn code(&self) -> Option<u16> {
-        match self {
-            Self::Status(status) => Some(status.code),
-            Self::Tried { error, .. } => error.code(),
-            Self::Client(_) | Self::NoKind { .. } | Self::Address(_) | Self::Late(_) | Self::Unexpected(_) => None,
-        }
+        self.status().map(|status| status.code)
     }
 
     /// Says whether the object is another one, or of another version, than was meant.
@@ -77,12 +133,32 @@ impl ApiError {
         self.code() == Some(404)
     }
 
+    /// Says whether the server was not reached, or not understood.
+    pub fn is_of_connection(&self) -> bool {
+        match self {
+            Self::Client(_) | Self::Untrusted(_) => true,
+            Self::Tried { error, .. } => error.is_of_connection(),
+            Self::Status(_)
+            | Self::Login(_)
+            | Self::NoKind { .. }
+            | Self::Address(_)
+            | Self::Late(_)
+            | Self::Unexpected(_) => false,
+        }
+    }
+
     /// Returns what the server says in full, however often it was asked.
     pub fn status(&self) -> Option<&kube::core::Status> {
         match self {
             Self::Status(status) => Some(status),
             Self::Tried { error, .. } => error.status(),
-            Self::Client(_) | Self::NoKind { .. } | Self::Address(_) | Self::Late(_) | Self::Unexpected(_) => None,
+            Self::Client(_)
+            | Self::Login(_)
+            | Self::Untrusted(_)
+            | Self::NoKind { .. }
+            | Self::Address(_)
+            | Self::Late(_)
+            | Self::Unexpected(_) => None,
         }
     }
 
@@ -94,6 +170,8 @@ impl ApiError {
             Self::Status(_)
             | Self::Tried { .. }
             | Self::Client(_)
+            | Self::Login(_)
+            | Self::Untrusted(_)
             | Self::NoKind { .. }
             | Self::Address(_)
             | Self::Late(_)
@@ -110,7 +188,12 @@ pub fn is_mistyped(status: &kube::core::Status) -> bool {
 
 impl From<kube::Error> for ApiError {
     fn from(error: kube::Error) -> Self {
-        if let kube::Error::Api(status) = error { Self::Status(status) } else { Self::Client(Box::new(error)) }
+        match (login_fault(&error), untrusted(&error), error) {
+            (_, _, kube::Error::Api(status)) => Self::Status(status),
+            (Some(fault), _, _) => Self::Login(fault),
+            (None, Some(why), _) => Self::Untrusted(why),
+            (None, None, error) => Self::Client(Box::new(error)),
+        }
     }
 }
 
@@ -167,6 +250,32 @@ fn status(code: StatusCode, headers: &HeaderMap, bytes: &[u8]) -> kube::core::St
     status
 }
 
+/// Returns all of an answer; `None` where it is too large.
+async fn whole(body: Answer) -> Result<Option<bytes::Bytes>, kube::Error> {
+    match Limited::new(body, LARGEST).collect().await {
+        Ok(all) => Ok(Some(all.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Ok(None),
+        Err(error) => Err(match error.downcast::<kube::Error>() {
+            Ok(error) => *error,
+            Err(error) => kube::Error::Service(error),
+        }),
+    }
+}
+
+/// Says whether an apply failed for nothing but that the object was written by others meanwhile.
+fn is_busy(error: &ApiError) -> bool {
+    let says = |text: &str| error.status().is_some_and(|status| status.message.contains(text));
+    error.is_conflict() && (says("the object has been modified") || says("already exists"))
+}
+
+/// Where locks of releases are.
+const LOCKS: &str = "/leases/stagewright-lock-";
+
+/// Says whether a request is one of the lock: it waits for nothing, for the others wait for it.
+fn is_of_lock(address: &str) -> bool {
+    address.starts_with("/apis/coordination.k8s.io/") && address.contains(LOCKS)
+}
+
 /// Says whether an object has all that another one says, but for its version.
 fn holds(object: &Value, wanted: &Value) -> bool {
     match (object, wanted) {
@@ -180,6 +289,25 @@ fn holds(object: &Value, wanted: &Value) -> bool {
 
 /// What is discovered under a name, once however many want to know it at the same time.
 type Discovered<T> = Mutex<BTreeMap<String, Arc<OnceCell<Arc<T>>>>>;
+
+fn discovery_address(group_version: &str) -> String {
+    let root = if group_version.contains('/') { "apis" } else { "api" };
+    format!("/{root}/{group_version}")
+}
+
+/// Reads the kinds that an API version has.
+fn kinds_in(list: &Value, group_version: &str) -> BTreeMap<String, ApiKind> {
+    let resources = list.get("resources").and_then(Value::as_array).into_iter().flatten();
+    let kind = |resource: &Value| {
+        let plural = resource.get("name")?.as_str()?.to_owned();
+        let kind = resource.get("kind")?.as_str()?.to_owned();
+        let namespaced = resource.get("namespaced")?.as_bool()?;
+        let found = ApiKind { group_version: group_version.to_owned(), plural, namespaced };
+        // `deployments/scale` is no kind of its own.
+        (!found.plural.contains('/')).then_some((kind, found))
+    };
+    resources.filter_map(kind).collect()
+}
 
 async fn discovered<T, F>(all: &Discovered<T>, name: &str, ask: impl FnOnce() -> F) -> Result<Arc<T>, ApiError>
 where
@@ -201,6 +329,8 @@ pub struct Api {
     kinds: Discovered<BTreeMap<String, ApiKind>>,
     /// Versions by group.
     groups: Discovered<Vec<String>>,
+    /// The lock under which writes are sent, where there is one.
+    fence: Mutex<Option<Fence>>,
     /// The addresses of which the server said last that nothing is there.
     absent: Mutex<BTreeSet<String>>,
 }
@@ -209,7 +339,37 @@ impl Api {
     /// Speaks through a client.
     pub fn new(client: Client, retries: Retries, (rate, burst): (u32, u32)) -> Self {
         let limit = Limit::new(rate, burst);
-        Self { client, limit, retries, kinds: Mutex::default(), groups: Mutex::default(), absent: Mutex::default() }
+        let (kinds, groups, absent) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { client, limit, retries, kinds, groups, fence: Mutex::default(), absent }
+    }
+
+    /// Says under which lock writes are sent from now on.
+    pub fn fence(&self, fence: Option<Fence>) {
+        *self.fence.lock().unwrap_or_else(PoisonError::into_inner) = fence;
+    }
+
+    /// Says whether writes are sent under a lock.
+    pub fn is_fenced(&self) -> bool {
+        self.fence.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Waits until the lock is held firmly, where there is one.
+    async fn wait_for_hold(&self) -> Result<(), ApiError> {
+        loop {
+            let fence = self.fence.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match fence.map(|fence| fence()) {
+                None | Some(Hold::Sure) => return Ok(()),
+                Some(Hold::Lost(why)) => {
+                    return Err(ApiError::Late(format!(
+                        "the lock of the release was lost, and this is not sent: {why}"
+                    )));
+                }
+                Some(Hold::Unsure) if self.retries.is_ending() => {
+                    return Err(ApiError::Late("it is not sure that the lock of the release is held".to_owned()));
+                }
+                Some(Hold::Unsure) => tokio::time::sleep(LOOK).await,
+            }
+        }
     }
 
     /// Waits until the next request may be sent.
@@ -298,12 +458,19 @@ impl Api {
             None => Vec::new(),
         };
         let request = request.body(bytes.into()).map_err(ApiError::Address)?;
-        self.turn().await;
+        if !is_of_lock(address) {
+            self.turn().await;
+            if !reads && !address.contains("dryRun=All") {
+                self.wait_for_hold().await?;
+            }
+        }
         // One connection serves many requests: that it lives does not say that this one is answered.
         let answer = self.retries.answer(&told, self.retries.most(reads), self.client.send(request)).await?;
         let (code, headers) = (answer.status(), answer.headers().clone());
-        let bytes = self.retries.answer(&told, WHOLE, answer.into_body().collect_bytes()).await?;
+        let whole = self.retries.answer(&told, WHOLE, whole(answer.into_body())).await?;
         self.retries.answered();
+        let too_large = || ApiError::Unexpected(format!("the answer to {told} is larger than {} MiB", LARGEST >> 20));
+        let bytes = whole.ok_or_else(too_large)?;
         if code.is_success() {
             return serde_json::from_slice(&bytes)
                 .map_err(|error| ApiError::Client(Box::new(kube::Error::SerdeError(error))));
@@ -336,8 +503,17 @@ impl Api {
     pub async fn apply(&self, address: &str, object: &Value, dry_run: bool, force: bool) -> Result<Value, ApiError> {
         let dry_run = if dry_run { "&dryRun=All" } else { "" };
         let address = format!("{address}?fieldManager={FIELD_MANAGER}&force={force}&fieldValidation=Strict{dry_run}");
-        let body = ("application/apply-patch+yaml", object.to_string().into_bytes());
-        self.request(Method::PATCH, &address, Some(body), "application/json").await
+        let bytes = object.to_string().into_bytes();
+        let mut tries = 0;
+        loop {
+            let body = ("application/apply-patch+yaml", bytes.clone());
+            match self.request(Method::PATCH, &address, Some(body), "application/json").await {
+                // Others write it all the time: the server gave up for now.
+                Err(error) if tries < MOST_TRIES && is_busy(&error) && !self.retries.is_ending() => tries += 1,
+                answer => return answer,
+            }
+            tokio::time::sleep(LOOK * tries).await;
+        }
     }
 
     /// Asks what would become of an object if it stood in the place of what has the same version. Nothing is written.
@@ -414,19 +590,22 @@ impl Api {
         discovered(&self.kinds, group_version, || self.discover(group_version)).await
     }
 
-    async fn discover(&self, group_version: &str) -> Result<BTreeMap<String, ApiKind>, ApiError> {
-        let root = if group_version.contains('/') { "apis" } else { "api" };
-        let Some(list) = self.get(&format!("/{root}/{group_version}")).await? else { return Ok(BTreeMap::new()) };
-        let resources = list.get("resources").and_then(Value::as_array).into_iter().flatten();
-        let kind = |resource: &Value| {
-            let plural = resource.get("name")?.as_str()?.to_owned();
-            let kind = resource.get("kind")?.as_str()?.to_owned();
-            let namespaced = resource.get("namespaced")?.as_bool()?;
-            let found = ApiKind { group_version: group_version.to_owned(), plural, namespaced };
-            // `deployments/scale` is no kind of its own.
-            (!found.plural.contains('/')).then_some((kind, found))
+    /// As `kinds_of`, but a server of others that is away is not waited for.
+    pub(super) async fn kinds_at_once(&self, group_version: &str) -> Result<Arc<BTreeMap<String, ApiKind>>, ApiError> {
+        let read = || async {
+            let address = discovery_address(group_version);
+            match self.send(&Method::GET, &address, None, "application/json").await {
+                Ok(list) => Ok(kinds_in(&list, group_version)),
+                Err(error) if error.code() == Some(503) => Err(error),
+                Err(_) => self.discover(group_version).await,
+            }
         };
-        Ok(resources.filter_map(kind).collect())
+        discovered(&self.kinds, group_version, read).await
+    }
+
+    async fn discover(&self, group_version: &str) -> Result<BTreeMap<String, ApiKind>, ApiError> {
+        let Some(list) = self.get(&discovery_address(group_version)).await? else { return Ok(BTreeMap::new()) };
+        Ok(kinds_in(&list, group_version))
     }
 
     /// Finds a kind of a group in the version that the server prefers.

@@ -9,11 +9,15 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::client::AuthError;
-use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{Config, ExecAuthCluster, InClusterError, Kubeconfig, KubeconfigError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
+use super::api::causes;
 use super::releases::RecordRules;
 use super::retry::Tell;
 use crate::plan::ClusterName;
+use crate::ports::shown_url;
 
 /// How long the API server may say nothing; it gives up itself after a minute. What it is asked for reading is waited for
 /// less long (`retry`).
@@ -59,6 +63,11 @@ pub enum ConnectError {
     /// A kubeconfig that was given as text cannot be read; what it holds is not told, for it may be a token.
     #[error("the kubeconfig of --kube-config-base64 (or KUBECONFIG_BASE64) is {0}")]
     Text(&'static str),
+    /// What the kubeconfig has as authority of the cluster is no certificate.
+    #[error(
+        "certificate-authority or certificate-authority-data of the kubeconfig holds no certificate that can be read"
+    )]
+    Authority,
     /// The context that was named is not in the kubeconfig.
     #[error("the kubeconfig has no context `{context}`; it has {known}")]
     NoContext {
@@ -77,10 +86,12 @@ pub enum ConnectError {
     #[error("use the service account of this pod")]
     InCluster(#[source] InClusterError),
     /// The command that logs in does not run.
-    #[error("run `{command}`, which the kubeconfig logs in with")]
+    #[error("run `{command}`, which the kubeconfig logs in with{hint}")]
     NoLogin {
         /// The command.
         command: String,
+        /// What the kubeconfig says how it is installed.
+        hint: String,
         /// Why.
         #[source]
         source: std::io::Error,
@@ -95,6 +106,37 @@ pub enum ConnectError {
         /// What it said; what it printed may be a token.
         said: String,
     },
+    /// The command that logs in asks its user for something, and there is none.
+    #[error(
+        "`{command}`, which the kubeconfig logs in with, asks for something (interactiveMode: Always), and stdin is no terminal"
+    )]
+    Asks {
+        /// The command.
+        command: String,
+    },
+    /// The command that logs in says nothing that can be used; what it printed may be a token.
+    #[error("`{command}`, which the kubeconfig logs in with, printed {what}")]
+    Credential {
+        /// The command.
+        command: String,
+        /// What it printed.
+        what: &'static str,
+    },
+    /// The file of a token cannot be read.
+    #[error("read the token in {of}")]
+    TokenFile {
+        /// The file.
+        of: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A token cannot be sent.
+    #[error("{of} gives no token that can be sent: it is empty, or has characters that none has")]
+    Token {
+        /// Where it comes from.
+        of: String,
+    },
     /// The address of a proxy is none.
     #[error("use the proxy `{proxy}`")]
     Proxy {
@@ -104,6 +146,17 @@ pub enum ConnectError {
         #[source]
         source: http::uri::InvalidUri,
     },
+    /// A kubeconfig is not what one looks like; what stands there is not told, for it may be a token.
+    #[error("the kubeconfig `{file}` cannot be read{at}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Where it is at fault.
+        at: String,
+    },
+    /// The proxy speaks a protocol that we do not.
+    #[error("the proxy `{0}` has a protocol that is not supported; use http, https or socks5")]
+    ProxyProtocol(String),
     /// A client cannot be made.
     #[error("prepare requests to {server}")]
     Client {
@@ -115,21 +168,22 @@ pub enum ConnectError {
     },
 }
 
-/// How much of what a command says is told. Unit: bytes.
-const MOST_SAID: usize = 2000;
+/// Says why a login that ended could not be made again, where that is why a request failed.
+pub fn login_fault(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let fault = causes(error).find(|error| error.is::<ConnectError>() || error.is::<AuthError>())?;
+    // What the commands of old kubeconfigs print may be a token.
+    if let Some(AuthError::AuthExecRun { out, .. }) = fault.downcast_ref() {
+        return Some(format!("the command for it failed with {}", out.status));
+    }
+    let told: Vec<String> = causes(fault).map(ToString::to_string).collect();
+    Some(told.join(": "))
+}
 
-/// Says why a client cannot be made.
-pub fn no_client(error: kube::Error, command: Option<String>, server: &str) -> ConnectError {
-    let command = command.unwrap_or_default();
-    if let kube::Error::Auth(AuthError::AuthExecRun { out, .. }) = &error {
-        let said = String::from_utf8_lossy(&out.stderr).trim().chars().take(MOST_SAID).collect::<String>();
-        let said = if said.is_empty() { said } else { format!(": {said}") };
-        return ConnectError::Login { command, status: out.status.to_string(), said };
+impl ConnectError {
+    /// Says whether it is not known which cluster is meant.
+    pub fn is_unnamed(&self) -> bool {
+        matches!(self, Self::Nothing { .. } | Self::NoFile(_) | Self::NoContext { .. } | Self::NoCurrent(_))
     }
-    if let kube::Error::Auth(AuthError::AuthExecStart(source)) = error {
-        return ConnectError::NoLogin { command, source };
-    }
-    ConnectError::Client { server: server.to_owned(), source: error }
 }
 
 /// Reads what it takes to speak to a cluster. Nothing is sent.
@@ -138,15 +192,14 @@ pub async fn configuration(options: &ClusterOptions) -> Result<(Config, ClusterN
     let (mut config, context) = match kubeconfig(options)? {
         Some(kubeconfig) => {
             let context = context_of(&kubeconfig, options.context.as_ref())?;
-            proxy = named_proxy(&kubeconfig, &context);
-            let choice = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-            let config = Config::from_custom_kubeconfig(kubeconfig, &choice).await;
-            (config.map_err(ConnectError::Kubeconfig)?, Some(context))
+            let (config, named) = of_context(&kubeconfig, &context)?;
+            proxy = named;
+            (config, Some(context))
         }
         None => (Config::incluster().map_err(ConnectError::InCluster)?, None),
     };
     let proxy = proxy.or_else(|| proxy_of(&options.env, &config.cluster_url));
-    let wrong = |source| ConnectError::Proxy { proxy: proxy.clone().unwrap_or_default(), source };
+    let wrong = |source| ConnectError::Proxy { proxy: proxy.as_deref().map(shown_url).unwrap_or_default(), source };
     config.proxy_url = proxy.as_ref().map(|proxy| proxy.parse().map_err(wrong)).transpose()?;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(ANSWER);
@@ -157,15 +210,43 @@ pub async fn configuration(options: &ClusterOptions) -> Result<(Config, ClusterN
     if config.accept_invalid_certs && config.root_cert.is_none() {
         config.root_cert = Some(Vec::new());
     }
-    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let server = shown_url(config.cluster_url.to_string().trim_end_matches('/'));
     Ok((config, ClusterName { context, server, uid: None }))
 }
 
-/// Returns the proxy that a kubeconfig names for the cluster of a context.
-fn named_proxy(kubeconfig: &Kubeconfig, context: &str) -> Option<String> {
-    let context = kubeconfig.contexts.iter().find(|c| c.name == context)?.context.as_ref()?;
-    let cluster = kubeconfig.clusters.iter().find(|c| c.name == context.cluster)?.cluster.as_ref()?;
-    cluster.proxy_url.clone().filter(|proxy| !proxy.is_empty())
+/// Returns what a context of a kubeconfig says, and its proxy.
+fn of_context(kubeconfig: &Kubeconfig, name: &str) -> Result<(Config, Option<String>), ConnectError> {
+    let wrong = ConnectError::Kubeconfig;
+    let found = kubeconfig.contexts.iter().find(|c| c.name == name).and_then(|c| c.context.clone());
+    let context = found.ok_or_else(|| wrong(KubeconfigError::LoadContext(name.to_owned())))?;
+    let found = kubeconfig.clusters.iter().find(|c| c.name == context.cluster).and_then(|c| c.cluster.clone());
+    let cluster = found.ok_or_else(|| wrong(KubeconfigError::LoadClusterOfContext(context.cluster.clone())))?;
+    // Whoever is not in it is nobody. Source: client-go.
+    let user = context.user.as_ref().and_then(|user| kubeconfig.auth_infos.iter().find(|u| u.name == *user));
+    let mut auth_info = user.and_then(|user| user.auth_info.clone()).unwrap_or_default();
+    let server = cluster.server.as_ref().ok_or_else(|| wrong(KubeconfigError::MissingClusterUrl))?;
+    let url = server.parse().map_err(|source| wrong(KubeconfigError::ParseClusterUrl(source)))?;
+    let told = ExecAuthCluster::try_from(&cluster).map_err(wrong)?;
+    let mut config = Config::new(url);
+    config.default_namespace = context.namespace.clone().unwrap_or_else(|| "default".to_owned());
+    if let Some(bundle) = told.certificate_authority_data.as_ref().filter(|bundle| !bundle.is_empty()) {
+        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bundle).collect();
+        let found = read.ok().filter(|found| !found.is_empty()).ok_or(ConnectError::Authority)?;
+        config.root_cert = Some(found.into_iter().map(|certificate| certificate.to_vec()).collect());
+    }
+    config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or(false);
+    config.disable_compression = cluster.disable_compression.unwrap_or(false);
+    config.tls_server_name = cluster.tls_server_name.clone().filter(|name| !name.is_empty());
+    if let Some(exec) = auth_info.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
+        exec.cluster = Some(told);
+    }
+    config.auth_info = auth_info;
+    Ok((config, cluster.proxy_url.filter(|proxy| !proxy.is_empty()).map(with_scheme)))
+}
+
+/// Without a protocol, the address of a proxy means HTTP. Source: Go.
+fn with_scheme(proxy: String) -> String {
+    if proxy.contains("://") { proxy } else { format!("http://{proxy}") }
 }
 
 /// Returns the proxy of the environment for a server, as Go's programs use it.
@@ -175,20 +256,23 @@ fn proxy_of(env: &BTreeMap<String, String>, server: &http::Uri) -> Option<String
         env.get(upper).or_else(|| env.get(&lower)).filter(|text| !text.is_empty()).cloned()
     };
     let proxy = set(if server.scheme_str() == Some("http") { "HTTP_PROXY" } else { "HTTPS_PROXY" })?;
-    let proxy = if proxy.contains("://") { proxy } else { format!("http://{proxy}") };
+    let proxy = with_scheme(proxy);
     let host = server.host().unwrap_or_default().trim_matches(['[', ']']);
     let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     if host.eq_ignore_ascii_case("localhost") || is_loopback {
         return None;
     }
-    let matcher = Matcher::builder().all(proxy.as_str()).no(set("NO_PROXY").unwrap_or_default()).build();
-    matcher.intercept(server).map(|_| proxy)
+    let excluded = set("NO_PROXY").unwrap_or_default();
+    let is_used = |no: String| Matcher::builder().all(proxy.as_str()).no(no).build().intercept(server).is_some();
+    // What cannot be read as a proxy is none that was excluded: it is told.
+    let is_meant = is_used(excluded) || !is_used(String::new());
+    is_meant.then_some(proxy)
 }
 
 /// Returns the merged kubeconfig; `None` within a cluster, where there is none.
 fn kubeconfig(options: &ClusterOptions) -> Result<Option<Kubeconfig>, ConnectError> {
     let read = |path: &Path| {
-        let mut found = Kubeconfig::read_from(path).map_err(ConnectError::Kubeconfig)?;
+        let mut found = Kubeconfig::read_from(path).map_err(|error| unreadable(path, error))?;
         // kubectl writes an empty one where none is chosen.
         found.current_context = found.current_context.filter(|name| !name.is_empty());
         Ok(found)
@@ -229,6 +313,12 @@ fn kubeconfig(options: &ClusterOptions) -> Result<Option<Kubeconfig>, ConnectErr
     }
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     Err(ConnectError::Nothing { searched: names.join(", ") })
+}
+
+fn unreadable(path: &Path, error: KubeconfigError) -> ConnectError {
+    let KubeconfigError::Parse(error) = error else { return ConnectError::Kubeconfig(error) };
+    let at = error.location().map(|at| format!(": look at line {}, column {}", at.line(), at.column()));
+    ConnectError::Unreadable { file: path.display().to_string(), at: at.unwrap_or_default() }
 }
 
 /// Reads a kubeconfig in base64, in one line or in several.
@@ -307,6 +397,24 @@ mod tests {
         assert_eq!(proxy("example.org", "https://api.example.org"), None);
         assert_eq!(proxy("", "https://127.0.0.1:6443"), None);
         assert_eq!(proxy("", "http://api.example.org"), None);
+    }
+
+    #[test]
+    fn passwords_of_proxies_and_servers_are_not_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = one("east", true).replace("http://east", "http://me:hunter2@east");
+        let mut options = options(dir.path(), &[("a", &text)]);
+        for proxy in ["socks9://me:hunter2@proxy.example", "http://me:hunter2@[::"] {
+            options.env.insert("HTTP_PROXY".into(), proxy.into());
+            let told = super::super::super::runtime::block_on(async {
+                let (config, name) = configuration(&options).await?;
+                assert_eq!(name.server, "http://east.example:8001");
+                super::super::client::client(config, &name.server).map(drop)
+            });
+            let error = told.unwrap_err();
+            let told = format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
+            assert!(told.contains("proxy") && !told.contains("hunter2"), "{told}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub async fn api_versions(api: &Api) -> Result<Vec<String>, ApiError> {
     for group in list(&groups, "groups") {
         versions.extend(list(group, "versions").map(|version| text(version, "groupVersion").to_owned()));
     }
-    let asked = stream::iter(versions.iter().map(|version| async move { (version, api.kinds_of(version).await) }));
+    let asked = stream::iter(versions.iter().map(|version| async move { (version, api.kinds_at_once(version).await) }));
     let mut apis = BTreeSet::new();
     for (version, kinds) in asked.buffer_unordered(PARALLEL).collect::<Vec<_>>().await {
         // A group whose own server is away must not keep a release from being planned that does not use it.

@@ -16,7 +16,8 @@ use super::objects::set;
 pub type Fields = Map<String, Value>;
 
 /// Beginnings of the names of those whose fields become ours: Helm and what has it in itself, werf, `kubectl apply`.
-const PREDECESSORS: [&str; 6] = ["helm", "Helm", "werf", "nelm", "kubectl-client-side-apply", "before-first-apply"];
+const PREDECESSORS: [&str; 7] =
+    ["helm", "Helm", "werf", "nelm", "kubectl-client-side-apply", "before-first-apply", "terraform-provider-helm"];
 /// Controllers with such names: those of Flux.
 const CONTROLLERS: [&str; 2] = ["helm-controller", "helm-operator"];
 
@@ -274,22 +275,49 @@ fn maps_agree(fields: &Fields, wanted: &Map<String, Value>, live: &Value) -> boo
 /// Lists whose items have keys or are members of a set; an apply may change their order.
 fn lists_agree(fields: &Fields, wanted: &[Value], live: &Value) -> bool {
     let Some(live) = live.as_array() else { return false };
-    let keys: Vec<(&String, &Value)> = fields.iter().filter(|(key, _)| *key != ".").collect();
-    let mut from = 0;
+    let keys: Vec<(Item, &Value)> =
+        fields.iter().filter(|(key, _)| *key != ".").map(|(key, below)| (Item::of(key), below)).collect();
+    let (mut from, mut next) = (0, 0);
     keys.len() == wanted.len()
         && wanted.iter().all(|wanted| {
-            let meant = |key: &str, item: &Value| match key.split_once(':') {
-                Some(("k", keys)) => has_keys(item, keys),
-                Some(("v", member)) => serde_json::from_str::<Value>(member).is_ok_and(|member| member == *item),
-                Some(_) | None => false,
-            };
-            let Some((key, below)) = keys.iter().find(|(key, _)| meant(key, wanted)) else { return false };
-            let Some(at) = live.iter().skip(from).position(|item| meant(key, item)) else { return false };
+            // Most lists stand in the order of their keys, or nearly so.
+            let (before, after) = keys.split_at_checked(next).unwrap_or((&[], &keys));
+            let turned = after.iter().chain(before).position(|(key, _)| key.is(wanted));
+            let Some(at) = turned.map(|turned| (next + turned) % keys.len()) else { return false };
+            next = at + 1;
+            let Some((key, below)) = keys.get(at) else { return false };
+            let Some(at) = live.iter().skip(from).position(|item| key.is(item)) else { return false };
             let item = live.get(from + at);
             from += at + 1;
-            key.starts_with("v:")
+            matches!(key, Item::Member(_))
                 || item.zip(below.as_object()).is_some_and(|(item, below)| agrees(below, wanted, item))
         })
+}
+
+/// An item of a list, as a set of fields names it.
+enum Item {
+    Keys(Map<String, Value>),
+    Member(Value),
+    /// It names none.
+    Nothing,
+}
+
+impl Item {
+    fn of(key: &str) -> Self {
+        match key.split_once(':') {
+            Some(("k", keys)) => serde_json::from_str(keys).map_or(Self::Nothing, Self::Keys),
+            Some(("v", member)) => serde_json::from_str(member).map_or(Self::Nothing, Self::Member),
+            Some(_) | None => Self::Nothing,
+        }
+    }
+
+    fn is(&self, item: &Value) -> bool {
+        match self {
+            Self::Keys(keys) => keys.iter().all(|(key, value)| item.get(key) == Some(value)),
+            Self::Member(member) => member == item,
+            Self::Nothing => false,
+        }
+    }
 }
 
 /// Says whether a field itself is in a set, and not only what is below it.

@@ -1,9 +1,10 @@
 //! Live objects, many at once.
 //!
-//! The one idea: a kind of which many objects are wanted is listed once, and the others are read one by one.
+//! The one idea: a kind of which many objects are wanted is listed once, and the others are read one by one, all at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join;
 use futures_util::stream::{self, StreamExt as _};
 use http::Method;
 use serde_json::Value;
@@ -27,7 +28,7 @@ pub async fn live(api: &Api, path: &str) -> Result<Option<Value>, ApiError> {
     Ok(api.get(&place.address(&kind)).await?.filter(|object| !is_going(object)))
 }
 
-/// Objects that were listed, by path; `None` where none is there. Of the others nothing is known.
+/// Objects that were read, by path; `None` where none is there. Of the others nothing is known.
 #[derive(Default)]
 pub struct Lives(BTreeMap<String, Option<Value>>);
 
@@ -38,15 +39,20 @@ pub type Namespaces = BTreeMap<String, Option<Value>>;
 pub type Kind<'a> = (Option<&'a str>, &'a str, &'a str);
 
 impl Lives {
-    /// Lists the kinds of which many objects are wanted. What is known of namespaces is not asked again.
+    /// Reads objects; those that the server refuses to show stay unknown. What is known of namespaces is not asked again.
     pub async fn read(api: &Api, paths: &[String], namespaces: &Namespaces) -> Result<Self, ApiError> {
         let mut kinds: BTreeMap<Kind<'_>, Vec<(&str, &str)>> = BTreeMap::new();
         let mut found = BTreeMap::new();
         for path in paths.iter().collect::<BTreeSet<_>>() {
             let place = Place::parse(path)?;
             if place.namespace.is_some_and(|namespace| namespaces.get(namespace) == Some(&None)) {
-                found.insert(path.clone(), None);
-                continue;
+                // Whether objects of others have namespaces, the server knows.
+                let is_others = place.group.contains('.') && !place.group.ends_with(".k8s.io");
+                let kind = if is_others { api.preferred(place.group, place.kind).await? } else { None };
+                if kind.is_none_or(|kind| kind.namespaced) {
+                    found.insert(path.clone(), None);
+                    continue;
+                }
             }
             if let ("Namespace", "", Some(known)) = (place.kind, place.group, namespaces.get(place.name)) {
                 found.insert(path.clone(), known.clone().filter(|object| !is_going(object)));
@@ -54,12 +60,26 @@ impl Lives {
             }
             kinds.entry((place.namespace, place.group, place.kind)).or_default().push((place.name, path));
         }
-        let lists = kinds.into_iter().filter(|(_, wanted)| wanted.len() >= MANY);
-        let lists = lists
+        let (many, few): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|(_, wanted)| wanted.len() >= MANY);
+        let lists = many
+            .into_iter()
             .map(|((namespace, group, kind), wanted)| async move { (wanted, list(api, namespace, group, kind).await) });
-        for (wanted, listed) in stream::iter(lists).buffered(PARALLEL).collect::<Vec<_>>().await {
+        let lists = stream::iter(lists).buffered(PARALLEL).collect::<Vec<_>>();
+        let paths = few.into_iter().flat_map(|(_, wanted)| wanted.into_iter().map(|(_, path)| path));
+        let singles = paths.map(|path| async move { (path, live(api, path).await) });
+        let singles = stream::iter(singles).buffered(PARALLEL).collect::<Vec<_>>();
+        let (lists, singles) = join(lists, singles).await;
+        for (wanted, listed) in lists {
             let Some(mut listed) = listed? else { continue };
             found.extend(wanted.into_iter().map(|(name, path)| (path.to_owned(), listed.remove(name))));
+        }
+        for (path, single) in singles {
+            match single {
+                Ok(single) => drop(found.insert(path.to_owned(), single)),
+                // Whoever needs it asks again, and says why it cannot be had.
+                Err(error) if error.refusal().is_some() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(Self(found))
     }

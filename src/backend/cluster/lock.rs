@@ -4,7 +4,7 @@
 //! who waits for it, and for how long (`cli`).
 //!
 //! The one idea: clocks of machines differ, so a Lease is over when nobody was seen to renew it for as long as it says,
-//! by our own clock. A holder on this very machine is simply looked for, where the processes of all users are seen.
+//! by our own clock, which may be set but not stand still. A holder on this very machine is simply looked for, where the processes of all users are seen.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,11 @@ const LASTS: Duration = Duration::from_secs(30);
 const BEAT: Duration = Duration::from_secs(5);
 /// When it was not renewed for so long, nothing new is begun.
 const UNSURE: Duration = Duration::from_secs(20);
-/// Clocks differ by less.
+/// No Lease lasts longer, whatever it says.
+const LONGEST: Duration = Duration::from_hours(1);
+/// Clocks differ by less, whatever time zone somebody took for another.
+const LONG_AGO: Duration = Duration::from_hours(26);
+/// Clocks that somebody looks after differ by less.
 const SKEW: Duration = Duration::from_mins(5);
 /// How often a Lease is tried that others write at the same time.
 const MOST_TRIES: usize = 5;
@@ -78,7 +82,11 @@ impl Lock for ClusterTarget {
         }
         let lease = Arc::new(lease);
         let beating = lease.clone();
-        std::thread::spawn(move || beating.beat());
+        let begun = std::thread::Builder::new().spawn(move || beating.beat());
+        let unable = |source| LockError::Io { attempt: "begin to renew the lock".to_owned(), source };
+        begun.map_err(unable)?;
+        let fence = lease.clone();
+        self.api.fence(Some(Arc::new(move || fence.hold())));
         Ok(Box::new(Guard(lease)))
     }
 }
@@ -105,7 +113,23 @@ struct Own {
     uid: String,
     version: String,
     acquired: String,
-    renewed: Instant,
+    renewed: Moment,
+}
+
+/// A moment by two clocks: one that nobody sets, and one that goes on while the machine sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment(Instant, Timestamp);
+
+impl Moment {
+    fn now() -> Self {
+        Self(Instant::now(), Timestamp::now())
+    }
+
+    /// Returns how long it is past, by the clock that says more.
+    fn elapsed(self) -> Duration {
+        let set = Duration::try_from(Timestamp::now().duration_since(self.1)).unwrap_or_default();
+        self.0.elapsed().max(set)
+    }
 }
 
 /// Why a Lease was not taken.
@@ -129,11 +153,19 @@ struct Lease {
 }
 
 impl Lease {
+    fn hold(&self) -> Hold {
+        match &*locked(&self.state) {
+            State::Ours(own) if own.renewed.elapsed() >= UNSURE => Hold::Unsure,
+            State::Ours(_) | State::Pending | State::Over => Hold::Sure,
+            State::Lost(why) => Hold::Lost(why.clone()),
+        }
+    }
+
     /// Takes the Lease, where nobody living has it.
     fn take(&self) -> Result<(), Refusal> {
         for _ in 0..MOST_TRIES {
             let acquired = micros(Timestamp::now());
-            let renewed = Instant::now();
+            let renewed = Moment::now();
             let wanted = self.object(&acquired, &acquired);
             let taken = match block_on(self.api.create(&self.list, &wanted)) {
                 Err(error) if error.is_conflict() => self.take_over(&acquired)?,
@@ -210,12 +242,14 @@ impl Lease {
             return true;
         }
         let lasts = spec(lease, "leaseDurationSeconds").and_then(Value::as_u64).unwrap_or(LASTS.as_secs());
-        let lasts = Duration::from_secs(lasts);
+        let lasts = Duration::from_secs(lasts).min(LONGEST);
         let renewed = spec(lease, "renewTime").and_then(|at| at.as_str()?.parse::<Timestamp>().ok());
         let age = renewed.and_then(|at| Duration::try_from(Timestamp::now().duration_since(at)).ok());
-        if age.is_some_and(|age| age > lasts + SKEW) {
+        if age.is_some_and(|age| age > lasts + LONG_AGO) {
             return true;
         }
+        // By its own clock it is over; but this clock may be wrong, and whoever lives renews it.
+        let lasts = if age.is_some_and(|age| age > lasts + SKEW) { lasts.min(LASTS) } else { lasts };
         let seen = (self.address.clone(), metadata(lease, "resourceVersion").to_owned());
         let first = *locked(&self.sightings).entry(seen).or_insert_with(Instant::now);
         first.elapsed() > lasts
@@ -244,9 +278,11 @@ impl Lease {
     fn renew(&self, own: &Own) -> State {
         let mut version = own.version.clone();
         for _ in 0..MOST_TRIES {
-            let at = Instant::now();
+            let at = Moment::now();
             let mut wanted = self.object(&own.acquired, &micros(Timestamp::now()));
             set(&mut wanted, &["metadata", "resourceVersion"], version.clone().into());
+            // One that was given back meanwhile is not made anew.
+            set(&mut wanted, &["metadata", "uid"], own.uid.clone().into());
             let error = match block_on(self.api.update(&self.address, &wanted)) {
                 Ok(found) => {
                     let version = metadata(&found, "resourceVersion").to_owned();
@@ -302,11 +338,7 @@ impl Lease {
 
 impl LockGuard for Guard {
     fn hold(&self) -> Hold {
-        match &*locked(&self.0.state) {
-            State::Ours(own) if own.renewed.elapsed() >= UNSURE => Hold::Unsure,
-            State::Ours(_) | State::Pending | State::Over => Hold::Sure,
-            State::Lost(why) => Hold::Lost(why.clone()),
-        }
+        self.0.hold()
     }
 
     fn confirm(&self) -> Result<(), LockError> {
@@ -318,8 +350,11 @@ impl LockGuard for Guard {
                     let why = format!("the namespace {} is gone again", self.0.namespace);
                     return Err(LockError::Io { attempt: self.0.attempt.clone(), source: std::io::Error::other(why) });
                 }
-                // Then the record of the release alone tells two runs apart.
-                Err(Refusal::Lock(LockError::Unable(_))) => return Ok(()),
+                // Then the record of the release alone tells two runs apart, as long as it is fresh.
+                Err(Refusal::Lock(LockError::Unable(_))) => {
+                    self.0.api.fence(None);
+                    return Ok(());
+                }
                 Err(Refusal::Lock(error @ LockError::Held { .. })) => {
                     if start.elapsed() > LOOK.1 || self.0.api.retries().is_ending() {
                         return Err(error);
@@ -335,6 +370,7 @@ impl LockGuard for Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        self.0.api.fence(None);
         self.0.give_back();
     }
 }
@@ -362,7 +398,7 @@ mod process {
 
     const PROC: &str = "/proc";
 
-    /// Names this process: the boot of the machine, what it counts its processes by, its number and when it began.
+    /// Names this process: the machine and its boot, what it counts its processes by, its number and when it began.
     pub fn own() -> Option<String> {
         let id = std::process::id();
         let (_, began) = read(Path::new(PROC), id).ok().flatten()?;
@@ -391,8 +427,10 @@ mod process {
 
     pub(super) fn machine(proc: &Path) -> Option<String> {
         let boot = fs::read_to_string(proc.join("sys/kernel/random/boot_id")).ok()?;
+        // Machines that were copied while they ran have a boot in common.
+        let host = fs::read_to_string(proc.join("sys/kernel/hostname")).ok()?;
         let processes = fs::read_link(proc.join("self/ns/pid")).ok()?;
-        Some(format!("{}/{}", boot.trim(), processes.display()))
+        Some(format!("{}/{}/{}", host.trim(), boot.trim(), processes.display()))
     }
 
     /// Returns the state of a process and when it began, counted since the boot; `None` where it is not there.
@@ -441,6 +479,7 @@ mod tests {
             std::fs::write(file, text).unwrap();
         };
         write("sys/kernel/random/boot_id", "boot\n");
+        write("sys/kernel/hostname", "host\n");
         write("1/stat", "1 (init) S 0 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 7 0");
         write("self/mountinfo", &format!("22 27 0:21 / /proc rw,nosuid shared:12 - proc proc rw{options}\n"));
         std::fs::create_dir_all(dir.path().join("self/ns")).unwrap();

@@ -16,34 +16,37 @@ mod fields;
 mod limit;
 mod lives;
 mod lock;
+mod login;
 mod objects;
 mod releases;
 mod retry;
 mod tracker;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 
 use self::api::{Api, ApiError, ApiKind, is_mistyped, word};
+use self::connect::configuration;
 pub use self::connect::{ClusterOptions, ConnectError};
-use self::connect::{configuration, no_client};
 use self::fields::{adopted, has_predecessor, is_taken_over, merged, replicas_left, stands, without_leftovers};
 use self::lives::{Lives, Namespaces};
-use self::objects::{
-    REPLICAS_ON_CREATION, cleaned, guarded, is_going, metadata, set, with_data_encoded, with_protocols,
-};
+use self::objects::{cleaned, guarded, is_going, left, metadata, set, with_data_encoded, with_protocols};
 use self::releases::{HookRuns, Opened, Records, all_revisions, read_records, read_summaries};
 pub use self::releases::{RecordDriver, RecordRules};
 use self::retry::{Retries, has_no_account, is_webhook};
 use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout, Propagation, RevisionSummary, Secrecy};
-use crate::ports::{Lock, ObjectQuery, ReleaseStore, RevisionFact, Target, TargetError, TargetSession, Values};
+use crate::ports::{
+    Lock, ObjectQuery, ReleaseStore, RevisionFact, Target, TargetError, TargetSession, Values, shown_url,
+};
 
 /// Requests at once while planning.
 const PARALLEL: usize = 16;
@@ -60,6 +63,8 @@ const GONE: Duration = Duration::from_mins(5);
 pub struct ClusterTarget {
     api: Arc<Api>,
     name: ClusterName,
+    /// The proxy between, without its user.
+    proxy: Option<String>,
     rules: RecordRules,
     /// Which cluster it is, once it was asked.
     uid: OnceLock<Option<String>>,
@@ -77,13 +82,14 @@ impl ClusterTarget {
     pub fn connect(options: &ClusterOptions) -> Result<Self, ConnectError> {
         block_on(async {
             let (config, name) = configuration(options).await?;
-            let command = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
-            let client = client::client(config).map_err(|error| no_client(error, command, &name.server))?;
+            let proxy = config.proxy_url.as_ref().map(|proxy| shown_url(proxy.to_string().trim_end_matches('/')));
+            let client = client::client(config, &name.server)?;
             let retries = Retries::new(options.retry.unwrap_or(retry::LIMIT), options.tell.clone());
             let (api, rules) = (Arc::new(Api::new(client, retries, options.limit)), options.records);
             Ok(Self {
                 api,
                 name,
+                proxy,
                 rules,
                 uid: OnceLock::new(),
                 sightings: Arc::default(),
@@ -110,6 +116,8 @@ impl ClusterTarget {
     fn failed(&self, attempt: impl Into<String>) -> impl FnOnce(ApiError) -> TargetError {
         let attempt = format!("{} in the cluster {}", attempt.into(), self.name);
         move |error: ApiError| {
+            let proxy = self.proxy.as_ref().filter(|_| error.is_of_connection());
+            let attempt = proxy.map_or_else(|| attempt.clone(), |proxy| format!("{attempt} through the proxy {proxy}"));
             let is_denied = error.status().is_some_and(|status| status.code == 403);
             let kind = if is_denied { std::io::ErrorKind::PermissionDenied } else { std::io::ErrorKind::Other };
             TargetError { attempt, source: std::io::Error::new(kind, error) }
@@ -155,6 +163,19 @@ async fn kind_of(api: &Api, object: &Value) -> Result<ApiKind, ApiError> {
     let (version, kind) = (text(object, "apiVersion"), text(object, "kind"));
     let no_kind = || ApiError::NoKind { kind: kind.to_owned(), group_version: version.to_owned() };
     api.kind(version, kind).await?.ok_or_else(no_kind)
+}
+
+/// Discovers the kinds of manifests ahead of those who need them. Who is not answered asks again, and says so.
+async fn learn_kinds(wanted: &[WantedResource], api: &Api) {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        #[serde(rename = "apiVersion")]
+        version: String,
+    }
+    let head = |wanted: &WantedResource| serde_json::from_str::<Head>(wanted.manifest.as_ref()?).ok();
+    let versions: BTreeSet<String> = wanted.iter().filter_map(|wanted| Some(head(wanted)?.version)).collect();
+    let asked = stream::iter(versions.iter().map(|version| api.kinds_of(version)));
+    asked.buffer_unordered(PARALLEL).for_each(|_| async {}).await;
 }
 
 /// What one question is answered in view of: the definitions and namespaces that are made in the same plan.
@@ -270,6 +291,7 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         preferred => preferred,
     };
     let mut preview = Preview { live: found.as_ref().map(cleaned), content, stays, ..Preview::default() };
+    preview.failed = found.as_ref().and_then(failure);
     if let Some(managers) = found.as_ref().and_then(|live| live.pointer("/metadata/managedFields")) {
         preview.managers = managers.clone();
     }
@@ -331,6 +353,14 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         }
     }
     Ok(preview)
+}
+
+/// Says why a Job has failed for good.
+fn failure(live: &Value) -> Option<String> {
+    let is_job = text(live, "kind") == "Job" && text(live, "apiVersion").starts_with("batch/");
+    let conditions = live.pointer("/status/conditions").filter(|_| is_job)?.as_array()?;
+    let failed = conditions.iter().find(|c| text(c, "type") == "Failed" && text(c, "status") == "True")?;
+    Some(text(failed, "reason").to_owned())
 }
 
 /// Says why there can be no dry run, where that says nothing against the write itself.
@@ -435,7 +465,7 @@ fn refusal(status: &kube::core::Status, object: &Value) -> String {
 
 /// Hides what the server says of what holds secrets.
 fn discreet(error: ApiError, object: &Value) -> ApiError {
-    match error.refusal() {
+    match error.status() {
         Some(status) if is_discreet(object) => ApiError::Unexpected(refusal(status, object)),
         _ => error,
     }
@@ -460,7 +490,12 @@ fn split_release(key: &str) -> (&str, &str) {
 impl Target for ClusterTarget {
     fn observe(&self, release: &str) -> Result<ReleaseFact, TargetError> {
         let records = self.records_of(release);
-        let history = block_on(records.history());
+        // Which cluster it is will be asked, too; not before there is a connection.
+        let uid = async { if self.uid.get().is_none() { self.ask_uid().await.ok() } else { None } };
+        let (history, uid) = block_on(join(records.history(), uid));
+        if let Some(uid) = uid {
+            self.uid.get_or_init(|| uid);
+        }
         let history = history.map_err(self.failed(format!("read the records of the release {release}")))?;
         let (history, last_revision) = history;
         Ok(ReleaseFact { history, last_revision, ..ReleaseFact::default() })
@@ -496,8 +531,8 @@ impl Target for ClusterTarget {
 
     fn preview(&self, wanted: &[WantedResource]) -> Result<Option<BTreeMap<String, Preview>>, TargetError> {
         let api = &self.api;
-        let made = block_on(Made::look(wanted, api)).map_err(self.failed("read the namespaces"))?;
-        let made = &made;
+        let (made, ()) = block_on(join(Made::look(wanted, api), learn_kinds(wanted, api)));
+        let made = &made.map_err(self.failed("read the namespaces"))?;
         let paths: Vec<String> = wanted.iter().map(|w| w.path.clone()).collect();
         let lives = block_on(Lives::read(api, &paths, &made.namespaces)).map_err(self.failed("read the resources"))?;
         let lives = &lives;
@@ -522,8 +557,15 @@ impl Target for ClusterTarget {
     }
 
     fn holds(&self, path: &str, content: &[u8]) -> Result<bool, TargetError> {
-        let wanted =
-            WantedResource { path: path.to_owned(), manifest: Some(String::from_utf8_lossy(content).into_owned()) };
+        let mut manifest = String::from_utf8_lossy(content).into_owned();
+        // Once they are left to others, others may have changed them.
+        if let Ok(object) = serde_json::from_str::<Value>(&manifest)
+            && let Cow::Owned(others) = left(&object)
+            && self.are_replicas_left(path)?
+        {
+            manifest = others.to_string();
+        }
+        let wanted = WantedResource { path: path.to_owned(), manifest: Some(manifest) };
         let (made, _) = Made::of(std::slice::from_ref(&wanted));
         let preview = block_on(preview(&self.api, &wanted, &Lives::default(), &made));
         let preview = preview.map_err(self.failed(format!("ask for a dry run of {path}")))?;
@@ -554,13 +596,14 @@ impl Target for ClusterTarget {
         Layout::Cluster
     }
 
-    fn cluster(&self) -> Option<ClusterName> {
-        let uid = self.uid.get().cloned().or_else(|| {
-            // A failure that passes is no answer.
-            let asked = block_on(self.ask_uid()).ok()?;
-            Some(self.uid.get_or_init(|| asked).clone())
-        });
-        Some(ClusterName { uid: uid.flatten(), ..self.name.clone() })
+    fn cluster(&self) -> Result<Option<ClusterName>, TargetError> {
+        let uid = if let Some(known) = self.uid.get() {
+            known.clone()
+        } else {
+            let asked = block_on(self.ask_uid()).map_err(self.failed("ask which one it is"))?;
+            self.uid.get_or_init(|| asked).clone()
+        };
+        Ok(Some(ClusterName { uid, ..self.name.clone() }))
     }
 
     fn lock(&self) -> Option<&dyn Lock> {
@@ -574,6 +617,11 @@ impl Target for ClusterTarget {
     fn is_taken_over(&self, path: &str) -> Result<bool, TargetError> {
         let live = block_on(lives::live(&self.api, path)).map_err(self.failed(format!("read {path}")))?;
         Ok(live.as_ref().is_some_and(is_taken_over))
+    }
+
+    fn are_replicas_left(&self, path: &str) -> Result<bool, TargetError> {
+        let live = block_on(lives::live(&self.api, path)).map_err(self.failed(format!("read {path}")))?;
+        Ok(live.is_some_and(|live| replicas_left(&live).is_none()))
     }
 
     fn kube_version(&self) -> Result<Option<String>, TargetError> {
@@ -727,9 +775,6 @@ impl ClusterSession<'_> {
             self.wait_until_gone(&address, metadata(&written, "uid")).await?;
             api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, &object))?;
         }
-        if object.pointer(REPLICAS_ON_CREATION).is_some() && object.pointer("/spec/replicas").is_some() {
-            self.leave_replicas(&address).await?;
-        }
         if place.kind == "CustomResourceDefinition" {
             let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             self.defined().insert((of("/spec/group"), of("/spec/names/kind")));
@@ -758,14 +803,17 @@ impl ClusterSession<'_> {
         Err(ApiError::Late(format!("the definition is not established after {} s", start.elapsed().as_secs())))
     }
 
-    /// Leaves the replicas that were just set to whoever sets them later.
-    async fn leave_replicas(&self, address: &str) -> Result<(), ApiError> {
+    /// Makes the replicas that were just set those of nobody in particular.
+    async fn give_up_replicas(&self, path: &str, content: &[u8]) -> Result<(), ApiError> {
         let api = &self.target.api;
+        let place = Place::parse(path)?;
+        let kind = kind_of(api, &read_manifest(&String::from_utf8_lossy(content))?).await?;
+        let address = place.address(&kind);
         for _ in 0..MOST_TRIES {
-            let Some(live) = api.get(address).await? else { return Ok(()) };
+            let Some(live) = api.get(&address).await? else { return Ok(()) };
             let Some(managers) = replicas_left(&live) else { return Ok(()) };
             // A controller may have written its status meanwhile.
-            match api.set_managers(address, metadata(&live, "resourceVersion"), &managers).await {
+            match api.set_managers(&address, metadata(&live, "resourceVersion"), &managers).await {
                 Err(error) if error.is_conflict() => {}
                 done => return done,
             }
@@ -792,6 +840,7 @@ impl ClusterSession<'_> {
 
     async fn wait_until_gone(&self, address: &str, uid: &str) -> Result<(), ApiError> {
         let start = Instant::now();
+        let mut pause = Duration::from_millis(100);
         loop {
             let Some(now) = self.target.api.get(address).await?.filter(|now| metadata(now, "uid") == uid) else {
                 return Ok(());
@@ -801,7 +850,8 @@ impl ClusterSession<'_> {
                 let told = format!("it is not gone after {} s", start.elapsed().as_secs());
                 return Err(ApiError::Late(if held.is_empty() { told } else { format!("{told}: {held}") }));
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(Duration::from_secs(2));
         }
     }
 
@@ -877,6 +927,11 @@ impl TargetSession for ClusterSession<'_> {
         block_on(self.take_over(path, content)).map_err(self.target.failed(format!("take over the fields of {path}")))
     }
 
+    fn leave_replicas(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+        let left = block_on(self.give_up_replicas(path, content));
+        left.map_err(self.target.failed(format!("leave the replicas of {path} to others")))
+    }
+
     fn replace(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
         let replaced = self.noted(path, || {
             block_on(async {
@@ -901,7 +956,10 @@ impl TargetSession for ClusterSession<'_> {
 
     fn forget(&self, release: &str) -> Result<(), TargetError> {
         let forgotten = block_on(self.target.records_of(release).forget());
-        forgotten.map_err(self.target.failed(format!("remove the records of {release}")))
+        forgotten.map_err(self.target.failed(format!("remove the records of {release}")))?;
+        // The lock of the release goes with the namespace that was its own.
+        self.target.api.fence(None);
+        Ok(())
     }
 
     fn settled(&self, path: &str, succeeded: bool) {

@@ -8,7 +8,7 @@ use super::fields::{owned, values};
 use crate::plan::Secrecy;
 
 /// Where a manifest says how many replicas it is made with.
-pub const REPLICAS_ON_CREATION: &str = "/metadata/annotations/werf.io~1replicas-on-creation";
+const REPLICAS_ON_CREATION: &str = "/metadata/annotations/werf.io~1replicas-on-creation";
 
 /// What the server alone writes into the metadata of an object.
 const OF_THE_SERVER: [&str; 6] =
@@ -76,7 +76,7 @@ pub fn guarded(object: &Value, wanted: Option<&Value>) -> Vec<u8> {
 }
 
 /// Returns a manifest without replicas that are set once and then left to others.
-fn left(wanted: &Value) -> Cow<'_, Value> {
+pub fn left(wanted: &Value) -> Cow<'_, Value> {
     let mut wanted = Cow::Borrowed(wanted);
     if wanted.pointer(REPLICAS_ON_CREATION).is_some()
         && wanted.pointer("/spec/replicas").is_some()
@@ -135,7 +135,15 @@ pub fn with_data_encoded(mut object: Value) -> Value {
     }
     if let Some(data) = data.as_object_mut() {
         for (key, text) in texts {
-            let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+            // Nothing is an empty text. Source: Kubernetes, which reads it so.
+            let text = match text {
+                serde_json::Value::Null => String::new(),
+                serde_json::Value::String(text) => text,
+                serde_json::Value::Bool(_)
+                | serde_json::Value::Number(_)
+                | serde_json::Value::Array(_)
+                | serde_json::Value::Object(_) => text.to_string(),
+            };
             data.insert(key, base64::engine::general_purpose::STANDARD.encode(text).into());
         }
     }
@@ -199,6 +207,12 @@ mod tests {
         let secret =
             json!({"kind": "Secret", "metadata": {"uid": "u", "resourceVersion": "3"}, "data": {"k": "czNjcmV0"}});
         assert_eq!(String::from_utf8(guarded(&secret, None)).unwrap(), r#"{"uid":"u","version":"3"}"#);
+    }
+
+    #[test]
+    fn nothing_is_an_empty_text() {
+        let secret = json!({"kind": "Secret", "stringData": {"a": null, "b": "x", "c": 1}});
+        assert_eq!(with_data_encoded(secret)["data"], json!({"a": "", "b": "eA==", "c": "MQ=="}));
     }
 
     #[test]

@@ -23,6 +23,8 @@ const LABELS: [&str; 6] = ["name", "owner", "status", "version", "createdAt", "m
 /// The annotation of a record that we wrote last, with its revision. Helm copies labels, and the chart with all that is in
 /// it; what it writes has no annotations.
 const OURS: &str = "stagewright/revision";
+/// How many records are read to plan by: each may be large.
+const MOST_READ: usize = 16;
 /// How long a record of somebody else counts as under way. Unit: seconds.
 const FRESH_S: i64 = 180;
 /// How the record of a release that is being deleted is described. Source: Helm 3.
@@ -107,6 +109,8 @@ impl Records<'_> {
         let list = self.api.request(http::Method::GET, &address, None, METADATA_ONLY).await?;
         let revision = |item: &Value| {
             let label = |key: &str| item.pointer("/metadata/labels")?.get(key)?.as_str();
+            // A label alone makes no record.
+            label("version").filter(|number| metadata(item, "name").ends_with(&format!(".v{number}")))?;
             let labels = item.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
             let own = labels.filter(|(key, _)| !LABELS.contains(&key.as_str()));
             let number = label("version")?.parse().ok()?;
@@ -131,7 +135,10 @@ impl Records<'_> {
         // What was uninstalled left nothing.
         let gone = revisions.iter().rposition(|r| r.status == "uninstalled").map_or(0, |at| at + 1);
         let since = revisions.iter().rposition(|r| r.status == "deployed").unwrap_or(0).max(gone);
-        let records = revisions.iter().skip(since).map(|revision| self.record(revision.number)).collect::<Vec<_>>();
+        // That which was deployed, and the last of those that failed after it.
+        let left_out = revisions.len().saturating_sub(MOST_READ).max(since + 1);
+        let read = revisions.iter().enumerate().filter(|(at, _)| *at == since || *at >= left_out);
+        let records = read.map(|(_, revision)| self.record(revision.number)).collect::<Vec<_>>();
         let found = stream::iter(records).buffered(PARALLEL).collect::<Vec<_>>().await;
         let found = found.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
         Ok((found, revisions.last().map_or(0, |last| last.number)))
@@ -251,15 +258,17 @@ impl Records<'_> {
         Ok(Some(Opened { object, release }))
     }
 
-    /// Helm takes no lock: what it began a moment ago may still be under way.
+    /// Helm takes no lock, nor does who may not: what they began a moment ago may still be under way.
     fn refuse_others(&self, pending: &Revision) -> Result<(), ApiError> {
         let age = now().as_second().saturating_sub(pending.touched);
-        if pending.ours || age > FRESH_S {
+        // What we began, nobody works on who has the lock.
+        if pending.ours && self.api.is_fenced() || age > FRESH_S {
             return Ok(());
         }
         Err(ApiError::Unexpected(format!(
-            "somebody else, perhaps Helm, began revision {} of {} {} s ago ({}); try again when it is done, or in {} s if nobody \
+            "somebody else{} began revision {} of {} {} s ago ({}); try again when it is done, or in {} s if nobody \
              works on it any more",
+            if pending.ours { "" } else { ", perhaps Helm," },
             pending.number,
             self.release,
             age.max(0),
@@ -298,7 +307,7 @@ impl Records<'_> {
             };
             self.change(revision, opened, "deployed", done).await?;
         }
-        for old in all.iter().filter(|r| r.number != revision && r.status == "deployed") {
+        for old in all.iter().filter(|r| r.number < revision && r.status == "deployed") {
             self.change(old.number, None, "superseded", |_| {}).await?;
         }
         Ok(())
@@ -310,7 +319,10 @@ impl Records<'_> {
             hooks.note(release);
             part(release, "info").insert("description".into(), description.into());
         };
-        self.change(revision, None, "failed", failed).await
+        // What somebody else made of it meanwhile stands, and so does what was deployed before the run failed.
+        let all = self.revisions().await?;
+        let is_under_way = |r: &Revision| r.number == revision && r.ours && r.status.starts_with("pending-");
+        if all.iter().any(is_under_way) { self.change(revision, None, "failed", failed).await } else { Ok(()) }
     }
 
     /// Removes all records, the last of them at the end: as long as it is there, the release is.

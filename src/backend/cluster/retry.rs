@@ -5,16 +5,17 @@
 //!
 //! The one idea: time is bounded, not the number of attempts. A server that never answered is not waited for.
 
-use std::error::Error;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::api::{ApiError, is_mistyped};
+use super::api::{ApiError, causes, is_mistyped};
 
 /// How long a failure that passes is waited for when nobody says otherwise.
 pub const LIMIT: Duration = Duration::from_mins(1);
+/// The most that is waited, whatever is asked for.
+const MOST: Duration = Duration::from_hours(24);
 /// The first pause, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// A server that never answered is tried for so long.
@@ -71,7 +72,7 @@ impl Retries {
     /// Waits for so long; `tell` is told when that takes a while.
     pub fn new(limit: Duration, tell: Option<Tell>) -> Self {
         let (known, gone) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { limit, tell, known, gone, end: Mutex::default(), told: Mutex::default() }
+        Self { limit: limit.min(MOST), tell, known, gone, end: Mutex::default(), told: Mutex::default() }
     }
 
     /// Says where it is seen that the run is to end.
@@ -190,6 +191,8 @@ impl Passing {
             ApiError::Status(status) => Self::of_status(status),
             ApiError::Client(error) => Self::of_client(error),
             ApiError::NoKind { .. }
+            | ApiError::Login(_)
+            | ApiError::Untrusted(_)
             | ApiError::Address(_)
             | ApiError::Late(_)
             | ApiError::Tried { .. }
@@ -229,15 +232,10 @@ impl Passing {
 
     fn of_client(error: &kube::Error) -> Option<Self> {
         let (kube::Error::HyperError(_) | kube::Error::Service(_)) = error else { return None };
-        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-        let mut words = String::new();
-        let mut kind = None;
-        while let Some(at) = cause {
-            words = at.to_string();
-            kind = at.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(kind);
-            // An error within an error of input and output is not its source.
-            let inner = at.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            cause = inner.map(|e| e as &(dyn Error + 'static)).or_else(|| at.source());
+        let (mut words, mut kind) = (String::new(), None);
+        for cause in causes(error) {
+            words = cause.to_string();
+            kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(kind);
         }
         // What is not understood, as a certificate that is not trusted, does not get better.
         if matches!(kind, Some(ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::PermissionDenied)) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::io::AsyncReadExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use http::{Method, Request};
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use super::api::{Api, ApiError, word};
 use super::events::{Followed, Namespace};
 use super::lives::Kind;
-use super::objects::{metadata, set};
+use super::objects::{is_going, metadata, set};
 use super::releases::METADATA_ONLY;
 use super::{ClusterTarget, PARALLEL, Place, text};
 use crate::backend::runtime::block_on;
@@ -30,6 +31,8 @@ const LONGEST_LINE: usize = 16 * 1024;
 const MANY: usize = 8;
 /// How long a list may be: where there are more, or many more than are looked at, most of them are not ours.
 const PAGE: usize = 500;
+/// How many pages are read of what a selector finds.
+const MOST_PAGES: usize = 20;
 const FOREIGN: usize = 8;
 /// The same of what workloads own: replica sets of earlier revisions, pods.
 const OWNED: usize = 32;
@@ -117,11 +120,17 @@ fn newer(text: &str, mark: Option<&str>, is_cut: bool) -> (Vec<String>, Option<S
     let seen: Option<Timestamp> = mark.and_then(|mark| mark.parse().ok());
     let mut last = seen;
     let mut lines = Vec::new();
-    for line in text.lines() {
-        let Some((time, line)) = line.split_once(' ') else { continue };
+    // The last line may be cut off in its middle: it is read again, unless nothing else is new.
+    let (whole, rest) = text.rsplit_once('\n').map_or(("", text), |(whole, rest)| (whole, rest));
+    let all = whole.split('\n').map(|line| (line, true)).chain(Some((rest, !is_cut)));
+    for (line, is_whole) in all {
+        let Some((time, line)) = line.trim_end_matches('\r').split_once(' ') else { continue };
         let Ok(time) = time.parse::<Timestamp>() else { continue };
         // The server knows whole seconds only: what was seen of the second is left out.
         if seen.is_none_or(|seen| time > seen) {
+            if !is_whole && !lines.is_empty() {
+                break;
+            }
             lines.push(line.to_owned());
             last = Some(last.map_or(time, |last| last.max(time)));
         }
@@ -227,9 +236,21 @@ impl ClusterTarget {
         let root = if address.contains('/') { "apis" } else { "api" };
         let (version, plural) = address.rsplit_once('/').unwrap_or(("v1", address));
         let root = if version == "v1" { "api" } else { root };
-        let query = if selector.is_empty() { String::new() } else { format!("?labelSelector={}", word(selector)) };
-        let address = format!("/{root}/{version}/namespaces/{}/{plural}{query}", word(namespace));
-        self.api.request(Method::GET, &address, None, accept).await.map(items).unwrap_or_default()
+        let query = if selector.is_empty() { String::new() } else { format!("&labelSelector={}", word(selector)) };
+        let address = format!("/{root}/{version}/namespaces/{}/{plural}?limit={PAGE}{query}", word(namespace));
+        let (mut found, mut next) = (Vec::new(), String::new());
+        for _ in 0..MOST_PAGES {
+            let Ok(list) = self.api.request(Method::GET, &format!("{address}{next}"), None, accept).await else {
+                break;
+            };
+            let mark = metadata(&list, "continue").to_owned();
+            found.extend(items(list));
+            if mark.is_empty() {
+                break;
+            }
+            next = format!("&continue={}", word(&mark));
+        }
+        found
     }
 
     async fn closely(&self, closer: Closer<'_>, around: &BTreeMap<&str, Around>) -> Sight {
@@ -276,13 +297,18 @@ impl ClusterTarget {
             }
             _ => {}
         }
+        let mut older = Vec::new();
         if text(object, "kind") != "Pod" {
-            pods.retain(|pod| is_owned(pod, &owners) && is_new(pod, object));
+            pods.retain(|pod| is_owned(pod, &owners));
+            (pods, older) = pods.into_iter().partition(|pod| is_new(pod, object));
+            older.retain(|pod| is_going(pod) || !is_ready(pod));
         }
-        owners.extend(pods.iter().map(|pod| metadata(pod, "uid").to_owned()));
-        let events = around.and_then(|around| around.events.as_ref()).filter(|_| closer.events);
-        let events = events.map(|events| events.about(&owners)).unwrap_or_default();
-        Sight { object: Some(object.clone()), events, pods }
+        owners.extend(pods.iter().chain(&older).map(|pod| metadata(pod, "uid").to_owned()));
+        let events = match around.and_then(|around| around.events.as_ref()).filter(|_| closer.events) {
+            Some(events) => events.about(&self.api, &owners).await,
+            None => Vec::new(),
+        };
+        Sight { object: Some(object.clone()), events, pods, older }
     }
 
     async fn read_lines(&self, source: &LogSource, query: &str) -> Option<String> {
@@ -293,17 +319,25 @@ impl ClusterTarget {
             word(pod),
             word(container)
         );
-        tokio::time::timeout(LINES, self.api.text(&address)).await.ok()?.ok()
+        tokio::time::timeout(LINES, self.api.text(&address, MOST_LINES)).await.ok()?.ok()
     }
 }
 
 impl Api {
-    /// Reads an address as text.
-    pub async fn text(&self, address: &str) -> Result<String, ApiError> {
+    /// Reads lines at an address: no more than `most` bytes, and of an answer that breaks off those that came whole. What is
+    /// no text becomes `\u{fffd}`.
+    async fn text(&self, address: &str, most: usize) -> Result<String, ApiError> {
         let request =
             Request::builder().method(Method::GET).uri(address).body(Vec::new()).map_err(ApiError::Address)?;
         self.turn().await;
-        Ok(self.client().request_text(request).await?)
+        let limit = u64::try_from(most).unwrap_or(u64::MAX);
+        let mut lines = self.client().request_stream(request).await?.take(limit);
+        let mut bytes = Vec::new();
+        if lines.read_to_end(&mut bytes).await.is_err() {
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+            bytes.truncate(whole);
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Finds a kind by its name, or by its name in addresses: `Deployment`, `deployments`, `deployment`. A group that is not
@@ -350,8 +384,29 @@ fn by_owner(objects: Vec<Value>) -> BTreeMap<String, Vec<Value>> {
 fn selector(object: &Value) -> String {
     let labels = object.pointer("/spec/selector/matchLabels").or(object.pointer("/spec/selector"));
     let labels = labels.and_then(Value::as_object).into_iter().flatten();
-    let pairs: Vec<String> = labels.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
-    pairs.join(",")
+    let pairs = labels.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
+    let expressions = object.pointer("/spec/selector/matchExpressions").and_then(Value::as_array).into_iter().flatten();
+    let expressions = expressions.filter_map(|expression| {
+        let key = Some(text(expression, "key")).filter(|key| !key.is_empty())?;
+        let values = expression.get("values").and_then(Value::as_array).into_iter().flatten();
+        let values: Vec<&str> = values.filter_map(Value::as_str).collect();
+        let values = values.join(",");
+        match text(expression, "operator") {
+            "In" => Some(format!("{key} in ({values})")),
+            "NotIn" => Some(format!("{key} notin ({values})")),
+            "Exists" => Some(key.to_owned()),
+            "DoesNotExist" => Some(format!("!{key}")),
+            // What is not known leaves nothing out.
+            _ => None,
+        }
+    });
+    pairs.chain(expressions).collect::<Vec<_>>().join(",")
+}
+
+/// Says whether a pod is ready, as its node says.
+fn is_ready(pod: &Value) -> bool {
+    let mut conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    conditions.any(|c| text(c, "type") == "Ready" && text(c, "status") == "True")
 }
 
 fn is_owned(object: &Value, owners: &BTreeSet<String>) -> bool {
@@ -394,6 +449,10 @@ mod tests {
         let object = json!({"spec": {"selector": {"matchLabels": {"app": "web", "tier": "x"}}}});
         assert_eq!(selector(&object), "app=web,tier=x");
         assert_eq!(selector(&json!({"spec": {"selector": {"app": "web"}}})), "app=web");
+        let expressions = json!([{"key": "app", "operator": "In", "values": ["a", "b"]}, {"key": "x", "operator": "Exists"},
+            {"key": "y", "operator": "DoesNotExist"}, {"key": "z", "operator": "NotIn", "values": ["c"]}]);
+        let object = json!({"spec": {"selector": {"matchExpressions": expressions}}});
+        assert_eq!(selector(&object), "app in (a,b),x,!y,z notin (c)");
     }
 
     #[test]
@@ -425,6 +484,12 @@ mod tests {
         let (lines, again) = newer(text, mark.as_deref(), false);
         assert_eq!((lines, &again), (vec![], &mark));
         // A second that holds more than is read at once ends there.
+        // A line that is cut off is read again, where there is another one before it.
+        let cut = format!("{text}2026-01-01T00:00:00.3Z beginn");
+        let (lines, next) = newer(&cut, None, true);
+        assert_eq!((lines.len(), next.as_deref()), (2, Some("2026-01-01T00:00:00.2Z")));
+        let (lines, next) = newer(&cut, next.as_deref(), true);
+        assert_eq!((lines, next.as_deref()), (vec!["beginn".to_owned()], Some("2026-01-01T00:00:00.3Z")));
         let (_, next) = newer(text, mark.as_deref(), true);
         assert_eq!(next.as_deref(), Some("2026-01-01T00:00:01Z"));
     }
