@@ -33,7 +33,9 @@ pub use graph::{GraphEdge, GraphNode, NodeKind, ProjectGraph, config_graph, grap
 pub use includes::update_includes;
 pub use load::{JsonnetInputs, Project, ProjectInputs, ValuesFile, load, load_config, load_includes, project_files};
 pub use plan::{PlanError, PlanRequest, forbid_unbuildable, plan};
-pub use releases::{ReleaseError, ReleaseRequest, plan_dismiss, plan_rollback};
+pub use releases::{
+    BegunRollback, Conflicts, ReleaseError, ReleaseRequest, begun_rollback, plan_dismiss, plan_rollback,
+};
 pub use remotes::OpenedRemote;
 pub use render::{ProjectRender, RenderChoice, chart_dir, render, service_values};
 pub use sign::{SignInputs, sign_images};

@@ -11,11 +11,12 @@ use crate::eval::Host;
 use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
 use crate::plan::{
-    ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageContext, ImageSection, Inputs,
-    Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction, Risk, RiskLevel,
-    Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble, budget_risks,
-    carry_out_triggers, chart_changes, conceal, endangered, is_of_anyone, is_sensitive, items_of, missing_bases,
-    plan_images, plan_release, read_directives, read_record, release_key, wanted_resources,
+    ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageAction, ImageContext, ImagePlan,
+    ImageSection, Inputs, Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction,
+    Risk, RiskLevel, Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble,
+    budget_risks, carry_out_triggers, chart_changes, cluster_path, conceal, endangered, is_of_anyone, is_sensitive,
+    items_of, missing_bases, plan_images, plan_release, read_directives, read_record, release_key, wanted_resources,
+    was_ever_deployed, yield_fields,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -60,6 +61,8 @@ pub struct PlanRequest<'a> {
     pub force_adoption: bool,
     /// Takes fields over that others set, whoever they are: for those who set them no more.
     pub force_conflicts: bool,
+    /// Leaves fields to controllers and others that set them over what the chart says.
+    pub yield_conflicts: bool,
     /// What templates may ask of the world.
     pub host: &'a dyn Host,
 }
@@ -151,7 +154,9 @@ pub(super) fn plan_with(
         let next = last.max(fact.last_revision).saturating_add(1);
         // Where nothing changes there is no new revision, and templates see the last one.
         let first = if before.is_some() { last } else { next };
-        let mut choice = RenderChoice { is_upgrade: before.is_some(), revision: first, ..RenderChoice::default() };
+        // After installs that failed it is an install still, for templates as for hooks.
+        let is_upgrade = before.is_some() && (layout == Layout::Folder || was_ever_deployed(&fact.history));
+        let mut choice = RenderChoice { is_upgrade, revision: first, ..RenderChoice::default() };
         let deploy = Deploy { request, fact: &fact, before: before.as_ref(), layout, images: &section, answer };
         let mut found = Diagnostics::new();
         let mut made = deploy.plan(&mut found, sources, choice, &mut observed);
@@ -182,7 +187,7 @@ pub(super) fn plan_with(
             secondary_repos: request.secondary_repos.to_vec(),
             builder: request.builder.to_owned(),
             target: target.map(|(_, name)| name.to_owned()),
-            cluster: target.and_then(|(target, _)| target.cluster()),
+            cluster: target.map_or(Ok(None), |(target, _)| target.cluster()).map_err(WorkError::from)?,
             release_driver: target.and_then(|(target, _)| target.release_driver()).map(str::to_owned),
             tree: inputs.repository.root().to_string(),
             dev: inputs.dev,
@@ -193,6 +198,7 @@ pub(super) fn plan_with(
         resources,
     );
     guard_cluster(&mut plan);
+    guard_images(&mut plan, &observed);
     let mask = sources.mask();
     if !mask.is_empty() {
         plan.hidden = Sensitive::new(mask.reveal().map(str::to_owned).collect());
@@ -211,6 +217,25 @@ fn guard_cluster(plan: &mut Plan) {
     let Some(uid) = plan.inputs.cluster.as_ref().and_then(|cluster| cluster.uid.clone()) else { return };
     for operation in plan.operations.iter_mut().filter(|o| matches!(o.work, Work::OpenRelease { .. })) {
         operation.guards.push(Guard::Cluster { uid: uid.clone() });
+    }
+}
+
+/// A release is opened only while the tags that its manifests name stand on the images that were seen. Those that the plan
+/// puts itself, and those of the final repository, are not meant.
+fn guard_images(plan: &mut Plan, observed: &Observed) {
+    if plan.inputs.final_repo.is_some() {
+        return;
+    }
+    let reused = plan.images.iter().filter(|image| image.is_final && image.action == ImageAction::Reuse);
+    let stands = |image: &ImagePlan| {
+        let (_, tag) = image.reference.rsplit_once(':')?;
+        let manifest = observed.images.get(tag)?.as_ref()?.manifest.clone();
+        let is_put = image.custom_tags.iter().any(|custom| custom == tag);
+        (!is_put).then(|| Guard::ImagePresent { tag: tag.to_owned(), manifest })
+    };
+    let guards: Vec<Guard> = reused.filter_map(stands).collect();
+    for operation in plan.operations.iter_mut().filter(|o| matches!(o.work, Work::OpenRelease { .. })) {
+        operation.guards.extend(guards.iter().cloned());
     }
 }
 
@@ -555,7 +580,15 @@ impl Deploy<'_> {
             return Err(PlanError::Diagnostics);
         }
         if rendered.is_some() || self.before.is_some() {
-            let manifests = rendered.as_ref().map(|r| desired(sources, project, r, self.layout)).unwrap_or_default();
+            let mut unread = ReleaseSection::default();
+            let read =
+                |render: &ProjectRender| desired_or_not(sources, project, render, self.layout, &mut unread.problems);
+            let mut manifests = rendered.as_ref().map(read).unwrap_or_default();
+            let mut yielded = Vec::new();
+            report_problems(diagnostics, sources, &unread);
+            if diagnostics.has_errors() {
+                return Err(PlanError::Diagnostics);
+            }
             let hooks = match &rendered {
                 Some(rendered) if self.layout == Layout::Cluster => desired_hooks(sources, project, rendered),
                 Some(_) | None => Vec::new(),
@@ -568,18 +601,25 @@ impl Deploy<'_> {
                 });
                 report_directives(diagnostics, tracked.flatten().as_ref().or(rendered.as_ref()));
                 let record = new_record(project, inputs);
-                let with_hooks: Vec<DesiredResource> =
-                    manifests.iter().chain(hooks.iter().map(|hook| &hook.resource)).cloned().collect();
-                report_problems(diagnostics, sources, &nameless(&with_hooks));
+                report_problems(diagnostics, sources, &nameless(&manifests, &hooks));
                 if diagnostics.has_errors() {
                     return Err(PlanError::Diagnostics);
                 }
                 let wanted = wanted_resources(&manifests, &hooks, &record, self.before);
                 (self.answer)(vec![Question::Previews(wanted)], observed)?;
+                if request.yield_conflicts {
+                    yielded = yield_all(&mut manifests, observed.previews.as_ref());
+                    if !yielded.is_empty() {
+                        observed.previews = None;
+                        let wanted = wanted_resources(&manifests, &hooks, &record, self.before);
+                        (self.answer)(vec![Question::Previews(wanted)], observed)?;
+                    }
+                }
                 report_blind(diagnostics, observed.previews.as_ref().unwrap_or(&BTreeMap::new()));
             }
             let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
             resources = plan_resources(sources, request, made, (self.fact, observed.previews.as_ref()), self.images);
+            resources.risks.append(&mut yielded);
             report_problems(diagnostics, sources, &resources);
             if let Some(namespaces) = Some(endangered(&resources.resources)).filter(|found| !found.is_empty())
                 && observed.previews.is_some()
@@ -600,6 +640,12 @@ impl Deploy<'_> {
         }
         Ok(resources)
     }
+}
+
+/// Leaves the fields of all resources to those who set them.
+pub(super) fn yield_all(manifests: &mut [DesiredResource], previews: Option<&BTreeMap<String, Preview>>) -> Vec<Risk> {
+    let with_preview = |resource: &mut DesiredResource| yield_fields(resource, previews?.get(&cluster_path(resource))?);
+    manifests.iter_mut().filter_map(with_preview).collect()
 }
 
 /// Says whether a text of the project may ask which revision it is rendered for.
@@ -696,10 +742,21 @@ pub(super) fn desired(
     render: &ProjectRender,
     layout: Layout,
 ) -> Vec<DesiredResource> {
+    desired_or_not(sources, project, render, layout, &mut Vec::new())
+}
+
+/// As [`desired`], and says which files of `crds/` cannot be read.
+fn desired_or_not(
+    sources: &Sources,
+    project: &Project,
+    render: &ProjectRender,
+    layout: Layout,
+    unread: &mut Vec<Problem>,
+) -> Vec<DesiredResource> {
     // A document of comments alone is printed, as Helm does, but it is no resource.
     let hooks = render.rendered.hooks.iter().filter(|_| layout == Layout::Folder);
     let all = render.rendered.manifests.iter().chain(hooks).filter(|m| !m.data.is_null());
-    let mut resources: Vec<DesiredResource> = crds(render);
+    let mut resources: Vec<DesiredResource> = Vec::new();
     let mask = sources.mask();
     for manifest in all {
         let whole = resource(sources, project, manifest, mask.finds(&manifest.text));
@@ -708,7 +765,12 @@ pub(super) fn desired(
             None => resources.push(whole),
         }
     }
-    resources
+    // Several charts may bring the same definition: the first counts, and before it what a template says. Source: Helm.
+    let mut known: BTreeSet<String> = resources.iter().map(cluster_path).collect();
+    let mut all = crds(project, render, unread);
+    all.retain(|crd| known.insert(cluster_path(crd)));
+    all.extend(resources);
+    all
 }
 
 /// Returns an object of a list.
@@ -729,10 +791,19 @@ fn item_of(list: &DesiredResource, project: &Project, item: &serde_json::Value) 
     }
 }
 
-/// Says what of the resources has no name, and so cannot be found again.
-fn nameless(resources: &[DesiredResource]) -> ReleaseSection {
+/// Says what of the resources has no name, and so cannot be found again, and what is there twice.
+fn nameless(resources: &[DesiredResource], hooks: &[DesiredHook]) -> ReleaseSection {
     let mut section = ReleaseSection::default();
-    for resource in resources.iter().filter(|resource| resource.name.is_empty() || resource.kind.is_empty()) {
+    let mut seen = BTreeSet::new();
+    for resource in resources.iter().filter(|resource| !seen.insert(cluster_path(resource))) {
+        section.problems.push(Problem {
+            address: resource.address(),
+            place: resource.place.clone(),
+            message: "it is declared twice: leave one of the two out".to_owned(),
+        });
+    }
+    let resources = resources.iter().chain(hooks.iter().map(|hook| &hook.resource));
+    for resource in resources.filter(|resource| resource.name.is_empty() || resource.kind.is_empty()) {
         section.problems.push(Problem {
             address: format!("a manifest of kind `{}`", resource.kind),
             place: resource.place.clone(),
@@ -773,35 +844,54 @@ fn resource(sources: &Sources, project: &Project, manifest: &Manifest, hidden: b
 }
 
 /// Splits the files of crds/ into resources.
-fn crds(render: &ProjectRender) -> Vec<DesiredResource> {
+fn crds(project: &Project, render: &ProjectRender, unread: &mut Vec<Problem>) -> Vec<DesiredResource> {
     let mut found = Vec::new();
     for (name, text) in &render.rendered.crds {
-        let nodes = yaml::decode_all(text, crate::source::FileId(u32::MAX), 0, yaml::Options::MANIFESTS);
-        for node in nodes.unwrap_or_default() {
-            let data = node.to_plain();
-            let field = |pointer: &str| data.pointer(pointer).and_then(|v| v.as_str()).unwrap_or("").to_owned();
-            let (kind, name_of) = (field("/kind"), field("/metadata/name"));
-            if kind.is_empty() || name_of.is_empty() {
+        let file = format!("{}/{}", render.chart_dir, name.split_once('/').map_or(name.as_str(), |(_, rest)| rest));
+        let place = Place::file(file);
+        let nodes = match yaml::decode_all(text, crate::source::FileId(u32::MAX), 0, yaml::Options::MANIFESTS) {
+            Ok(nodes) => nodes,
+            Err(error) => {
+                let before = text.get(..error.span.start as usize).unwrap_or(text);
+                let line = Some(before.matches('\n').count() as u32 + 1);
+                unread.push(Problem {
+                    address: name.clone(),
+                    place: Some(Place { line, ..place }),
+                    message: format!("it cannot be read: {}", error.problem),
+                });
                 continue;
             }
-            found.push(DesiredResource {
-                api_version: field("/apiVersion"),
-                kind,
-                namespace: None,
-                name: name_of,
-                text: yaml::to_yaml(&data).unwrap_or_default() + "\n",
-                place: Some(Place::file(format!(
-                    "{}/{}",
-                    render.chart_dir,
-                    name.split_once('/').map_or(name.as_str(), |(_, rest)| rest)
-                ))),
-                data,
-                hidden: false,
-                belongs: false,
-            });
+        };
+        for node in nodes {
+            let data = node.to_plain();
+            let items = items_of(&data).cloned().unwrap_or_else(|| vec![data]);
+            found.extend(items.into_iter().filter_map(|data| crd(project, data, &place)));
         }
     }
     found
+}
+
+/// Returns an object of `crds/`; what has no kind or name is none. Source: Helm, which takes what it finds there.
+fn crd(project: &Project, data: serde_json::Value, place: &Place) -> Option<DesiredResource> {
+    let field = |pointer: &str| data.pointer(pointer).and_then(|v| v.as_str()).unwrap_or("").to_owned();
+    let (api_version, kind, name) = (field("/apiVersion"), field("/kind"), field("/metadata/name"));
+    if kind.is_empty() || name.is_empty() {
+        return None;
+    }
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let scoped = crate::chart::kinds::is_cluster_scoped(group, &kind);
+    let own = Some(field("/metadata/namespace")).filter(|namespace| !namespace.is_empty());
+    Some(DesiredResource {
+        namespace: own.or_else(|| Some(project.names.namespace.clone())).filter(|_| !scoped),
+        text: yaml::to_yaml(&data).unwrap_or_default() + "\n",
+        place: Some(place.clone()),
+        api_version,
+        kind,
+        name,
+        data,
+        hidden: false,
+        belongs: false,
+    })
 }
 
 /// Turns the warnings that forbid an apply into errors; returns whether there are any.

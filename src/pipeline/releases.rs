@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::Diagnostics;
-use crate::observed::Preview;
+use crate::observed::{Preview, ReleaseFact};
 use crate::plan::{
     ChartChanges, ClusterChart, Concealing, DesiredResource, Dismissal, Dismissed, Fidelity, ImageSection, Inputs,
     Plan, RecordedRelease, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, budget_risks, conceal, endangered,
@@ -16,7 +16,7 @@ use crate::ports::{ReleaseStore, Target, TargetError};
 use crate::source::{FileId, Sources};
 use crate::syntax::yaml;
 
-use super::plan::{is_blocked, live_texts, report_blind, report_problems};
+use super::plan::{is_blocked, live_texts, report_blind, report_problems, yield_all};
 
 /// A release in a cluster, and who is asked about it.
 pub struct ReleaseRequest<'a> {
@@ -26,6 +26,20 @@ pub struct ReleaseRequest<'a> {
     pub namespace: &'a str,
     /// The release.
     pub release: &'a str,
+    /// What becomes of fields that controllers set over it.
+    pub conflicts: Conflicts,
+}
+
+/// What becomes of fields that controllers set over what a release says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conflicts {
+    /// They stop the plan.
+    #[default]
+    Refuse,
+    /// They are taken over.
+    Force,
+    /// They are left, and told.
+    Yield,
 }
 
 /// Why a release cannot be taken back.
@@ -79,17 +93,17 @@ impl ReleaseRequest<'_> {
         Ok(self.target.0.preview(wanted)?.unwrap_or_default())
     }
 
-    fn inputs(&self, before: Option<&ReleaseRecord>) -> Inputs {
-        Inputs {
+    fn inputs(&self, before: Option<&ReleaseRecord>) -> Result<Inputs, TargetError> {
+        Ok(Inputs {
             release: Some(self.release.to_owned()),
             namespace: Some(self.namespace.to_owned()),
             env: before.and_then(|b| b.env.clone()),
             revision: before.map(|b| b.revision),
             target: Some(self.target.1.to_owned()),
-            cluster: self.target.0.cluster(),
+            cluster: self.target.0.cluster()?,
             release_driver: self.target.0.release_driver().map(str::to_owned),
             ..Inputs::default()
-        }
+        })
     }
 
     fn assembled(
@@ -113,13 +127,38 @@ impl ReleaseRequest<'_> {
         }
         let project = before.map(|b| b.project.clone()).filter(|name| !name.is_empty());
         let project = project.unwrap_or_else(|| self.release.to_owned());
-        let inputs = self.inputs(before);
+        let inputs = self.inputs(before)?;
         Ok(assemble(project, String::new(), Fidelity::Live, inputs, ImageSection::default(), section))
     }
 }
 
+/// A rollback of which a record was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BegunRollback {
+    /// The revision that it makes.
+    pub revision: u64,
+    /// The revision that it goes back to.
+    pub to: u64,
+}
+
+/// Returns the rollback that a failed revision led to; whoever resumes goes on with it, however far it came.
+///
+/// # Errors
+/// The cluster failed, or keeps no records.
+pub fn begun_rollback(request: &ReleaseRequest<'_>, failed: u64) -> Result<Option<BegunRollback>, ReleaseError> {
+    let store = request.store()?;
+    let revisions = store.revisions(request.namespace, request.release)?;
+    let has_failed = revisions.iter().any(|r| r.revision == failed && r.status == "failed");
+    let Some(last) = revisions.last().filter(|last| has_failed && Some(last.revision) == failed.checked_add(1)) else {
+        return Ok(None);
+    };
+    let record = store.records(std::slice::from_ref(last))?.into_iter().flatten().next();
+    let to = record.and_then(|record| record.pointer("/info/rollback_revision")?.as_u64());
+    Ok(to.map(|to| BegunRollback { revision: last.revision, to }))
+}
+
 /// Plans to deploy a recorded revision again; without a number, the last good one before the current. Returns the plan and
-/// the revision that it goes back to.
+/// the revision that it goes back to. One that was begun is planned as if its record were not there: it is resumed.
 ///
 /// # Errors
 /// There is no such release or revision, or the cluster failed.
@@ -128,10 +167,21 @@ pub fn plan_rollback(
     sources: &Sources,
     request: &ReleaseRequest<'_>,
     to: Option<u64>,
+    begun: Option<BegunRollback>,
 ) -> Result<(Plan, u64), ReleaseError> {
     let store = request.store()?;
-    let revisions = store.revisions(request.namespace, request.release)?;
-    let fact = request.target.0.observe(&release_key(request.namespace, request.release))?;
+    let mut revisions = store.revisions(request.namespace, request.release)?;
+    let fact = match begun {
+        None => request.target.0.observe(&release_key(request.namespace, request.release))?,
+        Some(begun) => {
+            revisions.retain(|r| r.revision < begun.revision);
+            let since = revisions.iter().rposition(|r| r.status == "deployed").unwrap_or(0);
+            let history = store.records(revisions.get(since..).unwrap_or_default())?.into_iter().flatten().collect();
+            let last_revision = revisions.last().map_or(0, |last| last.revision);
+            ReleaseFact { history, last_revision, ..ReleaseFact::default() }
+        }
+    };
+    let to = to.or(begun.map(|begun| begun.to));
     let before = read_record(&fact).ok_or_else(|| request.missing())?;
     let list: Vec<(u64, &str)> = revisions.iter().map(|r| (r.revision, r.status.as_str())).collect();
     let to = match to {
@@ -155,11 +205,20 @@ pub fn plan_rollback(
     }
     hidden.extend(hidden_addresses(&recorded));
     let wanted = wanted_resources(&recorded.resources, &recorded.hooks, &recorded.record, Some(&before));
-    let previews = request.previews(&wanted)?;
+    let mut previews = request.previews(&wanted)?;
+    let mut yielded = Vec::new();
+    if request.conflicts == Conflicts::Yield {
+        yielded = yield_all(&mut recorded.resources, Some(&previews));
+        if !yielded.is_empty() {
+            let resources = &recorded.resources;
+            previews =
+                request.previews(&wanted_resources(resources, &recorded.hooks, &recorded.record, Some(&before)))?;
+        }
+    }
     let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());
     let context = ReleaseContext {
         force_adoption: false,
-        force_conflicts: false,
+        force_conflicts: request.conflicts == Conflicts::Force,
         record: recorded.record.clone(),
         fact: &fact,
         images: &[],
@@ -171,7 +230,8 @@ pub fn plan_rollback(
         hooks: &recorded.hooks,
         rollback: Some(&payload),
     };
-    let section = plan_release(&recorded.resources, &context);
+    let mut section = plan_release(&recorded.resources, &context);
+    section.risks.append(&mut yielded);
     let plan = request.assembled(diagnostics, sources, section, Some(&before), (&hidden, &previews))?;
     Ok((plan, to))
 }

@@ -12,8 +12,9 @@ use crate::chart::{
 use crate::config::Image;
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
-use crate::plan::{ClusterChart, Sensitive};
-use crate::source::{Sources, normalize_path};
+use crate::plan::{ClusterChart, Sensitive, items_of};
+use crate::source::{FileId, Sources, normalize_path};
+use crate::syntax::yaml;
 
 use super::load::{Project, ProjectInputs};
 
@@ -129,7 +130,10 @@ pub fn render(
         let apis = apis.map_err(|why| {
             found.push(Diagnostic::in_file(&rules::TEMPLATE_ERROR, dir.as_str(), why));
         });
-        let options = options_of(project, inputs, &host, choice, (jsonnet_dir.as_deref(), apis.ok()?));
+        let mut options = options_of(project, inputs, &host, choice, (jsonnet_dir.as_deref(), apis.ok()?));
+        if asks_for_apis(&composed.chart) {
+            add_definitions(&composed.chart, &mut options.capabilities.api_versions);
+        }
         let rendered = chart::render_explained(&mut found, sources, &composed, &options);
         hide(sources, &inputs.secrets, &options.host.secrets());
         if choice.lint && !found.has_errors() {
@@ -177,6 +181,29 @@ fn asks_for_apis(chart: &Chart) -> bool {
     let asks = |text: &str| text.matches("Capabilities").count() > text.matches("Capabilities.KubeVersion").count();
     chart.templates.iter().any(|file| asks(&String::from_utf8_lossy(file.content.bytes())))
         || chart.subcharts.iter().any(asks_for_apis)
+}
+
+/// Adds what the definitions in `crds/` of a chart and its subcharts bring: they are there before all else is. Source: Helm,
+/// which makes them, and asks then.
+fn add_definitions(chart: &Chart, apis: &mut Vec<String>) {
+    for file in chart.crds() {
+        let text = String::from_utf8_lossy(file.content.bytes());
+        // What cannot be read is reported where it is wanted.
+        let nodes = yaml::decode_all(&text, FileId(u32::MAX), 0, yaml::Options::MANIFESTS).unwrap_or_default();
+        let documents = nodes.iter().map(yaml::Node::to_plain);
+        for data in documents.flat_map(|data| items_of(&data).cloned().unwrap_or_else(|| vec![data])) {
+            let text = |value: &serde_json::Value, pointer: &str| {
+                value.pointer(pointer).and_then(|v| v.as_str()).map(str::to_owned).unwrap_or_default()
+            };
+            let (group, kind) = (text(&data, "/spec/group"), text(&data, "/spec/names/kind"));
+            let versions = data.pointer("/spec/versions").and_then(|v| v.as_array()).into_iter().flatten();
+            let served = versions.filter(|v| v.get("served").is_none_or(|served| served == true));
+            for version in served.map(|version| text(version, "/name")).filter(|name| !name.is_empty()) {
+                apis.extend([format!("{group}/{version}"), format!("{group}/{version}/{kind}")]);
+            }
+        }
+    }
+    chart.subcharts.iter().for_each(|subchart| add_definitions(subchart, apis));
 }
 
 fn options_of<'a>(

@@ -98,6 +98,7 @@ impl World {
             let request = PlanRequest {
                 force_adoption: false,
                 force_conflicts: false,
+                yield_conflicts: false,
                 project: &project,
                 inputs: &inputs,
                 images: &[],
@@ -144,7 +145,7 @@ impl World {
         let on_failure = OnFailure::Stop;
         let options = exec::Options { parallel: 2, on_failure, ..exec::Options::new(&forecast, &cancelled) };
         assert_eq!(exec::check_guards(plan, &ports, false).unwrap(), []);
-        let outcome = exec::run(plan, &ports, &options, &|_| {});
+        let outcome = exec::run(plan, &ports, &options, &|_| {}).unwrap();
         assert!(outcome.is_success(), "{outcome:#?}");
     }
 }

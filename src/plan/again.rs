@@ -153,7 +153,7 @@ fn does_same(before: &Operation, now: &Operation) -> bool {
         (Work::OpenRelease { release, .. }, Work::OpenRelease { release: other, .. })
         | (Work::RecordRelease { release, .. }, Work::RecordRelease { release: other, .. }) => release == other,
         (
-            Work::WriteResource { address, path, manifest, sealed, replace, adopt },
+            Work::WriteResource { address, path, manifest, sealed, replace, adopt, leaves_replicas },
             Work::WriteResource {
                 address: address2,
                 path: path2,
@@ -161,6 +161,7 @@ fn does_same(before: &Operation, now: &Operation) -> bool {
                 sealed: sealed2,
                 replace: replace2,
                 adopt: adopt2,
+                leaves_replicas: leaves2,
             },
         ) => {
             let parsed = |text: Option<&String>| {
@@ -169,7 +170,7 @@ fn does_same(before: &Operation, now: &Operation) -> bool {
                 Some(manifest)
             };
             let one = parsed(manifest.as_ref().or(sealed.reveal()));
-            (address, path, replace, adopt) == (address2, path2, replace2, adopt2)
+            (address, path, replace, adopt, leaves_replicas) == (address2, path2, replace2, adopt2, leaves2)
                 && one.is_some()
                 && one == parsed(manifest2.as_ref().or(sealed2.reveal()))
         }
@@ -312,6 +313,7 @@ mod tests {
                 sealed: Sensitive::default(),
                 replace: false,
                 adopt: false,
+                leaves_replicas: false,
             },
         }
     }

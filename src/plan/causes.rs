@@ -148,6 +148,7 @@ fn cause(context: &CauseContext<'_>, reason: &Reason, image: Option<&SignedImage
             | Reason::Adopted { .. }
             | Reason::NotNow
             | Reason::ImmutableField { .. }
+            | Reason::HasFailed { .. }
             | Reason::Kept
             | Reason::Unchanged => Vec::new(),
         },
@@ -181,6 +182,7 @@ fn changed_by(context: &CauseContext<'_>, reason: &Reason, since: Option<&str>) 
         | Reason::Adopted { .. }
         | Reason::NotNow
         | Reason::ImmutableField { .. }
+        | Reason::HasFailed { .. }
         | Reason::Kept
         | Reason::Unchanged => return None,
     };
@@ -247,6 +249,7 @@ fn stages_of(reason: &Reason, image: &SignedImage, project_dir: &str) -> Vec<Str
         | Reason::Adopted { .. }
         | Reason::NotNow
         | Reason::ImmutableField { .. }
+        | Reason::HasFailed { .. }
         | Reason::Kept
         | Reason::Unchanged => false,
     };

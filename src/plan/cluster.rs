@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::consequences::{consequences, follow_configs, kept_definitions, rename, scalers};
-use super::decide::{Considered, Decision, decide, follow_policies, is_kept, leave, with_first_replicas};
+use super::decide::{Considered, Decision, decide, follow_policies, is_kept, leave, make_anew, with_first_replicas};
 use super::deletion::{Going, in_turn};
 use super::directives::{DeployType, read_directives};
 use super::helm::{
@@ -82,10 +82,15 @@ pub(super) fn served_path(path: &str) -> String {
     }
 }
 
+/// Says whether one of these records is of a revision that was deployed.
+pub fn was_ever_deployed(history: &[Value]) -> bool {
+    let ever = |r: &Value| r.pointer("/info/status").is_some_and(|s| s == "deployed" || s == "superseded");
+    history.iter().any(ever)
+}
+
 /// Says what a deploy after these records is.
 fn deploy_type(history: &[Value]) -> DeployType {
-    let ever = |r: &Value| r.pointer("/info/status").is_some_and(|s| s == "deployed" || s == "superseded");
-    if history.iter().any(ever) { DeployType::Upgrade } else { DeployType::Install }
+    if was_ever_deployed(history) { DeployType::Upgrade } else { DeployType::Install }
 }
 
 /// Returns what the target is asked: the manifests as they would be written, and what was recorded and is not wanted any more.
@@ -127,6 +132,11 @@ pub(super) fn replicas_on_creation(data: &Value) -> Option<u64> {
     text.trim().parse().ok()
 }
 
+/// Says whether a manifest sets replicas once, which others set later.
+pub(super) fn leaves_replicas(manifest: &Value) -> bool {
+    replicas_on_creation(manifest).is_some() && manifest.pointer("/spec/replicas").is_some()
+}
+
 /// Sets the replicas of a manifest, or leaves them to others.
 pub(super) fn with_replicas(mut data: Value, replicas: Option<Value>) -> Value {
     if let Some(spec) = data.get_mut("spec").and_then(Value::as_object_mut) {
@@ -141,6 +151,7 @@ pub(super) fn with_replicas(mut data: Value, replicas: Option<Value>) -> Value {
 /// Returns a manifest as it is written: with its namespace and the marks of the release.
 pub(super) fn written(resource: &DesiredResource, record: &ReleaseRecord) -> Value {
     let mut data = resource.data.clone();
+    drop_unsaid(&mut data);
     let Some(metadata) = data.as_object_mut().map(|o| object_in(o, "metadata")) else { return data };
     match &resource.namespace {
         Some(namespace) => metadata.insert("namespace".into(), namespace.clone().into()),
@@ -153,6 +164,40 @@ pub(super) fn written(resource: &DesiredResource, record: &ReleaseRecord) -> Val
         annotations.insert(RELEASE_NAMESPACE.into(), record.namespace.clone().into());
     }
     if replicas_on_creation(&data).is_some() { with_replicas(data, None) } else { data }
+}
+
+/// Drops what a manifest does not say: fields that are null, which nobody shall own, and its status. In objects of other
+/// groups a null may mean something.
+fn drop_unsaid(data: &mut Value) {
+    let group = data.get("apiVersion").and_then(Value::as_str).and_then(|v| v.split_once('/')).map_or("", |(g, _)| g);
+    let is_native = !group.contains('.') || group.ends_with(".k8s.io");
+    let is_definition = group == "apiextensions.k8s.io";
+    if let Some(map) = data.as_object_mut().filter(|_| is_native) {
+        map.shift_remove("status");
+        // There nothing is an empty text. Source: Kubernetes, Secrets.
+        for text in map.get_mut("stringData").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+            if text.is_null() {
+                *text = Value::String(String::new());
+            }
+        }
+    }
+    if is_native && !is_definition {
+        drop_nulls(data);
+    } else if let Some(metadata) = data.get_mut("metadata") {
+        drop_nulls(metadata);
+    }
+}
+
+/// Bounded: manifests that nest deeper are not read.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn object_in<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
@@ -234,6 +279,10 @@ pub(super) fn plan_cluster(
         let as_recorded = |b: &str| without_run(b) == without_run(&recorded_text(&resource.text));
         let is_applied = !watch && before.is_some_and(as_recorded);
         let stage = directives.stage(now);
+        // It would be found failed again at once, though what it failed for may be mended.
+        if let Some(why) = &preview.failed {
+            make_anew(&mut plan, why, watch);
+        }
         follow_policies(&mut plan, resource, &directives, is_applied);
         if stage.is_none() && plan.action != ResourceAction::Noop {
             leave(&mut plan, Reason::NotNow);
@@ -468,7 +517,9 @@ fn write(
     action: ResourceAction,
 ) -> Operation {
     let secret = resource.is_secret();
-    let manifest = with_first_replicas(written(resource, record), preview, action).to_string();
+    let manifest = with_first_replicas(written(resource, record), preview, action);
+    let leaves_replicas = leaves_replicas(&manifest);
+    let manifest = manifest.to_string();
     Operation {
         id: format!("write:{path}"),
         needs: Vec::new(),
@@ -480,6 +531,7 @@ fn write(
             sealed: if secret { Sensitive::new(manifest) } else { Sensitive::default() },
             replace: action == ResourceAction::Replace,
             adopt: action == ResourceAction::Update && preview.adopts,
+            leaves_replicas,
         },
     }
 }
@@ -574,6 +626,40 @@ mod tests {
     }
 
     #[test]
+    fn what_a_manifest_does_not_say_is_not_sent() {
+        let resource = |data: Value| DesiredResource {
+            api_version: String::new(),
+            kind: String::new(),
+            namespace: Some("n".into()),
+            name: "x".into(),
+            text: String::new(),
+            data,
+            place: None,
+            hidden: false,
+            belongs: false,
+        };
+        let record = ReleaseRecord::default();
+        let sent = |data: Value| written(&resource(data), &record);
+        let web = sent(json!({"apiVersion": "apps/v1", "kind": "Deployment", "status": {"replicas": 1},
+            "metadata": {"name": "x", "creationTimestamp": null},
+            "spec": {"replicas": null, "template": {"spec": {"tolerations": null, "containers": [{"env": null}, null]}}}}));
+        assert_eq!(
+            web,
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x", "namespace": "n"},
+                "spec": {"template": {"spec": {"containers": [{}, null]}}}})
+        );
+        let secret = sent(json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"a": null, "b": "x"}}));
+        assert_eq!(secret["stringData"], json!({"a": "", "b": "x"}));
+        // Where others say what a null means, it is said.
+        let app = sent(json!({"apiVersion": "argoproj.io/v1", "kind": "Application", "metadata": {"labels": null},
+            "spec": {"values": {"key": null}}}));
+        assert_eq!((&app["spec"], app["metadata"].get("labels")), (&json!({"values": {"key": null}}), None));
+        let definition =
+            sent(json!({"apiVersion": "apiextensions.k8s.io/v1", "spec": {"default": null}, "status": {}}));
+        assert_eq!((definition["spec"].get("default"), definition.get("status")), (Some(&Value::Null), None));
+    }
+
+    #[test]
     fn kinds_are_written_one_after_the_other_between_the_records() {
         let desired = [resource("ConfigMap", "a"), resource("ConfigMap", "b"), resource("Deployment", "web")];
         let section = plan(&desired, &[], &BTreeMap::from([("-/Namespace/shop".to_owned(), Preview::default())]));
@@ -596,6 +682,29 @@ mod tests {
             ),
         ];
         assert_eq!(ids(&section), expected);
+    }
+
+    #[test]
+    fn a_job_that_failed_is_made_anew_by_the_next_run() {
+        let job = resource("Job", "load");
+        let desired = [job];
+        let first = plan(&desired, &[], &BTreeMap::new());
+        let mut history = [deployed(&first)];
+        let mut previews = standing(&desired);
+        for preview in previews.values_mut() {
+            preview.failed = Some("BackoffLimitExceeded".into());
+        }
+        assert!(plan(&desired, &history, &previews).operations.is_empty(), "the release is deployed as it is");
+        history[0]["info"]["status"] = "failed".into();
+        let again = plan(&desired, &history, &previews);
+        let of_job = again.resources.iter().find(|r| r.kind == "Job").unwrap();
+        assert_eq!(of_job.action, ResourceAction::Replace);
+        assert_eq!(of_job.reasons, [Reason::HasFailed { why: "BackoffLimitExceeded".into() }]);
+        let replaces = |o: &Operation| matches!(&o.work, Work::WriteResource { replace, .. } if *replace);
+        assert!(again.operations.iter().any(replaces));
+        // One that still runs, or is done, is waited for as it is.
+        previews.values_mut().for_each(|preview| preview.failed = None);
+        assert!(!plan(&desired, &history, &previews).operations.iter().any(replaces));
     }
 
     #[test]

@@ -291,6 +291,7 @@ mod tests {
                 sealed: Sensitive::default(),
                 replace: false,
                 adopt: false,
+                leaves_replicas: false,
             },
         };
         let recorded = |address: &str| RecordedResource { address: address.into(), digest: "d".into() };

@@ -25,7 +25,8 @@ const FAMILIES: [&str; 9] =
 /// Controllers with such names: those of Flux.
 const CONTROLLERS: [&str; 2] = ["helm-controller", "helm-operator"];
 
-fn may_be_taken_from(manager: &str) -> bool {
+/// Says whether fields are taken over from a manager: from people and their tools.
+pub(super) fn may_be_taken_from(manager: &str) -> bool {
     !CONTROLLERS.contains(&manager) && FAMILIES.iter().any(|family| manager.starts_with(family))
 }
 
@@ -133,11 +134,9 @@ fn foreign(live: &Value, record: &ReleaseRecord) -> String {
 /// Says which fields controllers would set again.
 fn conflicts(considered: &Considered<'_>) -> Vec<String> {
     let Considered { resource, preview, .. } = considered;
-    let told = |field: &str, who: &str| {
-        let mut told = format!(
-            "`{field}` is set by {who}, which would set it again: leave it out of the manifest, or take it over with \
-             --force-conflicts"
-        );
+    let told = |field: &str, who: &str, ways: &str| {
+        let mut told =
+            format!("`{field}` is set by {who}, which would set it again: leave it out of the manifest, {ways}");
         if field == "spec.replicas" {
             let count = resource.data.pointer("/spec/replicas").map_or_else(|| "1".to_owned(), Value::to_string);
             told +=
@@ -146,14 +145,15 @@ fn conflicts(considered: &Considered<'_>) -> Vec<String> {
         told
     };
     let taken = preview.taken.iter().filter(|(_, manager)| !may_be_taken_from(manager));
-    let mut found: Vec<String> = taken.map(|(field, manager)| told(field, &format!("`{manager}`"))).collect();
+    let ways = "leave it to them with --yield-conflicts, or take it over with --force-conflicts";
+    let mut found: Vec<String> = taken.map(|(field, manager)| told(field, &format!("`{manager}`"), ways)).collect();
     let replicas = |object: Option<&Value>| object.and_then(|o| o.pointer("/spec/replicas")).cloned();
     if let (Some(scaler), Some(wanted)) = (considered.scaled_by, replicas(Some(&resource.data)))
         && !found.iter().any(|told| told.starts_with("`spec.replicas`"))
         && replicas_on_creation(&resource.data).is_none()
         && replicas(preview.live.as_ref()).is_some_and(|live| live != wanted)
     {
-        found.push(told("spec.replicas", scaler));
+        found.push(told("spec.replicas", scaler, "or take it over with --force-conflicts"));
     }
     found
 }
@@ -389,6 +389,17 @@ pub(super) fn follow_policies(
     if stays {
         leave(plan, Reason::Kept);
     }
+}
+
+/// What has failed for good is made anew where it would be written, or waited for once more.
+pub(super) fn make_anew(plan: &mut ResourcePlan, why: &str, is_waited_for: bool) {
+    match plan.action {
+        ResourceAction::Noop if is_waited_for => plan.reasons.clear(),
+        ResourceAction::Update => {}
+        ResourceAction::Noop | ResourceAction::Create | ResourceAction::Replace | ResourceAction::Delete => return,
+    }
+    plan.action = ResourceAction::Replace;
+    plan.reasons.insert(0, Reason::HasFailed { why: why.to_owned() });
 }
 
 /// Nothing happens to a resource.

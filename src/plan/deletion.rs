@@ -3,7 +3,7 @@
 //! The one idea: what goes is what a record or a live object says, which nobody can mend any more. What of it means nothing,
 //! or leads back to itself, counts as not written; of what is deployed now it is a fault (`order`). Source: Nelm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -75,19 +75,47 @@ pub(super) fn turns(going: &[Going]) -> (Vec<usize>, BTreeMap<usize, Vec<usize>>
     }
 }
 
+/// What is deleted besides waits for it: operators are there until what they keep is gone.
+const CUSTOM_GATE: &str = "gate:gone custom resources";
+
+/// Returns those that go before all others: resources of others, whose finalizers somebody has to answer. None where one of
+/// them waits for something else.
+fn first_of(going: &[Going], after: &BTreeMap<usize, Vec<usize>>) -> BTreeSet<usize> {
+    let is_custom = |going: &Going| {
+        let group = going.api_version.split_once('/').map_or("", |(group, _)| group);
+        group.contains('.') && !group.ends_with(".k8s.io")
+    };
+    let custom: BTreeSet<usize> =
+        going.iter().enumerate().filter(|(_, going)| is_custom(going)).map(|(i, _)| i).collect();
+    let waits = |i: &usize| after.get(i).is_some_and(|before| before.iter().any(|j| !custom.contains(j)));
+    if custom.len() == going.len() || custom.iter().any(waits) { BTreeSet::new() } else { custom }
+}
+
 /// Puts deletions behind what they wait for; `going` tells of each of them.
 pub(super) fn in_turn(deletes: Vec<Operation>, going: &[Going]) -> Vec<Operation> {
     let (order, after) = turns(going);
-    if after.is_empty() {
+    let first = first_of(going, &after);
+    if after.is_empty() && first.is_empty() {
         return deletes;
     }
+    let (early, late): (Vec<usize>, Vec<usize>) = order.into_iter().partition(|i| first.contains(i));
+    let gate = early.len();
+    let order = early.into_iter().chain(late);
     let ids: Vec<String> = deletes.iter().map(gone_id).collect();
     let mut slots: Vec<Option<Operation>> = deletes.into_iter().map(Some).collect();
     let mut found = Vec::new();
-    for i in order {
+    for (turn, i) in order.enumerate() {
+        if turn == gate && gate > 0 {
+            let needs = first.iter().filter_map(|i| ids.get(*i).cloned()).collect();
+            found.push(Operation { id: CUSTOM_GATE.into(), needs, guards: Vec::new(), work: Work::Gate });
+        }
         let Some(mut delete) = slots.get_mut(i).and_then(Option::take) else { continue };
         delete.needs.extend(after.get(&i).into_iter().flatten().filter_map(|j| ids.get(*j).cloned()));
-        let gone = after.values().flatten().any(|j| *j == i).then(|| gone(&delete)).flatten();
+        if turn >= gate && gate > 0 {
+            delete.needs.push(CUSTOM_GATE.into());
+        }
+        let is_waited_for = first.contains(&i) || after.values().flatten().any(|j| *j == i);
+        let gone = is_waited_for.then(|| gone(&delete)).flatten();
         found.push(delete);
         found.extend(gone);
     }
@@ -124,6 +152,37 @@ mod tests {
         let work = Work::DeleteResource { address: address.clone(), path: address.clone() };
         let delete = Operation { id: format!("delete:{address}"), needs: Vec::new(), guards: Vec::new(), work };
         (delete, Going::new(&plan, Some(&recorded), Some(&live)))
+    }
+
+    #[test]
+    fn an_operator_is_there_until_what_it_keeps_is_gone() {
+        let of = |version: &str, kind: &str, name: &str, recorded: &[&str]| {
+            let (delete, mut going) = going(kind, name, recorded, Value::Null);
+            going.api_version = version.into();
+            (delete, going)
+        };
+        let all = || {
+            vec![
+                of("apps/v1", "Deployment", "operator", &[]),
+                of("kafka.example.org/v1", "Kafka", "k", &[]),
+                of("rbac.authorization.k8s.io/v1", "Role", "r", &[]),
+            ]
+        };
+        assert_eq!(
+            told(all()),
+            [
+                "delete:shop/Kafka/k <- ",
+                "gone:shop/Kafka/k <- delete:shop/Kafka/k",
+                "gate:gone custom resources <- gone:shop/Kafka/k",
+                "delete:shop/Deployment/operator <- gate:gone custom resources",
+                "delete:shop/Role/r <- gate:gone custom resources",
+            ]
+        );
+        // Who says otherwise is heard; and what stands alone waits for nobody.
+        let mut said = all();
+        said[1] = of("kafka.example.org/v1", "Kafka", "k", &["state=absent,kind=Role,name=r"]);
+        assert!(!told(said).iter().any(|line| line.contains("custom")));
+        assert_eq!(told(vec![all().swap_remove(1)]), ["delete:shop/Kafka/k <- "]);
     }
 
     fn told(all: Vec<(Operation, Going)>) -> Vec<String> {

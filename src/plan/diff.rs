@@ -1,5 +1,7 @@
 //! The difference of two manifests, field by field.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::model::{FieldChange, FieldOp};
@@ -79,16 +81,20 @@ fn walk_list(path: &str, before: &[Value], after: &[Value], changes: &mut Vec<Fi
         }
         return;
     };
-    let find = |list: &[Value], id: &Value| list.iter().find(|v| v.get(key) == Some(id)).cloned();
-    let mut seen: Vec<&Value> = Vec::new();
-    for id in before.iter().chain(after).filter_map(|v| v.get(key)) {
-        if seen.contains(&id) {
-            continue;
+    let id_of = |item: &Value| item.get(key).map(Value::to_string).unwrap_or_default();
+    let by_id = |list: &[Value]| -> BTreeMap<String, usize> {
+        list.iter().enumerate().map(|(at, item)| (id_of(item), at)).collect()
+    };
+    let (old, new) = (by_id(before), by_id(after));
+    let mut seen = BTreeSet::new();
+    for item in before.iter().chain(after) {
+        let id = id_of(item);
+        let shown = item.get(key).and_then(Value::as_str).map_or_else(|| id.clone(), str::to_owned);
+        let old = old.get(&id).and_then(|at| before.get(*at));
+        let new = new.get(&id).and_then(|at| after.get(*at));
+        if seen.insert(id) {
+            walk(&format!("{path}[{key}={shown}]"), old, new, changes);
         }
-        seen.push(id);
-        let shown = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-        let (old, new) = (find(before, id), find(after, id));
-        walk(&format!("{path}[{key}={shown}]"), old.as_ref(), new.as_ref(), changes);
     }
 }
 

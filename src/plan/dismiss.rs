@@ -23,7 +23,7 @@ use super::order::in_order;
 use super::reason::Reason;
 use super::release::{RecordedResource, ReleaseSection, deleted};
 use super::sensitive::Sensitive;
-use crate::chart::HookEvent;
+use crate::chart::{HookEvent, HookPolicy};
 use crate::observed::{Preview, WantedResource};
 
 /// What goes besides the resources of a release.
@@ -183,7 +183,9 @@ impl Dismissed<'_> {
             let runs = hook.hook.events.iter().any(is_of_deletion);
             let content = preview.and_then(|p| p.stays.as_ref().or(p.content.as_ref()));
             let guards = if runs { Vec::new() } else { vec![guard(&path, content)] };
-            if live.is_some() || runs {
+            // One that succeeds now deletes itself.
+            let vanishes = runs && hook.hook.delete_policies.contains(&HookPolicy::HookSucceeded);
+            if (live.is_some() || runs) && !vanishes {
                 group.push(delete(&plan, &path, guards));
             }
             if live.is_some() {
@@ -196,12 +198,16 @@ impl Dismissed<'_> {
     fn delete_namespace(&self, previews: &BTreeMap<String, Preview>, section: &mut ReleaseSection, chain: &mut Chain) {
         let namespace = namespace_resource(self.namespace);
         let path = cluster_path(&namespace);
-        let live = previews.get(&path).and_then(|p| p.live.as_ref()).filter(|_| self.with.namespace);
-        let Some(live) = live else { return };
+        let Some(preview) = previews.get(&path).filter(|_| self.with.namespace) else { return };
+        let Some(live) = &preview.live else { return };
         section.resources.retain(|r| r.address() != namespace.address());
         let plan = deleted(&RecordedResource { address: namespace.address(), digest: String::new() }, live);
-        // Its labels may change meanwhile; that it is another one is told by nothing but its uid, which deletes.
-        chain.group("gate:gone namespace", vec![delete(&plan, &path, Vec::new())]);
+        let mut guards = vec![guard(&path, preview.stays.as_ref().or(preview.content.as_ref()))];
+        if self.history.is_empty() {
+            // A release that is made meanwhile would go with it.
+            guards.push(Guard::ReleaseRevision { release: release_key(self.namespace, self.release), revision: None });
+        }
+        chain.group("gate:gone namespace", vec![delete(&plan, &path, guards)]);
         section.resources.push(plan);
     }
 }
@@ -376,6 +382,8 @@ mod tests {
         );
         let claim = section.resources.iter().find(|r| r.kind == "PersistentVolumeClaim").unwrap();
         assert_eq!((claim.action, claim.reasons.contains(&Reason::Kept)), (ResourceAction::Noop, true));
+        let namespace = section.operations.iter().find(|o| o.id == "delete:-/Namespace/shop").unwrap();
+        assert_eq!(namespace.guards, [guard("-/Namespace/shop", Some(&vec![1]))], "another one of that name stays");
         let needs = |id: &str| section.operations.iter().find(|o| o.id == id).unwrap().needs.clone();
         assert_eq!(needs("delete:shop/Deployment.apps/web"), ["gone:shop/Cat.example.org/tom"]);
     }
@@ -391,8 +399,10 @@ mod tests {
     #[test]
     fn a_release_that_is_not_there_leaves_nothing_but_its_namespace() {
         assert_eq!(dismissed(&[], Dismissal { namespace: false, hooks: true }).operations, vec![]);
-        let ids: Vec<String> =
-            dismissed(&[], Dismissal { namespace: true, hooks: true }).operations.into_iter().map(|o| o.id).collect();
+        let operations = dismissed(&[], Dismissal { namespace: true, hooks: true }).operations;
+        let ids: Vec<&str> = operations.iter().map(|o| o.id.as_str()).collect();
         assert_eq!(ids, ["delete:-/Namespace/shop", "gone:-/Namespace/shop"]);
+        let none = Guard::ReleaseRevision { release: "shop/shop".into(), revision: None };
+        assert!(operations[0].guards.contains(&none), "one that is made meanwhile stays");
     }
 }

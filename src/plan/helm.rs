@@ -22,6 +22,7 @@ use super::hooks::{DesiredHook, hook_records};
 use super::model::{Risk, RiskLevel};
 use super::release::{DesiredResource, Problem, RecordedResource, ReleaseRecord, record_digest};
 use super::sensitive::Sensitive;
+use super::shown_values::conceal_values;
 use crate::chart::kinds::is_cluster_scoped;
 use crate::chart::{Hook, HookEvent, HookPolicy};
 use crate::source::FileId;
@@ -53,7 +54,7 @@ const TOLD: (usize, usize) = (LIMIT / 4, LIMIT * 3 / 4);
 /// How many of the largest manifests are named where a record is too large.
 const NAMED: usize = 3;
 /// How large a record may become when it is unpacked. Unit: bytes.
-const MOST: u64 = 256 << 20;
+const MOST: u64 = 64 << 20;
 
 /// How large a record may become of which only a line is shown: many are read at once. Unit: bytes.
 const MOST_OF_A_LINE: u64 = 32 << 20;
@@ -496,7 +497,8 @@ pub fn revision_to_go_back_to(revisions: &[(u64, &str)]) -> Option<u64> {
     before.iter().rev().find(was_deployed).map(|(number, _)| *number)
 }
 
-/// Returns a record as it may be shown: without what Secrets hold, and without resources and notes that hold secret values.
+/// Returns a record as it may be shown: without what Secrets hold and the values they are filled with, and without resources
+/// and notes that hold secret values.
 pub fn discreet_record(release: &Value) -> Value {
     let discretion = Discretion::of(release);
     let mut shown = release.clone();
@@ -516,6 +518,7 @@ pub fn discreet_record(release: &Value) -> Value {
     {
         "(the notes hold secret values: --show-secrets shows them)\n".clone_into(notes);
     }
+    conceal_values(&mut shown, release);
     shown
 }
 
@@ -573,7 +576,7 @@ fn discreet_document(piece: &str, release: &Value, is_hidden: &dyn Fn(&DesiredRe
 }
 
 /// Says whether there are objects in an object, as Helm sees it: whatever else it holds.
-fn is_list(data: &Value) -> bool {
+pub(super) fn is_list(data: &Value) -> bool {
     data.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"))
         && data.get("items").is_some_and(Value::is_array)
 }
@@ -612,7 +615,7 @@ pub(super) fn recorded_text(text: &str) -> String {
 }
 
 /// Splits a recorded manifest; the line that names the template of each document is no part of it.
-fn documents(manifest: &str) -> Vec<String> {
+pub(super) fn documents(manifest: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut text = String::new();
     for line in manifest.lines().chain(["---"]) {

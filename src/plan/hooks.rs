@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::cluster::{cluster_path, release_key, written};
+use super::cluster::{cluster_path, leaves_replicas, release_key, written};
 use super::diff::is_sensitive;
 use super::directives::read_directives;
 use super::helm::recorded_text;
@@ -127,10 +127,11 @@ fn policy_of(hook: &DesiredHook, policy: HookPolicy) -> bool {
 
 /// Says whether a hook runs both before and after in one deploy.
 fn recurs(hook: &DesiredHook, event: HookEvent) -> bool {
-    const BOTH: [(HookEvent, HookEvent); 3] = [
+    const BOTH: [(HookEvent, HookEvent); 4] = [
         (HookEvent::PreInstall, HookEvent::PostInstall),
         (HookEvent::PreUpgrade, HookEvent::PostUpgrade),
         (HookEvent::PreRollback, HookEvent::PostRollback),
+        (HookEvent::PreDelete, HookEvent::PostDelete),
     ];
     let runs = |event: &HookEvent| hook.hook.events.contains(event);
     BOTH.iter().any(|(before, after)| (*before == event || *after == event) && runs(before) && runs(after))
@@ -197,6 +198,7 @@ fn operations(hook: &DesiredHook, event: HookEvent, record: &ReleaseRecord) -> V
             annotate(&mut manifest, EVENT, event.name());
         }
     }
+    let leaves_replicas = leaves_replicas(&manifest);
     let manifest = manifest.to_string();
     let mut found = vec![Operation {
         id: format!("hook:{}:{path}", event.name()),
@@ -209,6 +211,7 @@ fn operations(hook: &DesiredHook, event: HookEvent, record: &ReleaseRecord) -> V
             sealed: if secret { Sensitive::new(manifest) } else { Sensitive::default() },
             replace: anew,
             adopt: false,
+            leaves_replicas,
         },
     }];
     if runs {
@@ -366,6 +369,10 @@ mod tests {
         };
         assert!(text(HookEvent::PostUpgrade).contains("\"stagewright/event\":\"post-upgrade\""));
         assert!(text(HookEvent::PreUpgrade).contains("\"stagewright/event\":\"pre-upgrade\""));
+        let events = vec![HookEvent::PreDelete, HookEvent::PostDelete];
+        let ends = DesiredHook { hook: Hook { events, ..Hook::default() }, ..both };
+        let run = run_hooks(&[ends], HookEvent::PostDelete, &record);
+        assert_eq!(run.operations.last().unwrap().id, "record-hooks:post-delete");
     }
 
     #[test]

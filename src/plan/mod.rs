@@ -34,7 +34,9 @@ mod secrecy;
 mod selection;
 pub mod saved;
 mod sensitive;
+mod shown_values;
 mod tracking;
+mod yielding;
 mod triggers;
 
 pub use again::{Deeds, departures, rest_anew};
@@ -42,7 +44,7 @@ pub use assemble::assemble;
 pub use budgets::{budget_risks, endangered};
 pub use causes::{Cause, CauseContext, Reached, image_causes, reached, resource_causes};
 pub use chart_changes::chart_changes;
-pub use cluster::{Layout, cluster_path, release_key, wanted_resources};
+pub use cluster::{Layout, cluster_path, release_key, wanted_resources, was_ever_deployed};
 pub use conceal::{Concealing, conceal, sealed_texts};
 pub use diff::{diff, is_sensitive};
 pub use directives::{
@@ -73,6 +75,7 @@ pub use selection::{Binding, StageSelection, Unsuitable, judge};
 pub use sensitive::Sensitive;
 pub use tracking::{FailMode, LogRules, Tracking, Until};
 pub use triggers::{UndeclaredTriggers, carry_out_triggers};
+pub use yielding::yield_fields;
 
 /// The version of the plan's JSON; additions only within a major.
 pub const FORMAT_VERSION: &str = "1.0";

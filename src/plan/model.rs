@@ -60,6 +60,11 @@ impl Plan {
             || !self.hooks.is_empty()
     }
 
+    /// Returns what would be lost that nobody brings back.
+    pub fn data_losses(&self) -> impl Iterator<Item = &Risk> {
+        self.risks.iter().filter(|risk| risk.code == "data-loss" && risk.level == RiskLevel::Danger)
+    }
+
     /// Says whether apply would change the release record and nothing else.
     pub fn is_record_only(&self) -> bool {
         !self.has_changes() && !self.operations.is_empty()

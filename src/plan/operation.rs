@@ -122,6 +122,9 @@ pub enum Work {
         /// Whether fields that another tool set for the release are taken over before.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         adopt: bool,
+        /// Whether the replicas that it gets are left afterwards to whoever sets them, with a request of its own.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        leaves_replicas: bool,
     },
     /// Removes a resource from the target.
     DeleteResource {

@@ -613,6 +613,7 @@ mod tests {
             sealed: super::super::Sensitive::default(),
             replace: false,
             adopt: false,
+            leaves_replicas: false,
         };
         Operation { id: format!("write:{path}"), needs: Vec::new(), guards: Vec::new(), work }
     }

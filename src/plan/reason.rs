@@ -187,6 +187,11 @@ pub enum Reason {
         /// Its path.
         path: String,
     },
+    /// It failed for good, and is made anew.
+    HasFailed {
+        /// Why, as the target says it.
+        why: String,
+    },
     /// A policy of its own keeps it as it is.
     Kept,
     /// Nothing changed.
@@ -216,6 +221,7 @@ impl Reason {
             | Self::Adopted { .. }
             | Self::NotNow
             | Self::ImmutableField { .. }
+            | Self::HasFailed { .. }
             | Self::Kept
             | Self::Unchanged => Vec::new(),
         }

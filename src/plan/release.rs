@@ -348,6 +348,7 @@ fn write_operation(resource: &DesiredResource, path: &str, live: Option<&String>
             sealed: if secret { Sensitive::new(resource.text.clone()) } else { Sensitive::default() },
             replace: false,
             adopt: false,
+            leaves_replicas: false,
         },
     }
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::analysis::hazards::field_hazard;
 
 use super::model::{FieldChange, FieldOp, ResourceAction, ResourcePlan, Restart, Risk, RiskLevel};
+use super::reason::Reason;
 
 /// Field prefixes that the API server does not change in place, by kind. Source: Kubernetes API validation.
 const IMMUTABLE: &[(&str, &[&str])] = &[
@@ -108,7 +109,9 @@ pub fn risks(plan: &ResourcePlan) -> Vec<Risk> {
         }
         ResourceAction::Replace => {
             let paths = plan.replace_paths.join(", ");
-            let why = if paths.is_empty() {
+            let why = if plan.reasons.iter().any(|reason| matches!(reason, Reason::HasFailed { .. })) {
+                "it failed".to_owned()
+            } else if paths.is_empty() {
                 "its policy says so".to_owned()
             } else {
                 format!("{paths} cannot change in place")

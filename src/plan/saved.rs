@@ -331,6 +331,7 @@ mod tests {
             sealed: secret.map(|s| Sensitive::new(s.to_owned())).unwrap_or_default(),
             replace: false,
             adopt: false,
+            leaves_replicas: false,
         };
         Operation { id: id.into(), needs: needs.iter().map(|n| (*n).into()).collect(), guards: Vec::new(), work }
     }

@@ -1,0 +1,153 @@
+//! Fields that are left to those who set them: `--yield-conflicts`.
+//!
+//! The one idea: what is not in the manifest that is sent, nobody takes. The chart and its record stay as they are.
+
+use serde_json::Value;
+
+use super::decide::may_be_taken_from;
+use super::model::{Risk, RiskLevel};
+use super::release::DesiredResource;
+use crate::observed::Preview;
+
+/// Takes out of a resource what others than people set meanwhile, and says what.
+pub fn yield_fields(resource: &mut DesiredResource, preview: &Preview) -> Option<Risk> {
+    let theirs = preview.taken.iter().filter(|(_, manager)| !may_be_taken_from(manager));
+    let mut told: Vec<String> = Vec::new();
+    for (field, manager) in theirs {
+        // The server keeps the texts of a Secret as data.
+        let text = field.strip_prefix("data.").filter(|_| resource.kind == "Secret");
+        let text = text.map(|key| format!(".stringData.{key}"));
+        if remove(&mut resource.data, &format!(".{field}"))
+            || text.is_some_and(|text| remove(&mut resource.data, &text))
+        {
+            told.push(format!("`{field}` to `{manager}`"));
+        }
+    }
+    let message = format!("left, as --yield-conflicts says: {}", told.join(", "));
+    let (code, address) = ("yielded".to_owned(), resource.address());
+    (!told.is_empty()).then_some(Risk { code, level: RiskLevel::Info, address, path: None, message })
+}
+
+/// Removes what stands under a path as the API server writes it: `.spec.containers[name="app"].image`. Keys may hold dots.
+/// Bounded: each step takes a part of the path away.
+fn remove(value: &mut Value, path: &str) -> bool {
+    match value {
+        Value::Object(map) => {
+            let Some(rest) = path.strip_prefix('.') else { return false };
+            if map.shift_remove(rest).is_some() {
+                return true;
+            }
+            let mut keys: Vec<String> = map.keys().filter(|key| rest.starts_with(key.as_str())).cloned().collect();
+            // The longest first: of `a` and `a.b` the latter is meant by `a.b.c`.
+            keys.sort_by_key(|key| std::cmp::Reverse(key.len()));
+            keys.iter().any(|key| {
+                let rest = rest.get(key.len()..).unwrap_or_default();
+                rest.starts_with(['.', '[']) && map.get_mut(key).is_some_and(|inner| remove(inner, rest))
+            })
+        }
+        Value::Array(items) => {
+            let Some((selector, rest)) = selector(path) else { return false };
+            let Some(at) = items.iter().position(|item| is_meant(item, selector)) else { return false };
+            if rest.is_empty() {
+                items.remove(at);
+                return true;
+            }
+            items.get_mut(at).is_some_and(|item| remove(item, rest))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// Splits `[…]` from the beginning of a path; brackets in texts count for nothing.
+fn selector(path: &str) -> Option<(&str, &str)> {
+    let inner = path.strip_prefix('[')?;
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in inner.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ']' if !quoted => return Some((inner.get(..at)?, inner.get(at + 1..)?)),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Says whether an item of a list has the keys of a selector: `name="app"`, `port=80,protocol="TCP"`, or `="v"`, the item itself.
+fn is_meant(item: &Value, selector: &str) -> bool {
+    let mut rest = selector;
+    while !rest.is_empty() {
+        let Some((key, after)) = rest.split_once('=') else { return false };
+        let mut values = serde_json::Deserializer::from_str(after).into_iter::<Value>();
+        let Some(Ok(wanted)) = values.next() else { return false };
+        let found = if key.is_empty() { Some(item) } else { item.get(key) };
+        // What nobody says has its default. Source: Kubernetes, ports.
+        let is_default = found.is_none() && key == "protocol" && wanted == "TCP";
+        if found != Some(&wanted) && !is_default {
+            return false;
+        }
+        rest = after.get(values.byte_offset()..).unwrap_or_default().trim_start_matches(',');
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn paths_of_the_server_name_one_field() {
+        let removed = |mut value: Value, path: &str| remove(&mut value, path).then_some(value);
+        let webhook =
+            json!({"webhooks": [{"name": "a.b"}, {"name": "x]", "clientConfig": {"caBundle": "", "url": "u"}}]});
+        assert_eq!(
+            removed(webhook.clone(), ".webhooks[name=\"x]\"].clientConfig.caBundle"),
+            Some(json!({"webhooks": [{"name": "a.b"}, {"name": "x]", "clientConfig": {"url": "u"}}]}))
+        );
+        assert_eq!(removed(webhook, ".webhooks[name=\"none\"].clientConfig"), None);
+        let annotations = json!({"metadata": {"annotations": {"example.com": "x", "example.com/a.b": "y"}}});
+        assert_eq!(
+            removed(annotations, ".metadata.annotations.example.com/a.b"),
+            Some(json!({"metadata": {"annotations": {"example.com": "x"}}}))
+        );
+        let ports = json!({"ports": [{"port": 80, "targetPort": 1}, {"port": 80, "protocol": "UDP", "targetPort": 2}]});
+        assert_eq!(
+            removed(ports, ".ports[port=80,protocol=\"UDP\"].targetPort"),
+            Some(json!({"ports": [{"port": 80, "targetPort": 1}, {"port": 80, "protocol": "UDP"}]}))
+        );
+        let finalizers = json!({"finalizers": ["a/b", "c"]});
+        assert_eq!(removed(finalizers, ".finalizers[=\"a/b\"]"), Some(json!({"finalizers": ["c"]})));
+        for broken in
+            ["", ".", "finalizers", ".finalizers[", ".finalizers[=]", ".finalizers[x]", ".finalizers[=\"c\"].x"]
+        {
+            assert_eq!(removed(json!({"finalizers": ["c"]}), broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn what_people_set_is_not_yielded() {
+        let resource = || DesiredResource {
+            api_version: "v1".into(),
+            kind: "ConfigMap".into(),
+            namespace: Some("n".into()),
+            name: "c".into(),
+            text: String::new(),
+            data: json!({"data": {"a": "1"}}),
+            place: None,
+            hidden: false,
+            belongs: true,
+        };
+        let preview = |who: &str| Preview { taken: vec![("data.a".into(), who.into())], ..Preview::default() };
+        let (mut one, mut two) = (resource(), resource());
+        let mut secret = resource();
+        (secret.kind, secret.data) = ("Secret".into(), json!({"stringData": {"a": "1", "b": "2"}}));
+        assert!(yield_fields(&mut secret, &preview("injector")).is_some());
+        assert_eq!(secret.data, json!({"stringData": {"b": "2"}}));
+        assert!(yield_fields(&mut one, &preview("kubectl-edit")).is_none());
+        let told = yield_fields(&mut two, &preview("injector")).unwrap();
+        assert_eq!((&one.data, &two.data), (&json!({"data": {"a": "1"}}), &json!({"data": {}})));
+        assert_eq!(told.message, "left, as --yield-conflicts says: `data.a` to `injector`");
+    }
+}
