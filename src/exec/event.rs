@@ -99,6 +99,7 @@ pub enum Skip {
     /// An operation that it needs was not done.
     Needs {
         /// That operation.
+        #[serde(rename = "needs")]
         operation: OperationId,
     },
     /// Another operation failed, and the run stops at the first failure.

@@ -65,7 +65,7 @@ pub fn check_revisions(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<V
         matches!(guard, Guard::ReleaseRevision { .. }) && !left_behind.contains(&operation.id)
     };
     for (operation, guard) in guards(plan).filter(meant) {
-        if let Some(violation) = check(operation, guard, ports, &Contents::new())?
+        if let Some(violation) = check(operation, guard, ports, &Contents::default())?
             && !(resume && is_excused(operation, guard, ports)?)
         {
             violations.push(violation);
@@ -110,11 +110,28 @@ fn guards(plan: &Plan) -> impl Iterator<Item = (&Operation, &Guard)> {
     plan.operations.iter().flat_map(|operation| operation.guards.iter().map(move |guard| (operation, guard)))
 }
 
-/// Contents of resources that were read, by operation and path.
-type Contents = BTreeMap<(OperationId, String), Option<Vec<u8>>>;
+/// Contents of resources, by operation and path.
+type Resources = BTreeMap<(OperationId, String), Option<Vec<u8>>>;
 
-/// Reads all resources that guards speak of, at once.
+/// What was read at once of what guards speak of.
+#[derive(Default)]
+struct Contents {
+    resources: Resources,
+    /// The manifests that tags stand on.
+    images: BTreeMap<String, Option<String>>,
+}
+
+/// Reads all resources and images that guards speak of, at once.
 fn contents(plan: &Plan, ports: &Ports<'_>) -> Result<Contents, WorkError> {
+    let tag = |guard: &Guard| if let Guard::ImagePresent { tag, .. } = guard { Some(tag.clone()) } else { None };
+    let tags: Vec<String> =
+        guards(plan).filter_map(|(_, guard)| tag(guard)).collect::<BTreeSet<_>>().into_iter().collect();
+    let found = if tags.is_empty() { Vec::new() } else { ports.store.images(&tags)? };
+    let images = tags.into_iter().zip(found.into_iter().map(|image| image.map(|image| image.manifest.to_string())));
+    Ok(Contents { resources: resources(plan, ports)?, images: images.collect() })
+}
+
+fn resources(plan: &Plan, ports: &Ports<'_>) -> Result<Resources, WorkError> {
     let (keys, wanted): (Vec<_>, Vec<_>) = guards(plan)
         .filter_map(|(operation, guard)| match guard {
             Guard::ResourceContent { path, .. } | Guard::SecretContent { path, .. } => {
@@ -128,7 +145,7 @@ fn contents(plan: &Plan, ports: &Ports<'_>) -> Result<Contents, WorkError> {
             | Guard::ReleaseRevision { .. } => None,
         })
         .unzip();
-    let Some(target) = ports.target.filter(|_| !wanted.is_empty()) else { return Ok(Contents::new()) };
+    let Some(target) = ports.target.filter(|_| !wanted.is_empty()) else { return Ok(BTreeMap::new()) };
     Ok(keys.into_iter().zip(target.contents(&wanted)?).collect())
 }
 
@@ -164,10 +181,11 @@ pub(super) fn first_violation(
     ports: &Ports<'_>,
     resume: bool,
 ) -> Result<Option<Violation>, WorkError> {
-    // What a release leaves as it is was looked at before the first write.
+    // What a release leaves as it is, and its images, were looked at before the first write.
     let opens = matches!(operation.work, Work::OpenRelease { .. });
-    for guard in operation.guards.iter().filter(|g| !(opens && is_of_resource(g))) {
-        if let Some(violation) = check(operation, guard, ports, &Contents::new())?
+    let is_seen = |guard: &Guard| is_of_resource(guard) || matches!(guard, Guard::ImagePresent { .. });
+    for guard in operation.guards.iter().filter(|g| !(opens && is_seen(g))) {
+        if let Some(violation) = check(operation, guard, ports, &Contents::default())?
             && !(resume && is_excused(operation, guard, ports)?)
         {
             return Ok(Some(violation));
@@ -179,17 +197,26 @@ pub(super) fn first_violation(
 /// Says whether an interrupted run of the same plan is why a guard does not hold.
 fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result<bool, WorkError> {
     match (&operation.work, guard) {
+        // A later revision is somebody else's, or took this one back.
+        (Work::OpenRelease { release, revision, .. }, Guard::ReleaseRevision { .. }) => {
+            let last = ports.target.map_or(Ok(None), |target| target.revision(release))?;
+            Ok(last == Some(*revision) && is_done(operation, ports)?)
+        }
         // What stays as it is is no work of a run.
         (Work::OpenRelease { .. }, guard) if is_of_resource(guard) => Ok(false),
         // It was deleted, and not made again.
         (Work::WriteResource { path, replace: true, .. }, guard) if is_of_resource(guard) => {
             let is_gone = ports.target.map_or(Ok(None), |target| target.content(path))?.is_none();
-            Ok(is_gone || is_done(operation, ports)?)
+            Ok(is_gone || is_written(operation, ports)?)
         }
         // Its fields were taken over, and nothing was written: that is seen where the content is not told, of a Secret.
         (Work::WriteResource { path, adopt: true, .. }, guard) if is_of_resource(guard) => {
             let is_begun = ports.target.map_or(Ok(false), |target| target.is_taken_over(path))?;
-            Ok(is_begun || is_done(operation, ports)?)
+            Ok(is_begun || is_written(operation, ports)?)
+        }
+        // It was written, and its replicas were not left to others.
+        (Work::WriteResource { leaves_replicas: true, .. }, guard) if is_of_resource(guard) => {
+            is_written(operation, ports)
         }
         (
             Work::BuildStage { .. }
@@ -213,9 +240,8 @@ fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result
 pub(super) fn is_done(operation: &Operation, ports: &Ports<'_>) -> Result<bool, WorkError> {
     let Some(target) = ports.target else { return Ok(false) };
     Ok(match &operation.work {
-        Work::WriteResource { path, manifest, sealed, .. } => {
-            let wanted = manifest.as_ref().or(sealed.reveal());
-            wanted.map_or(Ok(false), |text| target.holds(path, text.as_bytes()))?
+        Work::WriteResource { path, leaves_replicas, .. } => {
+            is_written(operation, ports)? && (!leaves_replicas || target.are_replicas_left(path)?)
         }
         Work::DeleteResource { path, .. } => target.content(path)?.is_none(),
         Work::OpenRelease { release, revision, payload } => {
@@ -234,6 +260,15 @@ pub(super) fn is_done(operation: &Operation, ports: &Ports<'_>) -> Result<bool, 
     })
 }
 
+/// Says whether a resource stands in the target as an operation writes it.
+pub(super) fn is_written(operation: &Operation, ports: &Ports<'_>) -> Result<bool, WorkError> {
+    let (Some(target), Work::WriteResource { path, manifest, sealed, .. }) = (ports.target, &operation.work) else {
+        return Ok(false);
+    };
+    let wanted = manifest.as_ref().or(sealed.reveal());
+    Ok(wanted.map_or(Ok(false), |text| target.holds(path, text.as_bytes()))?)
+}
+
 fn check(
     operation: &Operation,
     guard: &Guard,
@@ -244,9 +279,13 @@ fn check(
         // Stored meanwhile: it is used.
         Guard::StageAbsent { .. } => return Ok(None),
         Guard::ImagePresent { tag, manifest } => {
-            let image = ports.store.images(std::slice::from_ref(tag))?.into_iter().flatten().next();
-            let found = image.map_or_else(absent, |image| image.manifest.to_string());
-            (format!("image {tag}"), manifest.clone(), found)
+            let found = if let Some(known) = contents.images.get(tag) {
+                known.clone()
+            } else {
+                let image = ports.store.images(std::slice::from_ref(tag))?.into_iter().flatten().next();
+                image.map(|image| image.manifest.to_string())
+            };
+            (format!("image {tag}"), manifest.clone(), found.unwrap_or_else(absent))
         }
         Guard::StagePresent { stage_id, manifest } => {
             let stages = StageId::parse(stage_id).map_or(Ok(Vec::new()), |id| ports.store.stages(&id.digest))?;
@@ -260,7 +299,8 @@ fn check(
         }
         Guard::Cluster { uid } => {
             // Where the account may not see which one it is, its address was compared.
-            let Some(found) = ports.target.and_then(|target| target.cluster()?.uid) else { return Ok(None) };
+            let found = ports.target.map_or(Ok(None), Target::cluster)?;
+            let Some(found) = found.and_then(|cluster| cluster.uid) else { return Ok(None) };
             ("the cluster".to_owned(), uid.clone(), found)
         }
         Guard::ReleaseRevision { release, revision } => {
@@ -309,7 +349,7 @@ fn found_content(
     ports: &Ports<'_>,
     contents: &Contents,
 ) -> Result<Option<String>, WorkError> {
-    let content = match (contents.get(&(operation.id.clone(), path.to_owned())), ports.target) {
+    let content = match (contents.resources.get(&(operation.id.clone(), path.to_owned())), ports.target) {
         (Some(known), _) => known.clone(),
         (None, Some(target)) => target.contents(&[wanted(operation, path)])?.into_iter().flatten().next(),
         (None, None) => None,

@@ -22,6 +22,8 @@ use crate::ports::{BuildError, Hold, LockGuard};
 
 /// Requests to the target at once: they wait for others, and take nothing of this machine.
 const REQUESTS: usize = 16;
+/// How many operations act at once at most, whatever is asked for: each has a thread.
+const THREADS: usize = 256;
 
 /// What a failure means for operations that do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,17 +81,20 @@ impl<'a> Options<'a> {
 ///
 /// No operation begins before all it needs are done; what needs a failed one is skipped. Among operations that may
 /// begin, the one with the longest chain behind it begins first, and of equals the first of the plan.
+///
+/// # Errors
+/// It cannot be seen what an interrupted run has behind it; nothing was begun.
 pub fn run<'a>(
     plan: &'a Plan,
     ports: &'a Ports<'a>,
     options: &'a Options<'a>,
     events: &'a (dyn Fn(Event) + Sync),
-) -> Outcome {
+) -> Result<Outcome, WorkError> {
     let walk = Walk {
         operations: &plan.operations,
         users: dag(&plan.operations).users(),
         ranks: plan.operations.iter().map(|o| Reverse(options.forecast.remaining(&o.id))).collect(),
-        workshop: Workshop::new(plan, *ports, options, events),
+        workshop: Workshop::new(plan, *ports, options, events)?,
         ports,
         options,
         events,
@@ -101,7 +106,7 @@ pub fn run<'a>(
     };
     walk.prepare();
     // Twice as many as act: the others store.
-    let most = if options.parallel > 1 { options.parallel.saturating_mul(2).saturating_add(REQUESTS) } else { 1 };
+    let most = if options.parallel > 1 { options.parallel.min(THREADS).saturating_mul(2) + REQUESTS } else { 1 };
     std::thread::scope(|scope| {
         for _ in 1..most.min(plan.operations.len()) {
             scope.spawn(|| walk.work());
@@ -111,7 +116,7 @@ pub fn run<'a>(
         }
         walk.work();
     });
-    walk.finish()
+    Ok(walk.finish())
 }
 
 /// What became of one operation.
@@ -161,7 +166,7 @@ pub(super) struct Walk<'a> {
     ranks: Vec<Rank>,
     pub(super) workshop: Workshop<'a>,
     pub(super) ports: &'a Ports<'a>,
-    options: &'a Options<'a>,
+    pub(super) options: &'a Options<'a>,
     pub(super) events: &'a (dyn Fn(Event) + Sync),
     builds: usize,
     began_ms: u64,
@@ -281,6 +286,26 @@ impl Walk<'_> {
         self.options.timeout_ms.is_some_and(|limit| passed() >= limit)
     }
 
+    /// Says whether the lock of the release goes with what an operation does: with its records, or, where it has none, with
+    /// a namespace.
+    fn forgets(&self, operation: &Operation) -> bool {
+        let has_records = || self.operations.iter().any(|o| matches!(o.work, Work::OpenRelease { .. }));
+        match &operation.work {
+            Work::ForgetRelease { .. } => true,
+            Work::DeleteResource { path, .. } => path.starts_with("-/Namespace/") && !has_records(),
+            Work::BuildStage { .. }
+            | Work::TagImage { .. }
+            | Work::TagIndex { .. }
+            | Work::CopyImage { .. }
+            | Work::OpenRelease { .. }
+            | Work::WriteResource { .. }
+            | Work::AwaitResource { .. }
+            | Work::Gate
+            | Work::RecordHooks { .. }
+            | Work::RecordRelease { .. } => false,
+        }
+    }
+
     fn is_watched(&self, index: usize) -> bool {
         self.operations.get(index).is_some_and(|o| watched(o).is_some())
     }
@@ -317,7 +342,7 @@ impl Walk<'_> {
                 Some(Event::Failed { subject, causes: causes(error), place: error.place().cloned(), introspectable })
             }
         };
-        if result.is_ok() && matches!(operation.work, Work::ForgetRelease { .. }) {
+        if result.is_ok() && self.forgets(operation) {
             self.forgotten.store(true, Ordering::Relaxed);
         }
         // Told before dependants may begin, so that events come in the order of the deeds.

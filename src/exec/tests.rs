@@ -89,7 +89,7 @@ impl Twins {
         let events = Mutex::new(Vec::new());
         let forecast = Forecast::new(&plan.operations, &Durations::new());
         let options = Options { parallel, on_failure, ..Options::new(&forecast, &cancelled) };
-        let outcome = run(plan, &self.ports(), &options, &|e| events.lock().unwrap().push(e));
+        let outcome = run(plan, &self.ports(), &options, &|e| events.lock().unwrap().push(e)).unwrap();
         (outcome, events.into_inner().unwrap())
     }
 }
@@ -146,6 +146,7 @@ fn write(name: &str, needs: &[&str], before: Option<&str>) -> Operation {
         sealed: crate::plan::Sensitive::default(),
         replace: false,
         adopt: false,
+        leaves_replicas: false,
     };
     operation(name, needs, vec![Guard::ResourceContent { path: format!("{name}.yaml"), digest }], work)
 }
@@ -272,7 +273,7 @@ fn a_stopping_run_begins_nothing_after_a_failure_and_a_cancelled_one_nothing_at_
     let cancelled = AtomicBool::new(true);
     let forecast = Forecast::default();
     let options = Options { parallel: 2, ..Options::new(&forecast, &cancelled) };
-    let outcome = run(&plan, &twins.ports(), &options, &|_| {});
+    let outcome = run(&plan, &twins.ports(), &options, &|_| {}).unwrap();
     assert!(outcome.is_cancelled() && outcome.skipped.len() == 3, "{outcome:?}");
 }
 
@@ -325,7 +326,8 @@ fn what_most_work_waits_for_begins_first() {
             if let Event::Started(subject) = event {
                 events.lock().unwrap().push_str(&subject.operation);
             }
-        });
+        })
+        .unwrap();
         (events.into_inner().unwrap(), forecast.critical_path(|_| Some(0)))
     };
     assert_eq!(started(&[]), ("bcad".into(), 3), "the number of operations counts");
@@ -362,6 +364,7 @@ fn a_stage_is_stored_while_the_next_one_is_built() {
         | Event::Output { .. }
         | Event::Skipped { .. } => {}
     });
+    let outcome = outcome.unwrap();
     assert!(outcome.is_success(), "{outcome:?}");
     assert_eq!(twins.builder.most.load(Ordering::SeqCst), 1);
 }
@@ -521,7 +524,7 @@ fn the_time_of_a_run_is_kept_and_what_was_late_is_told() {
     let forecast = Forecast::default();
     let cancelled = AtomicBool::new(false);
     let options = Options { timeout_ms: Some(200), ..Options::new(&forecast, &cancelled) };
-    let outcome = run(&plan, &twins.ports(), &options, &|_| {});
+    let outcome = run(&plan, &twins.ports(), &options, &|_| {}).unwrap();
     assert!(outcome.failed[0].causes[0].starts_with("it is not ready after "), "{outcome:?}");
     assert_eq!(outcome.skipped.len(), 1);
 }
@@ -549,7 +552,7 @@ fn a_run_begins_nothing_while_its_lock_is_unsure_and_nothing_more_once_it_is_los
     let cancelled = AtomicBool::new(false);
     let with = |lock: &ScriptedLock, plan: &Plan| {
         let options = Options { lock: Some(lock), ..Options::new(&forecast, &cancelled) };
-        run(plan, &twins.ports(), &options, &|_| {})
+        run(plan, &twins.ports(), &options, &|_| {}).unwrap()
     };
     let two = plan(vec![build("a", &[]), build("b", &["a"])]);
     let unsure = ScriptedLock(Mutex::new(vec![Hold::Unsure, Hold::Unsure, Hold::Unsure, Hold::Sure]), true);
@@ -595,7 +598,7 @@ fn a_dismissal_that_was_killed_after_the_records_went_is_resumed() {
     let forecast = Forecast::new(&plan.operations, &Durations::new());
     let options = Options { resume: true, ..Options::new(&forecast, &cancelled) };
     let events = Mutex::new(Vec::new());
-    let outcome = run(&plan, &twins.ports(), &options, &|event| events.lock().unwrap().push(event));
+    let outcome = run(&plan, &twins.ports(), &options, &|event| events.lock().unwrap().push(event)).unwrap();
     assert!(outcome.is_success() && outcome.done.len() == 5, "{outcome:?}");
     let done = |e: &&Event| matches!(e, Event::Done { .. });
     assert_eq!(events.lock().unwrap().iter().filter(done).count(), 1, "only the namespace is deleted");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Ports;
 use super::event::{Event, Subject};
-use super::guards::{Violation, first_violation, is_done, left_behind};
+use super::guards::{Violation, first_violation, is_done, is_written, left_behind};
 use super::index::{tag_as, tag_index};
 use super::run::Options;
 use super::tracking::NotReady;
@@ -114,12 +114,11 @@ impl<'a> Workshop<'a> {
         ports: Ports<'a>,
         options: &Options<'a>,
         events: &'a (dyn Fn(Event) + Sync),
-    ) -> Self {
+    ) -> Result<Self, WorkError> {
         let Options { resume, cancelled, introspect, lock, .. } = *options;
         let (stages, session) = (Mutex::default(), Mutex::default());
-        // Where that cannot be seen, each operation looks for itself, and fails.
-        let left_behind = if resume { left_behind(plan, &ports).unwrap_or_default() } else { BTreeSet::new() };
-        Self { ports, resume, left_behind, cancelled, introspect, lock, events, stages, session }
+        let left_behind = if resume { left_behind(plan, &ports)? } else { BTreeSet::new() };
+        Ok(Self { ports, resume, left_behind, cancelled, introspect, lock, events, stages, session })
     }
 
     /// Says whether an interrupted run has an operation behind it.
@@ -176,17 +175,24 @@ impl<'a> Workshop<'a> {
                 let payload = payload.reveal().ok_or_else(|| WorkError::Sealed(format!("release {release}")))?;
                 self.in_target(release, |session| session.open(release, *revision, payload))
             }
-            Work::WriteResource { address, path, manifest, sealed, replace, adopt } => {
+            Work::WriteResource { address, path, manifest, sealed, replace, adopt, leaves_replicas } => {
                 let content = manifest.as_ref().or(sealed.reveal());
                 let content = content.ok_or_else(|| WorkError::Sealed(address.clone()))?.as_bytes();
+                // An interrupted run wrote it, and did not leave its replicas.
+                let stands = *leaves_replicas && self.resume && is_written(operation, &self.ports)?;
                 self.in_target(address, |session| {
-                    if *replace {
-                        return session.replace(path, content);
+                    if *replace && !stands {
+                        session.replace(path, content)?;
+                    } else if !stands {
+                        if *adopt {
+                            session.adopt(path, content)?;
+                        }
+                        session.write(path, content)?;
                     }
-                    if *adopt {
-                        session.adopt(path, content)?;
+                    if *leaves_replicas {
+                        session.leave_replicas(path, content)?;
                     }
-                    session.write(path, content)
+                    Ok(())
                 })
             }
             Work::AwaitResource { .. } | Work::Gate => Ok(Done::Now),
@@ -374,7 +380,10 @@ impl<'a> Workshop<'a> {
 
 impl Drop for Workshop<'_> {
     fn drop(&mut self) {
-        if let Some(session) = self.session.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        let session = self.session.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // Whoever has the lock now says what becomes of the release.
+        let is_lost = matches!(self.lock.map(LockGuard::hold), Some(Hold::Lost(_)));
+        if let Some(session) = session.filter(|_| !is_lost) {
             session.abandon(self.why());
         }
     }

@@ -20,6 +20,8 @@ pub struct Logs {
     only_of: BTreeMap<String, Pattern>,
     hide_of: BTreeMap<String, Pattern>,
     marks: BTreeMap<LogSource, Mark>,
+    /// The pods whose lines are shown: others that come later do not take their place.
+    chosen: Vec<String>,
 }
 
 /// How far the lines of a container were read.
@@ -67,13 +69,29 @@ impl Logs {
             hide_of: all(&rules.hide_of),
             rules: rules.clone(),
             marks: BTreeMap::new(),
+            chosen: Vec::new(),
         }
     }
 
-    /// Returns the containers that may have printed something since the last look.
-    pub fn wanted(&self, sight: &Sight, now_ms: u64) -> Vec<Wanted> {
+    /// Chooses the pods whose lines are shown, as many as the rules say.
+    fn choose(&mut self, sight: &Sight) {
+        let names: Vec<&str> = sight.pods.iter().filter_map(|pod| text(pod, "/metadata/name")).collect();
+        self.chosen.retain(|name| names.contains(&name.as_str()));
+        let most = usize::try_from(self.rules.replicas).unwrap_or(usize::MAX);
+        for name in names {
+            if self.chosen.len() < most && !self.chosen.iter().any(|chosen| chosen == name) {
+                self.chosen.push(name.to_owned());
+            }
+        }
+    }
+
+    /// Returns the containers that may have printed something since the last look. At the last look (`is_last`) one that did not
+    /// answer before is asked once more.
+    pub fn wanted(&mut self, sight: &Sight, now_ms: u64, is_last: bool) -> Vec<Wanted> {
+        self.choose(sight);
         let mut wanted = Vec::new();
-        for pod in sight.pods.iter().take(usize::try_from(self.rules.replicas).unwrap_or(usize::MAX)) {
+        let is_chosen = |pod: &&Value| text(pod, "/metadata/name").is_some_and(|n| self.chosen.iter().any(|c| c == n));
+        for pod in sight.pods.iter().filter(is_chosen) {
             let of = |p: &str| text(pod, p).unwrap_or_default().to_owned();
             for list in ["/status/initContainerStatuses", "/status/containerStatuses"] {
                 let statuses = pod.pointer(list).and_then(Value::as_array).into_iter().flatten();
@@ -91,7 +109,7 @@ impl Logs {
                     let ended = status.pointer("/state/terminated").map(|_| number(status, "/restartCount"));
                     let known = self.marks.get(&source);
                     let is_read = ended.is_some() && known.is_some_and(|mark| mark.ended == ended);
-                    if !is_read && known.is_none_or(|mark| mark.rests_until <= now_ms) {
+                    if !is_read && known.is_none_or(|mark| is_last || mark.rests_until <= now_ms) {
                         let mark = known.and_then(|mark| mark.at.clone());
                         wanted.push(Wanted { source, mark, ended });
                     }
@@ -154,14 +172,14 @@ mod tests {
             ..LogRules::default()
         };
         let mut logs = Logs::new(&rules);
-        let mut wanted = logs.wanted(&sight(running(), 0), 0);
+        let mut wanted = logs.wanted(&sight(running(), 0), 0, false);
         assert_eq!((wanted.len(), &wanted[0].mark), (1, &None), "of one pod");
         let found = lines(&["INFO 0", "ERROR 0", "ERROR again"], "1");
         assert_eq!(logs.take(wanted.remove(0), Some(found), 0), ["m-1/m ERROR 0"]);
-        assert_eq!(logs.wanted(&sight(running(), 0), 0)[0].mark.as_deref(), Some("1"));
-        assert_eq!(logs.wanted(&sight(json!({"waiting": {}}), 0), 0), []);
+        assert_eq!(logs.wanted(&sight(running(), 0), 0, false)[0].mark.as_deref(), Some("1"));
+        assert_eq!(logs.wanted(&sight(json!({"waiting": {}}), 0), 0, false), []);
         logs.rules.skip_containers.insert("m".into());
-        assert_eq!(logs.wanted(&sight(running(), 0), 0), []);
+        assert_eq!(logs.wanted(&sight(running(), 0), 0, false), []);
     }
 
     #[test]
@@ -169,21 +187,46 @@ mod tests {
         let mut logs = Logs::new(&LogRules::default());
         let ended = sight(json!({"terminated": {}}), 0);
         for (printed, left) in [(&["a"][..], 1), (&[][..], 0)] {
-            let wanted = logs.wanted(&ended, 0).remove(0);
+            let wanted = logs.wanted(&ended, 0, false).remove(0);
             logs.take(wanted, Some(lines(printed, "1")), 0);
-            assert_eq!(logs.wanted(&ended, 0).len(), left);
+            assert_eq!(logs.wanted(&ended, 0, false).len(), left);
         }
-        assert_eq!(logs.wanted(&sight(running(), 1), 0).len(), 1, "it was started again");
-        assert_eq!(logs.wanted(&sight(json!({"terminated": {}}), 1), 0).len(), 1, "and ended again");
+        assert_eq!(logs.wanted(&sight(running(), 1), 0, false).len(), 1, "it was started again");
+        assert_eq!(logs.wanted(&sight(json!({"terminated": {}}), 1), 0, false).len(), 1, "and ended again");
     }
 
     #[test]
     fn a_container_that_does_not_answer_is_left_out_for_a_while() {
         let mut logs = Logs::new(&LogRules::default());
-        let wanted = logs.wanted(&sight(running(), 0), 5).remove(0);
+        let wanted = logs.wanted(&sight(running(), 0), 5, false).remove(0);
         assert_eq!(logs.take(wanted, None, 5), Vec::<String>::new());
-        assert_eq!(logs.wanted(&sight(running(), 0), SLOW_MS), []);
-        assert_eq!(logs.wanted(&sight(running(), 0), SLOW_MS + 5).len(), 1);
+        assert_eq!(logs.wanted(&sight(running(), 0), SLOW_MS, false), []);
+        assert_eq!(logs.wanted(&sight(running(), 0), SLOW_MS + 5, false).len(), 1);
+    }
+
+    #[test]
+    fn at_the_end_it_is_asked_once_more() {
+        let mut logs = Logs::new(&LogRules::default());
+        let wanted = logs.wanted(&sight(running(), 0), 5, false).remove(0);
+        logs.take(wanted, None, 5);
+        assert_eq!(logs.wanted(&sight(json!({"terminated": {}}), 0), 6, true).len(), 1);
+    }
+
+    #[test]
+    fn pods_that_come_later_do_not_take_the_place_of_those_that_are_shown() {
+        let pod = |name: &str| {
+            let status = json!([{"name": "m", "state": {"running": {}}}]);
+            json!({"metadata": {"name": name, "namespace": "shop"}, "status": {"containerStatuses": status}})
+        };
+        let mut logs = Logs::new(&LogRules { replicas: 2, ..LogRules::default() });
+        let mut shown = |pods: &[&str]| {
+            let pods = pods.iter().map(|name| pod(name)).collect();
+            let wanted = logs.wanted(&Sight { pods, ..Sight::default() }, 0, false);
+            wanted.into_iter().map(|wanted| wanted.source.pod).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&["m-5"]), ["m-5"]);
+        assert_eq!(shown(&["m-1", "m-3", "m-5"]), ["m-1", "m-5"]);
+        assert_eq!(shown(&["m-0", "m-1", "m-3"]), ["m-0", "m-1"], "of which one is gone");
     }
 
     #[test]

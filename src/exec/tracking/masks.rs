@@ -123,6 +123,7 @@ mod tests {
             sealed: Sensitive::new(r#"{"kind":"Secret","stringData":{"t":"s3cret-1\ns3cret-2","n":"yes"}}"#.into()),
             replace: false,
             adopt: false,
+            leaves_replicas: false,
         };
         let operation = |work| Operation { id: "x".into(), needs: Vec::new(), guards: Vec::new(), work };
         let masks = Masks::of(&[operation(open), operation(write)]);

@@ -11,10 +11,12 @@ mod pods;
 mod ready;
 mod watch;
 
+use std::borrow::Cow;
+
 use self::logs::Logs;
 pub use self::masks::Masks;
-use self::pods::{Tally, Trouble, Verdict, last_failure, note, unready, warnings};
-use self::ready::{Stand, judge, text};
+use self::pods::{Tally, Trouble, Verdict, awaited, last_failure, note, unready, warnings};
+use self::ready::{Stand, by_convention, is, judge, passed_deadline, text, without_deadline};
 pub(super) use self::watch::watched;
 use crate::plan::{FailMode, Tracking};
 use crate::ports::{Sight, Tracker};
@@ -27,6 +29,8 @@ const LAST_WARNINGS: usize = 8;
 const BLIND_MS: u64 = 60_000;
 /// After so long it is told again what is waited for: whoever reads a log sees that it goes on. Unit: milliseconds.
 const SILENT_MS: u64 = 30_000;
+/// After so long it is told which pod is waited for, and that there is no limit. Unit: milliseconds.
+const HINT_MS: u64 = 180_000;
 /// How often a resource is looked at: at first, and after a while. Unit: milliseconds.
 const PAUSES_MS: (u64, u64) = (100, 2_000);
 
@@ -98,7 +102,14 @@ struct Watch {
     shown: Vec<String>,
     /// It failed, and may yet be ready at the end.
     hopes: Option<NotReady>,
+    /// When its deadline was said to have passed before it was looked at first; empty where it had not.
+    stale: Option<String>,
+    /// Whether the run has a limit.
+    is_bounded: bool,
 }
+
+/// What did not change for so long holds up nobody else. Unit: milliseconds.
+const STILL_MS: u64 = 240_000;
 
 impl Watch {
     fn new(index: usize, path: &str, tracking: &Tracking, now_ms: u64) -> Self {
@@ -116,6 +127,23 @@ impl Watch {
             logs: Logs::new(&tracking.logs),
             shown: Vec::new(),
             hopes: None,
+            stale: None,
+            is_bounded: false,
+        }
+    }
+
+    /// Says whether it is waited for without regard to how long nothing happens to it, is no failure so far, and moves.
+    fn is_patient(&self, now_ms: u64) -> bool {
+        let counts = self.hopes.is_none() && self.tracking.fail_mode != FailMode::Ignore;
+        // Where nothing moves any more, nothing comes of it either.
+        counts && self.tracking.no_activity_s.is_none() && now_ms.saturating_sub(self.version.1) < STILL_MS
+    }
+
+    /// Something happened in the release that may be what it waits for.
+    fn stirs(&mut self, now_ms: u64) {
+        // Whose failure counts for nothing holds nobody up.
+        if self.tracking.fail_mode != FailMode::Ignore && self.tracking.no_activity_s.is_some() {
+            self.version.1 = self.version.1.max(now_ms);
         }
     }
 
@@ -137,17 +165,27 @@ impl Watch {
     /// Draws the conclusion from what is seen.
     fn conclude(&mut self, sight: &Sight, tracker: &dyn Tracker, now_ms: u64) -> Step {
         self.blind = None;
+        let sight = &*self.since_watched(sight, now_ms);
         let hoped = self.hopes.take().is_some();
         let verdict = self.tally.take(sight, &self.tracking, now_ms);
         let step = match (judge(sight, self.tracking.until), verdict) {
             (Stand::Ready(note), _) => return Step::Ready(note),
             (Stand::Failed(why), verdict) => failed(&why, verdict, sight, tracker),
-            (Stand::Waiting { .. }, Verdict::Failed(trouble)) => {
+            (Stand::Waiting { .. } | Stand::Silent(_), Verdict::Failed(trouble)) => {
                 Step::Failed(told(&trouble.text, Some(&trouble), sight, tracker))
             }
             (Stand::Waiting { of, why }, verdict) => {
                 let trouble = if let Verdict::Troubled(trouble) = verdict { Some(trouble) } else { None };
                 self.waits(of, why, trouble, sight, tracker, now_ms)
+            }
+            (Stand::Silent(why), _) => {
+                let by_convention = || sight.object.as_ref().map(by_convention);
+                match self.waits(None, why.clone(), None, sight, tracker, now_ms) {
+                    Step::Failed(_) if self.is_idle(now_ms) && matches!(by_convention(), Some(Stand::Ready(_))) => {
+                        return Step::Ready(Some(why));
+                    }
+                    step @ (Step::Waits(_) | Step::Ready(_) | Step::Failed(_)) => step,
+                }
             }
         };
         match (step, self.tracking.fail_mode) {
@@ -157,6 +195,23 @@ impl Watch {
                 Step::Waits((!hoped).then_some(progress))
             }
             (step, FailMode::Stop | FailMode::Ignore | FailMode::Hope) => step,
+        }
+    }
+
+    /// A deadline that passed before it was watched counts anew: what it failed for may have been mended since.
+    fn since_watched<'a>(&mut self, sight: &'a Sight, now_ms: u64) -> Cow<'a, Sight> {
+        let Some(object) = &sight.object else { return Cow::Borrowed(sight) };
+        let passed = passed_deadline(object);
+        let stale = self.stale.get_or_insert_with(|| passed.map_or_else(String::new, |(said, _)| said.to_owned()));
+        match passed {
+            Some((said, limit_s))
+                if !said.is_empty()
+                    && stale == said
+                    && now_ms.saturating_sub(self.since_ms) < limit_s.saturating_mul(1000) =>
+            {
+                Cow::Owned(Sight { object: Some(without_deadline(object)), ..sight.clone() })
+            }
+            Some(_) | None => Cow::Borrowed(sight),
         }
     }
 
@@ -178,10 +233,23 @@ impl Watch {
             let cause = trouble.as_ref().map_or(cause.clone(), |t| format!("{cause}; {}", t.text));
             return Step::Failed(told(&cause, trouble.as_ref(), sight, tracker));
         }
+        let is_long = now_ms.saturating_sub(self.since_ms) >= HINT_MS;
         let why = match trouble {
+            Some(trouble) if is_long => trouble.text,
             Some(trouble) => trouble.short,
+            None if is_long => {
+                let parts = [why, awaited(sight).or_else(|| note(sight)).unwrap_or_default()];
+                parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+            }
             None if why.is_empty() => note(sight).unwrap_or_default(),
             None => why,
+        };
+        let why = if is_long && self.is_endless(sight) {
+            format!("{why}; it is waited for without a limit: --timeout SECONDS sets one")
+                .trim_start_matches("; ")
+                .to_owned()
+        } else {
+            why
         };
         let progress = Progress { of, why };
         let is_told = |(told, at): &(Progress, u64)| *told == progress && now_ms.saturating_sub(*at) < SILENT_MS;
@@ -190,6 +258,20 @@ impl Watch {
             self.told = Some((progress.clone(), now_ms));
         }
         Step::Waits(is_news.then_some(progress))
+    }
+
+    /// Says whether nothing ends the wait but that it is ready.
+    fn is_endless(&self, sight: &Sight) -> bool {
+        let kinds = ["DaemonSet", "StatefulSet", "Job"];
+        let is_of_these = sight.object.as_ref().is_some_and(|o| kinds.iter().any(|kind| is(o, "/kind", kind)));
+        is_of_these && !self.is_bounded && self.tracking.timeout_s.is_none() && self.tracking.no_activity_s.is_none()
+    }
+
+    /// Says whether nothing happened to it for too long, and that alone ends the wait.
+    fn is_idle(&self, now_ms: u64) -> bool {
+        let passed = |since: u64, limit_s: u64| now_ms.saturating_sub(since) >= limit_s.saturating_mul(1000);
+        self.tracking.timeout_s.is_none_or(|limit| !passed(self.since_ms, limit))
+            && self.tracking.no_activity_s.is_some_and(|limit| passed(self.version.1, limit))
     }
 
     /// Says that it took too long.
@@ -282,7 +364,7 @@ mod tests {
             job(json!({"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}));
         let event = json!({"type": "Warning", "reason": "BackoffLimitExceeded", "message": "too often",
             "involvedObject": {"kind": "Job", "name": "m", "uid": "j"}});
-        let sight = Sight { object: Some(failed), pods: vec![pod()], events: vec![event] };
+        let sight = Sight { object: Some(failed), pods: vec![pod()], events: vec![event], ..Sight::default() };
         let Step::Failed(why) = watch(Tracking::default()).conclude(&sight, &Said, 0) else { panic!("it failed") };
         assert_eq!(
             why.to_string(),
@@ -322,6 +404,79 @@ mod tests {
         let done = json!({"conditions": [{"type": "Complete", "status": "True"}]});
         let sight = Sight { object: Some(job(done)), ..Sight::default() };
         assert_eq!(watch.conclude(&sight, &Said, 0), Step::Ready(None));
+    }
+
+    #[test]
+    fn a_deadline_that_passed_before_counts_anew() {
+        let late = |said: &str| {
+            let condition = json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+                "lastUpdateTime": said});
+            let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 1},
+                "spec": {"progressDeadlineSeconds": 60}, "status": {"observedGeneration": 1, "conditions": [condition]}});
+            Sight { object: Some(object), ..Sight::default() }
+        };
+        let look = |at_ms: u64, said: &str| {
+            let mut watch = watch(Tracking::default());
+            watch.conclude(&late("2026-01-01T00:00:00Z"), &Said, 0);
+            matches!(watch.conclude(&late(said), &Said, at_ms), Step::Failed(_))
+        };
+        assert!(!look(59_999, "2026-01-01T00:00:00Z"), "what it failed for may be mended");
+        assert!(look(60_000, "2026-01-01T00:00:00Z"));
+        assert!(look(1, "2026-01-01T00:01:00Z"), "it has passed again");
+        let mut fresh = watch(Tracking::default());
+        fresh.conclude(&Sight { object: Some(job(json!({}))), ..Sight::default() }, &Said, 0);
+        assert!(matches!(fresh.conclude(&late("2026-01-01T00:00:00Z"), &Said, 1), Step::Failed(_)));
+    }
+
+    #[test]
+    fn what_is_waited_for_long_is_told_with_its_pod_and_that_there_is_no_limit() {
+        let pod = json!({"metadata": {"name": "m-1"}, "spec": {"nodeName": "n7"}, "status": {"phase": "Pending"}});
+        let sight = Sight { object: Some(job(json!({}))), pods: vec![pod], ..Sight::default() };
+        let told = |is_bounded: bool| {
+            let mut watch = Watch { is_bounded, ..watch(Tracking::default()) };
+            assert!(matches!(watch.conclude(&sight, &Said, 0), Step::Waits(Some(p)) if p.why.is_empty()));
+            let Step::Waits(Some(progress)) = watch.conclude(&sight, &Said, HINT_MS) else { panic!("it is news") };
+            progress.why
+        };
+        let why = "pod m-1 on node n7 was not begun by its node: is n7 ready?";
+        assert_eq!(told(false), format!("{why}; it is waited for without a limit: --timeout SECONDS sets one"));
+        assert_eq!(told(true), why);
+    }
+
+    fn custom(status: Value) -> Sight {
+        let object = json!({"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"resourceVersion": "1"},
+            "status": status});
+        Sight { object: Some(object), ..Sight::default() }
+    }
+
+    #[test]
+    fn what_never_says_whether_it_is_ready_is_judged_by_convention_after_a_while() {
+        let end = |status: Value| {
+            let mut watch = watch(Tracking { no_activity_s: Some(240), ..Tracking::default() });
+            assert!(matches!(watch.conclude(&custom(status.clone()), &Said, 0), Step::Waits(_)));
+            watch.conclude(&custom(status), &Said, 240_000)
+        };
+        assert_eq!(end(json!({"revision": 1})), Step::Ready(Some("it does not say whether it is ready".into())));
+        assert!(matches!(end(json!({})), Step::Failed(_)), "nobody looks at it");
+    }
+
+    #[test]
+    fn nothing_happens_to_a_resource_only_while_nothing_happens_in_its_release() {
+        let mut watch = watch(Tracking { no_activity_s: Some(240), ..Tracking::default() });
+        watch.conclude(&custom(json!({})), &Said, 0);
+        watch.stirs(200_000);
+        assert!(matches!(watch.conclude(&custom(json!({})), &Said, 439_999), Step::Waits(_)));
+        assert!(matches!(watch.conclude(&custom(json!({})), &Said, 440_000), Step::Failed(_)));
+    }
+
+    #[test]
+    fn what_moves_no_more_holds_up_nobody_else() {
+        let mut patient = watch(Tracking::default());
+        patient.conclude(&custom(json!({})), &Said, 0);
+        assert!(patient.is_patient(STILL_MS - 1) && !patient.is_patient(STILL_MS));
+        patient.stirs(STILL_MS);
+        assert!(!patient.is_patient(STILL_MS), "only what happens to it itself counts");
+        assert!(!watch(Tracking { fail_mode: FailMode::Ignore, ..Tracking::default() }).is_patient(0));
     }
 
     #[test]

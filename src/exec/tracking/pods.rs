@@ -3,7 +3,7 @@
 //! The one idea: a fault is counted once: by pod, container, reason and number of the restart. Source: kubedog; of what it
 //! counts after several tries, that fails at once which no further try mends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -13,6 +13,8 @@ use crate::ports::{LogSource, Sight};
 
 /// How long a pod may find no node, or a volume not be mounted. Unit: milliseconds.
 const PATIENCE_MS: u64 = 60_000;
+/// The same where it is mended elsewhere, or tried again after minutes: the longest pause of a kubelet is five. Unit: milliseconds.
+const LONG_PATIENCE_MS: u64 = 330_000;
 
 /// Something that is wrong with a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ enum Weight {
     One,
     /// It is a failure when it lasts.
     Lasting,
+    /// It is a failure when it lasts for minutes.
+    Slow,
     /// It is worth telling.
     Nothing,
 }
@@ -49,6 +53,8 @@ pub struct Tally {
     failures: u64,
     /// What the object itself had to say before it was tracked.
     before: Option<BTreeMap<String, u64>>,
+    /// Images that could not be pulled before it was tracked: they are asked for again after a pause.
+    pauses: Option<BTreeSet<String>>,
 }
 
 /// What the pods mean for a resource.
@@ -68,7 +74,17 @@ impl Tally {
         let Some(object) = &sight.object else { return Verdict::Well };
         let mut troubles: Vec<Trouble> =
             sight.pods.iter().flat_map(|pod| of_pod(pod, object, sight, tracking)).collect();
+        troubles.extend(of_older(object, sight, tracking));
         troubles.extend(self.of_events(object, sight));
+        let pauses = self.pauses.get_or_insert_with(|| {
+            let paused = troubles.iter().filter(|t| t.key.ends_with(PULL_PAUSE));
+            paused.map(|t| t.key.clone()).collect()
+        });
+        for trouble in troubles.iter_mut().filter(|t| pauses.contains(&t.key)) {
+            trouble.weight = Weight::Slow;
+        }
+        // What passed and comes again counts anew.
+        self.seen.retain(|key, _| !key.starts_with(OLDER) || troubles.iter().any(|trouble| trouble.key == *key));
         let allowed = tracking.failures_allowed.saturating_mul(replicas(object).max(1));
         let mut worst: Option<Trouble> = None;
         for trouble in troubles {
@@ -81,6 +97,7 @@ impl Tally {
                     self.failures > allowed
                 }
                 Weight::Lasting => now_ms.saturating_sub(since) >= PATIENCE_MS,
+                Weight::Slow => now_ms.saturating_sub(since) >= LONG_PATIENCE_MS,
                 Weight::Nothing => false,
             };
             if is_final {
@@ -109,6 +126,7 @@ impl Tally {
                     .contains(&reason)
                 && !reason.starts_with("FailedGet")
                 && !PASSES.iter().any(|text| message.contains(text))
+                && !(waits_for_webhook(message) && is_made_since(sight, e))
         });
         let failures: Vec<&Value> = failures.collect();
         // The object lives longer than this run: what it said before is not new. What stands between is as new as the change.
@@ -123,12 +141,18 @@ impl Tally {
         new.map(|e| {
             let message = text(e, "/message").unwrap_or_default();
             let reason = text(e, "/reason").unwrap_or_default();
+            // Who serves the webhook may be replaced at this moment.
+            let passes = waits_for_webhook(message);
             Trouble {
-                key: if makes_pods { format!("{} {}", key(e), number(e, "/count")) } else { key(e) },
+                key: if makes_pods && !passes { format!("{} {}", key(e), number(e, "/count")) } else { key(e) },
                 text: if makes_pods { format!("no pod can be made: {message}") } else { message.to_owned() },
                 short: reason.to_owned(),
                 source: None,
-                weight: if makes_pods { Weight::One } else { Weight::Lasting },
+                weight: match makes_pods {
+                    true if passes => Weight::Slow,
+                    true => Weight::One,
+                    false => Weight::Lasting,
+                },
             }
         })
         .collect()
@@ -138,6 +162,48 @@ impl Tally {
 fn replicas(object: &Value) -> u64 {
     let wanted = object.pointer("/spec/replicas").and_then(Value::as_u64);
     wanted.unwrap_or_else(|| number(object, "/status/desiredNumberScheduled"))
+}
+
+/// Pods of older templates: a `StatefulSet` that replaces its pods in order waits for one that is not ready, and never makes
+/// it anew. Source: kubernetes#67250.
+/// Begins what is said of pods of older revisions.
+const OLDER: &str = "older ";
+
+fn of_older(object: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble> {
+    let waits_for_them = is(object, "/kind", "StatefulSet")
+        && !is(object, "/spec/podManagementPolicy", "Parallel")
+        && !is(object, "/spec/updateStrategy/type", "OnDelete");
+    if !waits_for_them {
+        return Vec::new();
+    }
+    let stands = sight.older.iter().filter(|pod| text(pod, "/metadata/deletionTimestamp").is_none());
+    stands
+        .map(|pod| {
+            let of = |p: &str| text(pod, p).unwrap_or_default();
+            let (name, namespace) = (of("/metadata/name"), of("/metadata/namespace"));
+            let mut found = of_pod(pod, object, sight, tracking);
+            found.sort_by_key(|trouble| trouble.weight == Weight::Nothing);
+            let found = found.into_iter().next().unwrap_or_else(|| {
+                trouble(pod, None, "NotReady", 0, "it is not ready yet", Weight::Nothing)
+            });
+            let weight = match found.weight {
+                Weight::Final | Weight::One | Weight::Lasting => Weight::Lasting,
+                weight @ (Weight::Slow | Weight::Nothing) => weight,
+            };
+            Trouble {
+                // What is wrong counts since it is; reasons come and go in turn.
+                key: format!("{OLDER}{} {}", of("/metadata/uid"), weight != Weight::Nothing),
+                text: format!(
+                    "{}; pod {name} is of the revision before, and a StatefulSet does not replace a pod before it is ready: \
+                     delete it (kubectl delete pod {name} -n {namespace})",
+                    found.text
+                ),
+                short: format!("{}, of the revision before: the StatefulSet waits for it", found.short),
+                weight,
+                source: found.source,
+            }
+        })
+        .collect()
 }
 
 fn of_pod(pod: &Value, owner: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble> {
@@ -175,6 +241,22 @@ fn trouble(pod: &Value, container: Option<&str>, reason: &str, nth: u64, why: &s
 /// What a controller is told that tries again by itself.
 const PASSES: &[&str] =
     &["try again", "request timed out", "context deadline exceeded", "the object has been modified"];
+
+/// What it is told while a webhook that checks pods does not answer.
+fn waits_for_webhook(message: &str) -> bool {
+    ["failed calling webhook", "failed to call webhook"].iter().any(|text| message.contains(text))
+}
+
+/// Says whether a pod was made after an event said that none could be.
+fn is_made_since(sight: &Sight, event: &Value) -> bool {
+    let time = |object: &Value, p: &str| text(object, p).and_then(|t| t.parse::<jiff::Timestamp>().ok());
+    let Some(said) = time(event, "/lastTimestamp").or_else(|| time(event, "/eventTime")) else { return false };
+    let made = |pod: &Value| time(pod, "/metadata/creationTimestamp").is_some_and(|made| made >= said);
+    sight.pods.iter().any(made)
+}
+
+/// How the key of an image ends that is not pulled before a pause is over.
+const PULL_PAUSE: &str = " ImagePullBackOff 0";
 
 /// Reasons for which a container waits, and whether a further try may mend them.
 const WAITING: &[(&str, Weight)] = &[
@@ -214,7 +296,7 @@ fn of_container(pod: &Value, status: &Value, init: bool, of_job: bool) -> Vec<Tr
         let weight = match *weight {
             _ if hopeless => Weight::Final,
             Weight::Final if *reason == "CreateContainerConfigError" && may_come => Weight::Lasting,
-            weight @ (Weight::Final | Weight::One | Weight::Lasting | Weight::Nothing) => weight,
+            weight @ (Weight::Final | Weight::One | Weight::Lasting | Weight::Slow | Weight::Nothing) => weight,
         };
         let about = if reason.contains("Image") || reason.starts_with("Registry") {
             format!("the image {image} cannot be pulled ({reason})")
@@ -287,7 +369,20 @@ fn unscheduled(pod: &Value, sight: &Sight) -> Option<Trouble> {
     Some(trouble(pod, None, "Unschedulable", 0, why.trim_end_matches(": "), weight))
 }
 
-/// Says whether a container of a pod was started: its volumes are there then.
+/// Says whether a pod has its volumes and its network: its containers are started after that, or their images pulled.
+fn is_set_up(pod: &Value, sight: &Sight) -> bool {
+    let on_the_host = pod.pointer("/spec/hostNetwork").is_some_and(|of| of == true);
+    let has_address = text(pod, "/status/podIP").is_some_and(|ip| !ip.is_empty()) && !on_the_host;
+    let is_told = condition(pod, "PodReadyToStartContainers").is_some_and(|c| is(c, "/status", "True"));
+    let uid = text(pod, "/metadata/uid");
+    let goes_on = |e: &Value| {
+        let reason = text(e, "/reason").unwrap_or_default();
+        text(e, "/involvedObject/uid") == uid && ["Pulling", "Pulled", "Created", "Started"].contains(&reason)
+    };
+    has_address || is_told || has_started(pod) || sight.events.iter().any(goes_on)
+}
+
+/// Says whether a container of a pod was started.
 fn has_started(pod: &Value) -> bool {
     let lists = ["/status/initContainerStatuses", "/status/containerStatuses"].map(|list| pod.pointer(list));
     let mut statuses = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
@@ -309,7 +404,7 @@ fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble
         let count = number(event, "/count");
         match reason {
             // The event stays when the trouble is over.
-            "FailedMount" | "FailedAttachVolume" if !has_started(pod) => {
+            "FailedMount" | "FailedAttachVolume" | "FailedCreatePodSandBox" if !is_set_up(pod, sight) => {
                 found.push(trouble(pod, None, reason, 0, message, Weight::Lasting));
             }
             "Unhealthy" if message.starts_with("Readiness") => {
@@ -322,7 +417,7 @@ fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble
             "Killing" if message.contains("failed liveness probe") || message.contains("failed startup probe") => {
                 found.push(trouble(pod, container, reason, count, message, Weight::One));
             }
-            "Evicted" | "FailedCreatePodSandBox" => {
+            "Evicted" => {
                 found.push(trouble(pod, container, reason, count, message, Weight::One));
             }
             _ => {}
@@ -429,6 +524,48 @@ pub fn note(sight: &Sight) -> Option<String> {
     scheduled.map(told)
 }
 
+/// Names a pod that is waited for, and where it is: nothing need be wrong with it.
+pub fn awaited(sight: &Sight) -> Option<String> {
+    let is_done = |pod: &Value| {
+        condition(pod, "Ready").is_some_and(|c| is(c, "/status", "True")) || is(pod, "/status/phase", "Succeeded")
+    };
+    let goes = |pod: &Value| text(pod, "/metadata/deletionTimestamp").is_some();
+    let named = |pod: &Value, of: &str, what: &str| {
+        let name = text(pod, "/metadata/name").unwrap_or_default();
+        let on = text(pod, "/spec/nodeName").map(|node| format!(" on node {node}")).unwrap_or_default();
+        format!("pod {name}{of}{on} {what}")
+    };
+    if let Some(pod) = sight.pods.iter().find(|pod| !is_done(pod) && !goes(pod)) {
+        return Some(named(pod, "", &stage(pod)));
+    }
+    let pod = sight.older.iter().find(|pod| goes(pod)).or(sight.older.first())?;
+    let what = if goes(pod) { "has not stopped yet" } else { "is not ready" };
+    Some(named(pod, " of the revision before", what))
+}
+
+/// Says how far a pod is that is not ready.
+fn stage(pod: &Value) -> String {
+    let lists = ["/status/initContainerStatuses", "/status/containerStatuses"];
+    let mut statuses = lists.into_iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
+    let waits = |status: &Value| {
+        let (name, reason) = (text(status, "/name")?, text(status, "/state/waiting/reason")?);
+        Some(format!("waits: container `{name}` is {reason}"))
+    };
+    if let Some(told) = statuses.find_map(waits) {
+        return told;
+    }
+    let node = text(pod, "/spec/nodeName");
+    match (text(pod, "/status/phase").unwrap_or("Pending"), node) {
+        ("Pending", None) => "has no node yet".to_owned(),
+        ("Pending", Some(node)) => format!("was not begun by its node: is {node} ready?"),
+        ("Running", _) => {
+            let reason = text(pod, "/status/reason").map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("runs, and is not done or ready{reason}")
+        }
+        (phase, _) => format!("is {}", phase.to_lowercase()),
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "values are written where they are used")]
 mod tests {
@@ -447,7 +584,7 @@ mod tests {
     }
 
     fn sight(object: Value, pods: Vec<Value>) -> Sight {
-        Sight { object: Some(object), pods, events: Vec::new() }
+        Sight { object: Some(object), pods, ..Sight::default() }
     }
 
     fn allowing(failures_allowed: u64) -> Tracking {
@@ -554,6 +691,119 @@ mod tests {
         assert_eq!(
             failures("The POST operation against Pod could not be completed at this time, please try again."),
             0
+        );
+    }
+
+    fn set(policy: &str) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"uid": "s"},
+            "spec": {"replicas": 1, "podManagementPolicy": policy}})
+    }
+
+    #[test]
+    fn a_broken_pod_of_an_older_revision_holds_a_stateful_set_up_and_is_named() {
+        let broken = pod(json!({"waiting": {"reason": "ImagePullBackOff"}}), 0);
+        let seen = |policy: &str, pod: &Value| Sight { older: vec![pod.clone()], ..sight(set(policy), vec![]) };
+        let mut tally = Tally::default();
+        let Verdict::Troubled(trouble) = tally.take(&seen("OrderedReady", &broken), &allowing(1), 0) else {
+            panic!("it is told at once")
+        };
+        assert_eq!(trouble.short, "web-1: ImagePullBackOff, of the revision before: the StatefulSet waits for it");
+        let Verdict::Failed(trouble) = tally.take(&seen("OrderedReady", &broken), &allowing(1), PATIENCE_MS) else {
+            panic!("nothing replaces it")
+        };
+        assert!(trouble.text.contains("the image example/web:1 cannot be pulled"), "{}", trouble.text);
+        assert!(trouble.text.ends_with("delete it (kubectl delete pod web-1 -n shop)"), "{}", trouble.text);
+        let late = |policy: &str, pod: &Value| {
+            let mut tally = Tally::default();
+            tally.take(&seen(policy, pod), &allowing(1), 0);
+            tally.take(&seen(policy, pod), &allowing(1), 10 * PATIENCE_MS)
+        };
+        assert_eq!(late("Parallel", &broken), Verdict::Well, "it is replaced though it is not ready");
+        let mut going = broken.clone();
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        assert_eq!(late("OrderedReady", &going), Verdict::Well);
+        let starts = pod(json!({"running": {}}), 0);
+        assert!(matches!(late("OrderedReady", &starts), Verdict::Troubled(_)), "it may yet become ready");
+        let mut tally = Tally::default();
+        tally.take(&seen("OrderedReady", &starts), &allowing(1), 0);
+        let fails = tally.take(&seen("OrderedReady", &broken), &allowing(1), 2 * PATIENCE_MS);
+        assert!(matches!(fails, Verdict::Troubled(_)), "it has failed since a moment");
+    }
+
+    #[test]
+    fn an_image_that_was_missing_before_is_asked_for_again_after_a_pause() {
+        let waits = |reason: &str| {
+            let state = json!({"waiting": {"reason": reason, "message": "manifest unknown"}});
+            sight(deployment(1), vec![pod(state, 0)])
+        };
+        let paused = waits("ImagePullBackOff");
+        let mut tally = Tally::default();
+        assert!(matches!(tally.take(&paused, &allowing(1), 0), Verdict::Troubled(_)));
+        assert!(matches!(tally.take(&paused, &allowing(1), LONG_PATIENCE_MS - 1), Verdict::Troubled(_)));
+        let mut again = tally.clone();
+        assert!(matches!(again.take(&waits("ErrImagePull"), &allowing(1), 9), Verdict::Failed(_)));
+        assert!(matches!(tally.take(&paused, &allowing(1), LONG_PATIENCE_MS), Verdict::Failed(_)));
+        let mut fresh = Tally::default();
+        fresh.take(&sight(deployment(1), vec![]), &allowing(1), 0);
+        assert!(matches!(fresh.take(&paused, &allowing(1), 1), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_pod_without_a_network_is_waited_for_until_it_has_one() {
+        let event = |count: u64| {
+            json!({"type": "Warning", "reason": "FailedCreatePodSandBox", "count": count,
+                "message": "failed to assign an IP address", "involvedObject": {"kind": "Pod", "uid": "p"}})
+        };
+        let mut begins = pod(json!({"waiting": {"reason": "ContainerCreating"}}), 0);
+        begins["status"]["containerStatuses"][0]["lastState"] = json!({});
+        let seen =
+            |pod: &Value, count: u64| Sight { events: vec![event(count)], ..sight(deployment(1), vec![pod.clone()]) };
+        let mut tally = Tally::default();
+        for count in 1..9 {
+            assert!(matches!(tally.take(&seen(&begins, count), &allowing(1), count), Verdict::Troubled(_)));
+        }
+        let mut pulls = begins.clone();
+        pulls["status"]["podIP"] = "10.0.0.7".into();
+        assert_eq!(tally.take(&seen(&pulls, 9), &allowing(1), 2 * PATIENCE_MS), Verdict::Well, "it pulls an image");
+        assert!(matches!(tally.take(&seen(&begins, 9), &allowing(1), 2 * PATIENCE_MS), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_webhook_that_is_replaced_is_waited_for() {
+        let event = |count: u64| {
+            json!({"type": "Warning", "reason": "FailedCreate", "count": count, "metadata": {"name": "e"},
+                "lastTimestamp": "2026-01-01T00:00:10Z",
+                "message": "Internal error occurred: failed calling webhook \"x\": no endpoints available for service \"y\"",
+                "involvedObject": {"kind": "ReplicaSet", "uid": "rs"}})
+        };
+        let seen = |count: u64, pods: Vec<Value>| Sight { events: vec![event(count)], ..sight(deployment(1), pods) };
+        let mut tally = Tally::default();
+        for count in 1..9 {
+            assert!(matches!(tally.take(&seen(count, vec![]), &allowing(0), count), Verdict::Troubled(_)));
+        }
+        let mut made = pod(json!({"waiting": {"reason": "ContainerCreating"}}), 0);
+        made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:12Z".into();
+        assert_eq!(tally.take(&seen(9, vec![made]), &allowing(0), LONG_PATIENCE_MS + 9), Verdict::Well);
+        assert!(matches!(tally.take(&seen(9, vec![]), &allowing(0), LONG_PATIENCE_MS + 9), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_pod_that_is_waited_for_is_named_with_its_node() {
+        let told = |pods: Vec<Value>, older: Vec<Value>| awaited(&Sight { pods, older, ..Sight::default() });
+        let on_node =
+            |status: Value| json!({"metadata": {"name": "ds-1"}, "spec": {"nodeName": "n7"}, "status": status});
+        let ready = on_node(json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}));
+        let pending = on_node(json!({"phase": "Pending"}));
+        assert_eq!(told(vec![ready.clone()], vec![]), None);
+        assert_eq!(
+            told(vec![ready.clone(), pending], vec![]).as_deref(),
+            Some("pod ds-1 on node n7 was not begun by its node: is n7 ready?")
+        );
+        let mut going = ready.clone();
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        assert_eq!(
+            told(vec![ready], vec![going]).as_deref(),
+            Some("pod ds-1 of the revision before on node n7 has not stopped yet")
         );
     }
 

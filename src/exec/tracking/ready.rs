@@ -20,6 +20,8 @@ pub enum Stand {
         /// What it waits for.
         why: String,
     },
+    /// It says something of itself, and not whether it is ready: an older controller may never say so.
+    Silent(String),
     /// It will not be.
     Failed(String),
 }
@@ -147,9 +149,29 @@ pub(super) fn told(condition: &Value) -> String {
     }
 }
 
+/// Finds the condition of a `Deployment` by which its deadline has passed.
+fn deadline(object: &Value) -> Option<&Value> {
+    condition(object, "Progressing").filter(|c| is(c, "/reason", "ProgressDeadlineExceeded"))
+}
+
+/// Returns when a deadline was said to have passed, and how long it is in seconds.
+pub(super) fn passed_deadline(object: &Value) -> Option<(&str, u64)> {
+    let said = text(deadline(object)?, "/lastUpdateTime").unwrap_or_default();
+    let limit = object.pointer("/spec/progressDeadlineSeconds").and_then(Value::as_u64).unwrap_or(600);
+    is(object, "/kind", "Deployment").then_some((said, limit))
+}
+
+/// Returns a `Deployment` without what it says of its deadline.
+pub(super) fn without_deadline(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(conditions) = object.pointer_mut("/status/conditions").and_then(Value::as_array_mut) {
+        conditions.retain(|c| !is(c, "/reason", "ProgressDeadlineExceeded"));
+    }
+    object
+}
+
 fn deployment(object: &Value) -> Stand {
-    let late = condition(object, "Progressing").filter(|c| is(c, "/reason", "ProgressDeadlineExceeded"));
-    if let Some(late) = late {
+    if let Some(late) = deadline(object) {
         return Stand::Failed(told(late));
     }
     let want = wanted_replicas(object);
@@ -305,7 +327,13 @@ fn by_condition(object: &Value, kind: &str, failures: &[&str]) -> Stand {
             Stand::Failed(told(found))
         }
         Some(found) => waiting(&told(found)),
-        None => waiting(&format!("it does not say whether it is {}", kind.to_lowercase())),
+        None => {
+            let why = format!("it does not say whether it is {}", kind.to_lowercase());
+            let speaks = object.get("status").and_then(Value::as_object).is_some_and(|status| !status.is_empty());
+            // Operators of Prometheus said nothing at all for years.
+            let may_never = text(object, "/apiVersion").is_some_and(|v| v.starts_with("monitoring.coreos.com/"));
+            if speaks || may_never { Stand::Silent(why) } else { waiting(&why) }
+        }
     }
 }
 
@@ -361,7 +389,7 @@ fn custom(group: &str, kind: &str, object: &Value) -> Stand {
 }
 
 /// Judges by the conventions of Kubernetes. Source: kstatus.
-fn by_convention(object: &Value) -> Stand {
+pub(super) fn by_convention(object: &Value) -> Stand {
     if let Some(stand) = seen_where_told(object) {
         return stand;
     }
@@ -493,6 +521,7 @@ mod tests {
             |kind: &str, status: &str| json!({"conditions": [{"type": kind, "status": status, "reason": "R"}]});
         assert!(matches!(of("cert-manager.io/v1", "Certificate", json!({})), Stand::Waiting { .. }));
         assert_eq!(of("cert-manager.io/v1", "Certificate", condition("Ready", "True")), Stand::Ready(None));
+        assert!(matches!(of("monitoring.coreos.com/v1", "Prometheus", json!({})), Stand::Silent(_)));
         let refused = of("external-secrets.io/v1", "ExternalSecret", condition("Ready", "False"));
         assert_eq!(refused, Stand::Failed("R".into()));
         let degraded = json!({"phase": "Degraded", "message": "no"});

@@ -29,10 +29,18 @@ impl Walk<'_> {
 
     fn watch_all(&self, masks: &Masks) {
         let mut watches: Vec<Watch> = Vec::new();
+        // When something happened in the release last: what others wait for may come of it.
+        let mut stirred_ms = 0;
         loop {
             let now_ms = self.ports.clock.now_ms();
             let is_late = self.is_late();
             let Some(new) = self.take_watches(&mut watches, is_late) else { return };
+            if self.is_busy(&watches, now_ms) {
+                stirred_ms = now_ms;
+            }
+            for watch in &mut watches {
+                watch.stirs(stirred_ms);
+            }
             for operation in new {
                 (self.events)(Event::Started(Subject::of(operation)));
             }
@@ -59,7 +67,10 @@ impl Walk<'_> {
                         watch.rest(now_ms);
                         left.push(watch);
                     }
-                    Step::Ready(note) => self.is_ready(&watch, note),
+                    Step::Ready(note) => {
+                        stirred_ms = now_ms;
+                        self.is_ready(&watch, note);
+                    }
                     Step::Failed(why) => self.has_failed(&watch, why, masks),
                 }
             }
@@ -106,10 +117,17 @@ impl Walk<'_> {
             if let Some(fate) = state.fates.get_mut(next.1) {
                 *fate = Fate::Running;
             }
-            watches.push(Watch::new(next.1, path, tracking, self.ports.clock.now_ms()));
+            let is_bounded = self.options.timeout_ms.is_some();
+            watches.push(Watch { is_bounded, ..Watch::new(next.1, path, tracking, self.ports.clock.now_ms()) });
             new.push(operation);
         }
         Some(new)
+    }
+
+    /// Says whether something else is under way than what waits for something to happen.
+    fn is_busy(&self, watches: &[Watch], now_ms: u64) -> bool {
+        let state = self.state();
+        !state.ready.is_empty() || state.running > watches.len() || watches.iter().any(|watch| watch.is_patient(now_ms))
     }
 
     /// Looks at all that is due.
@@ -147,11 +165,14 @@ impl Walk<'_> {
         masks: &Masks,
     ) {
         let now_ms = self.ports.clock.now_ms();
-        let wanted = |(watch, sight): (&Watch, &Result<Sight, _>)| match sight {
-            Ok(sight) => watch.logs.wanted(sight, now_ms),
+        let wanted = |(watch, sight): (&mut Watch, &Result<Sight, _>)| match sight {
+            Ok(sight) => {
+                let is_last = matches!(judge(sight, watch.tracking.until), Stand::Ready(_));
+                watch.logs.wanted(sight, now_ms, is_last)
+            }
             Err(_) => Vec::new(),
         };
-        let wanted: Vec<Vec<Wanted>> = due.iter().zip(sights).map(wanted).collect();
+        let wanted: Vec<Vec<Wanted>> = due.iter_mut().zip(sights).map(wanted).collect();
         let sources: Vec<_> = wanted.iter().flatten().map(|w| (w.source.clone(), w.mark.clone())).collect();
         let found = if sources.is_empty() { Vec::new() } else { tracker.lines_since(&sources) };
         let mut found = found.into_iter();
