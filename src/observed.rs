@@ -66,6 +66,8 @@ pub struct Preview {
     pub adopts: bool,
     /// Why the server would refuse the write.
     pub refused: Option<String>,
+    /// Why it failed for good, as a Job does that has used up its tries: only one that is made anew runs again.
+    pub failed: Option<String>,
     /// Why there was no dry run: `after` is then our own merge, without what the server adds.
     pub blind: Option<String>,
 }

@@ -1,44 +1,40 @@
-//! ^C: the first asks the run to end in order, the second ends it at once.
+//! ^C: the first asks what is under way to end in order, the second ends it at once.
+//!
+//! The one idea: once somebody listens, somebody listens until the end of the process; whoever gave a signal back would
+//! not get the system's own handling of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
-use signal_hook::low_level::unregister;
 
 use super::error::{CliError, exit_code};
 
-/// What interruptions set, until it is dropped.
-pub struct Interrupts {
-    /// Set by the first.
-    pub flag: Arc<AtomicBool>,
-    ids: Vec<SigId>,
-}
-
-impl Drop for Interrupts {
-    fn drop(&mut self) {
-        for id in self.ids.drain(..) {
-            unregister(id);
-        }
-    }
-}
+static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Returns the flag that an interruption sets.
 ///
 /// # Errors
 /// The operating system refuses.
-pub fn flag() -> Result<Interrupts, CliError> {
-    let mut interrupts = Interrupts { flag: Arc::default(), ids: Vec::new() };
+pub fn flag() -> Result<Arc<AtomicBool>, CliError> {
+    if let Some(known) = FLAG.get() {
+        return Ok(Arc::clone(known));
+    }
+    let flag = Arc::<AtomicBool>::default();
     for signal in [SIGINT, SIGTERM] {
         let code = i32::from(exit_code::INTERRUPTED);
         // Registered first: it acts only when the flag was set by an earlier signal.
-        let second = flag::register_conditional_shutdown(signal, code, Arc::clone(&interrupts.flag));
-        interrupts.ids.push(second.map_err(refused)?);
-        interrupts.ids.push(flag::register(signal, Arc::clone(&interrupts.flag)).map_err(refused)?);
+        flag::register_conditional_shutdown(signal, code, Arc::clone(&flag)).map_err(refused)?;
+        flag::register(signal, Arc::clone(&flag)).map_err(refused)?;
     }
-    Ok(interrupts)
+    Ok(Arc::clone(FLAG.get_or_init(|| flag)))
+}
+
+/// Says whether somebody listened, and was interrupted.
+pub fn is_set() -> bool {
+    FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
 fn refused(error: std::io::Error) -> CliError {

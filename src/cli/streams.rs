@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use super::args::{ColorMode, GlobalArgs};
 use super::error::CliError;
+use super::interrupt;
 use crate::diag::{Diagnostics, Severity};
 use crate::exec::Forecast;
 use crate::report::{self, Look, Progress, Telling};
@@ -15,6 +18,9 @@ use crate::source::{Mask, Sources};
 
 /// Width of text that goes to no terminal. Unit: columns.
 const PIPE_WIDTH: usize = 120;
+
+/// How often somebody who is asked looks whether the question still stands.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Everything a run of the program begins with.
 pub struct Invocation {
@@ -104,6 +110,8 @@ impl Streams {
     /// # Errors
     /// Nobody reads it, or it cannot be written.
     pub fn print(&mut self, text: &str) -> Result<(), CliError> {
+        // What others wrote into it does nothing to a terminal.
+        let text = if self.out_terminal { report::harmless(text) } else { text.into() };
         self.print_bytes(text.as_bytes())
     }
 
@@ -117,7 +125,7 @@ impl Streams {
     /// Tells something on stderr; what cannot be told is not told.
     pub fn tell(&self, text: &str) {
         if !text.is_empty() {
-            let _ = writeln!(std::io::stderr(), "{}", self.mask().hide(text));
+            let _ = writeln!(std::io::stderr(), "{}", report::harmless(&self.mask().hide(text)));
         }
     }
 
@@ -130,7 +138,8 @@ impl Streams {
 
     /// Tells findings; of a quiet run the errors only.
     pub fn tell_diagnostics(&self, diagnostics: Diagnostics, sources: &Sources) {
-        self.hide(sources.mask());
+        // What is hidden once stays hidden.
+        self.hide(self.mask().and(&sources.mask()));
         let mut list = diagnostics.into_sorted(sources);
         if self.quiet {
             list.retain(|d| d.severity == Severity::Error);
@@ -164,9 +173,22 @@ impl Streams {
         let mut stderr = std::io::stderr();
         let _ = write!(stderr, "{} [y/N] ", self.mask().hide(question));
         let _ = stderr.flush();
-        let mut answer = String::new();
-        let read = std::io::stdin().read_line(&mut answer);
-        read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+        let (told, answer) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = std::io::stdin().read_line(&mut line);
+            // Whoever asked may have gone.
+            let _ = told.send(read.is_ok() && matches!(line.trim().to_lowercase().as_str(), "y" | "yes"));
+        });
+        // Where somebody listens to ^C, a question is no reason to go on.
+        while !interrupt::is_set() {
+            match answer.recv_timeout(LOOK) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        false
     }
 
     /// Returns the progress of a run of `total` operations; somebody else may want the terminal for himself.
@@ -208,6 +230,14 @@ mod tests {
         let drawn = |name: &str, value: &str| is_drawn_on(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
         assert!(drawn("TERM", "xterm-256color") && drawn("CI", "false") && drawn("NO_COLOR", ""));
         assert!(!drawn("TERM", "dumb") && !drawn("CI", "true") && !drawn("NO_COLOR", "1"));
+    }
+
+    #[test]
+    fn what_is_hidden_stays_hidden_when_something_else_is_told() {
+        let streams = Streams::of_process();
+        streams.hide(Mask::default().with(["hunter2"]));
+        streams.tell_diagnostics(Diagnostics::new(), &Sources::new());
+        assert!(streams.mask().finds("it says hunter2"));
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Notices {
         match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
             Some(listener) => listener(text),
             // What cannot be told is not told.
-            None => drop(writeln!(std::io::stderr(), "{text}")),
+            None => drop(writeln!(std::io::stderr(), "{}", crate::report::harmless(text))),
         }
     }
 
@@ -392,9 +392,12 @@ fn cluster(reach: &Reach, notices: &Arc<Notices>) -> Result<Box<dyn Target>, Cli
             move |text: &str| notices.tell(text)
         })),
     };
-    let found = ClusterTarget::connect(&options).map_err(|e| {
-        CliError::environment("find the cluster", e)
-            .hint("name a kubeconfig with --kube-config FILE or KUBECONFIG, and a context with --kube-context NAME")
+    let hint = "name a kubeconfig with --kube-config FILE or KUBECONFIG, and a context with --kube-context NAME";
+    let found = ClusterTarget::connect(&options).map_err(|error| {
+        if error.is_unnamed() {
+            return CliError::user(error.to_string()).hint(hint);
+        }
+        CliError::environment("find the cluster", error)
     })?;
     Ok(Box::new(found))
 }

@@ -259,6 +259,7 @@ fn operations() -> Vec<Operation> {
         sealed: Sensitive::new("data: hunter2".into()),
         replace: false,
         adopt: false,
+        leaves_replicas: false,
     };
     let record = Work::RecordRelease { release: "shop".into(), revision: 42, record: json!({"images": {}}) };
     let operation = |id: &str, needs: &[&str], guards: Vec<Guard>, work: Work| Operation {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::plan_words::printable;
 use super::progress::{bytes_text, seconds, words};
+use super::terminal::printable;
 use crate::exec::{Event, Forecast, Subject};
 
 /// How often times are drawn anew.

@@ -12,6 +12,7 @@ mod plan_json;
 mod plan_text;
 mod plan_words;
 mod progress;
+mod terminal;
 mod why;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -25,6 +26,7 @@ pub use plan_json::{plan_json, plan_schema};
 pub use plan_text::plan_text;
 pub use plan_words::place as place_text;
 pub use progress::{Progress, Telling, event_line, outcome_json, outcome_line};
+pub use terminal::harmless;
 pub use why::{Answer, why_json, why_text};
 
 /// How text is drawn for one reader.

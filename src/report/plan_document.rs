@@ -62,12 +62,13 @@ pub fn plan_html(plan: &Plan) -> String {
 
 /// The last resort, when tables alone are too long: whole lines, and a word about it.
 fn capped(mut text: String, limit: usize) -> String {
-    const NOTE: &str = "\n\nThe plan is too long for a comment; the rest is left out.\n";
+    const NOTE: usize = 100;
     if text.len() > limit {
-        let at = text.floor_char_boundary(limit.saturating_sub(NOTE.len()));
+        let at = text.floor_char_boundary(limit.saturating_sub(NOTE));
         let end = text.get(..at).and_then(|t| t.rfind('\n')).unwrap_or(at);
+        let left = text.get(end..).map_or(0, |rest| rest.lines().filter(|line| !line.trim().is_empty()).count());
         text.truncate(end);
-        text += NOTE;
+        text += &format!("\n\nThe plan is too long for a comment: its last {left} lines are left out.\n");
     }
     text
 }
@@ -208,6 +209,61 @@ mod tests {
         assert!(
             plan_comment(&fixture::shop(), Forge::GitHub).contains("<!-- stagewright-plan: shop/production/shop -->")
         );
+    }
+
+    /// Returns what a comment opens and does not close: fences and foldings, line by line.
+    fn left_open(comment: &str) -> Vec<String> {
+        let mut open: Vec<String> = Vec::new();
+        for line in comment.lines() {
+            let ticks: String = line.chars().take_while(|c| *c == '`').collect();
+            let fence = open.last().filter(|o| o.starts_with('`')).cloned();
+            match fence {
+                Some(fence) => drop((line == fence).then(|| open.pop())),
+                None if ticks.len() > 2 => open.push(ticks),
+                None if line == "<details>" => open.push(line.to_owned()),
+                None if line == "</details>" => drop(open.pop()),
+                None => {}
+            }
+        }
+        open
+    }
+
+    #[test]
+    fn s82_a_plan_of_400_resources_is_a_comment_that_says_how_much_was_cut() {
+        let mut plan = fixture::shop();
+        let (long, risk) = (plan.resources[0].clone(), plan.risks[0].clone());
+        let before = plan_markdown(&plan).matches("<details>").count();
+        for n in 0..400 {
+            let mut copy = long.clone();
+            copy.name = format!("db-{n}");
+            copy.reasons.clear();
+            copy.restart = None;
+            copy.fields[0].after = format!("{n}\n```\n").repeat(30).into();
+            plan.resources.push(copy);
+            if n % 20 == 0 {
+                let message = format!("loses volume {n}");
+                plan.risks.push(crate::plan::Risk { message, level: crate::plan::RiskLevel::Danger, ..risk.clone() });
+            }
+        }
+        let comment = plan_comment(&plan, Forge::GitHub);
+        assert!(comment.len() <= 60_000, "{}", comment.len());
+        assert_eq!(left_open(&comment), [""; 0]);
+        assert!((0..400).step_by(20).all(|n| comment.contains(&format!("loses volume {n}"))), "dangers stay");
+        let rows = comment.lines().filter(|line| line.starts_with('|') && line.contains("db-")).count();
+        assert!(rows >= 400, "the table stays: {rows}");
+        let shown = comment.matches("<details>").count();
+        let cut = before + 400 - shown;
+        let told = format!("The changes of {cut} more resources are too long for a comment.");
+        assert!(shown > 0 && cut > 0 && comment.contains(&told), "{shown} shown, {cut} cut");
+        // Where tables alone are too long, lines are cut, and counted.
+        for n in 400..2_000 {
+            plan.resources.push(crate::plan::ResourcePlan { name: format!("db-{n}"), ..long.clone() });
+        }
+        let (whole, comment) = (Page::of(&plan).render(MARKDOWN_NAME, MARKDOWN, 0), plan_comment(&plan, Forge::GitHub));
+        let lines = |text: &str| text.lines().filter(|line| !line.trim().is_empty()).count();
+        let cut = lines(&whole) - (lines(&comment) - 1);
+        assert!(comment.ends_with(&format!("its last {cut} lines are left out.\n")) && cut > 100, "{cut}");
+        assert_eq!((left_open(&comment), comment.len() <= 60_000), (Vec::new(), true));
     }
 
     #[test]

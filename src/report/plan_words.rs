@@ -3,14 +3,17 @@
 //! What lives here: [`View`], the plan as short strings in the order of what a reviewer must decide. What does not:
 //! layout, width and colour. Values are whole here; whoever has little room cuts them, but never the reasons.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
 use super::count;
+use super::terminal::printable;
 use crate::plan::{
     DriftOutcome, FieldChange, FieldOp, FileChange, HookPlan, ImageAction, ImagePlan, Plan, Reason, RecordReason,
-    ResourceAction, ResourcePlan, Restart, RiskLevel, Summary,
+    ResourceAction, ResourcePlan, Restart, RiskLevel, Summary, Work,
 };
 use crate::source::Place;
 
@@ -118,6 +121,7 @@ impl View {
         let mut resources: Vec<&ResourcePlan> = plan.resources.iter().filter(shown).collect();
         resources.sort_by_key(|r| rank(r.action));
         let touched = |i: &ImagePlan| i.previous_tag.is_some() || !i.custom_tags.is_empty() || i.copied_to.is_some();
+        let left = replicas_left(plan);
         let images = plan.images.iter().filter(|i| all || i.action == ImageAction::Build || touched(i));
         Self {
             project: plan.project.clone(),
@@ -127,7 +131,7 @@ impl View {
             risks: risks(plan),
             images: images.map(image).collect(),
             unchanged: plan.resources.len() - resources.len(),
-            resources: resources.into_iter().map(resource).collect(),
+            resources: resources.into_iter().map(|r| with_replicas(resource(r), &left)).collect(),
             drift: plan.resources.iter().filter(|r| !r.drift.is_empty()).map(drift).collect(),
             cleanup: plan
                 .cleanup
@@ -138,6 +142,23 @@ impl View {
             summary: summary(&plan.summary, plan.cleanup.len()),
         }
     }
+}
+
+/// The addresses of what gets replicas that are then left to others.
+fn replicas_left(plan: &Plan) -> BTreeSet<String> {
+    let left = plan.operations.iter().filter_map(|operation| {
+        let Work::WriteResource { address, leaves_replicas: true, .. } = &operation.work else { return None };
+        Some(printable(address))
+    });
+    left.collect()
+}
+
+fn with_replicas(mut view: ResourceView, left: &BTreeSet<String>) -> ResourceView {
+    if left.contains(&view.address) {
+        let text = "its replicas are set this once, and then left to others".into();
+        view.reasons.push(Line { depth: 0, text });
+    }
+    view
 }
 
 /// Replacements and deletions first: what a reviewer must see.
@@ -382,20 +403,6 @@ fn value(value: &Value) -> String {
     }
 }
 
-/// Control characters could move the cursor of a reviewer's terminal: they are shown as escapes.
-pub(super) fn printable(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
-        return text.to_owned();
-    }
-    text.chars()
-        .map(|c| match c {
-            '\t' => "    ".to_owned(),
-            c if c.is_control() => c.escape_default().to_string(),
-            c => c.to_string(),
-        })
-        .collect()
-}
-
 /// Cuts every run of 40 and more hexadecimal digits to its first twelve.
 pub(super) fn shorten(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -483,6 +490,7 @@ pub(super) fn sentence(reason: &Reason) -> String {
         Reason::Adopted { from: None } => "it is in the cluster already, and becomes part of the release".into(),
         Reason::NotNow => "its `werf.io/deploy-on` leaves it out of this deploy".into(),
         Reason::ImmutableField { path } => format!("{path} cannot be changed in place"),
+        Reason::HasFailed { why } => format!("it failed ({why}), and is made anew"),
         Reason::Kept => "its policy keeps it as it is".into(),
         Reason::Unchanged => "nothing changed".into(),
     }

@@ -3,15 +3,17 @@
 //! What lives here: one line for each event worth telling, and the summary of an outcome. What does not: the display
 //! of what runs (`live`), and the choice between them (`cli`).
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use console::Style;
 
 use super::live::Live;
-use super::plan_words::{place as place_text, printable};
+use super::plan_words::place as place_text;
+use super::terminal::printable;
 use super::{Look, count, pretty_json};
-use crate::exec::{Event, Forecast, Outcome, Skip, Subject, Verb};
+use crate::exec::{Event, Forecast, Outcome, Skip, Subject, Verb, Violation};
 use crate::source::Mask;
 
 /// How much is told while a plan runs.
@@ -55,7 +57,7 @@ impl Progress {
     /// Tells of an event.
     pub fn tell(&self, event: &Event) {
         if let Some(live) = &self.live {
-            live.update(event);
+            live.update(&self.masked(event));
         }
         let quiet = self.telling == Telling::Quiet && !matches!(event, Event::Failed { .. } | Event::Ignored { .. });
         // What begins is in the live display already.
@@ -73,6 +75,17 @@ impl Progress {
         if self.telling != Telling::Quiet {
             self.line(&printable(text));
         }
+    }
+
+    /// Returns an event as the live display may show it.
+    fn masked<'e>(&self, event: &'e Event) -> Cow<'e, Event> {
+        if let Event::Waiting { subject, ready, want, why } = event
+            && self.mask.finds(why)
+        {
+            let why = self.mask.hide(why).into_owned();
+            return Cow::Owned(Event::Waiting { subject: subject.clone(), ready: *ready, want: *want, why });
+        }
+        Cow::Borrowed(event)
     }
 
     /// A reader that went away is no reason to stop a deployment: what cannot be told is not told.
@@ -215,11 +228,15 @@ pub fn outcome_line(outcome: &Outcome) -> String {
     format!("{verdict}: {}.", parts.join(", "))
 }
 
+fn texts(stale: &mut Violation) -> impl Iterator<Item = &mut String> {
+    [&mut stale.expected, &mut stale.found].into_iter().chain(&mut stale.change)
+}
+
 /// Returns an outcome as JSON, its causes without what must not be shown.
 pub fn outcome_json(outcome: &Outcome, mask: &Mask) -> String {
     let mut outcome = outcome.clone();
-    for failure in &mut outcome.failed {
-        let stale = failure.stale.iter_mut().flat_map(|stale| [&mut stale.expected, &mut stale.found]);
+    for failure in outcome.failed.iter_mut().chain(&mut outcome.ignored) {
+        let stale = failure.stale.iter_mut().flat_map(texts);
         for text in failure.causes.iter_mut().chain(stale) {
             *text = mask.hide(text).into_owned();
         }
@@ -304,6 +321,25 @@ mod tests {
             "failed to build web/dockerfile: `RUN make` failed with exit status 2\n  --> Dockerfile:7\n  │ oh\n  = \
              hint: to look around in what it left, run the same with --introspect-error\n"
         );
+    }
+
+    #[test]
+    fn nothing_that_is_hidden_stands_in_an_outcome() {
+        let subject = Subject { operation: "b".into(), verb: Verb::Wait, name: "b".into() };
+        let said = || "it says hunter2-x".to_owned();
+        let stale = Violation {
+            operation: "b".into(),
+            subject: "b".into(),
+            expected: said(),
+            found: said(),
+            change: Some(said()),
+        };
+        let failure =
+            |stale| crate::exec::Failure { subject: subject.clone(), causes: vec![said()], place: None, stale };
+        let outcome =
+            Outcome { failed: vec![failure(Some(stale))], ignored: vec![failure(None)], ..Outcome::default() };
+        let told = outcome_json(&outcome, &Mask::default().with(["hunter2-x"]));
+        assert_eq!((told.matches("it says (secret)").count(), told.contains("hunter2")), (5, false), "{told}");
     }
 
     #[test]

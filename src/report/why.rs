@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::plan_words::{View, place, printable, sentence, shorten};
+use super::plan_words::{View, place, sentence, shorten};
+use super::terminal::printable;
 use super::{count, pretty_json};
 use crate::plan::{Cause, ImageAction, ImagePlan, Reached, ResourcePlan, StageAction, StagePlan};
 use crate::source::{CommitNote, LastChange};

@@ -144,6 +144,13 @@ pub struct PlanArgs {
     pub values: ValuesArgs,
 }
 
+/// A risk that is taken knowingly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum AllowedRisk {
+    /// What resources hold is lost with them: volume claims, definitions and namespaces that go.
+    DataLoss,
+}
+
 /// `apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
@@ -156,6 +163,9 @@ pub struct ApplyArgs {
     /// After a failure rolls the release back to what was deployed last.
     #[arg(short = 'R', long, visible_alias = "atomic")]
     pub auto_rollback: bool,
+    /// Lets a plan that nobody looked at (`--auto-approve`) do what a review would have to allow.
+    #[arg(long, value_enum, value_name = "RISK")]
+    pub allow: Vec<AllowedRisk>,
     /// What becomes of a saved plan that is stale.
     #[arg(long, value_enum, default_value_t, value_name = "CHOICE")]
     pub stale: StaleChoice,

@@ -118,6 +118,9 @@ pub struct DeployArgs {
     /// Takes fields over that others set, whoever they are: for those who set them no more.
     #[arg(long, hide_short_help = true)]
     pub force_conflicts: bool,
+    /// Leaves fields to controllers and others that set them over what the chart says.
+    #[arg(long, hide_short_help = true, conflicts_with = "force_conflicts")]
+    pub yield_conflicts: bool,
     #[command(flatten)]
     pub secrets: SecretArgs,
 }

@@ -92,6 +92,12 @@ pub struct ReleaseRollbackArgs {
     /// The release, where its name is no argument.
     #[arg(long, value_name = "NAME")]
     pub release: Option<String>,
+    /// Takes fields over that others set, whoever they are: for those who set them no more.
+    #[arg(long)]
+    pub force_conflicts: bool,
+    /// Leaves fields to controllers and others that set them over what the release says.
+    #[arg(long, conflicts_with = "force_conflicts")]
+    pub yield_conflicts: bool,
     #[command(flatten)]
     pub place: ReleasePlaceArgs,
     #[command(flatten)]

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::args::{ApplyArgs, GlobalArgs, ReleaseDriver, RunArgs, RunFormat, StaleChoice};
+use super::super::args::{AllowedRisk, ApplyArgs, GlobalArgs, ReleaseDriver, RunArgs, RunFormat, StaleChoice};
 use super::super::charts::cache_dir;
 use super::super::error::{CliError, exit_code};
+use super::super::interrupt;
 use super::super::plan_file::{KeyPlaces, open_plan};
 use super::super::project::{Options, directory};
 use super::super::streams::Invocation;
@@ -15,7 +16,7 @@ use super::run_plan::{self, Run};
 use crate::backend::git::{GitHistory, RemoteRepositories, Repository};
 use crate::exec::Violation;
 use crate::pipeline::{lay_over, plan_again, planned_stages, stage_lists};
-use crate::plan::{ClusterName, Deeds, Plan, departures, rest_anew, sealed_texts};
+use crate::plan::{ClusterName, Deeds, Plan, Work, departures, rest_anew, sealed_texts};
 use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
 use crate::report::plan_text;
 use crate::source::{History, JoinedObjects, MemoryHistory, MemoryObjects, ObjectId, Objects};
@@ -29,6 +30,7 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
     let make = |invocation: &Invocation| make_plan(global, options, wish, invocation);
     let run_args = run_args(args);
     let mut made = make(invocation)?;
+    allow(&made.plan, args)?;
     let mut done = approved(&made, &run_args, args.resume, invocation);
     for _ in 1..MOST_PLANS {
         let Err(CliError::Stale { violations, written: false }) = &done else { break };
@@ -41,6 +43,7 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
         let told = invocation.streams.mask().hide(&told).into_owned();
         invocation.streams.inform(&told);
         let again = make(invocation)?;
+        allow(&again.plan, args)?;
         done = if !run_args.auto_approve && is_same(&made.plan, &again.plan) {
             invocation.streams.inform("It does what was approved.");
             carried_out(&again, &run_args, false, invocation)
@@ -50,6 +53,23 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
         made = again;
     }
     done
+}
+
+/// What nobody looks at must lose nothing that is in a cluster, unless somebody said so.
+fn allow(plan: &Plan, args: &ApplyArgs) -> Result<(), CliError> {
+    let is_looked_at = !args.run.auto_approve || plan.inputs.cluster.is_none();
+    if is_looked_at || args.allow.contains(&AllowedRisk::DataLoss) {
+        return Ok(());
+    }
+    let lost: Vec<&str> = plan.data_losses().map(|risk| risk.address.as_str()).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Refused(format!(
+        "data would be lost with {}, and nobody looks at this plan; review it (`plan --out`) and apply it, or allow that with \
+         --allow data-loss",
+        lost.join(", ")
+    )))
 }
 
 /// How often a plan is made that others make stale.
@@ -117,7 +137,11 @@ pub(super) fn approve(plan: &Plan, args: &RunArgs, invocation: &Invocation) -> R
             "nobody can be asked, for this is no terminal; use --auto-approve, or review and apply a saved plan".into(),
         ));
     }
-    if invocation.streams.ask("Apply this plan?") { Ok(()) } else { Err(CliError::Refused("not approved".into())) }
+    match (invocation.streams.ask("Apply this plan?"), interrupt::is_set()) {
+        (_, true) => Err(CliError::Interrupted),
+        (true, false) => Ok(()),
+        (false, false) => Err(CliError::Refused("not approved".into())),
+    }
 }
 
 /// Carries a saved plan out as it was recorded, with the back ends it was made for.
@@ -192,10 +216,12 @@ fn fit_again(
     };
     let is_of_target = |v: &Violation| ["release ", "resource "].iter().any(|what| v.subject.starts_with(what));
     let target = back_ends.target.as_deref().filter(|_| violations.iter().all(is_of_target));
-    let Some(target) = target else { return Err(stale(Vec::new())) };
+    let Some(target) = target else {
+        return Err(stale(vec!["only what changed in the target is planned again: make a new plan".into()]));
+    };
     let again = plan_again(plan, target).map_err(|e| CliError::environment("plan again", e))?;
     let Some(again) = again else {
-        return Err(stale(vec!["what is in its file does not suffice to plan it again".into()]));
+        return Err(stale(vec![not_again(plan).into()]));
     };
     let stands = again.problems.iter().chain(&again.blocks).map(|p| format!("{}: {}", p.address, p.message));
     let mut departs: Vec<String> = stands.collect();
@@ -210,9 +236,21 @@ fn fit_again(
     Ok(rest_anew(plan, &again.operations))
 }
 
+/// Says why a plan is not planned again, and what to do.
+fn not_again(plan: &Plan) -> &'static str {
+    if plan.operations.iter().any(|operation| matches!(operation.work, Work::ForgetRelease { .. })) {
+        "a plan that deletes a release is not: look at a new one, `stagewright dismiss --out FILE`"
+    } else if plan.inputs.cluster.is_none() {
+        "a plan for a folder is not: look at a new one, `stagewright plan --out FILE`"
+    } else {
+        "what is in its file does not suffice: make a new plan"
+    }
+}
+
 /// A plan for a cluster is carried out in that one.
 fn check_cluster(plan: &Plan, back_ends: &BackEnds) -> Result<(), CliError> {
-    let found = back_ends.target.as_ref().and_then(|target| target.cluster());
+    let found = back_ends.target.as_ref().map_or(Ok(None), |target| target.cluster());
+    let found = found.map_err(|e| CliError::environment("find the cluster of the plan", e))?;
     let (Some(expected), Some(found)) = (&plan.inputs.cluster, found) else { return Ok(()) };
     // One cluster may have several addresses, and an address several clusters, one after the other.
     let is_same = match (&expected.uid, &found.uid) {

@@ -127,6 +127,7 @@ fn planned(
         cannot_run: &|platform| back_ends.cannot_run(platform),
         force_adoption: options.deploy.is_some_and(|deploy| deploy.force_adoption),
         force_conflicts: options.deploy.is_some_and(|deploy| deploy.force_conflicts),
+        yield_conflicts: options.deploy.is_some_and(|deploy| deploy.yield_conflicts),
         host: &LiveHost::new(&found.host, back_ends.target.as_deref().filter(|_| wish.deploy)),
     };
     let plan = match wish.since {

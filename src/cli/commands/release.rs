@@ -12,6 +12,7 @@ use super::super::args::{
 use super::super::error::{CliError, exit_code};
 use super::super::streams::Invocation;
 use super::take_back::{self, Named, named, open_cluster};
+use crate::pipeline::Conflicts;
 use crate::plan::{RevisionSummary, discreet_record, summarize_record};
 use crate::ports::{ReleaseStore, RevisionFact, TargetError};
 use crate::report::pretty_json;
@@ -182,7 +183,12 @@ fn rollback(global: &GlobalArgs, args: &ReleaseRollbackArgs, invocation: &mut In
             (named, opened)
         }
     };
-    take_back::rollback(&named, &opened, revision, &args.run, invocation)
+    let conflicts = match (args.force_conflicts, args.yield_conflicts) {
+        (true, _) => Conflicts::Force,
+        (false, true) => Conflicts::Yield,
+        (false, false) => Conflicts::Refuse,
+    };
+    take_back::rollback(&named, &opened, (revision, conflicts), &args.run, invocation)
 }
 
 /// A number alone is a revision; a release whose name is a number is named by `--release`, or with a revision.

@@ -14,12 +14,12 @@ use super::super::error::{CliError, exit_code};
 use super::super::interrupt;
 use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, SystemClock};
-use super::take_back::roll_back_failed;
+use super::take_back::{go_on_rolling_back, has_begun_to_roll_back, roll_back_failed};
 use crate::exec::{
     self, Durations, Forecast, OnFailure, Options, Outcome, Ports, Violation, WorkError, check_guards, check_revisions,
 };
 use crate::pipeline::{StageLists, build_report};
-use crate::plan::{Plan, Work, discreet_record};
+use crate::plan::{Operation, Plan, Work, discreet_record, release_key};
 use crate::ports::{Hold, LockError, LockGuard};
 use crate::report::{outcome_json, outcome_line};
 use crate::source::{History, Objects};
@@ -44,17 +44,51 @@ pub struct Run<'a> {
 
 /// Carries a plan out and returns the exit code; where that is wanted, a release that failed is rolled back.
 pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8, CliError> {
-    let outcome = carry_out(plan, run, invocation)?;
+    let interrupted = interrupt::flag()?;
+    heed(run, &interrupted);
+    if run.resume && run.args.auto_rollback && has_begun_to_roll_back(plan, run)? {
+        let (lock, _) = lock(plan, run, &interrupted, invocation)?;
+        go_on_rolling_back(plan, run, lock.as_deref(), invocation)?;
+        return Err(CliError::Failed);
+    }
+    let ports = ports(run);
+    refuse(check_guards(plan, &ports, run.resume))?;
+    ignore_own_folder(run)?;
+    let (lock, waited) = lock(plan, run, &interrupted, invocation)?;
+    // Somebody else may have applied before we had the lock: while we waited, anything may have changed.
+    let check = if waited { check_guards } else { check_revisions };
+    refuse(check(plan, &ports, run.resume))?;
+    let outcome = carry_out(plan, run, lock.as_deref(), invocation)?;
     let verdict = verdict(&outcome);
     if run.args.auto_rollback && matches!(verdict, Err(CliError::Failed)) {
-        roll_back_failed(plan, &outcome, run, invocation)?;
+        // Under the same lock: nobody comes between.
+        roll_back_failed(plan, &outcome, run, lock.as_deref(), invocation)?;
     }
     verdict
 }
 
-/// Carries a plan out and tells the outcome.
-pub fn carry_out(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<Outcome, CliError> {
-    let ports = Ports {
+/// Carries out what undoes another run, under its lock.
+pub fn undo(
+    plan: &Plan,
+    run: &Run<'_>,
+    lock: Option<&dyn LockGuard>,
+    invocation: &mut Invocation,
+) -> Result<Outcome, CliError> {
+    heed(run, &interrupt::flag()?);
+    refuse(check_guards(plan, &ports(run), run.resume))?;
+    carry_out(plan, run, lock, invocation)
+}
+
+/// From now on the time of a run counts.
+pub fn heed(run: &Run<'_>, interrupted: &Arc<AtomicBool>) {
+    let timeout = (run.args.timeout > 0).then(|| Duration::from_secs(run.args.timeout));
+    if let Some(target) = run.back_ends.target.as_deref() {
+        target.heed(interrupted, timeout.and_then(|limit| Instant::now().checked_add(limit)));
+    }
+}
+
+fn ports<'a>(run: &Run<'a>) -> Ports<'a> {
+    Ports {
         objects: run.objects,
         store: run.back_ends.store.as_ref(),
         final_store: run.back_ends.final_store.as_deref(),
@@ -62,18 +96,17 @@ pub fn carry_out(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Res
         target: run.back_ends.target.as_deref(),
         history: run.history,
         clock: &SystemClock,
-    };
-    let interrupts = interrupt::flag()?;
-    let timeout = (run.args.timeout > 0).then(|| Duration::from_secs(run.args.timeout));
-    if let Some(target) = ports.target {
-        target.heed(&interrupts.flag, timeout.and_then(|limit| Instant::now().checked_add(limit)));
     }
-    refuse(check_guards(plan, &ports, run.resume))?;
-    ignore_own_folder(run)?;
-    let (lock, waited) = lock(plan, run, &interrupts.flag, invocation)?;
-    // Somebody else may have applied before we had the lock: while we waited, anything may have changed.
-    let check = if waited { check_guards } else { check_revisions };
-    refuse(check(plan, &ports, run.resume))?;
+}
+
+/// Carries out a plan whose guards hold, and tells the outcome.
+fn carry_out(
+    plan: &Plan,
+    run: &Run<'_>,
+    lock: Option<&dyn LockGuard>,
+    invocation: &mut Invocation,
+) -> Result<Outcome, CliError> {
+    let interrupted = interrupt::flag()?;
     let forecast = Forecast::new(&plan.operations, &durations::read(&run.back_ends.durations));
     let options = Options {
         parallel: run.args.parallel_tasks_limit.max(1),
@@ -81,10 +114,10 @@ pub fn carry_out(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Res
         resume: run.resume,
         introspect: run.args.introspect_error && invocation.streams.can_ask(),
         forecast: &forecast,
-        cancelled: &interrupts.flag,
+        cancelled: &interrupted,
         no_wait: run.args.no_wait,
         timeout_ms: (run.args.timeout > 0).then(|| run.args.timeout.saturating_mul(1000)),
-        lock: lock.as_deref(),
+        lock,
     };
     let progress = invocation.streams.progress(plan.operations.len(), &forecast, !run.args.introspect_error);
     let progress = Arc::new(progress);
@@ -95,19 +128,18 @@ pub fn carry_out(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Res
         }
     })));
     let taken = Mutex::new(Durations::new());
-    let outcome = exec::run(plan, &ports, &options, &|event| {
+    let ran = exec::run(plan, &ports(run), &options, &|event| {
         durations::note(&mut taken.lock().unwrap_or_else(PoisonError::into_inner), &event);
         progress.tell(&event);
     });
     run.back_ends.notices.hand_to(None);
     // Takes the display away.
     drop(progress);
+    let outcome = ran.map_err(|e| CliError::environment("see what the interrupted run did", e))?;
     let taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if outcome.is_success() {
-        save_report(plan, run, &taken, invocation)?;
-    }
+    let saved = if outcome.is_success() { save_report(plan, run, &taken, invocation) } else { Ok(()) };
     durations::write(&run.back_ends.durations, taken);
-    if let Some(Hold::Lost(why)) = lock.as_deref().map(LockGuard::hold)
+    if let Some(Hold::Lost(why)) = lock.map(LockGuard::hold)
         && !outcome.is_success()
     {
         invocation.streams.tell(&format!("the lock of the release was lost, and nothing new was begun: {why}"));
@@ -116,6 +148,8 @@ pub fn carry_out(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Res
         invocation.streams.inform(&format!("\n{}\n", notes.trim_end()));
     }
     tell(&outcome, run.args.output, invocation)?;
+    // What became of the run is told first.
+    saved?;
     Ok(outcome)
 }
 
@@ -175,7 +209,14 @@ fn lock(
         | Work::RecordHooks { .. }
         | Work::Gate => None,
     });
-    let Some(release) = release else { return Ok((None, false)) };
+    // One that has no record yet is locked by its name.
+    let changes = |o: &Operation| matches!(o.work, Work::WriteResource { .. } | Work::DeleteResource { .. });
+    let of_inputs = plan
+        .operations
+        .iter()
+        .any(changes)
+        .then(|| Some(release_key(plan.inputs.namespace.as_ref()?, plan.inputs.release.as_ref()?)));
+    let Some(release) = release.cloned().or(of_inputs.flatten()) else { return Ok((None, false)) };
     let (name, holder) = (format!("release {release}"), holder(&invocation.env));
     let own = run.back_ends.lock.as_ref();
     let mut locks = run.back_ends.target.as_deref().and_then(|target| target.lock()).unwrap_or(own);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::args::{GlobalArgs, KubeArgs, RegistryArgs, ReleasePlaceArgs, RunArgs, RunFormat, TakeBackArgs};
 use super::super::charts::cache_dir;
 use super::super::error::{CliError, exit_code};
+use super::super::interrupt;
 use super::super::plan_file::{KeyPlaces, save_plan};
 use super::super::project::{Options, find};
 use super::super::streams::Invocation;
@@ -16,10 +17,11 @@ use crate::config::{Explicit, deploy_names};
 use crate::diag::Diagnostics;
 use crate::exec::Outcome;
 use crate::pipeline::{
-    ReleaseError, ReleaseRequest, StageLists, forbid_unbuildable, load_config, plan_dismiss, plan_rollback,
+    BegunRollback, Conflicts, ReleaseError, ReleaseRequest, StageLists, begun_rollback, forbid_unbuildable,
+    load_config, plan_dismiss, plan_rollback,
 };
-use crate::plan::{Dismissal, Plan, RiskLevel, Work, sealed_texts};
-use crate::ports::{ReleaseStore, Target};
+use crate::plan::{Dismissal, Plan, Work, sealed_texts};
+use crate::ports::{Hold, LockGuard, ReleaseStore, Target};
 use crate::source::{MemoryHistory, MemoryObjects, Objects, Sources};
 
 /// How the cluster is named as a target.
@@ -123,15 +125,19 @@ fn told(error: ReleaseError) -> CliError {
 pub fn rollback(
     named: &Named,
     opened: &Opened,
-    to: Option<u64>,
+    (to, conflicts): (Option<u64>, Conflicts),
     args: &TakeBackArgs,
     invocation: &mut Invocation,
 ) -> Result<u8, CliError> {
-    let request =
-        ReleaseRequest { target: (opened.target()?, CLUSTER), namespace: &named.namespace, release: &named.release };
+    let request = ReleaseRequest {
+        target: (opened.target()?, CLUSTER),
+        namespace: &named.namespace,
+        release: &named.release,
+        conflicts,
+    };
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
-    let made = plan_rollback(&mut diagnostics, &sources, &request, to);
+    let made = plan_rollback(&mut diagnostics, &sources, &request, to, None);
     tell(diagnostics, &sources, args, invocation)?;
     let (plan, to) = made.map_err(told)?;
     invocation.streams.inform(&format!("Rolls the release {} back to revision {to}.", named.release));
@@ -147,7 +153,8 @@ pub fn dismiss(
     invocation: &mut Invocation,
 ) -> Result<u8, CliError> {
     let Named { release, namespace, .. } = named;
-    let request = ReleaseRequest { target: (opened.target()?, CLUSTER), namespace, release };
+    let conflicts = Conflicts::default();
+    let request = ReleaseRequest { target: (opened.target()?, CLUSTER), namespace, release, conflicts };
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let made = plan_dismiss(&mut diagnostics, &sources, &request, with);
@@ -198,9 +205,17 @@ fn carry_out(plan: &Plan, opened: &Opened, args: &TakeBackArgs, invocation: &mut
     run_plan::run(plan, &run, invocation)
 }
 
-/// What nobody was asked about must lose nothing.
-fn loses_data(plan: &Plan) -> bool {
-    plan.risks.iter().any(|risk| risk.code == "data-loss" && risk.level == RiskLevel::Danger)
+/// Plans to go back from the revision that failed, or to go on with that; `None` where another one came after it.
+fn plan_back(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    request: &ReleaseRequest<'_>,
+    failed: u64,
+    begun: Option<BegunRollback>,
+) -> Result<Option<(Plan, u64)>, ReleaseError> {
+    let (back, to) = plan_rollback(diagnostics, sources, request, None, begun)?;
+    let rests_on_ours = back.inputs.revision == Some(failed);
+    Ok(rests_on_ours.then_some((back, to)))
 }
 
 /// After a failed apply, goes back to the revision that was deployed before; where nothing was written, nothing is done.
@@ -209,35 +224,109 @@ pub fn roll_back_failed(
     plan: &Plan,
     outcome: &Outcome,
     run: &Run<'_>,
+    lock: Option<&dyn LockGuard>,
     invocation: &mut Invocation,
 ) -> Result<(), CliError> {
-    let opened = plan.operations.iter().find_map(|operation| {
-        let Work::OpenRelease { release, .. } = &operation.work else { return None };
-        outcome.done.contains(&operation.id).then_some(release.as_str())
-    });
+    let opened = opened(plan).filter(|(operation, _)| outcome.done.contains(operation));
     let target = run.back_ends.target.as_deref();
-    let (Some(key), Some(target)) = (opened, target) else {
+    let (Some((_, failed)), Some(target)) = (opened, target) else {
         invocation.streams.inform("Nothing of the release was written: there is nothing to roll back.");
         return Ok(());
     };
-    let (namespace, release) = key.split_once('/').unwrap_or(("default", key));
-    let request = ReleaseRequest { target: (target, CLUSTER), namespace, release };
+    let first = outcome.failed.first().map(|failure| {
+        let causes: String = failure.causes.iter().map(|cause| format!("\n  caused by: {cause}")).collect();
+        format!("\n  what failed first: {}{causes}", failure.subject.name)
+    });
+    roll_back(&failed, (target, None), &first.unwrap_or_default(), run, lock, invocation)
+}
+
+/// Says whether the run that is resumed had failed, and begun to go back.
+pub fn has_begun_to_roll_back(plan: &Plan, run: &Run<'_>) -> Result<bool, CliError> {
+    Ok(begun(plan, run)?.is_some())
+}
+
+/// Goes on with the rollback of a run that had failed, under its lock.
+pub fn go_on_rolling_back(
+    plan: &Plan,
+    run: &Run<'_>,
+    lock: Option<&dyn LockGuard>,
+    invocation: &mut Invocation,
+) -> Result<(), CliError> {
+    // Whoever had the lock before may have gone on with it.
+    let Some((failed, target, begun)) = begun(plan, run)? else { return Ok(()) };
+    roll_back(&failed, (target, Some(begun)), "", run, lock, invocation)
+}
+
+/// A revision that failed.
+struct FailedRevision<'a> {
+    /// Namespace and release, as the target names it.
+    key: &'a str,
+    revision: u64,
+}
+
+impl<'a> FailedRevision<'a> {
+    fn request(&self, target: &'a dyn Target) -> ReleaseRequest<'a> {
+        let (namespace, release) = self.key.split_once('/').unwrap_or(("default", self.key));
+        // Nobody can be asked.
+        ReleaseRequest { target: (target, CLUSTER), namespace, release, conflicts: Conflicts::Yield }
+    }
+}
+
+/// Returns the operation that opens a release, and the revision that it makes.
+fn opened(plan: &Plan) -> Option<(&String, FailedRevision<'_>)> {
+    plan.operations.iter().find_map(|operation| {
+        let Work::OpenRelease { release, revision, .. } = &operation.work else { return None };
+        Some((&operation.id, FailedRevision { key: release, revision: *revision }))
+    })
+}
+
+type Begun<'a> = (FailedRevision<'a>, &'a dyn Target, BegunRollback);
+
+fn begun<'a>(plan: &'a Plan, run: &Run<'a>) -> Result<Option<Begun<'a>>, CliError> {
+    let target = run.back_ends.target.as_deref().filter(|target| target.releases().is_some());
+    let (Some((_, failed)), Some(target)) = (opened(plan), target) else { return Ok(None) };
+    let begun = begun_rollback(&failed.request(target), failed.revision).map_err(told)?;
+    Ok(begun.map(|begun| (failed, target, begun)))
+}
+
+fn roll_back(
+    failed: &FailedRevision<'_>,
+    (target, begun): (&dyn Target, Option<BegunRollback>),
+    first: &str,
+    run: &Run<'_>,
+    lock: Option<&dyn LockGuard>,
+    invocation: &mut Invocation,
+) -> Result<(), CliError> {
+    let request = failed.request(target);
+    let release = request.release;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
-    let made = plan_rollback(&mut diagnostics, &sources, &request, None);
+    // The time of the apply is over; going back has its own.
+    run_plan::heed(run, &interrupt::flag()?);
+    let made = match lock.map(LockGuard::hold) {
+        Some(Hold::Lost(_)) => Ok(None),
+        Some(Hold::Sure | Hold::Unsure) | None => {
+            plan_back(&mut diagnostics, &sources, &request, failed.revision, begun)
+        }
+    };
     invocation.streams.tell_diagnostics(diagnostics, &sources);
     let verdict = match made {
-        Ok((back, to)) => {
-            invocation.streams.inform(&format!("The apply failed: rolls the release {release} back to revision {to}."));
+        Ok(None) => "was not rolled back: somebody else has taken it over; see `release history`".to_owned(),
+        Ok(Some((back, to))) => {
+            let what = if begun.is_some() { "goes on to roll" } else { "rolls" };
+            invocation
+                .streams
+                .inform(&format!("The apply failed: {what} the release {release} back to revision {to}."));
             invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&back)));
             show(&back, run.args, invocation)?;
-            if loses_data(&back) {
+            // What nobody was asked about must lose nothing.
+            if back.data_losses().next().is_some() {
                 format!("was not rolled back to revision {to}, which would lose data; see `release rollback`")
             } else {
                 // Stdout is for the outcome of the apply.
                 let args = RunArgs { output: RunFormat::Text, ..run.args.clone() };
-                let again = Run { stages: StageLists::new(), args: &args, resume: false, ..*run };
-                match run_plan::carry_out(&back, &again, invocation) {
+                let again = Run { stages: StageLists::new(), args: &args, resume: begun.is_some(), ..*run };
+                match run_plan::undo(&back, &again, lock, invocation) {
                     Ok(outcome) if outcome.is_success() => format!("was rolled back to revision {to}"),
                     Ok(_) => format!("was not rolled back to revision {to}: the rollback failed too"),
                     Err(error) => format!("was not rolled back to revision {to}\n  {}", error.text(false)),
@@ -250,11 +339,7 @@ pub fn roll_back_failed(
         }
         Err(error) => format!("was not rolled back\n  {}", told(error).text(false)),
     };
-    let first = outcome.failed.first().map(|failure| {
-        let causes: String = failure.causes.iter().map(|cause| format!("\n  caused by: {cause}")).collect();
-        format!("\n  what failed first: {}{causes}", failure.subject.name)
-    });
-    let text = format!("error: the apply failed, and the release {release} {verdict}{}", first.unwrap_or_default());
+    let text = format!("error: the apply failed, and the release {release} {verdict}{first}");
     let text = invocation.streams.mask().hide(&text).into_owned();
     invocation.streams.tell(&text);
     Ok(())
