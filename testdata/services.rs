@@ -300,6 +300,42 @@ pub struct Cluster {
     services: Vec<Service>,
     /// Where the API server listens.
     pub url: String,
+    /// Who vouches for it, and for users that come with a certificate.
+    pub authority: Authority,
+}
+
+/// The name of the API server in its certificate, besides the address of this machine.
+pub const SERVER_NAME: &str = "api.stagewright.test";
+
+/// One who vouches for certificates.
+pub struct Authority {
+    pub certificate: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "authority of a test");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::DigitalSignature];
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self { certificate, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    /// Makes a certificate and its key for a server with names, or for a user of a group.
+    pub fn issue(&self, name: &str, group: &str, names: &[&str]) -> (String, String) {
+        let mut params =
+            rcgen::CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, group);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.extended_key_usages =
+            vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let key = rcgen::KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
 }
 
 /// The user that tests are, and the user that the program is: audits tell them apart.
@@ -366,6 +402,11 @@ impl Cluster {
         let key = rcgen::KeyPair::generate().unwrap();
         write("key", &key.serialize_pem());
         write("public-key", &key.public_key_pem());
+        let authority = Authority::new();
+        let (certificate, key) = authority.issue(SERVER_NAME, "servers", &["127.0.0.1", SERVER_NAME]);
+        write("authority", &authority.certificate);
+        write("certificate", &certificate);
+        write("certificate-key", &key);
         write(
             "policy",
             &format!(
@@ -389,7 +430,9 @@ impl Cluster {
                 ("advertise-address", "127.0.0.1".into()),
                 ("secure-port", api.to_string()),
                 ("insecure-port", "0".into()),
-                ("cert-dir", place("certificates")),
+                ("tls-cert-file", place("certificate")),
+                ("tls-private-key-file", place("certificate-key")),
+                ("client-ca-file", place("authority")),
                 ("token-auth-file", place("tokens")),
                 ("authorization-mode", "RBAC".into()),
                 ("service-account-issuer", "https://kubernetes.default.svc".into()),
@@ -402,7 +445,7 @@ impl Cluster {
                 ("audit-log-path", place("audit")),
             ],
         );
-        let mut cluster = Self { services: vec![server, etcd], url: format!("https://127.0.0.1:{api}") };
+        let mut cluster = Self { services: vec![server, etcd], url: format!("https://127.0.0.1:{api}"), authority };
         let admin = cluster.admin();
         let answers =
             || kubectl_command(&admin, &["get", "--raw", "/readyz"]).output().is_ok_and(|r| r.status.success());
@@ -531,7 +574,7 @@ impl Cluster {
 
     /// Returns what the program wrote to the API server so far, by the server's own account: verb and address.
     pub fn writes(&self) -> Vec<(String, String)> {
-        let log = std::fs::read_to_string(self.file("audit")).unwrap();
+        let log = std::fs::read_to_string(self.file("audit")).unwrap_or_default();
         // Most are reads, and of no interest.
         let writes = log.lines().filter(|line| !READS.iter().any(|read| line.contains(read)));
         audited(writes)
@@ -539,7 +582,7 @@ impl Cluster {
 
     /// What the program read at addresses with this part, in the order of the answers: verb and address.
     pub fn reads(&self, part: &str) -> Vec<(String, String)> {
-        let log = std::fs::read_to_string(self.file("audit")).unwrap();
+        let log = std::fs::read_to_string(self.file("audit")).unwrap_or_default();
         audited(log.lines().filter(|line| line.contains(part) && READS.iter().any(|read| line.contains(read))))
     }
 }
@@ -550,7 +593,10 @@ const READS: [&str; 4] = [r#""verb":"get""#, r#""verb":"list""#, r#""verb":"watc
 /// Reads lines of the audit log that tell of the program: verb and address.
 fn audited<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
     let events = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let ours = events.filter(|event| event["user"]["username"] == PROGRAM);
+    // What is refused since somebody else wrote in between is no write.
+    let is_ours =
+        |event: &serde_json::Value| event["user"]["username"] == PROGRAM && event["responseStatus"]["code"] != 409;
+    let ours = events.filter(is_ours);
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     ours.map(|event| (text(&event["verb"]), text(&event["requestURI"]))).collect()
 }

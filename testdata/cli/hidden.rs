@@ -82,7 +82,7 @@ fn values(password: &str) -> String {
     )
 }
 
-fn encrypted(sandbox: &Sandbox, from: &str, args: &[&str], to: &str) {
+pub fn encrypted(sandbox: &Sandbox, from: &str, args: &[&str], to: &str) {
     sandbox.write("plain", from).write(to, "");
     let all: Vec<&str> = ["secret", "encrypt", "plain", "-o", to].iter().chain(args).copied().collect();
     let ran = sandbox.run(&all);

@@ -17,6 +17,7 @@ mod registry;
 mod saved_plan;
 mod secret;
 mod template;
+mod values;
 mod verbs;
 
 use std::path::{Path, PathBuf};

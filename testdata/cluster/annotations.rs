@@ -76,6 +76,30 @@ fn a_field_of_a_stranger_is_taken_where_somebody_says_so() {
 }
 
 #[test]
+fn a_field_of_a_controller_is_left_to_it_where_somebody_says_so() {
+    let Some((deploy, cluster)) = bare("yielded") else { return };
+    let webhook = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n  selector: {app: a}\n  ports:\n  - {name: web, port: 80, targetPort: 1}\n";
+    deploy.sandbox.write(".helm/templates/all.yaml", webhook).commit("a service");
+    deploy.apply();
+    let patch = json!({"spec": {"selector": {"app": "a", "rollout": "7"}, "ports": [{"port": 80, "targetPort": 9}]}})
+        .to_string();
+    let address = "/api/v1/namespaces/yielded/services/a?fieldManager=rollouts";
+    cluster.call("PATCH", address, Some(("application/strategic-merge-patch+json", patch)));
+    let ran = deploy.run(5, &["plan"]);
+    assert!(ran.err.contains("--yield-conflicts"), "{}", ran.err);
+    let ran = deploy.run(0, &["plan", "--yield-conflicts", "--exit-code"]);
+    let left = "left, as --yield-conflicts says: `spec.ports[port=80,protocol=\"TCP\"].targetPort` to `rollouts`";
+    assert!(ran.out.contains(left), "{}", ran.out);
+    // What the chart changes is written, and theirs stays.
+    deploy.sandbox.write(".helm/templates/all.yaml", &webhook.replace("name: web", "name: http")).commit("a name");
+    deploy.run(0, &["apply", "--auto-approve", "--yield-conflicts"]);
+    let spec = &cluster.get(&["service", "a", "-n", "yielded"])["spec"];
+    assert_eq!((&spec["ports"][0]["targetPort"], &spec["selector"]["rollout"]), (&json!(9), &json!("7")));
+    assert_eq!(spec["ports"][0]["name"], "http");
+    deploy.run(0, &["plan", "--yield-conflicts", "--exit-code"]);
+}
+
+#[test]
 fn an_annotation_that_nothing_knows_is_warned_of_with_what_may_be_meant() {
     let Some((deploy, _)) = bare("unknown") else { return };
     let text = config("a", "'werf.io/sensitiv': 'true', 'werf.io/skip-logs': 'true', 'ci.werf.io/job': 'x'", "1");

@@ -234,7 +234,7 @@ impl Kind {
 }
 
 /// The address of a path of a plan.
-fn address_of(path: &str) -> String {
+pub(super) fn address_of(path: &str) -> String {
     let mut parts = path.splitn(3, '/');
     let (namespace, kind, name) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
     if let Some(known) = KINDS.iter().find(|k| k.path == kind) {
@@ -283,23 +283,23 @@ fn announced(plan: &Value, namespace: &str, deployed: Option<u64>) -> Vec<String
 }
 
 /// A project of which each step is planned, saved, applied and counted.
-struct Steps {
-    deploy: Deploy,
-    cluster: &'static Cluster,
+pub(super) struct Steps {
+    pub(super) deploy: Deploy,
+    pub(super) cluster: &'static Cluster,
     /// All writes so far that were announced.
-    expected: Vec<String>,
+    pub(super) expected: Vec<String>,
     deployed: Option<u64>,
-    count: usize,
+    pub(super) count: usize,
 }
 
 impl Steps {
-    fn new(cluster: &'static Cluster, namespace: &str) -> Self {
+    pub(super) fn new(cluster: &'static Cluster, namespace: &str) -> Self {
         let deploy = Deploy::bare(namespace, Ground::Real(cluster));
         Self { deploy, cluster, expected: Vec::new(), deployed: None, count: 0 }
     }
 
     /// The writes that the API server saw of the program in this namespace.
-    fn written(&self) -> Vec<String> {
+    pub(super) fn written(&self) -> Vec<String> {
         let namespace = &self.deploy.namespace;
         let is_mine = |address: &str| {
             address.split(['/', '?']).any(|word| word == namespace || word.starts_with(&format!("{namespace}-")))
@@ -315,7 +315,7 @@ impl Steps {
     }
 
     /// The account of a request comes a moment after its answer.
-    fn assert_written(&self, what: &str) {
+    pub(super) fn assert_written(&self, what: &str) {
         let start = std::time::Instant::now();
         while self.written() != self.expected && start.elapsed().as_secs() < 10 {
             std::thread::sleep(std::time::Duration::from_millis(50));
@@ -323,10 +323,13 @@ impl Steps {
         assert_eq!(self.written(), self.expected, "{what}");
     }
 
-    fn plan(&self, what: &str) -> Value {
+    /// Plans and saves; each plan is as the published schema says (S84).
+    pub(super) fn plan(&self, what: &str) -> Value {
         self.deploy.sandbox.commit(what);
         let plan = self.deploy.run(0, &["plan", "--out", "shop.plan", "-o", "json"]).out;
-        serde_json::from_str(&plan).unwrap()
+        let plan = serde_json::from_str(&plan).unwrap();
+        super::scenarios::assert_published(&plan);
+        plan
     }
 
     /// Plans, applies the saved plan, and compares what was written with what was announced.

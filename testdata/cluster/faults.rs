@@ -652,7 +652,7 @@ fn a_run_that_lost_its_lock_begins_nothing_new() {
     ship.write(1);
     ship.save();
     let (flag, reached) = ship.hold(|asked| asked.target.contains("/configmaps/a") && asked.writes);
-    let child = Running(ship.start(&[]));
+    let child = Running(ship.start(&["--auto-rollback"]));
     wait_for("the first write begins", || reached.load(Ordering::Relaxed));
     // Somebody takes the lock; the program learns it when it renews its own.
     let version = |lease: &Value| lease["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
@@ -666,6 +666,9 @@ fn a_run_that_lost_its_lock_begins_nothing_new() {
     let writes = ship.proxy.writes();
     assert_eq!(writes.iter().filter(|w| w.starts_with("PATCH")).count(), 1, "{writes:?}");
     assert_eq!(version(&ship.lease().unwrap()), version(&taken), "theirs stays");
+    // What becomes of the release says who has the lock.
+    assert!(said.contains("was not rolled back: somebody else has taken it over"), "{said}");
+    assert!(!writes.iter().any(|w| w.starts_with("PUT") && w.contains("secrets")), "{writes:?}");
     ship.cluster.call("DELETE", &ship.lease_address(), None);
     ship.proxy.pass();
     ship.deploy.apply();

@@ -266,8 +266,27 @@ fn a_kubeconfig_that_cannot_be_used_says_why() {
     };
     let expired = "'-c', 'echo the login is expired >&2; exit 1'";
     let mut told = String::new();
+    let marked = "MARKED-5f3a";
+    let script = |name: &str, text: &str| {
+        let file = deploy.sandbox.home().join(name);
+        std::fs::write(&file, text).unwrap();
+        exec("sh", &format!("'{}', '{marked}'", file.display()))
+    };
+    let garbled = script("garbled", &format!("printf 'warning\\n{{\"status\": {{\"token\": \"{marked}\"'"));
+    // One that gives a login which is over at once, and no other.
+    let once = script(
+        "once",
+        &format!(
+            "if [ -e $0.was ]; then rm $0.was; echo {marked}; echo it is over >&2; exit 3; fi\ntouch $0.was\n\
+             echo '{{\"apiVersion\": \"client.authentication.k8s.io/v1\", \"kind\": \"ExecCredential\", \"status\": {{\"token\": \
+             \"{PROGRAM}\", \"expirationTimestamp\": \"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'\"}}}}'\n"
+        ),
+    );
     for (text, expected) in [
         ("clusters: [".to_owned(), "kubeconfig"),
+        (good.replace(&user, &format!("user: {{token: {marked}: x}}")), "look at line"),
+        (garbled, "no credential that can be read"),
+        (once, "log in to the cluster again"),
         ("{}".to_owned(), "no current context"),
         ("\u{0}\u{1}binary".to_owned(), "kubeconfig"),
         (good.replace("server: 'https://", "server: 'nonsense://"), "nonsense"),
@@ -279,11 +298,13 @@ fn a_kubeconfig_that_cannot_be_used_says_why() {
     ] {
         std::fs::write(&file, text).unwrap();
         for command in [&["plan"][..], &["apply", "--auto-approve"]] {
+            // How often a login was tried before does not matter.
+            let _ = std::fs::remove_file(deploy.sandbox.home().join("once.was"));
             let ran = deploy.run(1, command);
             let is_said = ran.err.starts_with("error: ") && ran.err.contains(expected) && !ran.err.contains("bug");
             assert!(is_said, "{expected}: {}", ran.err);
             let _ = writeln!(told, "{}", ran.err);
         }
     }
-    assert!(!told.contains("panicked"), "{told}");
+    assert!(!told.contains("panicked") && !told.contains(marked), "{told}");
 }

@@ -1,4 +1,6 @@
 //! The program is killed after each write in turn; what resumes ends as if nothing had happened, and writes nothing twice.
+//!
+//! Here are upgrades and the hooks of one; what opens, ends or takes back a release is in `kills_of_releases`.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ fn sorted(mut list: Vec<String>) -> Vec<String> {
     list
 }
 
-/// Everything a run may do: a definition with an object, new ones, changes, a replacement, a deletion.
+/// What an upgrade does: new objects and deleted ones, of the cluster too, changes, a replacement.
 fn write_version(deploy: &Deploy, version: u32) {
     let sandbox = &deploy.sandbox;
     let namespace = &deploy.namespace;
@@ -35,7 +37,12 @@ fn write_version(deploy: &Deploy, version: u32) {
 
 /// Applies the saved plan, and kills the program once so many writes were carried out.
 fn kill_after(deploy: &Deploy, proxy: &Proxy, kill: usize) {
-    let args = ["apply", "shop.plan", "--auto-approve", "--kubeconfig", &deploy.kubeconfig];
+    kill_command_after(deploy, proxy, kill, &["apply", "shop.plan", "--auto-approve"]);
+}
+
+/// As [`kill_after`], of another command.
+pub(super) fn kill_command_after(deploy: &Deploy, proxy: &Proxy, kill: usize, args: &[&str]) {
+    let args = [args, &["--kubeconfig", &deploy.kubeconfig]].concat();
     let mut child = deploy
         .sandbox
         .command(&args)

@@ -1,14 +1,19 @@
 //! `--target cluster` through the program: each scenario on a loopback server, and on a real control plane where there is one.
 
 mod annotations;
+mod beside;
 mod connection;
 mod exact;
+mod exact_releases;
 mod faults;
 mod going;
 mod guards;
 mod helm;
 mod hostile;
 mod kills;
+mod kills_of_releases;
+mod kubeconfigs;
+mod logs;
 mod loopback;
 mod many;
 mod order;
@@ -20,6 +25,7 @@ mod scenarios;
 mod secrets;
 mod templates;
 mod tracking;
+mod webhooks;
 
 use serde_json::{Value, json};
 

@@ -458,7 +458,9 @@ fn releases_are_listed_and_what_is_recorded_is_printed_without_secrets() {
     let history = take_back_history(&deploy);
     assert!(history.contains("1         ") && history.contains("Install complete"), "{history}");
     let get = |args: &[&str]| run(&deploy, 0, &[&["release", "get", "shop", "-n", "listed"], args].concat()).out;
-    assert_eq!(get(&["values"]), "greeting: typed\n");
+    // It is part of what a Secret holds.
+    assert_eq!(get(&["values"]), "greeting: (secret)\n");
+    assert_eq!(get(&["values", "--show-secrets", "--revision", "1"]), "greeting: typed\n");
     assert_eq!(get(&["notes"]), "It says typed.\n");
     let manifest = get(&["manifest"]);
     assert!(manifest.contains("token: (secret)") && manifest.contains("other: \"thought\""), "{manifest}");

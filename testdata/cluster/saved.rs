@@ -142,3 +142,38 @@ fn a_plan_that_was_tampered_with_is_refused() {
     std::fs::write(&file, &text[..text.len() / 2]).unwrap();
     assert!(deploy.apply_saved(1).contains("it is cut off"));
 }
+
+#[test]
+fn a_stale_plan_of_a_dismissal_or_for_a_folder_is_not_planned_again_and_says_what_to_do() {
+    let Some((deploy, cluster)) = changed("endsstale") else { return };
+    super::releases::take_back(&deploy, 0, &["dismiss", "--out", "shop.plan"]);
+    cluster.kubectl(&["scale", "deployment", "web", "--replicas=5", "-n", "endsstale"]);
+    deploy.writes();
+    let again = ["apply", "shop.plan", "--auto-approve", "--stale=replan-if-equal"];
+    let ran = deploy.run(4, &again);
+    assert!(ran.err.contains("a plan that deletes a release is not"), "{}", ran.err);
+    assert!(ran.err.contains("stagewright dismiss --out FILE"), "{}", ran.err);
+    assert_eq!(deploy.writes(), (vec![], vec![]));
+
+    let sandbox = &deploy.sandbox;
+    let out = sandbox.home().join("out");
+    let target = format!("dir:{}", out.display());
+    let place = ["--target", &target, "--namespace", "endsstale", "--release", "shop"];
+    let run = |code: i32, args: &[&str]| {
+        let ran = sandbox.run(args);
+        assert_eq!(ran.code, code, "{args:?}\n{}\n{}", ran.out, ran.err);
+        ran
+    };
+    run(0, &[&["apply", "--auto-approve"][..], &place].concat());
+    deploy.edit(".helm/templates/web.yaml", "web:2", "web:3");
+    run(0, &[&["plan", "--out", "shop.plan"][..], &place].concat());
+    let files = crate::cli::listing(&out);
+    let (web, _) = files.iter().find(|(path, _)| path.to_string_lossy().contains("deployment-web")).unwrap();
+    let web = if web.is_absolute() { web.clone() } else { out.join(web) };
+    let text = std::fs::read_to_string(&web).unwrap();
+    std::fs::write(&web, text.replace("web:2", "web:by-hand")).unwrap();
+    let before = crate::cli::listing(&out);
+    let ran = run(4, &again);
+    assert!(ran.err.contains("a plan for a folder is not") && ran.err.contains("plan --out FILE"), "{}", ran.err);
+    assert!(before == crate::cli::listing(&out), "nothing is written");
+}

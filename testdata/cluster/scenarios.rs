@@ -444,6 +444,39 @@ fn s85_a_plan_asks_little_of_the_server() {
     assert!(!asked.iter().any(|(_, address)| address.contains("poddisruptionbudgets")), "no pod stops");
 }
 
+/// With 50 ms for each request: what counts is how many of them wait for others.
+#[test]
+fn s85_a_plan_asks_for_much_at_once_where_each_answer_takes_a_while() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let proxy = super::proxy::Proxy::start(cluster);
+    let mut deploy = Deploy::bare("s85far", Ground::Real(cluster));
+    let file = deploy.sandbox.home().join("kubeconfig");
+    std::fs::write(&file, super::kubeconfig(&proxy.address)).unwrap();
+    deploy.kubeconfig = file.display().to_string();
+    let version = |version: &str| {
+        for n in 0..100 {
+            let text = config(&format!("c{n}"), "", version);
+            deploy.sandbox.write(&format!(".helm/templates/c{n}.yaml"), &text);
+        }
+        deploy.sandbox.commit("many");
+    };
+    version("1");
+    deploy.apply();
+    let planned = |expected: usize| {
+        proxy.delay(std::time::Duration::from_millis(50));
+        let plan = deploy.plan(if expected == 0 { 0 } else { 2 });
+        assert_eq!(actions(&plan).len(), expected);
+        proxy.depth()
+    };
+    let (count, deep) = planned(0);
+    assert!(count <= 20 && deep <= count, "{count} requests, {deep} one after the other");
+    version("2");
+    let (count, deep) = planned(100);
+    assert!((100..=200 + 20).contains(&count), "{count} requests");
+    assert!(deep * 3 <= count, "{count} requests, {deep} of them one after the other");
+    proxy.pass();
+}
+
 #[test]
 fn what_is_deployed_on_some_occasions_only() {
     let deploy = Deploy::bare("occasions", Ground::Loopback(Loopback::start()));

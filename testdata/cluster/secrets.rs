@@ -96,6 +96,16 @@ fn run(deploy: &Deploy, expected: i32, args: &[&str]) -> Ran {
     ran
 }
 
+/// What is told of a release that is there.
+fn looks_back(deploy: &Deploy, args: &[&str]) {
+    let place = ["--namespace", &deploy.namespace, "--kubeconfig", &deploy.kubeconfig, "--log-debug"];
+    let ran = deploy.sandbox.run(&[&["release"], args, &place].concat());
+    assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
+    for text in [&ran.out, &ran.err] {
+        assert_eq!(found(text), [""; 0], "{args:?}: {text}");
+    }
+}
+
 fn encrypted(deploy: &Deploy, from: &str, args: &[&str], to: &str) {
     let sandbox = &deploy.sandbox;
     sandbox.write("plain", from).write(to, "");
@@ -190,6 +200,18 @@ fn planted_secrets_are_in_no_plan_log_or_report_of_a_cluster() {
     assert!(text.contains("data.other: shown -> seen"), "{text}");
     run(&deploy, 0, &["apply", "--auto-approve", "--log-debug", "--timeout", "240"]);
 
+    // What is told of the release afterwards, and of going back.
+    for format in ["text", "json"] {
+        for part in ["all", "values", "manifest", "hooks", "notes"] {
+            looks_back(&deploy, &["get", "shop", part, "-o", format]);
+        }
+        looks_back(&deploy, &["history", "shop", "-o", format]);
+    }
+    run(&deploy, 0, &["release", "rollback", "--out", "shop.plan", "--log-debug"]);
+    run(&deploy, 0, &["show", "shop.plan"]);
+    run(&deploy, 0, &["dismiss", "--out", "shop.plan", "--log-debug"]);
+    run(&deploy, 0, &["show", "shop.plan"]);
+
     // Errors of the server repeat what was wrong.
     let bad =
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad, labels: {word: {{ .Values.db.password | quote }}}}\n";
@@ -198,6 +220,8 @@ fn planted_secrets_are_in_no_plan_log_or_report_of_a_cluster() {
     let ran = run(&deploy, 1, &["plan", "--log-debug"]);
     assert!(ran.err.contains("resource-refused"), "{}", ran.err);
     run(&deploy, 1, &["apply", "--auto-approve"]);
+    run(&deploy, 0, &["release", "rollback", "2", "--auto-approve", "--log-debug", "--timeout", "240"]);
+    run(&deploy, 0, &["dismiss", "--auto-approve", "--log-debug"]);
 }
 
 /// Hooks, lists and notes are the only holders.
@@ -215,14 +239,16 @@ fn secrets_of_hooks_lists_and_notes_are_not_shown_when_a_release_is_looked_at_or
     );
     sandbox.write(
         ".helm/templates/all.yaml",
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: {{ .Values.other }}}\n---\napiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {x: {{ .Values.db.password | quote }}}}\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: {{ .Values.other }}}\n---\napiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {x: {{ .Values.db.password | quote }}, y: {{ .Values.set }}, z: 'db://app:{{ .Values.set }}@db'}}\n",
     );
     sandbox.write(".helm/templates/NOTES.txt", "Log in with {{ .Values.db.password }}.\n");
     sandbox.write(".helm/values.yaml", "other: one\n");
     password(&deploy, PASSWORD);
-    deploy.apply();
+    let set = format!("set={SET}");
+    let apply = ["apply", "--auto-approve", "--set", &set, "--set", "replicas=3,word=shown"];
+    deploy.run(0, &apply);
     sandbox.write(".helm/values.yaml", "other: two\n").commit("other words");
-    deploy.apply();
+    deploy.run(0, &apply);
     // Without the key nobody knows what is secret but the records.
     std::fs::remove_file(sandbox.home().join(".werf/global_secret_key")).unwrap();
     let quiet = |args: &[&str]| {
@@ -245,6 +271,11 @@ fn secrets_of_hooks_lists_and_notes_are_not_shown_when_a_release_is_looked_at_or
             quiet(&["release", "get", "shop", part, "-o", format]);
         }
     }
+    // What was typed fills a Secret.
+    assert_eq!(quiet(&["release", "get", "shop", "values"]), "replicas: 3\nset: (secret)\nword: shown\n");
+    let values = ["release", "get", "shop", "values", "--show-secrets", "--namespace", "lookedback", "--kubeconfig"];
+    let shown = sandbox.run(&[&values[..], &[&deploy.kubeconfig]].concat());
+    assert!(shown.out.contains(&format!("set: {SET}\n")), "{}", shown.out);
     let show = ["release", "get", "shop", "hooks", "--show-secrets", "--namespace", "lookedback", "--kubeconfig"];
     let shown = sandbox.run(&[&show[..], &[&deploy.kubeconfig]].concat());
     assert_ne!(found(&shown.out), [""; 0], "{}", shown.out);

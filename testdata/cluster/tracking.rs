@@ -174,6 +174,49 @@ fn s63_an_image_that_is_denied_fails_at_once() {
 }
 
 #[test]
+fn s63_what_does_not_depend_on_what_failed_goes_on_where_that_is_wanted() {
+    let needs = "werf.io/deploy-dependency-web: 'state=ready,kind=Deployment,name=web'";
+    let other = "werf.io/deploy-dependency-slow: 'state=ready,kind=Deployment,name=slow'";
+    let map = |name: &str, annotation: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  annotations: {{{annotation}}}\n")
+    };
+    let Some((deploy, cluster)) = release(
+        "s63b",
+        &[
+            ("web", workload("Deployment", "web", "werf.io/fail-mode: HopeUntilEndOfDeployProcess")),
+            ("slow", workload("Deployment", "slow", "")),
+            ("after-web", map("after-web", needs)),
+            ("after-slow", map("after-slow", other)),
+        ],
+    ) else {
+        return;
+    };
+    // The other one is ready only after this one has failed.
+    let fate = |name: &str, nth: u32| match name {
+        _ if name.starts_with("web") => once(nth, waits("ErrImagePull", "pull access denied for example/web", 0)),
+        _ if nth == 0 => Some(waits("ContainerCreating", "", 0)),
+        _ => (nth == 12).then(ready).or_else(|| Some(waits("ContainerCreating", "", 0)).filter(|_| nth < 12)),
+    };
+    let _kubelet = Kubelet::start(cluster, "s63b", Box::new(fate));
+    let ran = deploy.run(1, &["apply", "--auto-approve", "--timeout", "240", "-o", "json"]);
+    let outcome: Value = serde_json::from_str(&ran.out).unwrap();
+    let all = |key: &str, at: &str| -> Vec<String> {
+        let list = outcome[key].as_array().unwrap().iter();
+        list.map(|entry| entry.pointer(at).unwrap_or(entry).as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let done = all("done", "");
+    assert!(done.contains(&"await:s63b/Deployment.apps/slow".to_owned()), "{outcome:#}");
+    assert!(is_there(&deploy, cluster, "configmap", "after-slow"), "{outcome:#}");
+    assert!(!is_there(&deploy, cluster, "configmap", "after-web"));
+    assert!(outcome["failed"].to_string().contains("pull access denied"), "{outcome:#}");
+    let skipped = all("skipped", "/operation");
+    assert!(skipped.contains(&"write:s63b/ConfigMap/after-web".to_owned()), "{outcome:#}");
+    assert!(!skipped.iter().any(|id| id.contains("slow")), "{outcome:#}");
+    assert_eq!(outcome["skipped"][0]["needs"], "await:s63b/Deployment.apps/web", "{outcome:#}");
+    assert_eq!(deploy.records(), ["failed"]);
+}
+
+#[test]
 fn s64_the_first_crash_is_borne_and_the_second_fails() {
     let Some((deploy, cluster)) = release("s64", &[("web", workload("Deployment", "web", ""))]) else { return };
     // It is asked about every 0.3 s, and looked at every 2 s: each crash is there long enough to be seen.
@@ -298,6 +341,24 @@ fn s33_s34_a_job_runs_again_when_its_template_changed_and_not_when_it_was_cleane
     assert_eq!(actions(&deploy.plan(2)), ["replace load"]);
     apply(&deploy, 0);
     assert_ne!(cluster.get(&["job", "load", "-n", "s33"])["metadata"]["uid"], before);
+}
+
+#[test]
+fn a_job_that_failed_runs_again_though_its_template_stays() {
+    let Some((deploy, cluster)) = release("rerun", &[("load", workload("Job", "load", ""))]) else { return };
+    let failing = Arc::new(AtomicBool::new(true));
+    let fails = failing.clone();
+    let fate = move |_: &str, nth| once(nth, finished(u32::from(fails.load(Ordering::Relaxed)) * 3));
+    let _kubelet = Kubelet::start(cluster, "rerun", Box::new(fate));
+    let ran = apply(&deploy, 1);
+    assert!(ran.err.contains("exit code 3: no such table"), "{}", ran.err);
+    // What it failed for is mended elsewhere.
+    failing.store(false, Ordering::Relaxed);
+    assert_eq!(actions(&deploy.plan(2)), ["replace load"]);
+    let plan = deploy.run(0, &["plan"]).out;
+    assert!(plan.contains("it failed (BackoffLimitExceeded), and is made anew"), "{plan}");
+    apply(&deploy, 0);
+    deploy.assert_no_changes();
 }
 
 #[test]
