@@ -96,6 +96,7 @@ fn main() {
             let request = PlanRequest {
                 force_adoption: false,
                 force_conflicts: false,
+                yield_conflicts: false,
                 cannot_run: &|_| None,
                 final_store: None,
                 secondary_repos: &[],
