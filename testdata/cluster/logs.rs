@@ -72,7 +72,7 @@ impl Printing {
     }
 
     /// Pods run until `is_enough` of their lines was read; then they are at their end, or ready.
-    fn kubelet(&self, is_enough: impl Fn(&str, &Asked) -> bool + Send + 'static) -> Kubelet {
+    fn kubelet(&self, is_enough: impl Fn(&str, &Asked) -> bool + Send + Sync + 'static) -> Kubelet {
         let asked = self.asked.clone();
         let fate = move |pod: &str, nth: u32| {
             let is_over = nth > 0 && is_enough(pod, &asked.lock().unwrap());
