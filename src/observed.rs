@@ -52,7 +52,7 @@ pub struct Preview {
     pub live: Option<serde_json::Value>,
     /// What it would be after a write; `None` where the server could not say, or the resource is to go.
     pub after: Option<serde_json::Value>,
-    /// What a guard compares of a resource that is written, see the target's `contents`.
+    /// What a guard compares of a resource that is written, see the target's `standings`.
     pub content: Option<Vec<u8>>,
     /// What a guard compares of a resource that stays as it is, see the target's `content`.
     pub stays: Option<Vec<u8>>,

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Ports;
-use super::work::WorkError;
+use super::work::{StaleGuard, WorkError};
 use crate::digest::Sha224Digest;
 use crate::observed::WantedResource;
 use crate::plan::{Guard, Operation, OperationId, Plan, Work};
-use crate::ports::{StageId, Target, Values};
+use crate::ports::{StageId, Standing, Target, Values};
 
 /// A guard that does not hold: the plan is stale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,11 +36,35 @@ impl std::fmt::Display for Violation {
     }
 }
 
-/// Returns every guard of the plan that does not hold. `resume` accepts what an interrupted run of the same plan left.
+/// So long what was seen of a resource need not be looked at again before it is written. Unit: milliseconds.
+const FRESH_MS: u64 = 1_000;
+
+/// What was seen when all guards of a plan were checked at once.
+#[derive(Default)]
+pub struct Look {
+    /// The guards that do not hold.
+    pub violations: Vec<Violation>,
+    /// Unit: milliseconds since 1970.
+    at_ms: u64,
+    resources: Resources,
+}
+
+impl Look {
+    /// Returns what was seen of the resources of an operation, where that is not long ago.
+    fn of(&self, operation: &Operation, now_ms: u64) -> Option<Resources> {
+        let is_fresh = (self.at_ms..self.at_ms.saturating_add(FRESH_MS)).contains(&now_ms);
+        let key = |path: &str| (operation.id.clone(), path.to_owned());
+        let own = self.resources.range(key("")..).take_while(|((id, _), _)| *id == operation.id);
+        is_fresh.then(|| own.map(|(key, standing)| (key.clone(), standing.clone())).collect())
+    }
+}
+
+/// Checks every guard of a plan. `resume` accepts what an interrupted run of the same plan left.
 ///
 /// # Errors
 /// A port failed to answer; nothing is known then, and nothing may be written.
-pub fn check_guards(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Vec<Violation>, WorkError> {
+pub fn check_guards(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Look, WorkError> {
+    let at_ms = ports.clock.now_ms();
     let contents = contents(plan, ports)?;
     let left_behind = if resume { left_behind(plan, ports)? } else { BTreeSet::new() };
     let mut violations = Vec::new();
@@ -51,7 +75,7 @@ pub fn check_guards(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Vec<
             violations.push(violation);
         }
     }
-    Ok(violations)
+    Ok(Look { violations, at_ms, resources: contents.resources })
 }
 
 /// Returns the guards of revisions of releases that do not hold: what changes when somebody else applies.
@@ -111,7 +135,7 @@ fn guards(plan: &Plan) -> impl Iterator<Item = (&Operation, &Guard)> {
 }
 
 /// Contents of resources, by operation and path.
-type Resources = BTreeMap<(OperationId, String), Option<Vec<u8>>>;
+type Resources = BTreeMap<(OperationId, String), Standing>;
 
 /// What was read at once of what guards speak of.
 #[derive(Default)]
@@ -128,11 +152,14 @@ fn contents(plan: &Plan, ports: &Ports<'_>) -> Result<Contents, WorkError> {
         guards(plan).filter_map(|(_, guard)| tag(guard)).collect::<BTreeSet<_>>().into_iter().collect();
     let found = if tags.is_empty() { Vec::new() } else { ports.store.images(&tags)? };
     let images = tags.into_iter().zip(found.into_iter().map(|image| image.map(|image| image.manifest.to_string())));
-    Ok(Contents { resources: resources(plan, ports)?, images: images.collect() })
+    Ok(Contents { resources: resources(guards(plan), ports)?, images: images.collect() })
 }
 
-fn resources(plan: &Plan, ports: &Ports<'_>) -> Result<Resources, WorkError> {
-    let (keys, wanted): (Vec<_>, Vec<_>) = guards(plan)
+fn resources<'a>(
+    guards: impl Iterator<Item = (&'a Operation, &'a Guard)>,
+    ports: &Ports<'_>,
+) -> Result<Resources, WorkError> {
+    let (keys, wanted): (Vec<_>, Vec<_>) = guards
         .filter_map(|(operation, guard)| match guard {
             Guard::ResourceContent { path, .. } | Guard::SecretContent { path, .. } => {
                 Some(((operation.id.clone(), path.clone()), wanted(operation, path)))
@@ -146,7 +173,7 @@ fn resources(plan: &Plan, ports: &Ports<'_>) -> Result<Resources, WorkError> {
         })
         .unzip();
     let Some(target) = ports.target.filter(|_| !wanted.is_empty()) else { return Ok(BTreeMap::new()) };
-    Ok(keys.into_iter().zip(target.contents(&wanted)?).collect())
+    Ok(keys.into_iter().zip(target.standings(&wanted)?).collect())
 }
 
 /// Says what an operation makes of a resource.
@@ -175,23 +202,38 @@ fn is_of_resource(guard: &Guard) -> bool {
     matches!(guard, Guard::ResourceContent { .. } | Guard::SecretContent { .. })
 }
 
-/// Returns the first guard of an operation that does not hold.
-pub(super) fn first_violation(
+/// What was seen of the resources of an operation whose guards hold, by path.
+pub(super) type Seen = BTreeMap<String, Standing>;
+
+/// Looks whether the guards of an operation hold.
+///
+/// # Errors
+/// One does not, or a port failed to answer.
+pub(super) fn check_again(
     operation: &Operation,
     ports: &Ports<'_>,
     resume: bool,
-) -> Result<Option<Violation>, WorkError> {
+    look: Option<&Look>,
+) -> Result<Seen, WorkError> {
     // What a release leaves as it is, and its images, were looked at before the first write.
     let opens = matches!(operation.work, Work::OpenRelease { .. });
     let is_seen = |guard: &Guard| is_of_resource(guard) || matches!(guard, Guard::ImagePresent { .. });
-    for guard in operation.guards.iter().filter(|g| !(opens && is_seen(g))) {
-        if let Some(violation) = check(operation, guard, ports, &Contents::default())?
+    let guards = || operation.guards.iter().filter(|guard| !(opens && is_seen(guard)));
+    // What became of it meanwhile is found when it is written.
+    let known = look.filter(|_| !resume).and_then(|look| look.of(operation, ports.clock.now_ms()));
+    let resources = match known {
+        Some(known) => known,
+        None => resources(guards().map(|guard| (operation, guard)), ports)?,
+    };
+    let contents = Contents { resources, ..Contents::default() };
+    for guard in guards() {
+        if let Some(violation) = check(operation, guard, ports, &contents)?
             && !(resume && is_excused(operation, guard, ports)?)
         {
-            return Ok(Some(violation));
+            return Err(WorkError::Stale(StaleGuard(violation)));
         }
     }
-    Ok(None)
+    Ok(contents.resources.into_iter().map(|((_, path), standing)| (path, standing)).collect())
 }
 
 /// Says whether an interrupted run of the same plan is why a guard does not hold.
@@ -350,8 +392,10 @@ fn found_content(
     contents: &Contents,
 ) -> Result<Option<String>, WorkError> {
     let content = match (contents.resources.get(&(operation.id.clone(), path.to_owned())), ports.target) {
-        (Some(known), _) => known.clone(),
-        (None, Some(target)) => target.contents(&[wanted(operation, path)])?.into_iter().flatten().next(),
+        (Some(known), _) => known.content.clone(),
+        (None, Some(target)) => {
+            target.standings(&[wanted(operation, path)])?.into_iter().next().and_then(|s| s.content)
+        }
         (None, None) => None,
     };
     Ok(content.map(|bytes| Sha224Digest::of_bytes(&bytes).to_string()))

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::Ports;
 use super::event::{Event, Failure, Outcome, Skip, Skipped, Subject, causes};
 use super::forecast::{Forecast, dag};
+use super::guards::Look;
 use super::tracking::watched;
 use super::work::{Done, WorkError, Workshop};
 use crate::plan::{Operation, Plan, READY_GATE, Until, Work};
@@ -55,6 +56,8 @@ pub struct Options<'a> {
     pub timeout_ms: Option<u64>,
     /// Does not wait for what nothing but the end of the run waits for; hooks are always waited for.
     pub no_wait: bool,
+    /// What was seen when the guards were checked.
+    pub look: Option<&'a Look>,
     /// The lock that the run is held under: once it is lost, nothing new is begun.
     pub lock: Option<&'a dyn LockGuard>,
 }
@@ -72,12 +75,14 @@ impl<'a> Options<'a> {
             cancelled,
             timeout_ms: None,
             no_wait: false,
+            look: None,
             lock: None,
         }
     }
 }
 
-/// Carries out a plan. Call [`super::check_guards`] first: a run checks each operation again before it acts.
+/// Carries out a plan. Call [`super::check_guards`] first: a run checks each operation again before it acts, or acts only over
+/// what was seen then.
 ///
 /// No operation begins before all it needs are done; what needs a failed one is skipped. Among operations that may
 /// begin, the one with the longest chain behind it begins first, and of equals the first of the plan.

@@ -227,7 +227,7 @@ fn a_stage_that_somebody_stored_meanwhile_is_used() {
     let Work::BuildStage { request, .. } = &plan.operations[0].work else { unreachable!() };
     let image = built.build(request, &context).unwrap();
     twins.store.publish(&Sha224Digest::of_bytes(b"web"), &image, &BTreeMap::new(), 5, &crate::ports::any).unwrap();
-    assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap(), Vec::new());
+    assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap().violations, Vec::new());
     let (outcome, events) = twins.run(&plan, 1, OnFailure::Continue);
     assert!(outcome.is_success());
     assert!(matches!(events.last(), Some(Event::Reused(_))), "{events:?}");
@@ -239,7 +239,7 @@ fn violated_guards_are_all_listed_with_what_was_found() {
     twins.target.tamper("a.yaml", Some("theirs"));
     twins.target.begin().unwrap().commit("shop", 7, &serde_json::Value::Null).unwrap();
     let plan = plan(vec![write("a", &[], Some("ours")), write("b", &[], None), record(&["a", "b"], 5)]);
-    let violations = check_guards(&plan, &twins.ports(), false).unwrap();
+    let violations = check_guards(&plan, &twins.ports(), false).unwrap().violations;
     let told: Vec<String> = violations.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].starts_with("resource a.yaml: it was changed"), "{told:?}");
@@ -257,8 +257,12 @@ fn resources_become_visible_with_the_release() {
     assert!(outcome.is_success(), "{outcome:?}");
     assert_eq!(twins.target.content("a.yaml").unwrap().unwrap(), b"new a");
     assert_eq!(twins.target.revision("shop").unwrap(), Some(1));
-    assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap().len(), 3);
-    assert_eq!(check_guards(&plan, &twins.ports(), true).unwrap(), Vec::new(), "what is done is no fault on resume");
+    assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap().violations.len(), 3);
+    assert_eq!(
+        check_guards(&plan, &twins.ports(), true).unwrap().violations,
+        Vec::new(),
+        "what is done is no fault on resume"
+    );
 }
 
 #[test]
@@ -592,8 +596,8 @@ fn a_dismissal_that_was_killed_after_the_records_went_is_resumed() {
         operation("forget", &["await"], Vec::new(), Work::ForgetRelease { release: release() }),
         operation("delete", &["forget"], Vec::new(), namespace),
     ]);
-    assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap().len(), 2);
-    assert_eq!(check_guards(&plan, &twins.ports(), true).unwrap(), Vec::new());
+    assert_eq!(check_guards(&plan, &twins.ports(), false).unwrap().violations.len(), 2);
+    assert_eq!(check_guards(&plan, &twins.ports(), true).unwrap().violations, Vec::new());
     let cancelled = AtomicBool::new(false);
     let forecast = Forecast::new(&plan.operations, &Durations::new());
     let options = Options { resume: true, ..Options::new(&forecast, &cancelled) };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Ports;
 use super::event::{Event, Subject};
-use super::guards::{Violation, first_violation, is_done, is_written, left_behind};
+use super::guards::{Look, Seen, Violation, check_again, is_done, is_written, left_behind};
 use super::index::{tag_as, tag_index};
 use super::run::Options;
 use super::tracking::NotReady;
@@ -22,6 +22,8 @@ use crate::stage::{Base, BuildRequest, CopySource, ImageRef, Step, TreeSource};
 
 /// How often a tag is put when older builds of the stage keep appearing.
 pub(super) const MOST_TAGS: usize = 5;
+/// How often a resource is looked at again that others change between the look and the write.
+const MOST_LOOKS: usize = 10;
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +104,7 @@ pub(super) struct Workshop<'a> {
     cancelled: &'a AtomicBool,
     introspect: bool,
     lock: Option<&'a dyn LockGuard>,
+    look: Option<&'a Look>,
     events: &'a (dyn Fn(Event) + Sync),
     /// The stages this run built or found, by stage digest.
     stages: Mutex<BTreeMap<String, StoredStage>>,
@@ -115,10 +118,10 @@ impl<'a> Workshop<'a> {
         options: &Options<'a>,
         events: &'a (dyn Fn(Event) + Sync),
     ) -> Result<Self, WorkError> {
-        let Options { resume, cancelled, introspect, lock, .. } = *options;
+        let Options { resume, cancelled, introspect, lock, look, .. } = *options;
         let (stages, session) = (Mutex::default(), Mutex::default());
         let left_behind = if resume { left_behind(plan, &ports)? } else { BTreeSet::new() };
-        Ok(Self { ports, resume, left_behind, cancelled, introspect, lock, events, stages, session })
+        Ok(Self { ports, resume, left_behind, cancelled, introspect, lock, look, events, stages, session })
     }
 
     /// Says whether an interrupted run has an operation behind it.
@@ -134,7 +137,19 @@ impl<'a> Workshop<'a> {
         if let (Work::OpenRelease { .. }, Some(lock)) = (&operation.work, self.lock) {
             lock.confirm()?;
         }
-        if self.resume && is_done(operation, &self.ports)? {
+        let mut looks = 0;
+        loop {
+            // A write that was not answered may have been made.
+            match self.try_out(operation, made, self.resume || looks > 0) {
+                Err(WorkError::Target(error)) if error.is_outdated() && looks < MOST_LOOKS => looks += 1,
+                done => return done,
+            }
+        }
+    }
+
+    /// Carries out one operation if its guards hold, over what was seen then. `resume` accepts what is found done.
+    fn try_out(&self, operation: &Operation, made: &dyn Fn(u64), resume: bool) -> Result<Done, WorkError> {
+        if resume && is_done(operation, &self.ports)? {
             if let Work::OpenRelease { release, revision, payload } = &operation.work {
                 let payload = payload.reveal().map(String::as_str).unwrap_or_default();
                 self.in_target(release, |session| {
@@ -148,9 +163,7 @@ impl<'a> Workshop<'a> {
             }
             return Ok(Done::Already);
         }
-        if let Some(violation) = first_violation(operation, &self.ports, self.resume)? {
-            return Err(WorkError::Stale(StaleGuard(violation)));
-        }
+        let seen = check_again(operation, &self.ports, resume, self.look)?;
         match &operation.work {
             Work::BuildStage { digest, .. } => self.build(digest, operation, made),
             Work::TagImage { tag, manifest: Some(manifest), .. } => {
@@ -179,8 +192,9 @@ impl<'a> Workshop<'a> {
                 let content = manifest.as_ref().or(sealed.reveal());
                 let content = content.ok_or_else(|| WorkError::Sealed(address.clone()))?.as_bytes();
                 // An interrupted run wrote it, and did not leave its replicas.
-                let stands = *leaves_replicas && self.resume && is_written(operation, &self.ports)?;
+                let stands = *leaves_replicas && resume && is_written(operation, &self.ports)?;
                 self.in_target(address, |session| {
+                    expect(session, &seen);
                     if *replace && !stands {
                         session.replace(path, content)?;
                     } else if !stands {
@@ -200,7 +214,10 @@ impl<'a> Workshop<'a> {
             Work::RecordHooks { release, revision, event, .. } => {
                 self.in_target(release, |session| session.record_hooks(release, *revision, event))
             }
-            Work::DeleteResource { address, path } => self.in_target(address, |session| session.delete(path)),
+            Work::DeleteResource { address, path } => self.in_target(address, |session| {
+                expect(session, &seen);
+                session.delete(path)
+            }),
             Work::RecordRelease { release, revision, record } => {
                 self.in_target(release, |session| session.commit(release, *revision, record))?;
                 // It is done: what comes later is another change.
@@ -375,6 +392,12 @@ impl<'a> Workshop<'a> {
         };
         act(&*session)?;
         Ok(Done::Now)
+    }
+}
+
+fn expect(session: &dyn TargetSession, seen: &Seen) {
+    for (path, standing) in seen {
+        session.expect(path, standing);
     }
 }
 

@@ -144,7 +144,7 @@ impl World {
         let forecast = exec::Forecast::default();
         let on_failure = OnFailure::Stop;
         let options = exec::Options { parallel: 2, on_failure, ..exec::Options::new(&forecast, &cancelled) };
-        assert_eq!(exec::check_guards(plan, &ports, false).unwrap(), []);
+        assert_eq!(exec::check_guards(plan, &ports, false).unwrap().violations, []);
         let outcome = exec::run(plan, &ports, &options, &|_| {}).unwrap();
         assert!(outcome.is_success(), "{outcome:#?}");
     }

@@ -24,6 +24,25 @@ pub struct TargetError {
     pub source: std::io::Error,
 }
 
+impl TargetError {
+    /// Says whether nothing was done because the resource is no longer what [`TargetSession::expect`] said.
+    pub fn is_outdated(&self) -> bool {
+        self.source.kind() == OUTDATED
+    }
+}
+
+/// The kind of an error of which [`TargetError::is_outdated`] speaks.
+pub const OUTDATED: std::io::ErrorKind = std::io::ErrorKind::ResourceBusy;
+
+/// What stands under a path.
+#[derive(Clone, Default)]
+pub struct Standing {
+    /// What guards compare; `None` where nothing is.
+    pub content: Option<Vec<u8>>,
+    /// What differs after any write, where the target keeps such a thing.
+    pub version: Option<String>,
+}
+
 /// An object that a template asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectQuery<'a> {
@@ -60,13 +79,14 @@ pub trait Target: Send + Sync {
     /// The target failed.
     fn content(&self, path: &str) -> Result<Option<Vec<u8>>, TargetError>;
 
-    /// Returns the contents of resources, in their order. Where a target looks at parts of a resource only, those that
+    /// Returns what stands there of resources, in their order. Where a target looks at parts of a resource only, those that
     /// a manifest wants belong to it.
     ///
     /// # Errors
     /// The target failed.
-    fn contents(&self, wanted: &[WantedResource]) -> Result<Vec<Option<Vec<u8>>>, TargetError> {
-        wanted.iter().map(|wanted| self.content(&wanted.path)).collect()
+    fn standings(&self, wanted: &[WantedResource]) -> Result<Vec<Standing>, TargetError> {
+        let standing = |wanted: &WantedResource| Ok(Standing { content: self.content(&wanted.path)?, version: None });
+        wanted.iter().map(standing).collect()
     }
 
     /// Returns the last revision of a release, `None` where there is none.
@@ -237,6 +257,10 @@ pub trait TargetSession: Send + Sync {
     fn record_hooks(&self, _release: &str, _revision: u64, _event: &str) -> Result<(), TargetError> {
         Ok(())
     }
+
+    /// Says what was seen under a path last. What is done there next is done only over that, where the target can tell; if
+    /// not, it fails with an error that [`TargetError::is_outdated`], and nothing is changed.
+    fn expect(&self, _path: &str, _seen: &Standing) {}
 
     /// Writes a resource.
     ///

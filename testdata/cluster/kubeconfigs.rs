@@ -243,6 +243,23 @@ fn a_command_logs_in_once_with_a_token() {
 }
 
 #[test]
+fn who_is_not_known_any_more_logs_in_again() {
+    let Some(reach) = Reach::new("knownagain") else { return };
+    let token = |token: &str| credential(&json!({"token": token, "expirationTimestamp": "2100-01-01T00:00:00Z"}));
+    reach.file("first", &token("withdrawn"));
+    reach.file("next", &token(PROGRAM));
+    let here = reach.home().display().to_string();
+    reach.command("bin/login", &format!("cd {here}; echo x >>runs; cat first; cp next first\n"));
+    reach.plans(&reach.known(), &exec("bin/login", &json!({})), &[]);
+    assert_eq!(std::fs::read_to_string(reach.home().join("runs")).unwrap(), "x\nx\n", "once more, for all requests");
+    // Who is not known then either, is not.
+    reach.file("first", &token("withdrawn"));
+    reach.file("next", &token("withdrawn"));
+    let err = reach.refuses(&reach.known(), &exec("bin/login", &json!({})));
+    said(&err, &["the API server does not know who you are"]);
+}
+
+#[test]
 fn a_command_logs_in_with_a_certificate() {
     let Some(reach) = Reach::new("commandcert") else { return };
     let (certificate, key) = reach.cluster.authority.issue(PROGRAM, "system:masters", &[]);

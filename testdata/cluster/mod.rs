@@ -2,6 +2,7 @@
 
 mod annotations;
 mod beside;
+mod between;
 mod connection;
 mod exact;
 mod exact_releases;

@@ -15,8 +15,10 @@ use rustls::CertificateError;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::connect::login_fault;
+use super::connect::{ConnectError, login_fault};
 use super::limit::Limit;
+use super::login::Login;
+use super::objects::set;
 use super::retry::{Kind, Passing, Patience, Retries, WHOLE};
 use crate::ports::Hold;
 
@@ -68,6 +70,9 @@ pub enum ApiError {
         #[source]
         error: Box<ApiError>,
     },
+    /// The object is not the one, or not in the version, that was looked at.
+    #[error("{0}")]
+    Outdated(Box<ApiError>),
     /// Something did not become as it should within the time.
     #[error("{0}")]
     Late(String),
@@ -137,7 +142,7 @@ impl ApiError {
     pub fn is_of_connection(&self) -> bool {
         match self {
             Self::Client(_) | Self::Untrusted(_) => true,
-            Self::Tried { error, .. } => error.is_of_connection(),
+            Self::Tried { error, .. } | Self::Outdated(error) => error.is_of_connection(),
             Self::Status(_)
             | Self::Login(_)
             | Self::NoKind { .. }
@@ -151,7 +156,7 @@ impl ApiError {
     pub fn status(&self) -> Option<&kube::core::Status> {
         match self {
             Self::Status(status) => Some(status),
-            Self::Tried { error, .. } => error.status(),
+            Self::Tried { error, .. } | Self::Outdated(error) => error.status(),
             Self::Client(_)
             | Self::Login(_)
             | Self::Untrusted(_)
@@ -169,6 +174,7 @@ impl ApiError {
             Self::Status(status) if is_mistyped(status) => Some(status),
             Self::Status(_)
             | Self::Tried { .. }
+            | Self::Outdated(_)
             | Self::Client(_)
             | Self::Login(_)
             | Self::Untrusted(_)
@@ -262,6 +268,22 @@ async fn whole(body: Answer) -> Result<Option<bytes::Bytes>, kube::Error> {
     }
 }
 
+/// What was seen under an address, over which something is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Over {
+    /// Nobody looked.
+    #[default]
+    Anything,
+    /// Nothing was there.
+    Nothing,
+    /// The object of this uid, in this version.
+    Version(String, String),
+}
+
+fn apply_query(force: bool) -> String {
+    format!("fieldManager={FIELD_MANAGER}&force={force}&fieldValidation=Strict")
+}
+
 /// Says whether an apply failed for nothing but that the object was written by others meanwhile.
 fn is_busy(error: &ApiError) -> bool {
     let says = |text: &str| error.status().is_some_and(|status| status.message.contains(text));
@@ -323,6 +345,7 @@ type Body<'a> = (&'a str, Vec<u8>);
 /// The API server.
 pub struct Api {
     client: Client,
+    login: Option<Login>,
     limit: Option<Limit>,
     retries: Retries,
     /// Kinds by API version.
@@ -337,10 +360,10 @@ pub struct Api {
 
 impl Api {
     /// Speaks through a client.
-    pub fn new(client: Client, retries: Retries, (rate, burst): (u32, u32)) -> Self {
+    pub fn new(client: Client, login: Option<Login>, retries: Retries, (rate, burst): (u32, u32)) -> Self {
         let limit = Limit::new(rate, burst);
         let (kinds, groups, absent) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { client, limit, retries, kinds, groups, fence: Mutex::default(), absent }
+        Self { client, login, limit, retries, kinds, groups, fence: Mutex::default(), absent }
     }
 
     /// Says under which lock writes are sent from now on.
@@ -438,8 +461,27 @@ impl Api {
         }
     }
 
-    /// Sends a request once.
+    /// Sends a request once; once more where the server does not know us any more, and knows who we are now.
     async fn send(
+        &self,
+        method: &Method,
+        address: &str,
+        body: Option<&Body<'_>>,
+        accept: &str,
+    ) -> Result<Value, ApiError> {
+        let Some(login) = &self.login else { return self.send_as_we_are(method, address, body, accept).await };
+        // What takes a while is done before it is looked whether a write may be sent.
+        let unknown = |error: ConnectError| ApiError::Login(login_fault(&error).unwrap_or_else(|| error.to_string()));
+        let header = login.header().await.map_err(unknown)?;
+        match self.send_as_we_are(method, address, body, accept).await {
+            Err(error) if error.code() == Some(401) && login.renewed(&header).await.map_err(unknown)? => {
+                self.send_as_we_are(method, address, body, accept).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn send_as_we_are(
         &self,
         method: &Method,
         address: &str,
@@ -499,15 +541,39 @@ impl Api {
         self.absent.lock().unwrap_or_else(PoisonError::into_inner).contains(address)
     }
 
-    /// Applies an object on the server's side. `dry_run` writes nothing.
-    pub async fn apply(&self, address: &str, object: &Value, dry_run: bool, force: bool) -> Result<Value, ApiError> {
-        let dry_run = if dry_run { "&dryRun=All" } else { "" };
-        let address = format!("{address}?fieldManager={FIELD_MANAGER}&force={force}&fieldValidation=Strict{dry_run}");
-        let bytes = object.to_string().into_bytes();
+    /// Asks what an apply on the server's side would make of an object. Nothing is written.
+    pub async fn try_apply(&self, address: &str, object: &Value, force: bool) -> Result<Value, ApiError> {
+        self.send_apply(&format!("{address}?{}&dryRun=All", apply_query(force)), object.to_string()).await
+    }
+
+    /// Applies an object on the server's side, over what was seen of it.
+    ///
+    /// # Errors
+    /// [`ApiError::Outdated`] where something else stands there now.
+    pub async fn apply(&self, address: &str, object: &Value, over: &Over) -> Result<Value, ApiError> {
+        let mut object = object.clone();
+        if let Over::Version(uid, version) = over {
+            set(&mut object, &["metadata", "uid"], uid.as_str().into());
+            set(&mut object, &["metadata", "resourceVersion"], version.as_str().into());
+        }
+        let address = format!("{address}?{}", apply_query(*over != Over::Nothing));
+        let outdated = |error: ApiError| if error.is_conflict() { ApiError::Outdated(Box::new(error)) } else { error };
+        match over {
+            Over::Anything => self.send_apply(&address, object.to_string()).await,
+            Over::Nothing => self.send_apply(&address, object.to_string()).await.map_err(outdated),
+            Over::Version(..) => {
+                let body = ("application/apply-patch+yaml", object.to_string().into_bytes());
+                self.request(Method::PATCH, &address, Some(body), "application/json").await.map_err(outdated)
+            }
+        }
+    }
+
+    async fn send_apply(&self, address: &str, object: String) -> Result<Value, ApiError> {
+        let bytes = object.into_bytes();
         let mut tries = 0;
         loop {
             let body = ("application/apply-patch+yaml", bytes.clone());
-            match self.request(Method::PATCH, &address, Some(body), "application/json").await {
+            match self.request(Method::PATCH, address, Some(body), "application/json").await {
                 // Others write it all the time: the server gave up for now.
                 Err(error) if tries < MOST_TRIES && is_busy(&error) && !self.retries.is_ending() => tries += 1,
                 answer => return answer,
@@ -524,14 +590,14 @@ impl Api {
     }
 
     /// Says anew who set which field of the object that has this version. Sent twice, the second one is a conflict.
-    pub async fn set_managers(&self, address: &str, version: &str, managers: &Value) -> Result<(), ApiError> {
+    pub async fn set_managers(&self, address: &str, version: &str, managers: &Value) -> Result<Value, ApiError> {
         let patch = serde_json::json!([
             {"op": "replace", "path": "/metadata/managedFields", "value": managers},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
         ]);
         let address = format!("{address}?fieldManager={FIELD_MANAGER}");
         let body = ("application/json-patch+json", patch.to_string().into_bytes());
-        self.request(Method::PATCH, &address, Some(body), "application/json").await.map(drop)
+        self.request(Method::PATCH, &address, Some(body), "application/json").await
     }
 
     /// Creates an object below the address of its kind.
@@ -553,6 +619,19 @@ impl Api {
     /// Deletes the object of this uid; what is gone already is as good.
     pub async fn delete(&self, address: &str, uid: &str, propagation: &str) -> Result<(), ApiError> {
         self.delete_if(address, serde_json::json!({"uid": uid}), propagation).await
+    }
+
+    /// As `delete`, of the version that was seen.
+    ///
+    /// # Errors
+    /// [`ApiError::Outdated`] where something else stands there now.
+    pub async fn delete_over(&self, address: &str, uid: &str, over: &Over, how: &str) -> Result<(), ApiError> {
+        let conditions = match over {
+            Over::Version(uid, version) => serde_json::json!({"uid": uid, "resourceVersion": version}),
+            Over::Anything | Over::Nothing => serde_json::json!({"uid": uid}),
+        };
+        let deleted = self.delete_if(address, conditions, how).await;
+        deleted.map_err(|error| if error.is_conflict() { ApiError::Outdated(Box::new(error)) } else { error })
     }
 
     /// Deletes the object that meets conditions; what is gone already is as good.

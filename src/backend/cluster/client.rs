@@ -32,15 +32,15 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// back the answers beside them. Unit: bytes.
 const WINDOWS: (u32, u32) = (16 << 20, 1 << 20);
 
-/// Makes a client. Nothing is sent, but the command that logs in runs.
+/// Makes a client, and says as whom it speaks, where that can change. Nothing is sent, but the command that logs in runs.
 ///
 /// # Errors
 /// Who we are cannot be found out, a certificate or a key cannot be used, or the proxy is none that we can speak to.
-pub fn client(mut config: Config, server: &str) -> Result<Client, ConnectError> {
+pub fn client(mut config: Config, server: &str) -> Result<(Client, Option<Login>), ConnectError> {
     let failed = |source| ConnectError::Client { server: server.to_owned(), source };
     // The programs of old kubeconfigs are the client's own business.
     if config.auth_info.auth_provider.is_some() {
-        return Client::try_from(config).map_err(failed);
+        return Ok((Client::try_from(config).map_err(failed)?, None));
     }
     let (login, identity) = log_in(&config.auth_info)?;
     config.auth_info = AuthInfo { exec: None, token: None, token_file: None, ..config.auth_info };
@@ -51,24 +51,26 @@ pub fn client(mut config: Config, server: &str) -> Result<Client, ConnectError> 
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
-    let Some(proxy) = config.proxy_url.clone() else { return over(http, &config, login).map_err(failed) };
+    let Some(proxy) = config.proxy_url.clone() else {
+        return Ok((over(http, &config, login.clone()).map_err(failed)?, login));
+    };
     let user = credentials(&proxy);
     let made = match proxy.scheme_str().unwrap_or("http") {
-        "http" => over(tunnel(proxy, user, http), &config, login),
+        "http" => over(tunnel(proxy, user, http), &config, login.clone()),
         "https" => {
             let secure = config.rustls_https_connector_with_connector(http).map_err(failed)?;
-            over(tunnel(proxy, user, secure), &config, login)
+            over(tunnel(proxy, user, secure), &config, login.clone())
         }
         "socks5" | "socks5h" => {
             let mut socks = SocksV5::new(proxy, http);
             if let Some((name, password)) = user {
                 socks = socks.with_auth(name, password);
             }
-            over(socks, &config, login)
+            over(socks, &config, login.clone())
         }
         _ => return Err(ConnectError::ProxyProtocol(shown_url(&proxy.to_string()))),
     };
-    made.map_err(failed)
+    Ok((made.map_err(failed)?, login))
 }
 
 /// Makes a client over connections of a kind.

@@ -125,11 +125,32 @@ impl Login {
         Ok(request)
     }
 
-    async fn header(&self) -> Result<HeaderValue, ConnectError> {
+    /// Returns the header of requests; finds it out anew where it is no longer valid.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    pub async fn header(&self) -> Result<HeaderValue, ConnectError> {
         let mut held = self.held.lock().await;
-        if held.until.is_none_or(|until| Timestamp::now() < until) {
-            return Ok(held.header.clone());
+        if held.until.is_some_and(|until| Timestamp::now() >= until) {
+            self.renew(&mut held).await?;
         }
+        Ok(held.header.clone())
+    }
+
+    /// Finds out who we are anew after the server refused a header; says whether that is another one.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    pub async fn renewed(&self, refused: &HeaderValue) -> Result<bool, ConnectError> {
+        let mut held = self.held.lock().await;
+        // Another request may have been refused before.
+        if held.header == *refused {
+            self.renew(&mut held).await?;
+        }
+        Ok(held.header != *refused)
+    }
+
+    async fn renew(&self, held: &mut Held) -> Result<(), ConnectError> {
         match &*self.source {
             Source::Fixed => {}
             Source::File(file) => {
@@ -149,7 +170,7 @@ impl Login {
                 held.until = said.until;
             }
         }
-        Ok(held.header.clone())
+        Ok(())
     }
 }
 

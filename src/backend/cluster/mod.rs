@@ -32,7 +32,7 @@ use futures_util::future::join;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 
-use self::api::{Api, ApiError, ApiKind, is_mistyped, word};
+use self::api::{Api, ApiError, ApiKind, Over, is_mistyped, word};
 use self::connect::configuration;
 pub use self::connect::{ClusterOptions, ConnectError};
 use self::fields::{adopted, has_predecessor, is_taken_over, merged, replicas_left, stands, without_leftovers};
@@ -45,7 +45,8 @@ use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout, Propagation, RevisionSummary, Secrecy};
 use crate::ports::{
-    Lock, ObjectQuery, ReleaseStore, RevisionFact, Target, TargetError, TargetSession, Values, shown_url,
+    Lock, OUTDATED, ObjectQuery, ReleaseStore, RevisionFact, Standing, Target, TargetError, TargetSession, Values,
+    shown_url,
 };
 
 /// Requests at once while planning.
@@ -83,9 +84,9 @@ impl ClusterTarget {
         block_on(async {
             let (config, name) = configuration(options).await?;
             let proxy = config.proxy_url.as_ref().map(|proxy| shown_url(proxy.to_string().trim_end_matches('/')));
-            let client = client::client(config, &name.server)?;
+            let (client, login) = client::client(config, &name.server)?;
             let retries = Retries::new(options.retry.unwrap_or(retry::LIMIT), options.tell.clone());
-            let (api, rules) = (Arc::new(Api::new(client, retries, options.limit)), options.records);
+            let (api, rules) = (Arc::new(Api::new(client, login, retries, options.limit)), options.records);
             Ok(Self {
                 api,
                 name,
@@ -118,8 +119,13 @@ impl ClusterTarget {
         move |error: ApiError| {
             let proxy = self.proxy.as_ref().filter(|_| error.is_of_connection());
             let attempt = proxy.map_or_else(|| attempt.clone(), |proxy| format!("{attempt} through the proxy {proxy}"));
-            let is_denied = error.status().is_some_and(|status| status.code == 403);
-            let kind = if is_denied { std::io::ErrorKind::PermissionDenied } else { std::io::ErrorKind::Other };
+            let kind = match &error {
+                ApiError::Outdated(_) => OUTDATED,
+                error if error.status().is_some_and(|status| status.code == 403) => {
+                    std::io::ErrorKind::PermissionDenied
+                }
+                _ => std::io::ErrorKind::Other,
+            };
             TargetError { attempt, source: std::io::Error::new(kind, error) }
         }
     }
@@ -299,12 +305,12 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         preview.after.clone_from(&preview.live);
         return Ok(preview);
     }
-    let mut answer = api.apply(&address, &object, true, false).await;
+    let mut answer = api.try_apply(&address, &object, false).await;
     if let Err(error) = &answer
         && let Some(taken) = conflicts(error)
     {
         preview.taken = taken;
-        answer = api.apply(&address, &object, true, true).await;
+        answer = api.try_apply(&address, &object, true).await;
     }
     if let (Some(live), Ok(after)) = (&found, &answer)
         && has_predecessor(live)
@@ -465,10 +471,17 @@ fn refusal(status: &kube::core::Status, object: &Value) -> String {
 
 /// Hides what the server says of what holds secrets.
 fn discreet(error: ApiError, object: &Value) -> ApiError {
+    if let ApiError::Outdated(error) = error {
+        return ApiError::Outdated(Box::new(discreet(*error, object)));
+    }
     match error.status() {
         Some(status) if is_discreet(object) => ApiError::Unexpected(refusal(status, object)),
         _ => error,
     }
+}
+
+fn version_of(object: &Value) -> Over {
+    Over::Version(metadata(object, "uid").to_owned(), metadata(object, "resourceVersion").to_owned())
 }
 
 /// Says what keeps an object that is deleted.
@@ -506,7 +519,7 @@ impl Target for ClusterTarget {
         Ok(live.as_ref().map(|live| guarded(live, None)))
     }
 
-    fn contents(&self, wanted: &[WantedResource]) -> Result<Vec<Option<Vec<u8>>>, TargetError> {
+    fn standings(&self, wanted: &[WantedResource]) -> Result<Vec<Standing>, TargetError> {
         let found = block_on(async {
             let paths: Vec<String> = wanted.iter().map(|w| w.path.clone()).collect();
             let lives = Lives::read(&self.api, &paths, &Namespaces::default()).await?;
@@ -514,13 +527,16 @@ impl Target for ClusterTarget {
             asked.buffered(PARALLEL).collect::<Vec<_>>().await.into_iter().collect::<Result<Vec<_>, _>>()
         });
         let found = found.map_err(self.failed("read the resources"))?;
-        let content = |wanted: &WantedResource, live: &Value| {
+        let standing = |(wanted, live): (&WantedResource, &Option<Value>)| {
+            let Some(live) = live else { return Ok(Standing::default()) };
             let manifest = wanted.manifest.as_ref().map(|manifest| read_manifest(manifest)).transpose()?;
-            Ok(guarded(live, manifest.as_ref()))
+            let parts = [metadata(live, "uid"), metadata(live, "resourceVersion")];
+            // Servers of others may keep no versions.
+            let version = parts.iter().all(|part| !part.is_empty()).then(|| parts.join("/"));
+            Ok(Standing { content: Some(guarded(live, manifest.as_ref())), version })
         };
-        let contents =
-            wanted.iter().zip(&found).map(|(w, live)| live.as_ref().map(|live| content(w, live)).transpose());
-        contents.collect::<Result<_, ApiError>>().map_err(self.failed("read the manifests of the plan"))
+        let standings = wanted.iter().zip(&found).map(standing);
+        standings.collect::<Result<_, ApiError>>().map_err(self.failed("read the manifests of the plan"))
     }
 
     fn revision(&self, release: &str) -> Result<Option<u64>, TargetError> {
@@ -667,6 +683,7 @@ impl Target for ClusterTarget {
             record: Mutex::default(),
             hooks: Mutex::default(),
             defined: Mutex::default(),
+            seen: Mutex::default(),
         }))
     }
 }
@@ -711,6 +728,8 @@ struct ClusterSession<'a> {
     hooks: Mutex<HookRuns>,
     /// The kinds whose definitions were written, by group.
     defined: Mutex<BTreeSet<(String, String)>>,
+    /// What was seen of resources of which something is to become, by path.
+    seen: Mutex<BTreeMap<String, Over>>,
 }
 
 impl ClusterSession<'_> {
@@ -724,6 +743,15 @@ impl ClusterSession<'_> {
 
     fn record(&self) -> std::sync::MutexGuard<'_, Option<Opened>> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Over>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what was seen under a path; what is done there changes it.
+    fn over(&self, path: &str) -> Over {
+        self.seen().remove(path).unwrap_or_default()
     }
 
     fn hooks(&self) -> std::sync::MutexGuard<'_, HookRuns> {
@@ -740,7 +768,7 @@ impl ClusterSession<'_> {
         written
     }
 
-    async fn apply(&self, path: &str, content: &[u8]) -> Result<(), ApiError> {
+    async fn apply(&self, path: &str, content: &[u8], over: &Over) -> Result<(), ApiError> {
         let api = &self.target.api;
         let place = Place::parse(path)?;
         let object = read_manifest(&String::from_utf8_lossy(content))?;
@@ -758,7 +786,7 @@ impl ClusterSession<'_> {
         let address = place.address(&kind);
         let is_new = self.defined().contains(&(place.group.to_owned(), place.kind.to_owned()));
         let written = loop {
-            match api.apply(&address, &object, false, true).await {
+            match api.apply(&address, &object, over).await {
                 // The server goes by the old definition for a moment.
                 Err(error)
                     if is_new
@@ -773,7 +801,7 @@ impl ClusterSession<'_> {
         };
         if is_going(&written) {
             self.wait_until_gone(&address, metadata(&written, "uid")).await?;
-            api.apply(&address, &object, false, true).await.map_err(|error| discreet(error, &object))?;
+            api.apply(&address, &object, &Over::Nothing).await.map_err(|error| discreet(error, &object))?;
         }
         if place.kind == "CustomResourceDefinition" {
             let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -815,7 +843,7 @@ impl ClusterSession<'_> {
             // A controller may have written its status meanwhile.
             match api.set_managers(&address, metadata(&live, "resourceVersion"), &managers).await {
                 Err(error) if error.is_conflict() => {}
-                done => return done,
+                done => return done.map(drop),
             }
         }
         Err(ApiError::Late(format!("it was changed {MOST_TRIES} times while its replicas were left to others")))
@@ -823,7 +851,7 @@ impl ClusterSession<'_> {
 
     /// Deletes what stands under a path, and waits until it is gone. What becomes of its own says the object that follows,
     /// or it itself.
-    async fn remove(&self, path: &str, next: &[u8]) -> Result<(), ApiError> {
+    async fn remove(&self, path: &str, next: &[u8], over: &Over) -> Result<(), ApiError> {
         let api = &self.target.api;
         let place = Place::parse(path)?;
         let Some(kind) = api.preferred(place.group, place.kind).await? else { return Ok(()) };
@@ -833,7 +861,7 @@ impl ClusterSession<'_> {
         if !is_going(&object) {
             let next = serde_json::from_slice(next).unwrap_or(Value::Null);
             let propagation = Propagation::of(&next).or_else(|| Propagation::of(&object));
-            api.delete(&address, uid, propagation.unwrap_or(Propagation::Foreground).name()).await?;
+            api.delete_over(&address, uid, over, propagation.unwrap_or(Propagation::Foreground).name()).await?;
         }
         self.wait_until_gone(&address, uid).await
     }
@@ -862,16 +890,20 @@ impl ClusterSession<'_> {
         let object = read_manifest(&String::from_utf8_lossy(content))?;
         let kind = kind_of(api, &object).await?;
         let address = place.address(&kind);
-        for _ in 0..MOST_TRIES {
-            let Some(live) = api.get(&address).await? else { return Ok(()) };
-            let Some(managers) = adopted(&live) else { return Ok(()) };
-            // A controller may have written its status meanwhile.
-            match api.set_managers(&address, metadata(&live, "resourceVersion"), &managers).await {
-                Err(error) if error.is_conflict() => {}
-                done => return done.map_err(|error| discreet(error, &object)),
+        let Some(live) = api.get(&address).await? else { return Ok(()) };
+        let Some(managers) = adopted(&live) else { return Ok(()) };
+        let version = match self.over(path) {
+            Over::Version(_, version) => version,
+            Over::Anything | Over::Nothing => metadata(&live, "resourceVersion").to_owned(),
+        };
+        match api.set_managers(&address, &version, &managers).await {
+            Err(error) if error.is_conflict() => Err(ApiError::Outdated(Box::new(discreet(error, &object)))),
+            Err(error) => Err(discreet(error, &object)),
+            Ok(taken) => {
+                self.seen().insert(path.to_owned(), version_of(&taken));
+                Ok(())
             }
         }
-        Err(ApiError::Late(format!("it was changed {MOST_TRIES} times while its fields were taken over")))
     }
 
     async fn delete_only(&self, path: &str) -> Result<(), ApiError> {
@@ -881,7 +913,7 @@ impl ClusterSession<'_> {
         let address = place.address(&kind);
         let Some(object) = api.get(&address).await?.filter(|object| !is_going(object)) else { return Ok(()) };
         let propagation = Propagation::of(&object).unwrap_or(Propagation::Background);
-        api.delete(&address, metadata(&object, "uid"), propagation.name()).await
+        api.delete_over(&address, metadata(&object, "uid"), &self.over(path), propagation.name()).await
     }
 }
 
@@ -918,8 +950,19 @@ impl TargetSession for ClusterSession<'_> {
         Ok(())
     }
 
+    fn expect(&self, path: &str, seen: &Standing) {
+        let version = seen.version.as_ref().and_then(|version| version.split_once('/'));
+        let over = match (version, &seen.content) {
+            (Some((uid, version)), _) => Over::Version(uid.to_owned(), version.to_owned()),
+            (None, None) => Over::Nothing,
+            (None, Some(_)) => Over::Anything,
+        };
+        self.seen().insert(path.to_owned(), over);
+    }
+
     fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
-        let written = self.noted(path, || block_on(self.apply(path, content)));
+        let over = self.over(path);
+        let written = self.noted(path, || block_on(self.apply(path, content, &over)));
         written.map_err(self.target.failed(format!("apply {path}")))
     }
 
@@ -935,8 +978,8 @@ impl TargetSession for ClusterSession<'_> {
     fn replace(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
         let replaced = self.noted(path, || {
             block_on(async {
-                self.remove(path, content).await?;
-                self.apply(path, content).await
+                self.remove(path, content, &self.over(path)).await?;
+                self.apply(path, content, &Over::Nothing).await
             })
         });
         replaced.map_err(self.target.failed(format!("replace {path}")))

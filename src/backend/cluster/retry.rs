@@ -195,6 +195,7 @@ impl Passing {
             | ApiError::Untrusted(_)
             | ApiError::Address(_)
             | ApiError::Late(_)
+            | ApiError::Outdated(_)
             | ApiError::Tried { .. }
             | ApiError::Unexpected(_) => None,
         }

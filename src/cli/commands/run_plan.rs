@@ -16,7 +16,8 @@ use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, SystemClock};
 use super::take_back::{go_on_rolling_back, has_begun_to_roll_back, roll_back_failed};
 use crate::exec::{
-    self, Durations, Forecast, OnFailure, Options, Outcome, Ports, Violation, WorkError, check_guards, check_revisions,
+    self, Durations, Forecast, Look, OnFailure, Options, Outcome, Ports, Violation, WorkError, check_guards,
+    check_revisions,
 };
 use crate::pipeline::{StageLists, build_report};
 use crate::plan::{Operation, Plan, Work, discreet_record, release_key};
@@ -51,14 +52,16 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         go_on_rolling_back(plan, run, lock.as_deref(), invocation)?;
         return Err(CliError::Failed);
     }
-    let ports = ports(run);
-    refuse(check_guards(plan, &ports, run.resume))?;
+    let mut look = check(plan, run)?;
     ignore_own_folder(run)?;
     let (lock, waited) = lock(plan, run, &interrupted, invocation)?;
     // Somebody else may have applied before we had the lock: while we waited, anything may have changed.
-    let check = if waited { check_guards } else { check_revisions };
-    refuse(check(plan, &ports, run.resume))?;
-    let outcome = carry_out(plan, run, lock.as_deref(), invocation)?;
+    if waited {
+        look = check(plan, run)?;
+    } else {
+        refuse(check_revisions(plan, &ports(run), run.resume).map_err(unchecked)?)?;
+    }
+    let outcome = carry_out(plan, run, &look, lock.as_deref(), invocation)?;
     let verdict = verdict(&outcome);
     if run.args.auto_rollback && matches!(verdict, Err(CliError::Failed)) {
         // Under the same lock: nobody comes between.
@@ -75,8 +78,15 @@ pub fn undo(
     invocation: &mut Invocation,
 ) -> Result<Outcome, CliError> {
     heed(run, &interrupt::flag()?);
-    refuse(check_guards(plan, &ports(run), run.resume))?;
-    carry_out(plan, run, lock, invocation)
+    let look = check(plan, run)?;
+    carry_out(plan, run, &look, lock, invocation)
+}
+
+/// Looks at all that guards speak of; what does not hold is refused.
+fn check(plan: &Plan, run: &Run<'_>) -> Result<Look, CliError> {
+    let mut look = check_guards(plan, &ports(run), run.resume).map_err(unchecked)?;
+    refuse(std::mem::take(&mut look.violations))?;
+    Ok(look)
 }
 
 /// From now on the time of a run counts.
@@ -103,6 +113,7 @@ fn ports<'a>(run: &Run<'a>) -> Ports<'a> {
 fn carry_out(
     plan: &Plan,
     run: &Run<'_>,
+    look: &Look,
     lock: Option<&dyn LockGuard>,
     invocation: &mut Invocation,
 ) -> Result<Outcome, CliError> {
@@ -117,6 +128,7 @@ fn carry_out(
         cancelled: &interrupted,
         no_wait: run.args.no_wait,
         timeout_ms: (run.args.timeout > 0).then(|| run.args.timeout.saturating_mul(1000)),
+        look: Some(look),
         lock,
     };
     let progress = invocation.streams.progress(plan.operations.len(), &forecast, !run.args.introspect_error);
@@ -181,8 +193,11 @@ fn save_report(plan: &Plan, run: &Run<'_>, took: &Durations, invocation: &Invoca
     std::fs::write(invocation.cwd.join(path), text).map_err(|e| CliError::environment(attempt(), e))
 }
 
-fn refuse(violations: Result<Vec<Violation>, WorkError>) -> Result<(), CliError> {
-    let violations = violations.map_err(|e| CliError::environment("check the plan", e))?;
+fn unchecked(error: WorkError) -> CliError {
+    CliError::environment("check the plan", error)
+}
+
+fn refuse(violations: Vec<Violation>) -> Result<(), CliError> {
     if violations.is_empty() { Ok(()) } else { Err(CliError::Stale { violations, written: false }) }
 }
 
