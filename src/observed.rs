@@ -70,6 +70,8 @@ pub struct Preview {
     pub failed: Option<String>,
     /// Why there was no dry run: `after` is then our own merge, without what the server adds.
     pub blind: Option<String>,
+    /// What the server warns of.
+    pub warnings: Vec<String>,
 }
 
 impl std::fmt::Debug for Preview {

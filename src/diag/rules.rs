@@ -112,6 +112,7 @@ rules! {
     RESOURCE_REFUSED, "resource-refused", Error, "a resource cannot be put into the cluster";
     RESOURCE_BLOCKED, "resource-blocked", Error, "something has to be decided before a resource can be put into the cluster";
     NO_DRY_RUN, "no-dry-run", Warning, "the API server cannot say what a resource would become";
+    SERVER_WARNING, "server-warning", Warning, "the API server warns of a resource";
     WRITE_FORBIDDEN, "write-forbidden", Warning, "the account may not write a resource of the plan";
     SUBMODULE_STATE, "submodule-state", Error, "files of a submodule cannot be taken as the commit says";
     LFS_POINTER, "lfs-pointer", Error, "the content of a file is kept by Git LFS and is not here";

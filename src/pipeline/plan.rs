@@ -615,7 +615,7 @@ impl Deploy<'_> {
                         (self.answer)(vec![Question::Previews(wanted)], observed)?;
                     }
                 }
-                report_blind(diagnostics, observed.previews.as_ref().unwrap_or(&BTreeMap::new()));
+                report_previews(diagnostics, observed.previews.as_ref().unwrap_or(&BTreeMap::new()));
             }
             let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
             resources = plan_resources(sources, request, made, (self.fact, observed.previews.as_ref()), self.images);
@@ -700,8 +700,14 @@ fn manifest_diagnostic(
     }
 }
 
-/// Warns of resources of which there was no dry run, once for each cause.
-pub(super) fn report_blind(diagnostics: &mut Diagnostics, previews: &BTreeMap<String, Preview>) {
+/// Tells what there is to be said of dry runs, once for each text.
+pub(super) fn report_previews(diagnostics: &mut Diagnostics, previews: &BTreeMap<String, Preview>) {
+    report_blind(diagnostics, previews);
+    report_warned(diagnostics, previews);
+}
+
+/// Warns of resources of which there was no dry run.
+fn report_blind(diagnostics: &mut Diagnostics, previews: &BTreeMap<String, Preview>) {
     let mut causes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (path, preview) in previews {
         if let Some(why) = &preview.blind {
@@ -709,16 +715,34 @@ pub(super) fn report_blind(diagnostics: &mut Diagnostics, previews: &BTreeMap<St
         }
     }
     for (why, paths) in causes {
-        let first = paths.first().copied().unwrap_or_default();
-        let more = if paths.len() > 1 { format!(" and {} more", paths.len() - 1) } else { String::new() };
         let rule = if why.contains("cannot patch") || why.contains("cannot create") {
             &rules::WRITE_FORBIDDEN
         } else {
             &rules::NO_DRY_RUN
         };
-        let message = format!("there is no dry run of {first}{more}: {why}");
+        let message = format!("there is no dry run of {}: {why}", first_of(&paths));
         diagnostics.push(Diagnostic::in_file(rule, "manifest", message));
     }
+}
+
+/// Tells what the API server warns of.
+fn report_warned(diagnostics: &mut Diagnostics, previews: &BTreeMap<String, Preview>) {
+    let mut texts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (path, preview) in previews {
+        for text in &preview.warnings {
+            texts.entry(text).or_default().push(path);
+        }
+    }
+    for (text, paths) in texts {
+        let message = format!("the API server warns of {}: {text}", first_of(&paths));
+        diagnostics.push(Diagnostic::in_file(&rules::SERVER_WARNING, "manifest", message));
+    }
+}
+
+fn first_of(paths: &[&str]) -> String {
+    let first = paths.first().copied().unwrap_or_default();
+    let more = if paths.len() > 1 { format!(" and {} more", paths.len() - 1) } else { String::new() };
+    format!("{first}{more}")
 }
 
 /// Reports the resources that the target would not take.

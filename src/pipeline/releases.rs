@@ -16,7 +16,7 @@ use crate::ports::{ReleaseStore, Target, TargetError};
 use crate::source::{FileId, Sources};
 use crate::syntax::yaml;
 
-use super::plan::{is_blocked, live_texts, report_blind, report_problems, yield_all};
+use super::plan::{is_blocked, live_texts, report_previews, report_problems, yield_all};
 
 /// A release in a cluster, and who is asked about it.
 pub struct ReleaseRequest<'a> {
@@ -120,7 +120,7 @@ impl ReleaseRequest<'_> {
             section.risks.extend(budget_risks(&section.resources, previews, &budgets));
         }
         hide(&mut section, sources, hidden, previews);
-        report_blind(diagnostics, previews);
+        report_previews(diagnostics, previews);
         report_problems(diagnostics, sources, &section);
         if diagnostics.has_errors() {
             return Err(if is_blocked(diagnostics) { ReleaseError::Blocked } else { ReleaseError::Diagnostics });

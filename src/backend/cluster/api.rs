@@ -280,10 +280,6 @@ pub enum Over {
     Version(String, String),
 }
 
-fn apply_query(force: bool) -> String {
-    format!("fieldManager={FIELD_MANAGER}&force={force}&fieldValidation=Strict")
-}
-
 /// Says whether an apply failed for nothing but that the object was written by others meanwhile.
 fn is_busy(error: &ApiError) -> bool {
     let says = |text: &str| error.status().is_some_and(|status| status.message.contains(text));
@@ -339,6 +335,38 @@ where
     cell.get_or_try_init(|| async { ask().await.map(Arc::new) }).await.cloned()
 }
 
+/// What the server answers.
+struct Told {
+    value: Value,
+    /// What it warns of.
+    warnings: Vec<String>,
+}
+
+/// How many warnings of one answer are read, and how much of each. Unit: characters.
+const MOST_WARNINGS: (usize, usize) = (20, 1_000);
+
+/// Reads what an answer warns of: `299 - "text"`. Source: RFC 7234, 5.5; Kubernetes sends each in a header of its own.
+fn warnings(headers: &HeaderMap) -> Vec<String> {
+    let all = headers.get_all("Warning").iter().take(MOST_WARNINGS.0);
+    let text = |header: &http::HeaderValue| {
+        let text = String::from_utf8_lossy(header.as_bytes()).into_owned();
+        let text = text.strip_prefix("299 ")?.split_once(' ')?.1.strip_prefix('"')?;
+        let (mut said, mut is_escaped) = (String::new(), false);
+        for c in text.chars().take(MOST_WARNINGS.1) {
+            match c {
+                '"' if !is_escaped => break,
+                '\\' if !is_escaped => is_escaped = true,
+                c => {
+                    said.push(c);
+                    is_escaped = false;
+                }
+            }
+        }
+        Some(said)
+    };
+    all.filter_map(text).filter(|text| !text.is_empty()).collect()
+}
+
 /// The body of a request: its kind and its bytes.
 type Body<'a> = (&'a str, Vec<u8>);
 
@@ -347,6 +375,8 @@ pub struct Api {
     client: Client,
     login: Option<Login>,
     limit: Option<Limit>,
+    /// What the server does about fields that a kind does not have.
+    validation: &'static str,
     retries: Retries,
     /// Kinds by API version.
     kinds: Discovered<BTreeMap<String, ApiKind>>,
@@ -360,10 +390,16 @@ pub struct Api {
 
 impl Api {
     /// Speaks through a client.
-    pub fn new(client: Client, login: Option<Login>, retries: Retries, (rate, burst): (u32, u32)) -> Self {
+    pub fn new(
+        client: Client,
+        login: Option<Login>,
+        retries: Retries,
+        (rate, burst): (u32, u32),
+        validation: &'static str,
+    ) -> Self {
         let limit = Limit::new(rate, burst);
         let (kinds, groups, absent) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { client, login, limit, retries, kinds, groups, fence: Mutex::default(), absent }
+        Self { client, login, limit, validation, retries, kinds, groups, fence: Mutex::default(), absent }
     }
 
     /// Says under which lock writes are sent from now on.
@@ -415,6 +451,10 @@ impl Api {
         body: Option<Body<'_>>,
         accept: &str,
     ) -> Result<Value, ApiError> {
+        Ok(self.ask(method, address, body, accept).await?.value)
+    }
+
+    async fn ask(&self, method: Method, address: &str, body: Option<Body<'_>>, accept: &str) -> Result<Told, ApiError> {
         let kind = if address.contains("dryRun=All") { Kind::DryRun } else { Kind::Needed };
         let mut patience = Patience::new(&self.retries, kind);
         loop {
@@ -439,7 +479,7 @@ impl Api {
         let mut in_doubt = false;
         loop {
             let error = match self.send(&method, address, Some(&body), "application/json").await {
-                Ok(found) => return Ok(found),
+                Ok(found) => return Ok(found.value),
                 Err(error) => error,
             };
             // A conflict may be one with ourselves.
@@ -468,7 +508,7 @@ impl Api {
         address: &str,
         body: Option<&Body<'_>>,
         accept: &str,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Told, ApiError> {
         let Some(login) = &self.login else { return self.send_as_we_are(method, address, body, accept).await };
         // What takes a while is done before it is looked whether a write may be sent.
         let unknown = |error: ConnectError| ApiError::Login(login_fault(&error).unwrap_or_else(|| error.to_string()));
@@ -487,7 +527,7 @@ impl Api {
         address: &str,
         body: Option<&Body<'_>>,
         accept: &str,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Told, ApiError> {
         // What is asked for besides would only take place.
         let told = format!("{method} {}", address.split('?').next().unwrap_or(address));
         let reads = method == Method::GET;
@@ -514,8 +554,9 @@ impl Api {
         let too_large = || ApiError::Unexpected(format!("the answer to {told} is larger than {} MiB", LARGEST >> 20));
         let bytes = whole.ok_or_else(too_large)?;
         if code.is_success() {
-            return serde_json::from_slice(&bytes)
-                .map_err(|error| ApiError::Client(Box::new(kube::Error::SerdeError(error))));
+            let value = serde_json::from_slice(&bytes)
+                .map_err(|error| ApiError::Client(Box::new(kube::Error::SerdeError(error))))?;
+            return Ok(Told { value, warnings: warnings(&headers) });
         }
         Err(ApiError::Status(Box::new(status(code, &headers, &bytes))))
     }
@@ -541,9 +582,22 @@ impl Api {
         self.absent.lock().unwrap_or_else(PoisonError::into_inner).contains(address)
     }
 
-    /// Asks what an apply on the server's side would make of an object. Nothing is written.
-    pub async fn try_apply(&self, address: &str, object: &Value, force: bool) -> Result<Value, ApiError> {
-        self.send_apply(&format!("{address}?{}&dryRun=All", apply_query(force)), object.to_string()).await
+    /// Asks what an apply on the server's side would make of an object, and what the server warns of. Nothing is written.
+    pub async fn try_apply(
+        &self,
+        address: &str,
+        object: &Value,
+        force: bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<Value, ApiError> {
+        let address = format!("{address}?{}&dryRun=All", self.apply_query(force));
+        let answer = self.send_apply(&address, object.to_string()).await?;
+        *warnings = answer.warnings;
+        Ok(answer.value)
+    }
+
+    fn apply_query(&self, force: bool) -> String {
+        format!("fieldManager={FIELD_MANAGER}&force={force}&fieldValidation={}", self.validation)
     }
 
     /// Applies an object on the server's side, over what was seen of it.
@@ -556,11 +610,13 @@ impl Api {
             set(&mut object, &["metadata", "uid"], uid.as_str().into());
             set(&mut object, &["metadata", "resourceVersion"], version.as_str().into());
         }
-        let address = format!("{address}?{}", apply_query(*over != Over::Nothing));
+        let address = format!("{address}?{}", self.apply_query(*over != Over::Nothing));
         let outdated = |error: ApiError| if error.is_conflict() { ApiError::Outdated(Box::new(error)) } else { error };
         match over {
-            Over::Anything => self.send_apply(&address, object.to_string()).await,
-            Over::Nothing => self.send_apply(&address, object.to_string()).await.map_err(outdated),
+            Over::Anything => self.send_apply(&address, object.to_string()).await.map(|answer| answer.value),
+            Over::Nothing => {
+                self.send_apply(&address, object.to_string()).await.map(|answer| answer.value).map_err(outdated)
+            }
             Over::Version(..) => {
                 let body = ("application/apply-patch+yaml", object.to_string().into_bytes());
                 self.request(Method::PATCH, &address, Some(body), "application/json").await.map_err(outdated)
@@ -568,12 +624,12 @@ impl Api {
         }
     }
 
-    async fn send_apply(&self, address: &str, object: String) -> Result<Value, ApiError> {
+    async fn send_apply(&self, address: &str, object: String) -> Result<Told, ApiError> {
         let bytes = object.into_bytes();
         let mut tries = 0;
         loop {
             let body = ("application/apply-patch+yaml", bytes.clone());
-            match self.request(Method::PATCH, address, Some(body), "application/json").await {
+            match self.ask(Method::PATCH, address, Some(body), "application/json").await {
                 // Others write it all the time: the server gave up for now.
                 Err(error) if tries < MOST_TRIES && is_busy(&error) && !self.retries.is_ending() => tries += 1,
                 answer => return answer,
@@ -674,7 +730,7 @@ impl Api {
         let read = || async {
             let address = discovery_address(group_version);
             match self.send(&Method::GET, &address, None, "application/json").await {
-                Ok(list) => Ok(kinds_in(&list, group_version)),
+                Ok(list) => Ok(kinds_in(&list.value, group_version)),
                 Err(error) if error.code() == Some(503) => Err(error),
                 Err(_) => self.discover(group_version).await,
             }
@@ -727,6 +783,15 @@ mod tests {
         assert_eq!(found.details.map(|d| d.retry_after_seconds), Some(7));
         let text = json!({"kind": "Status", "code": 422, "reason": "Invalid", "message": "no"}).to_string();
         assert_eq!(told(&status(StatusCode::UNPROCESSABLE_ENTITY, &HeaderMap::new(), text.as_bytes())), "no (Invalid)");
+    }
+
+    #[test]
+    fn warnings_are_read_without_their_marks() {
+        let mut headers = HeaderMap::new();
+        for text in [r#"299 - "v1 Thing is \"old\"" "Mon, 01 Jan 2026""#, "299 - ", r#"199 - "no""#, r#"299 - "b"#] {
+            headers.append("Warning", text.parse().unwrap());
+        }
+        assert_eq!(warnings(&headers), [r#"v1 Thing is "old""#, "b"]);
     }
 
     #[test]

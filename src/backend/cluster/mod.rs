@@ -86,7 +86,8 @@ impl ClusterTarget {
             let proxy = config.proxy_url.as_ref().map(|proxy| shown_url(proxy.to_string().trim_end_matches('/')));
             let (client, login) = client::client(config, &name.server)?;
             let retries = Retries::new(options.retry.unwrap_or(retry::LIMIT), options.tell.clone());
-            let (api, rules) = (Arc::new(Api::new(client, login, retries, options.limit)), options.records);
+            let (api, rules) =
+                (Arc::new(Api::new(client, login, retries, options.limit, options.validation)), options.records);
             Ok(Self {
                 api,
                 name,
@@ -305,13 +306,16 @@ async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &Made)
         preview.after.clone_from(&preview.live);
         return Ok(preview);
     }
-    let mut answer = api.try_apply(&address, &object, false).await;
+    let mut warnings = Vec::new();
+    let mut answer = api.try_apply(&address, &object, false, &mut warnings).await;
     if let Err(error) = &answer
         && let Some(taken) = conflicts(error)
     {
         preview.taken = taken;
-        answer = api.try_apply(&address, &object, true).await;
+        answer = api.try_apply(&address, &object, true, &mut warnings).await;
     }
+    // What the server says of what holds secrets may repeat them.
+    preview.warnings = if is_discreet(&object) { Vec::new() } else { warnings };
     if let (Some(live), Ok(after)) = (&found, &answer)
         && has_predecessor(live)
     {
