@@ -60,7 +60,7 @@ impl Between {
     }
 }
 
-fn patch(address: &str, body: Value) -> impl Fn(&Cluster) + Send + 'static {
+fn patch(address: &str, body: &Value) -> impl Fn(&Cluster) + Send + 'static {
     let (address, body) = (address.to_owned(), body.to_string());
     move |cluster: &Cluster| drop(cluster.call("PATCH", &address, Some((MERGE, body.clone()))))
 }
@@ -74,7 +74,7 @@ fn what_others_write_between_the_look_and_the_write_is_not_written_over() {
     between.proxy.pass();
     between.apply(0);
     between.change("{v: v1}\n---", "{v: v2}\n---");
-    between.before(&a, 1, patch(&a, json!({"data": {"v": "theirs"}})));
+    between.before(&a, 1, patch(&a, &json!({"data": {"v": "theirs"}})));
     let err = between.apply(4);
     assert!(err.contains("it was changed; last written by") && err.contains("data.v: \"theirs\""), "{err}");
     assert_eq!(between.data("a"), json!({"v": "theirs"}));
@@ -97,7 +97,7 @@ fn what_others_write_between_the_look_and_the_write_is_not_written_over() {
     between.apply(0);
     let without = MAPS.split("---").next().unwrap().replace("v1}", "v2}");
     between.deploy.sandbox.write(".helm/templates/all.yaml", &without).commit("one less");
-    between.before(&goes, 1, patch(&goes, json!({"data": {"v": "theirs"}})));
+    between.before(&goes, 1, patch(&goes, &json!({"data": {"v": "theirs"}})));
     let err = between.apply(4);
     assert!(err.contains("it was changed; last written by"), "{err}");
     assert_eq!(between.data("goes"), json!({"v": "theirs"}));
