@@ -41,7 +41,7 @@ const FRESH_MS: u64 = 1_000;
 
 /// What was seen when all guards of a plan were checked at once.
 #[derive(Default)]
-pub struct Look {
+pub struct Checked {
     /// The guards that do not hold.
     pub violations: Vec<Violation>,
     /// Unit: milliseconds since 1970.
@@ -49,7 +49,7 @@ pub struct Look {
     resources: Resources,
 }
 
-impl Look {
+impl Checked {
     /// Returns what was seen of the resources of an operation, where that is not long ago.
     fn of(&self, operation: &Operation, now_ms: u64) -> Option<Resources> {
         let is_fresh = (self.at_ms..self.at_ms.saturating_add(FRESH_MS)).contains(&now_ms);
@@ -63,7 +63,7 @@ impl Look {
 ///
 /// # Errors
 /// A port failed to answer; nothing is known then, and nothing may be written.
-pub fn check_guards(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Look, WorkError> {
+pub fn check_guards(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Checked, WorkError> {
     let at_ms = ports.clock.now_ms();
     let contents = contents(plan, ports)?;
     let left_behind = if resume { left_behind(plan, ports)? } else { BTreeSet::new() };
@@ -75,7 +75,7 @@ pub fn check_guards(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Look
             violations.push(violation);
         }
     }
-    Ok(Look { violations, at_ms, resources: contents.resources })
+    Ok(Checked { violations, at_ms, resources: contents.resources })
 }
 
 /// Returns the guards of revisions of releases that do not hold: what changes when somebody else applies.
@@ -213,14 +213,14 @@ pub(super) fn check_again(
     operation: &Operation,
     ports: &Ports<'_>,
     resume: bool,
-    look: Option<&Look>,
+    checked: Option<&Checked>,
 ) -> Result<Seen, WorkError> {
     // What a release leaves as it is, and its images, were looked at before the first write.
     let opens = matches!(operation.work, Work::OpenRelease { .. });
     let is_seen = |guard: &Guard| is_of_resource(guard) || matches!(guard, Guard::ImagePresent { .. });
     let guards = || operation.guards.iter().filter(|guard| !(opens && is_seen(guard)));
     // What became of it meanwhile is found when it is written.
-    let known = look.filter(|_| !resume).and_then(|look| look.of(operation, ports.clock.now_ms()));
+    let known = checked.filter(|_| !resume).and_then(|checked| checked.of(operation, ports.clock.now_ms()));
     let resources = match known {
         Some(known) => known,
         None => resources(guards().map(|guard| (operation, guard)), ports)?,

@@ -19,7 +19,7 @@ mod work;
 
 pub use event::{Event, Failure, Outcome, Skip, Skipped, Subject, Verb};
 pub use forecast::{Durations, Forecast};
-pub use guards::{Look, Violation, check_guards, check_revisions};
+pub use guards::{Checked, Violation, check_guards, check_revisions};
 pub use observe::{World, observe};
 pub use run::{OnFailure, Options, run};
 pub use tracking::NotReady;

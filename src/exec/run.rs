@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::Ports;
 use super::event::{Event, Failure, Outcome, Skip, Skipped, Subject, causes};
 use super::forecast::{Forecast, dag};
-use super::guards::Look;
+use super::guards::Checked;
 use super::tracking::watched;
 use super::work::{Done, WorkError, Workshop};
 use crate::plan::{Operation, Plan, READY_GATE, Until, Work};
@@ -57,7 +57,7 @@ pub struct Options<'a> {
     /// Does not wait for what nothing but the end of the run waits for; hooks are always waited for.
     pub no_wait: bool,
     /// What was seen when the guards were checked.
-    pub look: Option<&'a Look>,
+    pub checked: Option<&'a Checked>,
     /// The lock that the run is held under: once it is lost, nothing new is begun.
     pub lock: Option<&'a dyn LockGuard>,
 }
@@ -75,7 +75,7 @@ impl<'a> Options<'a> {
             cancelled,
             timeout_ms: None,
             no_wait: false,
-            look: None,
+            checked: None,
             lock: None,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Ports;
 use super::event::{Event, Subject};
-use super::guards::{Look, Seen, Violation, check_again, is_done, is_written, left_behind};
+use super::guards::{Checked, Seen, Violation, check_again, is_done, is_written, left_behind};
 use super::index::{tag_as, tag_index};
 use super::run::Options;
 use super::tracking::NotReady;
@@ -104,7 +104,7 @@ pub(super) struct Workshop<'a> {
     cancelled: &'a AtomicBool,
     introspect: bool,
     lock: Option<&'a dyn LockGuard>,
-    look: Option<&'a Look>,
+    checked: Option<&'a Checked>,
     events: &'a (dyn Fn(Event) + Sync),
     /// The stages this run built or found, by stage digest.
     stages: Mutex<BTreeMap<String, StoredStage>>,
@@ -118,10 +118,10 @@ impl<'a> Workshop<'a> {
         options: &Options<'a>,
         events: &'a (dyn Fn(Event) + Sync),
     ) -> Result<Self, WorkError> {
-        let Options { resume, cancelled, introspect, lock, look, .. } = *options;
+        let Options { resume, cancelled, introspect, lock, checked, .. } = *options;
         let (stages, session) = (Mutex::default(), Mutex::default());
         let left_behind = if resume { left_behind(plan, &ports)? } else { BTreeSet::new() };
-        Ok(Self { ports, resume, left_behind, cancelled, introspect, lock, look, events, stages, session })
+        Ok(Self { ports, resume, left_behind, cancelled, introspect, lock, checked, events, stages, session })
     }
 
     /// Says whether an interrupted run has an operation behind it.
@@ -163,7 +163,7 @@ impl<'a> Workshop<'a> {
             }
             return Ok(Done::Already);
         }
-        let seen = check_again(operation, &self.ports, resume, self.look)?;
+        let seen = check_again(operation, &self.ports, resume, self.checked)?;
         match &operation.work {
             Work::BuildStage { digest, .. } => self.build(digest, operation, made),
             Work::TagImage { tag, manifest: Some(manifest), .. } => {

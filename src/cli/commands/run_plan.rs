@@ -16,7 +16,7 @@ use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, SystemClock};
 use super::take_back::{go_on_rolling_back, has_begun_to_roll_back, roll_back_failed};
 use crate::exec::{
-    self, Durations, Forecast, Look, OnFailure, Options, Outcome, Ports, Violation, WorkError, check_guards,
+    self, Checked, Durations, Forecast, OnFailure, Options, Outcome, Ports, Violation, WorkError, check_guards,
     check_revisions,
 };
 use crate::pipeline::{StageLists, build_report};
@@ -52,16 +52,16 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         go_on_rolling_back(plan, run, lock.as_deref(), invocation)?;
         return Err(CliError::Failed);
     }
-    let mut look = check(plan, run)?;
+    let mut checked = check(plan, run)?;
     ignore_own_folder(run)?;
     let (lock, waited) = lock(plan, run, &interrupted, invocation)?;
     // Somebody else may have applied before we had the lock: while we waited, anything may have changed.
     if waited {
-        look = check(plan, run)?;
+        checked = check(plan, run)?;
     } else {
         refuse(check_revisions(plan, &ports(run), run.resume).map_err(unchecked)?)?;
     }
-    let outcome = carry_out(plan, run, &look, lock.as_deref(), invocation)?;
+    let outcome = carry_out(plan, run, &checked, lock.as_deref(), invocation)?;
     let verdict = verdict(&outcome);
     if run.args.auto_rollback && matches!(verdict, Err(CliError::Failed)) {
         // Under the same lock: nobody comes between.
@@ -78,15 +78,15 @@ pub fn undo(
     invocation: &mut Invocation,
 ) -> Result<Outcome, CliError> {
     heed(run, &interrupt::flag()?);
-    let look = check(plan, run)?;
-    carry_out(plan, run, &look, lock, invocation)
+    let checked = check(plan, run)?;
+    carry_out(plan, run, &checked, lock, invocation)
 }
 
 /// Looks at all that guards speak of; what does not hold is refused.
-fn check(plan: &Plan, run: &Run<'_>) -> Result<Look, CliError> {
-    let mut look = check_guards(plan, &ports(run), run.resume).map_err(unchecked)?;
-    refuse(std::mem::take(&mut look.violations))?;
-    Ok(look)
+fn check(plan: &Plan, run: &Run<'_>) -> Result<Checked, CliError> {
+    let mut checked = check_guards(plan, &ports(run), run.resume).map_err(unchecked)?;
+    refuse(std::mem::take(&mut checked.violations))?;
+    Ok(checked)
 }
 
 /// From now on the time of a run counts.
@@ -113,7 +113,7 @@ fn ports<'a>(run: &Run<'a>) -> Ports<'a> {
 fn carry_out(
     plan: &Plan,
     run: &Run<'_>,
-    look: &Look,
+    checked: &Checked,
     lock: Option<&dyn LockGuard>,
     invocation: &mut Invocation,
 ) -> Result<Outcome, CliError> {
@@ -128,7 +128,7 @@ fn carry_out(
         cancelled: &interrupted,
         no_wait: run.args.no_wait,
         timeout_ms: (run.args.timeout > 0).then(|| run.args.timeout.saturating_mul(1000)),
-        look: Some(look),
+        checked: Some(checked),
         lock,
     };
     let progress = invocation.streams.progress(plan.operations.len(), &forecast, !run.args.introspect_error);
