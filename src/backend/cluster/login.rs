@@ -11,7 +11,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
@@ -54,6 +54,8 @@ enum Source {
 struct Held {
     header: HeaderValue,
     until: Option<Timestamp>,
+    /// When it was found out anew last because the server refused it.
+    refused: Option<Instant>,
 }
 
 /// A certificate and its key, as PEM.
@@ -89,7 +91,7 @@ pub fn log_in(auth: &AuthInfo) -> Result<(Option<Login>, Option<Identity>), Conn
         all.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let login = |source, header, until| {
-        let held = Arc::new(Mutex::new(Held { header, until }));
+        let held = Arc::new(Mutex::new(Held { header, until, refused: None }));
         Some(Login { source: Arc::new(source), held })
     };
     if let Some(user) = auth.username.as_ref().filter(|_| auth.password.is_some()) {
@@ -144,7 +146,9 @@ impl Login {
     pub async fn renewed(&self, refused: &HeaderValue) -> Result<bool, ConnectError> {
         let mut held = self.held.lock().await;
         // Another request may have been refused before.
-        if held.header == *refused {
+        let was_tried = held.refused.is_some_and(|at| at.elapsed() < MARGIN);
+        if held.header == *refused && !was_tried {
+            held.refused = Some(Instant::now());
             self.renew(&mut held).await?;
         }
         Ok(held.header != *refused)
