@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::observed::ReleaseFact;
-use crate::ports::{Target, TargetError, TargetSession};
+use crate::ports::{Over, Target, TargetError, TargetSession};
 
 /// The record of the last apply, within the release's folder. Hidden, so that no controller takes it for a manifest.
 const RECORD: &str = ".stagewright-release.json";
@@ -174,12 +174,12 @@ impl Session<'_> {
 }
 
 impl TargetSession for Session<'_> {
-    fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+    fn write(&self, path: &str, content: &[u8], _: &Over) -> Result<(), TargetError> {
         self.changes().insert(safe(path, "path")?.to_owned(), Some(content.to_vec()));
         Ok(())
     }
 
-    fn delete(&self, path: &str) -> Result<(), TargetError> {
+    fn delete(&self, path: &str, _: &Over) -> Result<(), TargetError> {
         self.changes().insert(safe(path, "path")?.to_owned(), None);
         Ok(())
     }
@@ -300,8 +300,8 @@ mod tests {
         let session = target.begin().unwrap();
         for (path, content) in changes {
             match content {
-                Some(content) => session.write(path, content.as_bytes()).unwrap(),
-                None => session.delete(path).unwrap(),
+                Some(content) => session.write(path, content.as_bytes(), &Over::Anything).unwrap(),
+                None => session.delete(path, &Over::Anything).unwrap(),
             }
         }
         let mut resources = serde_json::Map::new();
@@ -350,7 +350,7 @@ mod tests {
         let odd = dir.path().join("shop").join(std::ffi::OsStr::from_bytes(b"bad\xff"));
         fs::write(&odd, "x").unwrap();
         let session = target.begin().unwrap();
-        session.write("shop/a.yaml", b"2").unwrap();
+        session.write("shop/a.yaml", b"2", &Over::Anything).unwrap();
         assert!(session.commit("shop", 2, &json!({})).is_err());
         assert!(odd.exists());
         assert_eq!(target.content("shop/a.yaml").unwrap().unwrap(), b"1");
@@ -372,8 +372,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = ManifestFolder::new(dir.path());
         let session = target.begin().unwrap();
-        assert!(session.write("shop/../../x", b"").is_err());
-        assert!(session.write("/etc/x", b"").is_err());
+        assert!(session.write("shop/../../x", b"", &Over::Anything).is_err());
+        assert!(session.write("/etc/x", b"", &Over::Anything).is_err());
         assert!(target.observe("..").is_err());
     }
 

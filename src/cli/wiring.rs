@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::args::{BuildArgs, DeployArgs, GlobalArgs, KubeArgs, RegistryArgs};
 #[cfg(feature = "cluster")]
-use super::args::{FieldValidation, ReleaseDriver};
+use super::args::ReleaseDriver;
+use super::args::{BuildArgs, DeployArgs, GlobalArgs, KubeArgs, RegistryArgs};
 use super::charts::{cache_dir, docker_credentials};
 use super::error::CliError;
 use super::project::now;
@@ -387,11 +387,6 @@ fn cluster(reach: &Reach, notices: &Arc<Notices>) -> Result<Box<dyn Target>, Cli
         cwd: reach.cwd.clone(),
         retry: reach.kube.kube_retry_time.map(std::time::Duration::from_secs),
         limit: (reach.kube.kube_qps_limit, reach.kube.kube_burst_limit),
-        validation: match reach.kube.field_validation {
-            FieldValidation::Strict => "Strict",
-            FieldValidation::Warn => "Warn",
-            FieldValidation::Ignore => "Ignore",
-        },
         tell: Some(std::sync::Arc::new({
             let notices = notices.clone();
             move |text: &str| notices.tell(text)

@@ -9,7 +9,7 @@ use super::work::{StaleGuard, WorkError};
 use crate::digest::Sha224Digest;
 use crate::observed::WantedResource;
 use crate::plan::{Guard, Operation, OperationId, Plan, Work};
-use crate::ports::{StageId, Standing, Target, Values};
+use crate::ports::{Over, StageId, Standing, Target, Values};
 
 /// A guard that does not hold: the plan is stale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -54,8 +54,10 @@ impl Checked {
     fn of(&self, operation: &Operation, now_ms: u64) -> Option<Resources> {
         let is_fresh = (self.at_ms..self.at_ms.saturating_add(FRESH_MS)).contains(&now_ms);
         let key = |path: &str| (operation.id.clone(), path.to_owned());
-        let own = self.resources.range(key("")..).take_while(|((id, _), _)| *id == operation.id);
-        is_fresh.then(|| own.map(|(key, standing)| (key.clone(), standing.clone())).collect())
+        let own = || self.resources.range(key("")..).take_while(|((id, _), _)| *id == operation.id);
+        // Where the target cannot tell what something is done over, it is looked at again.
+        let is_told = own().all(|(_, standing)| standing.over != Over::Anything);
+        (is_fresh && is_told).then(|| own().map(|(key, standing)| (key.clone(), standing.clone())).collect())
     }
 }
 
@@ -202,8 +204,8 @@ fn is_of_resource(guard: &Guard) -> bool {
     matches!(guard, Guard::ResourceContent { .. } | Guard::SecretContent { .. })
 }
 
-/// What was seen of the resources of an operation whose guards hold, by path.
-pub(super) type Seen = BTreeMap<String, Standing>;
+/// Over what an operation whose guards hold does its work, by path.
+pub(super) type Seen = BTreeMap<String, Over>;
 
 /// Looks whether the guards of an operation hold.
 ///
@@ -233,7 +235,7 @@ pub(super) fn check_again(
             return Err(WorkError::Stale(StaleGuard(violation)));
         }
     }
-    Ok(contents.resources.into_iter().map(|((_, path), standing)| (path, standing)).collect())
+    Ok(contents.resources.into_iter().map(|((_, path), standing)| (path, standing.over)).collect())
 }
 
 /// Says whether an interrupted run of the same plan is why a guard does not hold.

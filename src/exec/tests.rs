@@ -250,6 +250,19 @@ fn violated_guards_are_all_listed_with_what_was_found() {
 }
 
 #[test]
+fn what_a_target_cannot_tell_when_it_writes_is_looked_at_before() {
+    let twins = Twins::new(ScriptedBuilder::default());
+    let plan = plan(vec![write("a", &[], None), record(&["a"], 1)]);
+    let checked = check_guards(&plan, &twins.ports(), false).unwrap();
+    assert_eq!(checked.violations, []);
+    twins.target.tamper("a.yaml", Some("theirs"));
+    let (cancelled, forecast) = (AtomicBool::new(false), Forecast::new(&plan.operations, &Durations::new()));
+    let options = Options { checked: Some(&checked), ..Options::new(&forecast, &cancelled) };
+    let outcome = run(&plan, &twins.ports(), &options, &|_| {}).unwrap();
+    assert!(outcome.failed[0].stale.is_some(), "{outcome:?}");
+}
+
+#[test]
 fn resources_become_visible_with_the_release() {
     let twins = Twins::new(ScriptedBuilder::default());
     let plan = plan(vec![write("a", &[], None), write("b", &[], None), record(&["a", "b"], 1)]);

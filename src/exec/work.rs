@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Ports;
 use super::event::{Event, Subject};
@@ -13,8 +14,8 @@ use super::tracking::NotReady;
 use crate::digest::Sha224Digest;
 use crate::plan::{Binding, Operation, OperationId, Plan, Work, judge};
 use crate::ports::{
-    BlobDigest, BuildContext, BuildError, Hold, LockError, LockGuard, Published, StoreError, StoredStage, TargetError,
-    TargetSession, copy_image,
+    BlobDigest, BuildContext, BuildError, Hold, LockError, LockGuard, Over, Published, StoreError, StoredStage,
+    TargetError, TargetSession, copy_image,
 };
 use crate::signature::mapped_files;
 use crate::source::Place;
@@ -23,7 +24,11 @@ use crate::stage::{Base, BuildRequest, CopySource, ImageRef, Step, TreeSource};
 /// How often a tag is put when older builds of the stage keep appearing.
 pub(super) const MOST_TAGS: usize = 5;
 /// How often a resource is looked at again that others change between the look and the write.
-const MOST_LOOKS: usize = 10;
+const MOST_LOOKS: u32 = 10;
+/// After so many looks at which the guards held, it does not count that others write it.
+const PATIENT_LOOKS: u32 = 5;
+/// How much longer it is waited before each look.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -139,16 +144,25 @@ impl<'a> Workshop<'a> {
         }
         let mut looks = 0;
         loop {
-            // A write that was not answered may have been made.
-            match self.try_out(operation, made, self.resume || looks > 0) {
-                Err(WorkError::Target(error)) if error.is_outdated() && looks < MOST_LOOKS => looks += 1,
+            match self.try_out(operation, made, looks) {
+                Err(WorkError::Target(error)) if error.is_outdated() && looks < MOST_LOOKS && !self.is_ending() => {
+                    looks += 1;
+                    std::thread::sleep(LOOK * looks);
+                }
                 done => return done,
             }
         }
     }
 
-    /// Carries out one operation if its guards hold, over what was seen then. `resume` accepts what is found done.
-    fn try_out(&self, operation: &Operation, made: &dyn Fn(u64), resume: bool) -> Result<Done, WorkError> {
+    /// Says whether nothing new is to be begun.
+    fn is_ending(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed) || matches!(self.lock.map(LockGuard::hold), Some(Hold::Lost(_)))
+    }
+
+    /// Carries out one operation if its guards hold, over what was seen then, after so many looks.
+    fn try_out(&self, operation: &Operation, made: &dyn Fn(u64), looks: u32) -> Result<Done, WorkError> {
+        // A write that was not answered may have been made.
+        let resume = self.resume || looks > 0;
         if resume && is_done(operation, &self.ports)? {
             if let Work::OpenRelease { release, revision, payload } = &operation.work {
                 let payload = payload.reveal().map(String::as_str).unwrap_or_default();
@@ -193,15 +207,15 @@ impl<'a> Workshop<'a> {
                 let content = content.ok_or_else(|| WorkError::Sealed(address.clone()))?.as_bytes();
                 // An interrupted run wrote it, and did not leave its replicas.
                 let stands = *leaves_replicas && resume && is_written(operation, &self.ports)?;
+                let mut over = over(&seen, path, looks);
                 self.in_target(address, |session| {
-                    expect(session, &seen);
                     if *replace && !stands {
-                        session.replace(path, content)?;
+                        session.replace(path, content, &over)?;
                     } else if !stands {
                         if *adopt {
-                            session.adopt(path, content)?;
+                            over = session.adopt(path, content, &over)?;
                         }
-                        session.write(path, content)?;
+                        session.write(path, content, &over)?;
                     }
                     if *leaves_replicas {
                         session.leave_replicas(path, content)?;
@@ -214,10 +228,9 @@ impl<'a> Workshop<'a> {
             Work::RecordHooks { release, revision, event, .. } => {
                 self.in_target(release, |session| session.record_hooks(release, *revision, event))
             }
-            Work::DeleteResource { address, path } => self.in_target(address, |session| {
-                expect(session, &seen);
-                session.delete(path)
-            }),
+            Work::DeleteResource { address, path } => {
+                self.in_target(address, |session| session.delete(path, &over(&seen, path, looks)))
+            }
             Work::RecordRelease { release, revision, record } => {
                 self.in_target(release, |session| session.commit(release, *revision, record))?;
                 // It is done: what comes later is another change.
@@ -238,7 +251,7 @@ impl<'a> Workshop<'a> {
 
     /// Deletes a resource that failed.
     pub(super) fn delete(&self, path: &str) -> Result<Done, WorkError> {
-        self.in_target(path, |session| session.delete(path))
+        self.in_target(path, |session| session.delete(path, &Over::Anything))
     }
 
     fn build(&self, digest: &str, operation: &Operation, made: &dyn Fn(u64)) -> Result<Done, WorkError> {
@@ -395,9 +408,11 @@ impl<'a> Workshop<'a> {
     }
 }
 
-fn expect(session: &dyn TargetSession, seen: &Seen) {
-    for (path, standing) in seen {
-        session.expect(path, standing);
+/// Returns over what something is done after so many looks.
+fn over(seen: &Seen, path: &str, looks: u32) -> Over {
+    match seen.get(path).cloned().unwrap_or_default() {
+        Over::Object { id, .. } if looks >= PATIENT_LOOKS => Over::Object { id, version: None },
+        over @ (Over::Anything | Over::Nothing | Over::Object { .. }) => over,
     }
 }
 

@@ -13,10 +13,10 @@ use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
 use crate::plan::{
     ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageAction, ImageContext, ImagePlan,
     ImageSection, Inputs, Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction,
-    Risk, RiskLevel, Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble,
-    budget_risks, carry_out_triggers, chart_changes, cluster_path, conceal, endangered, is_of_anyone, is_sensitive,
-    items_of, missing_bases, plan_images, plan_release, read_directives, read_record, release_key, wanted_resources,
-    was_ever_deployed, yield_fields,
+    Risk, RiskLevel, Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, address_of,
+    assemble, budget_risks, carry_out_triggers, chart_changes, cluster_path, conceal, endangered, is_of_anyone,
+    is_sensitive, items_of, missing_bases, plan_images, plan_release, read_directives, read_record, release_key,
+    wanted_resources, was_ever_deployed, yield_fields,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -615,7 +615,7 @@ impl Deploy<'_> {
                         (self.answer)(vec![Question::Previews(wanted)], observed)?;
                     }
                 }
-                report_previews(diagnostics, observed.previews.as_ref().unwrap_or(&BTreeMap::new()));
+                report_previews(diagnostics, observed.previews.as_ref().unwrap_or(&BTreeMap::new()), &BTreeSet::new());
             }
             let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
             resources = plan_resources(sources, request, made, (self.fact, observed.previews.as_ref()), self.images);
@@ -700,42 +700,41 @@ fn manifest_diagnostic(
     }
 }
 
-/// Tells what there is to be said of dry runs, once for each text.
-pub(super) fn report_previews(diagnostics: &mut Diagnostics, previews: &BTreeMap<String, Preview>) {
-    report_blind(diagnostics, previews);
-    report_warned(diagnostics, previews);
-}
-
-/// Warns of resources of which there was no dry run.
-fn report_blind(diagnostics: &mut Diagnostics, previews: &BTreeMap<String, Preview>) {
-    let mut causes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+/// Tells what there is to be said of dry runs, once for each text. What is said of resources at hidden addresses may repeat
+/// values that nobody here knows.
+pub(super) fn report_previews(
+    diagnostics: &mut Diagnostics,
+    previews: &BTreeMap<String, Preview>,
+    hidden: &BTreeSet<String>,
+) {
+    const HIDDEN: &str = "why is not shown, for it may hold secret values";
+    const NONE: &str = "there is no dry run of";
+    let (mut forbidden, mut blind, mut warned) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let note = |texts: &mut BTreeMap<_, Vec<_>>, text, path| texts.entry(text).or_default().push(path);
     for (path, preview) in previews {
-        if let Some(why) = &preview.blind {
-            causes.entry(why).or_default().push(path);
+        let is_hidden = hidden.contains(&address_of(path));
+        if let Some(why) = preview.blind.as_deref() {
+            let is_right = why.contains("cannot patch") || why.contains("cannot create");
+            note(
+                if is_right { &mut forbidden } else { &mut blind },
+                if is_hidden { HIDDEN } else { why },
+                path.as_str(),
+            );
+        }
+        for text in preview.warnings.iter().filter(|_| !is_hidden) {
+            note(&mut warned, text, path);
         }
     }
-    for (why, paths) in causes {
-        let rule = if why.contains("cannot patch") || why.contains("cannot create") {
-            &rules::WRITE_FORBIDDEN
-        } else {
-            &rules::NO_DRY_RUN
-        };
-        let message = format!("there is no dry run of {}: {why}", first_of(&paths));
-        diagnostics.push(Diagnostic::in_file(rule, "manifest", message));
-    }
-}
-
-/// Tells what the API server warns of.
-fn report_warned(diagnostics: &mut Diagnostics, previews: &BTreeMap<String, Preview>) {
-    let mut texts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (path, preview) in previews {
-        for text in &preview.warnings {
-            texts.entry(text).or_default().push(path);
+    let all = [
+        (&rules::WRITE_FORBIDDEN, NONE, forbidden),
+        (&rules::NO_DRY_RUN, NONE, blind),
+        (&rules::SERVER_WARNING, "the API server warns of", warned),
+    ];
+    for (rule, head, texts) in all {
+        for (text, paths) in texts {
+            let message = format!("{head} {}: {text}", first_of(&paths));
+            diagnostics.push(Diagnostic::in_file(rule, "manifest", message));
         }
-    }
-    for (text, paths) in texts {
-        let message = format!("the API server warns of {}: {text}", first_of(&paths));
-        diagnostics.push(Diagnostic::in_file(&rules::SERVER_WARNING, "manifest", message));
     }
 }
 

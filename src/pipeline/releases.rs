@@ -120,7 +120,7 @@ impl ReleaseRequest<'_> {
             section.risks.extend(budget_risks(&section.resources, previews, &budgets));
         }
         hide(&mut section, sources, hidden, previews);
-        report_previews(diagnostics, previews);
+        report_previews(diagnostics, previews, hidden);
         report_problems(diagnostics, sources, &section);
         if diagnostics.has_errors() {
             return Err(if is_blocked(diagnostics) { ReleaseError::Blocked } else { ReleaseError::Diagnostics });

@@ -159,7 +159,7 @@ fn conceal_guard(guard: &mut Guard, lost: bool, with: &Concealing<'_>) {
 }
 
 /// Returns the address of what stands under a path of a cluster.
-fn address_of(path: &str) -> String {
+pub fn address_of(path: &str) -> String {
     let mut parts = path.splitn(3, '/');
     let mut part = || parts.next().unwrap_or_default();
     let (namespace, kind, name) = (part(), part(), part());

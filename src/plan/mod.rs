@@ -45,7 +45,7 @@ pub use budgets::{budget_risks, endangered};
 pub use causes::{Cause, CauseContext, Reached, image_causes, reached, resource_causes};
 pub use chart_changes::chart_changes;
 pub use cluster::{Layout, cluster_path, release_key, wanted_resources, was_ever_deployed};
-pub use conceal::{Concealing, conceal, sealed_texts};
+pub use conceal::{Concealing, address_of, conceal, sealed_texts};
 pub use diff::{diff, is_sensitive};
 pub use directives::{
     DeletePolicy, Dependency, DependencyState, DeployStage, DeployType, Directives, External, Fault, Propagation,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::target::{Target, TargetError, TargetSession};
+use super::target::{Over, Target, TargetError, TargetSession};
 use super::tracker::{Closer, Lines, LogSource, Sight, Tracker};
 use crate::observed::ReleaseFact;
 
@@ -111,12 +111,12 @@ impl MemorySession<'_> {
 }
 
 impl TargetSession for MemorySession<'_> {
-    fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+    fn write(&self, path: &str, content: &[u8], _: &Over) -> Result<(), TargetError> {
         self.changes().insert(path.into(), Some(content.to_vec()));
         Ok(())
     }
 
-    fn delete(&self, path: &str) -> Result<(), TargetError> {
+    fn delete(&self, path: &str, _: &Over) -> Result<(), TargetError> {
         self.changes().insert(path.into(), None);
         Ok(())
     }

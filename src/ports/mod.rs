@@ -39,6 +39,6 @@ pub use memory_target::MemoryTarget;
 pub use releases::{ReleaseStore, RevisionFact};
 pub use runner::{HostMount, ImageRun, Runner};
 pub use stage_store::{Published, StageId, StageStore, StoreError, StoredImage, StoredStage, any};
-pub use target::{OUTDATED, ObjectQuery, Standing, Target, TargetError, TargetSession, Values};
+pub use target::{OUTDATED, ObjectQuery, Over, Standing, Target, TargetError, TargetSession, Values};
 pub use tracker::{Closer, Lines, LogSource, Sight, Tracker};
 pub use work_tree::{MemoryWorkTree, WorkTree, WorkTreeError};

@@ -25,7 +25,7 @@ pub struct TargetError {
 }
 
 impl TargetError {
-    /// Says whether nothing was done because the resource is no longer what [`TargetSession::expect`] said.
+    /// Says whether nothing was done because the resource is no longer what it was to be done over.
     pub fn is_outdated(&self) -> bool {
         self.source.kind() == OUTDATED
     }
@@ -34,13 +34,30 @@ impl TargetError {
 /// The kind of an error of which [`TargetError::is_outdated`] speaks.
 pub const OUTDATED: std::io::ErrorKind = std::io::ErrorKind::ResourceBusy;
 
+/// Over what something is done, as far as the target can tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Over {
+    /// Whatever stands there.
+    #[default]
+    Anything,
+    /// Nothing stands there.
+    Nothing,
+    /// A certain object stands there.
+    Object {
+        /// What no other object has, not even one of the same name that is made later.
+        id: String,
+        /// What differs after any write, where writes count.
+        version: Option<String>,
+    },
+}
+
 /// What stands under a path.
 #[derive(Clone, Default)]
 pub struct Standing {
     /// What guards compare; `None` where nothing is.
     pub content: Option<Vec<u8>>,
-    /// What differs after any write, where the target keeps such a thing.
-    pub version: Option<String>,
+    /// The same, for what is done there next.
+    pub over: Over,
 }
 
 /// An object that a template asks for.
@@ -85,7 +102,8 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// The target failed.
     fn standings(&self, wanted: &[WantedResource]) -> Result<Vec<Standing>, TargetError> {
-        let standing = |wanted: &WantedResource| Ok(Standing { content: self.content(&wanted.path)?, version: None });
+        let standing =
+            |wanted: &WantedResource| Ok(Standing { content: self.content(&wanted.path)?, over: Over::Anything });
         wanted.iter().map(standing).collect()
     }
 
@@ -258,23 +276,19 @@ pub trait TargetSession: Send + Sync {
         Ok(())
     }
 
-    /// Says what was seen under a path last. What is done there next is done only over that, where the target can tell; if
-    /// not, it fails with an error that [`TargetError::is_outdated`], and nothing is changed.
-    fn expect(&self, _path: &str, _seen: &Standing) {}
-
     /// Writes a resource.
     ///
     /// # Errors
-    /// The target failed.
-    fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError>;
+    /// The target failed, or something else stands there ([`TargetError::is_outdated`]) and nothing was changed.
+    fn write(&self, path: &str, content: &[u8], over: &Over) -> Result<(), TargetError>;
 
     /// Takes over the fields of a resource that others set, where the target keeps who set them; what of them is not in
-    /// the content is removed by the next write.
+    /// the content is removed by the next write. Returns what that is to be done over.
     ///
     /// # Errors
-    /// The target failed.
-    fn adopt(&self, _path: &str, _content: &[u8]) -> Result<(), TargetError> {
-        Ok(())
+    /// As of `write`.
+    fn adopt(&self, _path: &str, _content: &[u8], over: &Over) -> Result<Over, TargetError> {
+        Ok(over.clone())
     }
 
     /// Leaves the replicas that were just written to whoever sets them later, where the target keeps who set what.
@@ -288,16 +302,16 @@ pub trait TargetSession: Send + Sync {
     /// Deletes a resource and writes it again, where the target cannot change it in place.
     ///
     /// # Errors
-    /// The target failed.
-    fn replace(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
-        self.write(path, content)
+    /// As of `write`.
+    fn replace(&self, path: &str, content: &[u8], over: &Over) -> Result<(), TargetError> {
+        self.write(path, content, over)
     }
 
     /// Removes a resource.
     ///
     /// # Errors
-    /// The target failed.
-    fn delete(&self, path: &str) -> Result<(), TargetError>;
+    /// As of `write`.
+    fn delete(&self, path: &str, over: &Over) -> Result<(), TargetError>;
 
     /// Records the release and makes the change visible.
     ///

@@ -123,6 +123,22 @@ fn what_is_nobodys_business_between_the_look_and_the_write_stops_nothing() {
     let now = between.deploy.object("deployments", "web").unwrap();
     assert_eq!(now["spec"]["template"]["spec"]["containers"][0]["image"], "a:2");
     assert_eq!(now["metadata"]["annotations"]["example.org/seen"], "2");
+    // Nor does one that is written all the time.
+    between.change("a:2", "a:4");
+    let (mark, at) = (std::sync::atomic::AtomicUsize::new(0), web.clone());
+    let writes = between.before(&web, usize::MAX, move |cluster| {
+        let n = mark.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+        cluster.call(
+            "PATCH",
+            &at,
+            Some((MERGE, json!({"metadata": {"annotations": {"example.org/seen": n}}}).to_string())),
+        );
+    });
+    between.apply(0);
+    assert_eq!(*writes.lock().unwrap(), 6, "in the end only the object counts");
+    between.change("a:4", "a:2");
+    between.proxy.pass();
+    between.apply(0);
     // A write whose answer is lost was made.
     between.change("a:2", "a:3");
     let (at, lost) = (web.clone(), Mutex::new(false));
@@ -133,4 +149,44 @@ fn what_is_nobodys_business_between_the_look_and_the_write_stops_nothing() {
     between.apply(0);
     between.proxy.pass();
     between.deploy.assert_no_changes();
+}
+
+#[test]
+fn what_others_make_in_the_same_moment_is_told_though_no_field_is_ours() {
+    let Some(between) = Between::new("moment", MAPS) else { return };
+    between.proxy.pass();
+    between.apply(0);
+    let made = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: new}\ndata: {v: v1}\n";
+    between.deploy.sandbox.write(".helm/templates/more.yaml", made).commit("one more");
+    let new = between.deploy.address("configmaps", "new");
+    let list = new.rsplit_once('/').unwrap().0.to_owned();
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}, "data": {"w": "theirs"}});
+    between.before(&new, 1, move |cluster| {
+        let list = format!("{list}?fieldManager=somebody");
+        drop(cluster.call("POST", &list, Some(("application/json", theirs.to_string()))));
+    });
+    let err = between.apply(1);
+    assert!(err.contains("somebody made it in the same moment"), "{err}");
+}
+
+#[test]
+fn what_is_on_its_way_out_is_made_anew_whoever_set_its_fields() {
+    let Some(between) = Between::new("wayout", MAPS) else { return };
+    let a = between.deploy.address("configmaps", "a");
+    between.proxy.pass();
+    between.apply(0);
+    let held = json!({"metadata": {"finalizers": ["example.org/held"]}, "data": {"v": "theirs"}});
+    patch(&a, &held)(between.cluster);
+    let uid = between.deploy.object("configmaps", "a").unwrap()["metadata"]["uid"].clone();
+    between.cluster.call("DELETE", &a, None);
+    let (free, cluster) = (patch(&a, &json!({"metadata": {"finalizers": null}})), between.cluster);
+    let freed = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        free(cluster);
+    });
+    between.apply(0);
+    freed.join().unwrap();
+    let now = between.deploy.object("configmaps", "a").unwrap();
+    assert_ne!(now["metadata"]["uid"], uid);
+    assert_eq!(now["data"], json!({"v": "v1"}));
 }

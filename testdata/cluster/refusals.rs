@@ -1,11 +1,8 @@
 //! What the API server refuses, and what a plan makes of it.
 
-use std::sync::{Arc, Mutex};
-
-use super::proxy::{Asked, Fate, Proxy};
 use super::releases::take_back;
 use super::tracking::{release, workload, write};
-use super::{Deploy, Ground, actions, kubeconfig};
+use super::{Deploy, Ground, actions};
 use crate::services::{Cluster, PROGRAM};
 
 fn idle(name: &str) -> String {
@@ -119,35 +116,17 @@ fn an_account_of_one_namespace_plans_applies_and_dismisses() {
 }
 
 #[test]
-fn what_the_server_warns_of_is_told_and_unknown_fields_may_be_let_through() {
+fn what_the_server_warns_of_is_told_once() {
     let ingress = |name: &str| {
         format!(
             "apiVersion: networking.k8s.io/v1beta1\nkind: Ingress\nmetadata: {{name: {name}}}\nspec: {{backend: {{serviceName: web, servicePort: 80}}}}\n"
         )
     };
-    let Some((mut deploy, cluster)) = release("warned", &[("a", ingress("a")), ("b", ingress("b"))]) else { return };
+    let Some((deploy, cluster)) = release("warned", &[("a", ingress("a")), ("b", ingress("b"))]) else { return };
     cluster.kubectl(&["create", "namespace", "warned"]);
     let ran = deploy.run(0, &["plan"]);
     let told = "warning[server-warning]: the API server warns of warned/Ingress.networking.k8s.io/a and 1 more: \
                 networking.k8s.io/v1beta1 Ingress is deprecated in v1.19+";
     assert!(ran.err.contains(told), "{}", ran.err);
     assert_eq!(ran.err.matches("server-warning").count(), 1, "{}", ran.err);
-    // What the server is asked to do about unknown fields, which old ones do not heed.
-    let proxy = Proxy::start(cluster);
-    let file = deploy.sandbox.home().join("proxied");
-    std::fs::write(&file, kubeconfig(&proxy.address)).unwrap();
-    deploy.kubeconfig = file.display().to_string();
-    for (args, word) in [(&[][..], "Strict"), (&["--field-validation", "warn"], "Warn")] {
-        let asked = Arc::<Mutex<Vec<String>>>::default();
-        let noted = asked.clone();
-        proxy.set(move |asked: &Asked| {
-            noted.lock().unwrap().push(asked.target.clone());
-            Fate::Pass
-        });
-        deploy.run(0, &[&["plan"], args].concat());
-        let asked = asked.lock().unwrap();
-        let mut dry_runs = asked.iter().filter(|target| target.contains("dryRun=All")).peekable();
-        assert!(dry_runs.peek().is_some(), "{asked:?}");
-        assert!(dry_runs.all(|target| target.contains(&format!("fieldValidation={word}&"))), "{asked:?}");
-    }
 }

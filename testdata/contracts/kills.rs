@@ -10,7 +10,7 @@ use stagewright::backend::OciLayout;
 use stagewright::backend::manifest_folder::ManifestFolder;
 use stagewright::digest::Sha224Digest;
 use stagewright::ports::oci::read_image;
-use stagewright::ports::{BlobStore, StageStore, Target};
+use stagewright::ports::{BlobStore, Over, StageStore, Target};
 
 use super::stage_store::image;
 
@@ -86,7 +86,7 @@ fn apply(target: &ManifestFolder, revision: u64) {
     let mut resources = serde_json::Map::new();
     for i in 0..20 {
         let path = format!("shop/configmap-{i}.yaml");
-        session.write(&path, revision.to_string().as_bytes()).unwrap();
+        session.write(&path, revision.to_string().as_bytes(), &Over::Anything).unwrap();
         resources.insert(path, serde_json::json!({}));
     }
     session.commit("shop", revision, &serde_json::json!({"revision": revision, "resources": resources})).unwrap();

@@ -7,7 +7,8 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::Client;
 use kube::client::Body as Answer;
@@ -16,14 +17,19 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::connect::{ConnectError, login_fault};
+use super::fields::stands;
 use super::limit::Limit;
 use super::login::Login;
-use super::objects::set;
+use super::objects::{is_going, set};
 use super::retry::{Kind, Passing, Patience, Retries, WHOLE};
-use crate::ports::Hold;
+use crate::ports::{Hold, Over};
 
 /// Who we are among those who set fields.
 pub const FIELD_MANAGER: &str = "stagewright";
+
+/// Who is waited for.
+const SERVER: &str = "the API server";
+const LOGIN: &str = "the command that logs in";
 
 /// The most that an answer may hold. Unit: bytes.
 const LARGEST: usize = 256 << 20;
@@ -71,7 +77,7 @@ pub enum ApiError {
         error: Box<ApiError>,
     },
     /// The object is not the one, or not in the version, that was looked at.
-    #[error("{0}")]
+    #[error(transparent)]
     Outdated(Box<ApiError>),
     /// Something did not become as it should within the time.
     #[error("{0}")]
@@ -268,16 +274,39 @@ async fn whole(body: Answer) -> Result<Option<bytes::Bytes>, kube::Error> {
     }
 }
 
-/// What was seen under an address, over which something is done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Over {
-    /// Nobody looked.
-    #[default]
-    Anything,
-    /// Nothing was there.
-    Nothing,
-    /// The object of this uid, in this version.
-    Version(String, String),
+fn apply_query(force: bool) -> String {
+    format!("fieldManager={FIELD_MANAGER}&force={force}&fieldValidation=Strict")
+}
+
+/// Says of a conflict whether something else stands there than was looked at.
+pub fn outdated(error: ApiError) -> ApiError {
+    // Source: Kubernetes, storage and preconditions.
+    const TEXTS: [&str; 5] = [
+        "the object has been modified",
+        "The object might have been",
+        "uid mismatch",
+        "Precondition failed",
+        "in the precondition",
+    ];
+    match error {
+        ApiError::Status(status) if status.code == 409 && TEXTS.iter().any(|text| status.message.contains(text)) => {
+            ApiError::Outdated(Box::new(ApiError::Status(status)))
+        }
+        error => error,
+    }
+}
+
+/// Says whether others set fields, and that is why the server refuses.
+fn is_taken(error: &ApiError) -> bool {
+    let causes = error.refusal().filter(|status| status.code == 409).and_then(|status| status.details.as_ref());
+    causes.is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "FieldManagerConflict"))
+}
+
+/// Names those besides us who set fields of an object.
+fn others(object: &Value) -> Vec<String> {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.get("manager")?.as_str());
+    names.filter(|name| *name != FIELD_MANAGER).map(str::to_owned).collect()
 }
 
 /// Says whether an apply failed for nothing but that the object was written by others meanwhile.
@@ -340,6 +369,10 @@ struct Told {
     value: Value,
     /// What it warns of.
     warnings: Vec<String>,
+    /// Whether it made an object.
+    is_new: bool,
+    /// Whether an attempt before may have been carried out.
+    in_doubt: bool,
 }
 
 /// How many warnings of one answer are read, and how much of each. Unit: characters.
@@ -375,8 +408,6 @@ pub struct Api {
     client: Client,
     login: Option<Login>,
     limit: Option<Limit>,
-    /// What the server does about fields that a kind does not have.
-    validation: &'static str,
     retries: Retries,
     /// Kinds by API version.
     kinds: Discovered<BTreeMap<String, ApiKind>>,
@@ -390,16 +421,10 @@ pub struct Api {
 
 impl Api {
     /// Speaks through a client.
-    pub fn new(
-        client: Client,
-        login: Option<Login>,
-        retries: Retries,
-        (rate, burst): (u32, u32),
-        validation: &'static str,
-    ) -> Self {
+    pub fn new(client: Client, login: Option<Login>, retries: Retries, (rate, burst): (u32, u32)) -> Self {
         let limit = Limit::new(rate, burst);
         let (kinds, groups, absent) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { client, login, limit, validation, retries, kinds, groups, fence: Mutex::default(), absent }
+        Self { client, login, limit, retries, kinds, groups, fence: Mutex::default(), absent }
     }
 
     /// Says under which lock writes are sent from now on.
@@ -457,10 +482,14 @@ impl Api {
     async fn ask(&self, method: Method, address: &str, body: Option<Body<'_>>, accept: &str) -> Result<Told, ApiError> {
         let kind = if address.contains("dryRun=All") { Kind::DryRun } else { Kind::Needed };
         let mut patience = Patience::new(&self.retries, kind);
+        let mut in_doubt = false;
         loop {
             match self.send(&method, address, body.as_ref(), accept).await {
-                Ok(found) => return Ok(found),
-                Err(error) => patience.again(error).await?,
+                Ok(found) => return Ok(Told { in_doubt, ..found }),
+                Err(error) => {
+                    in_doubt |= Passing::of(&error).is_some_and(|passing| passing.in_doubt);
+                    patience.again(error).await?
+                }
             };
         }
     }
@@ -509,20 +538,27 @@ impl Api {
         body: Option<&Body<'_>>,
         accept: &str,
     ) -> Result<Told, ApiError> {
-        let Some(login) = &self.login else { return self.send_as_we_are(method, address, body, accept).await };
+        let Some(login) = &self.login else { return self.send_as(None, method, address, body, accept).await };
         // What takes a while is done before it is looked whether a write may be sent.
-        let unknown = |error: ConnectError| ApiError::Login(login_fault(&error).unwrap_or_else(|| error.to_string()));
-        let header = login.header().await.map_err(unknown)?;
-        match self.send_as_we_are(method, address, body, accept).await {
-            Err(error) if error.code() == Some(401) && login.renewed(&header).await.map_err(unknown)? => {
-                self.send_as_we_are(method, address, body, accept).await
-            }
+        let header = self.logged_in(login.header()).await?;
+        match self.send_as(Some(&header), method, address, body, accept).await {
+            Err(error) if error.code() == Some(401) => match self.logged_in(login.renewed(&header)).await? {
+                Some(header) => self.send_as(Some(&header), method, address, body, accept).await,
+                None => Err(error),
+            },
             answer => answer,
         }
     }
 
-    async fn send_as_we_are(
+    /// Waits for a login, as for an answer.
+    async fn logged_in<T>(&self, login: impl Future<Output = Result<T, ConnectError>>) -> Result<T, ApiError> {
+        let login = async { login.await.map_err(|error| kube::Error::Service(Box::new(error))) };
+        self.retries.answer((LOGIN, LOGIN), self.retries.most(false), login).await
+    }
+
+    async fn send_as(
         &self,
+        header: Option<&HeaderValue>,
         method: &Method,
         address: &str,
         body: Option<&Body<'_>>,
@@ -532,6 +568,9 @@ impl Api {
         let told = format!("{method} {}", address.split('?').next().unwrap_or(address));
         let reads = method == Method::GET;
         let mut request = Request::builder().method(method).uri(address).header("Accept", accept);
+        if let Some(header) = header {
+            request = request.header(AUTHORIZATION, header.clone());
+        }
         let bytes = match body {
             Some((kind, bytes)) => {
                 request = request.header("Content-Type", *kind);
@@ -547,16 +586,17 @@ impl Api {
             }
         }
         // One connection serves many requests: that it lives does not say that this one is answered.
-        let answer = self.retries.answer(&told, self.retries.most(reads), self.client.send(request)).await?;
+        let answer = self.retries.answer((SERVER, &told), self.retries.most(reads), self.client.send(request)).await?;
         let (code, headers) = (answer.status(), answer.headers().clone());
-        let whole = self.retries.answer(&told, WHOLE, whole(answer.into_body())).await?;
+        let whole = self.retries.answer((SERVER, &told), WHOLE, whole(answer.into_body())).await?;
         self.retries.answered();
         let too_large = || ApiError::Unexpected(format!("the answer to {told} is larger than {} MiB", LARGEST >> 20));
         let bytes = whole.ok_or_else(too_large)?;
         if code.is_success() {
             let value = serde_json::from_slice(&bytes)
                 .map_err(|error| ApiError::Client(Box::new(kube::Error::SerdeError(error))))?;
-            return Ok(Told { value, warnings: warnings(&headers) });
+            let is_new = code == StatusCode::CREATED;
+            return Ok(Told { value, warnings: warnings(&headers), is_new, in_doubt: false });
         }
         Err(ApiError::Status(Box::new(status(code, &headers, &bytes))))
     }
@@ -590,14 +630,10 @@ impl Api {
         force: bool,
         warnings: &mut Vec<String>,
     ) -> Result<Value, ApiError> {
-        let address = format!("{address}?{}&dryRun=All", self.apply_query(force));
+        let address = format!("{address}?{}&dryRun=All", apply_query(force));
         let answer = self.send_apply(&address, object.to_string()).await?;
         *warnings = answer.warnings;
         Ok(answer.value)
-    }
-
-    fn apply_query(&self, force: bool) -> String {
-        format!("fieldManager={FIELD_MANAGER}&force={force}&fieldValidation={}", self.validation)
     }
 
     /// Applies an object on the server's side, over what was seen of it.
@@ -605,21 +641,32 @@ impl Api {
     /// # Errors
     /// [`ApiError::Outdated`] where something else stands there now.
     pub async fn apply(&self, address: &str, object: &Value, over: &Over) -> Result<Value, ApiError> {
-        let mut object = object.clone();
-        if let Over::Version(uid, version) = over {
-            set(&mut object, &["metadata", "uid"], uid.as_str().into());
-            set(&mut object, &["metadata", "resourceVersion"], version.as_str().into());
-        }
-        let address = format!("{address}?{}", self.apply_query(*over != Over::Nothing));
-        let outdated = |error: ApiError| if error.is_conflict() { ApiError::Outdated(Box::new(error)) } else { error };
+        let query = format!("{address}?{}", apply_query(*over != Over::Nothing));
         match over {
-            Over::Anything => self.send_apply(&address, object.to_string()).await.map(|answer| answer.value),
+            Over::Anything => Ok(self.send_apply(&query, object.to_string()).await?.value),
             Over::Nothing => {
-                self.send_apply(&address, object.to_string()).await.map(|answer| answer.value).map_err(outdated)
+                let answer = self.send_apply(&query, object.to_string()).await;
+                let made = answer
+                    .map_err(|error| if is_taken(&error) { ApiError::Outdated(Box::new(error)) } else { error })?;
+                let others = others(&made.value);
+                if made.is_new || made.in_doubt || others.is_empty() || is_going(&made.value) {
+                    return Ok(made.value);
+                }
+                // No field of theirs is one of ours: only the answer tells that it was there.
+                let others = others.join(", ");
+                Err(ApiError::Late(format!(
+                    "{others} made it in the same moment, and what we set was added to it: look at it, and apply again"
+                )))
             }
-            Over::Version(..) => {
-                let body = ("application/apply-patch+yaml", object.to_string().into_bytes());
-                self.request(Method::PATCH, &address, Some(body), "application/json").await.map_err(outdated)
+            Over::Object { id, version } => {
+                let mut meant = object.clone();
+                set(&mut meant, &["metadata", "uid"], id.as_str().into());
+                if let Some(version) = version {
+                    set(&mut meant, &["metadata", "resourceVersion"], version.as_str().into());
+                }
+                let body = ("application/apply-patch+yaml", meant.to_string().into_bytes());
+                let sent = self.request_once(Method::PATCH, &query, body, address, |found| stands(found, object));
+                sent.await.map_err(outdated)
             }
         }
     }
@@ -683,11 +730,11 @@ impl Api {
     /// [`ApiError::Outdated`] where something else stands there now.
     pub async fn delete_over(&self, address: &str, uid: &str, over: &Over, how: &str) -> Result<(), ApiError> {
         let conditions = match over {
-            Over::Version(uid, version) => serde_json::json!({"uid": uid, "resourceVersion": version}),
+            Over::Object { id, version: Some(version) } => serde_json::json!({"uid": id, "resourceVersion": version}),
+            Over::Object { id, version: None } => serde_json::json!({"uid": id}),
             Over::Anything | Over::Nothing => serde_json::json!({"uid": uid}),
         };
-        let deleted = self.delete_if(address, conditions, how).await;
-        deleted.map_err(|error| if error.is_conflict() { ApiError::Outdated(Box::new(error)) } else { error })
+        self.delete_if(address, conditions, how).await.map_err(outdated)
     }
 
     /// Deletes the object that meets conditions; what is gone already is as good.

@@ -44,8 +44,6 @@ pub struct ClusterOptions {
     pub retry: Option<Duration>,
     /// Requests a second, and how many go at once before that counts; 0: no limit.
     pub limit: (u32, u32),
-    /// What the server does about fields that a kind does not have, in its words: `Strict`, `Warn`, `Ignore`.
-    pub validation: &'static str,
     /// Is told when that takes long.
     pub tell: Option<Tell>,
 }

@@ -123,7 +123,10 @@ impl Login {
     /// # Errors
     /// It is no longer valid, and cannot be found out anew.
     pub async fn sign<B>(self, mut request: Request<B>) -> Result<Request<B>, BoxError> {
-        request.headers_mut().insert(AUTHORIZATION, self.header().await?);
+        // Who is signed already waited for that.
+        if !request.headers().contains_key(AUTHORIZATION) {
+            request.headers_mut().insert(AUTHORIZATION, self.header().await?);
+        }
         Ok(request)
     }
 
@@ -139,19 +142,20 @@ impl Login {
         Ok(held.header.clone())
     }
 
-    /// Finds out who we are anew after the server refused a header; says whether that is another one.
+    /// Finds out who we are anew after the server refused a header; `None` where it is the same.
     ///
     /// # Errors
     /// It cannot be found out.
-    pub async fn renewed(&self, refused: &HeaderValue) -> Result<bool, ConnectError> {
+    pub async fn renewed(&self, refused: &HeaderValue) -> Result<Option<HeaderValue>, ConnectError> {
         let mut held = self.held.lock().await;
         // Another request may have been refused before.
-        let was_tried = held.refused.is_some_and(|at| at.elapsed() < MARGIN);
+        let is_slow = matches!(*self.source, Source::Command(_));
+        let was_tried = is_slow && held.refused.is_some_and(|at| at.elapsed() < MARGIN);
         if held.header == *refused && !was_tried {
             held.refused = Some(Instant::now());
             self.renew(&mut held).await?;
         }
-        Ok(held.header != *refused)
+        Ok(Some(held.header.clone()).filter(|header| header != refused))
     }
 
     async fn renew(&self, held: &mut Held) -> Result<(), ConnectError> {

@@ -49,8 +49,8 @@ use super::runtime::block_on;
 use crate::observed::{Preview, ReleaseFact, WantedResource};
 use crate::plan::{ClusterName, Layout, RevisionSummary};
 use crate::ports::{
-    Lock, OUTDATED, ObjectQuery, ReleaseStore, RevisionFact, Standing, Target, TargetError, TargetSession, Values,
-    shown_url,
+    Lock, OUTDATED, ObjectQuery, Over, ReleaseStore, RevisionFact, Standing, Target, TargetError, TargetSession,
+    Values, shown_url,
 };
 
 /// Requests at once while planning.
@@ -82,8 +82,7 @@ impl ClusterTarget {
             let proxy = config.proxy_url.as_ref().map(|proxy| shown_url(proxy.to_string().trim_end_matches('/')));
             let (client, login) = client::client(config, &name.server)?;
             let retries = Retries::new(options.retry.unwrap_or(retry::LIMIT), options.tell.clone());
-            let (api, rules) =
-                (Arc::new(Api::new(client, login, retries, options.limit, options.validation)), options.records);
+            let (api, rules) = (Arc::new(Api::new(client, login, retries, options.limit)), options.records);
             Ok(Self {
                 api,
                 name,
@@ -162,6 +161,16 @@ fn text<'a>(object: &'a Value, key: &str) -> &'a str {
     object.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Says which object it is, in which version.
+fn over_of(object: &Value) -> Over {
+    let (id, version) = (metadata(object, "uid"), metadata(object, "resourceVersion"));
+    // Servers of others may keep none.
+    if id.is_empty() || version.is_empty() {
+        return Over::Anything;
+    }
+    Over::Object { id: id.to_owned(), version: Some(version.to_owned()) }
+}
+
 /// Finds the kind that a manifest names.
 async fn kind_of(api: &Api, object: &Value) -> Result<ApiKind, ApiError> {
     let (version, kind) = (text(object, "apiVersion"), text(object, "kind"));
@@ -202,12 +211,9 @@ impl Target for ClusterTarget {
         });
         let found = found.map_err(self.failed("read the resources"))?;
         let standing = |(wanted, live): (&WantedResource, &Option<Value>)| {
-            let Some(live) = live else { return Ok(Standing::default()) };
+            let Some(live) = live else { return Ok(Standing { content: None, over: Over::Nothing }) };
             let manifest = wanted.manifest.as_ref().map(|manifest| read_manifest(manifest)).transpose()?;
-            let parts = [metadata(live, "uid"), metadata(live, "resourceVersion")];
-            // Servers of others may keep no versions.
-            let version = parts.iter().all(|part| !part.is_empty()).then(|| parts.join("/"));
-            Ok(Standing { content: Some(guarded(live, manifest.as_ref())), version })
+            Ok(Standing { content: Some(guarded(live, manifest.as_ref())), over: over_of(live) })
         };
         let standings = wanted.iter().zip(&found).map(standing);
         standings.collect::<Result<_, ApiError>>().map_err(self.failed("read the manifests of the plan"))

@@ -96,7 +96,7 @@ impl Retries {
     /// Waits for the answer to a request: tells when it takes long, and gives up when it takes too long.
     pub async fn answer<T>(
         &self,
-        request: &str,
+        (whom, request): (&str, &str),
         most: Duration,
         sent: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, ApiError> {
@@ -117,7 +117,7 @@ impl Retries {
                 return Err(ApiError::Client(Box::new(kube::Error::Service(Box::new(late)))));
             }
             if waited >= SILENT {
-                self.tell(|| format!("the API server has not answered for {} s: {request}", waited.as_secs()));
+                self.tell(|| format!("{whom} has not answered for {} s: {request}", waited.as_secs()));
             }
         }
     }
@@ -362,11 +362,11 @@ mod tests {
     fn an_answer_that_does_not_come_is_a_failure_that_passes() {
         let retries = Retries::new(LIMIT, None);
         let never = std::future::pending::<Result<(), kube::Error>>();
-        let error = block_on(retries.answer("GET /a", Duration::from_millis(300), never)).unwrap_err();
+        let error = block_on(retries.answer(("it", "GET /a"), Duration::from_millis(300), never)).unwrap_err();
         let passing = Passing::of(&error).unwrap();
         assert!(passing.unreachable && passing.in_doubt, "{passing:?}");
         assert_eq!(passing.what, "the API server does not answer (GET /a: no answer for 0 s)");
-        let answered = block_on(retries.answer("GET /a", READ, async { Ok(1) })).unwrap();
+        let answered = block_on(retries.answer(("it", "GET /a"), READ, async { Ok(1) })).unwrap();
         assert_eq!(answered, 1);
     }
 

@@ -1,20 +1,20 @@
 //! A change of a cluster: writes, deletions, and the record that says when all are done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::api::{ApiError, Over};
+use super::api::{ApiError, outdated};
 use super::fields::{adopted, replicas_left};
 use super::objects::{is_going, metadata};
 use super::preview::{discreet, is_about_schema};
 use super::releases::{HookRuns, Opened};
-use super::{ClusterTarget, Place, kind_of, read_manifest, text};
+use super::{ClusterTarget, Place, kind_of, over_of, read_manifest, text};
 use crate::backend::runtime::block_on;
 use crate::plan::Propagation;
-use crate::ports::{Standing, TargetError, TargetSession};
+use crate::ports::{Over, TargetError, TargetSession};
 
 /// How long a definition may take until the server serves its kind.
 const ESTABLISHED: Duration = Duration::from_mins(1);
@@ -36,8 +36,6 @@ pub struct ClusterSession<'a> {
     hooks: Mutex<HookRuns>,
     /// The kinds whose definitions were written, by group.
     defined: Mutex<BTreeSet<(String, String)>>,
-    /// What was seen of resources of which something is to become, by path.
-    seen: Mutex<BTreeMap<String, Over>>,
 }
 
 impl<'a> ClusterSession<'a> {
@@ -49,7 +47,6 @@ impl<'a> ClusterSession<'a> {
             record: Mutex::default(),
             hooks: Mutex::default(),
             defined: Mutex::default(),
-            seen: Mutex::default(),
         }
     }
 }
@@ -65,15 +62,6 @@ impl ClusterSession<'_> {
 
     fn record(&self) -> std::sync::MutexGuard<'_, Option<Opened>> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Over>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns what was seen under a path; what is done there changes it.
-    fn over(&self, path: &str) -> Over {
-        self.seen().remove(path).unwrap_or_default()
     }
 
     fn hooks(&self) -> std::sync::MutexGuard<'_, HookRuns> {
@@ -117,6 +105,14 @@ impl ClusterSession<'_> {
                         && !api.retries().is_ending() =>
                 {
                     tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                // What is on its way out is made anew, whoever set its fields.
+                Err(ApiError::Outdated(error)) if *over == Over::Nothing => {
+                    let live = api.get(&address).await?;
+                    let Some(going) = live.filter(is_going) else {
+                        return Err(discreet(ApiError::Outdated(error), &object));
+                    };
+                    self.wait_until_gone(&address, metadata(&going, "uid")).await?;
                 }
                 written => break written.map_err(|error| discreet(error, &object))?,
             }
@@ -181,6 +177,9 @@ impl ClusterSession<'_> {
         let Some(object) = api.get(&address).await? else { return Ok(()) };
         let uid = metadata(&object, "uid");
         if !is_going(&object) {
+            if *over == Over::Nothing {
+                return Err(ApiError::Outdated(Box::new(ApiError::Unexpected("it was made meanwhile".to_owned()))));
+            }
             let next = serde_json::from_slice(next).unwrap_or(Value::Null);
             let propagation = Propagation::of(&next).or_else(|| Propagation::of(&object));
             api.delete_over(&address, uid, over, propagation.unwrap_or(Propagation::Foreground).name()).await?;
@@ -206,36 +205,30 @@ impl ClusterSession<'_> {
     }
 
     /// Makes the fields ours that predecessors set.
-    async fn take_over(&self, path: &str, content: &[u8]) -> Result<(), ApiError> {
+    async fn take_over(&self, path: &str, content: &[u8], over: &Over) -> Result<Over, ApiError> {
         let api = &self.target.api;
         let place = Place::parse(path)?;
         let object = read_manifest(&String::from_utf8_lossy(content))?;
         let kind = kind_of(api, &object).await?;
         let address = place.address(&kind);
-        let Some(live) = api.get(&address).await? else { return Ok(()) };
-        let Some(managers) = adopted(&live) else { return Ok(()) };
-        let version = match self.over(path) {
-            Over::Version(_, version) => version,
-            Over::Anything | Over::Nothing => metadata(&live, "resourceVersion").to_owned(),
+        let Some(live) = api.get(&address).await? else { return Ok(over.clone()) };
+        let Some(managers) = adopted(&live) else { return Ok(over.clone()) };
+        let version = match over {
+            Over::Object { version: Some(version), .. } => version,
+            Over::Anything | Over::Nothing | Over::Object { version: None, .. } => metadata(&live, "resourceVersion"),
         };
-        match api.set_managers(&address, &version, &managers).await {
-            Err(error) if error.is_conflict() => Err(ApiError::Outdated(Box::new(discreet(error, &object)))),
-            Err(error) => Err(discreet(error, &object)),
-            Ok(taken) => {
-                self.seen().insert(path.to_owned(), version_of(&taken));
-                Ok(())
-            }
-        }
+        let taken = api.set_managers(&address, version, &managers).await;
+        taken.map(|taken| over_of(&taken)).map_err(|error| discreet(outdated(error), &object))
     }
 
-    async fn delete_only(&self, path: &str) -> Result<(), ApiError> {
+    async fn delete_only(&self, path: &str, over: &Over) -> Result<(), ApiError> {
         let api = &self.target.api;
         let place = Place::parse(path)?;
         let Some(kind) = api.preferred(place.group, place.kind).await? else { return Ok(()) };
         let address = place.address(&kind);
         let Some(object) = api.get(&address).await?.filter(|object| !is_going(object)) else { return Ok(()) };
         let propagation = Propagation::of(&object).unwrap_or(Propagation::Background);
-        api.delete_over(&address, metadata(&object, "uid"), &self.over(path), propagation.name()).await
+        api.delete_over(&address, metadata(&object, "uid"), over, propagation.name()).await
     }
 }
 
@@ -272,24 +265,14 @@ impl TargetSession for ClusterSession<'_> {
         Ok(())
     }
 
-    fn expect(&self, path: &str, seen: &Standing) {
-        let version = seen.version.as_ref().and_then(|version| version.split_once('/'));
-        let over = match (version, &seen.content) {
-            (Some((uid, version)), _) => Over::Version(uid.to_owned(), version.to_owned()),
-            (None, None) => Over::Nothing,
-            (None, Some(_)) => Over::Anything,
-        };
-        self.seen().insert(path.to_owned(), over);
-    }
-
-    fn write(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
-        let over = self.over(path);
-        let written = self.noted(path, || block_on(self.apply(path, content, &over)));
+    fn write(&self, path: &str, content: &[u8], over: &Over) -> Result<(), TargetError> {
+        let written = self.noted(path, || block_on(self.apply(path, content, over)));
         written.map_err(self.target.failed(format!("apply {path}")))
     }
 
-    fn adopt(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
-        block_on(self.take_over(path, content)).map_err(self.target.failed(format!("take over the fields of {path}")))
+    fn adopt(&self, path: &str, content: &[u8], over: &Over) -> Result<Over, TargetError> {
+        let taken = block_on(self.take_over(path, content, over));
+        taken.map_err(self.target.failed(format!("take over the fields of {path}")))
     }
 
     fn leave_replicas(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
@@ -297,18 +280,18 @@ impl TargetSession for ClusterSession<'_> {
         left.map_err(self.target.failed(format!("leave the replicas of {path} to others")))
     }
 
-    fn replace(&self, path: &str, content: &[u8]) -> Result<(), TargetError> {
+    fn replace(&self, path: &str, content: &[u8], over: &Over) -> Result<(), TargetError> {
         let replaced = self.noted(path, || {
             block_on(async {
-                self.remove(path, content, &self.over(path)).await?;
+                self.remove(path, content, over).await?;
                 self.apply(path, content, &Over::Nothing).await
             })
         });
         replaced.map_err(self.target.failed(format!("replace {path}")))
     }
 
-    fn delete(&self, path: &str) -> Result<(), TargetError> {
-        block_on(self.delete_only(path)).map_err(self.target.failed(format!("delete {path}")))
+    fn delete(&self, path: &str, over: &Over) -> Result<(), TargetError> {
+        block_on(self.delete_only(path, over)).map_err(self.target.failed(format!("delete {path}")))
     }
 
     fn commit(&self, release: &str, revision: u64, _: &Value) -> Result<(), TargetError> {
@@ -338,10 +321,6 @@ impl TargetSession for ClusterSession<'_> {
         // The run has failed, and says why. A record that stays under way is marked by the next run.
         let _ = block_on(self.target.records_of(&release).fail(revision, why, &self.hooks()));
     }
-}
-
-fn version_of(object: &Value) -> Over {
-    Over::Version(metadata(object, "uid").to_owned(), metadata(object, "resourceVersion").to_owned())
 }
 
 /// Says what keeps an object that is deleted.

@@ -25,9 +25,7 @@ pub use global::{ColorMode, GlobalArgs};
 pub use includes::{IncludesCommand, IncludesGetArgs, IncludesListArgs, IncludesUpdateArgs};
 pub use jsonnet::JsonnetArgs;
 pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RecordFormat, RunFormat};
-pub use project::{
-    BuildArgs, DeployArgs, FieldValidation, KubeArgs, ProjectArgs, RegistryArgs, ReleaseDriver, TagArgs,
-};
+pub use project::{BuildArgs, DeployArgs, KubeArgs, ProjectArgs, RegistryArgs, ReleaseDriver, TagArgs};
 pub use release::{
     DismissArgs, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart, ReleasePlaceArgs,
     ReleaseRollbackArgs, TakeBackArgs,

@@ -160,10 +160,6 @@ pub struct KubeArgs {
     /// How many requests are sent at once before the limit counts; as many as in a second by default.
     #[arg(long, default_value_t = 0, value_name = "N", hide_short_help = true)]
     pub kube_burst_limit: u32,
-    /// What the API server does about fields that a kind does not have, and that stand twice: it refuses them, or drops them with
-    /// a warning, or without.
-    #[arg(long, value_enum, default_value_t, value_name = "WORD", hide_short_help = true)]
-    pub field_validation: FieldValidation,
     #[command(flatten)]
     pub records: RecordArgs,
 }
@@ -177,18 +173,6 @@ pub struct RecordArgs {
     /// How many revisions of a release are kept; 0: all.
     #[arg(long, default_value_t = 10, value_name = "N", hide_short_help = true)]
     pub releases_history_max: usize,
-}
-
-/// `--field-validation`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum FieldValidation {
-    /// They are refused.
-    #[default]
-    Strict,
-    /// They are dropped, with a warning.
-    Warn,
-    /// They are dropped.
-    Ignore,
 }
 
 /// `--release-driver`.

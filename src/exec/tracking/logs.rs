@@ -73,9 +73,10 @@ impl Logs {
         }
     }
 
-    /// Chooses the pods whose lines are shown, as many as the rules say.
+    /// Chooses the pods whose lines are shown, as many as the rules say. What has ended and was read makes room for others.
     fn choose(&mut self, sight: &Sight) {
-        let names: Vec<&str> = sight.pods.iter().filter_map(|pod| text(pod, "/metadata/name")).collect();
+        let open = sight.pods.iter().filter(|pod| !self.is_read(pod));
+        let names: Vec<&str> = open.filter_map(|pod| text(pod, "/metadata/name")).collect();
         self.chosen.retain(|name| names.contains(&name.as_str()));
         let most = usize::try_from(self.rules.replicas).unwrap_or(usize::MAX);
         for name in names {
@@ -85,6 +86,17 @@ impl Logs {
         }
     }
 
+    /// Says whether a pod has ended and all its lines that are shown were read.
+    fn is_read(&self, pod: &Value) -> bool {
+        let has_ended = matches!(text(pod, "/status/phase"), Some("Succeeded" | "Failed"));
+        has_ended
+            && statuses(pod).all(|status| {
+                let source = source(pod, status);
+                let ended = self.marks.get(&source).and_then(|mark| mark.ended);
+                !self.rules.shows_container(&source.container) || ended == Some(number(status, "/restartCount"))
+            })
+    }
+
     /// Returns the containers that may have printed something since the last look. At the last look (`is_last`) one that did not
     /// answer before is asked once more.
     pub fn wanted(&mut self, sight: &Sight, now_ms: u64, is_last: bool) -> Vec<Wanted> {
@@ -92,27 +104,18 @@ impl Logs {
         let mut wanted = Vec::new();
         let is_chosen = |pod: &&Value| text(pod, "/metadata/name").is_some_and(|n| self.chosen.iter().any(|c| c == n));
         for pod in sight.pods.iter().filter(is_chosen) {
-            let of = |p: &str| text(pod, p).unwrap_or_default().to_owned();
-            for list in ["/status/initContainerStatuses", "/status/containerStatuses"] {
-                let statuses = pod.pointer(list).and_then(Value::as_array).into_iter().flatten();
-                let begun = statuses.filter(|s| s.pointer("/state/waiting").is_none() && s.pointer("/state").is_some());
-                for status in begun {
-                    let Some(container) = text(status, "/name").filter(|c| self.rules.shows_container(c)) else {
-                        continue;
-                    };
-                    let source = LogSource {
-                        namespace: of("/metadata/namespace"),
-                        pod: of("/metadata/name"),
-                        container: container.to_owned(),
-                        previous: false,
-                    };
-                    let ended = status.pointer("/state/terminated").map(|_| number(status, "/restartCount"));
-                    let known = self.marks.get(&source);
-                    let is_read = ended.is_some() && known.is_some_and(|mark| mark.ended == ended);
-                    if !is_read && known.is_none_or(|mark| is_last || mark.rests_until <= now_ms) {
-                        let mark = known.and_then(|mark| mark.at.clone());
-                        wanted.push(Wanted { source, mark, ended });
-                    }
+            let has_begun = |s: &&Value| s.pointer("/state/waiting").is_none() && s.pointer("/state").is_some();
+            for status in statuses(pod).filter(has_begun) {
+                let source = source(pod, status);
+                if !self.rules.shows_container(&source.container) {
+                    continue;
+                }
+                let ended = status.pointer("/state/terminated").map(|_| number(status, "/restartCount"));
+                let known = self.marks.get(&source);
+                let is_read = ended.is_some() && known.is_some_and(|mark| mark.ended == ended);
+                if !is_read && known.is_none_or(|mark| is_last || mark.rests_until <= now_ms) {
+                    let mark = known.and_then(|mark| mark.at.clone());
+                    wanted.push(Wanted { source, mark, ended });
                 }
             }
         }
@@ -144,6 +147,22 @@ impl Logs {
     }
 }
 
+/// The containers of a pod, as far as anything is said of them.
+fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["/status/initContainerStatuses", "/status/containerStatuses"];
+    lists.into_iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten()
+}
+
+fn source(pod: &Value, status: &Value) -> LogSource {
+    let of = |object: &Value, p: &str| text(object, p).unwrap_or_default().to_owned();
+    LogSource {
+        namespace: of(pod, "/metadata/namespace"),
+        pod: of(pod, "/metadata/name"),
+        container: of(status, "/name"),
+        previous: false,
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "values are written where they are used")]
 mod tests {
@@ -153,7 +172,9 @@ mod tests {
     fn sight(state: Value, restarts: u64) -> Sight {
         let status = json!([{"name": "m", "state": state, "restartCount": restarts}]);
         let pod = json!({"metadata": {"name": "m-1", "namespace": "shop"}, "status": {"containerStatuses": status}});
-        Sight { pods: vec![pod.clone(), pod], ..Sight::default() }
+        let mut other = pod.clone();
+        other["metadata"]["name"] = "m-2".into();
+        Sight { pods: vec![pod, other], ..Sight::default() }
     }
 
     fn lines(lines: &[&str], mark: &str) -> Lines {
@@ -227,6 +248,24 @@ mod tests {
         assert_eq!(shown(&["m-5"]), ["m-5"]);
         assert_eq!(shown(&["m-1", "m-3", "m-5"]), ["m-1", "m-5"]);
         assert_eq!(shown(&["m-0", "m-1", "m-3"]), ["m-0", "m-1"], "of which one is gone");
+    }
+
+    #[test]
+    fn a_pod_that_ended_and_was_read_makes_room_for_the_next_try() {
+        let pod = |name: &str, phase: &str, state: Value| {
+            json!({"metadata": {"name": name, "namespace": "shop"},
+                "status": {"phase": phase, "containerStatuses": [{"name": "m", "state": state, "restartCount": 0}]}})
+        };
+        let failed = pod("m-1", "Failed", json!({"terminated": {}}));
+        let mut sight = Sight { pods: vec![failed], ..Sight::default() };
+        let mut logs = Logs::new(&LogRules::default());
+        for printed in [&["a"][..], &[]] {
+            let wanted = logs.wanted(&sight, 0, false).remove(0);
+            logs.take(wanted, Some(lines(printed, "1")), 0);
+        }
+        sight.pods.push(pod("m-2", "Running", running()));
+        let wanted: Vec<String> = logs.wanted(&sight, 0, false).into_iter().map(|w| w.source.pod).collect();
+        assert_eq!(wanted, ["m-2"]);
     }
 
     #[test]
