@@ -73,6 +73,7 @@ pub use release::{
 pub use secrecy::{Secrecy, Step as SecretStep};
 pub use selection::{Binding, StageSelection, Unsuitable, judge};
 pub use sensitive::Sensitive;
+pub use shown_values::SecretTexts;
 pub use tracking::{FailMode, LogRules, Tracking, Until};
 pub use triggers::{UndeclaredTriggers, carry_out_triggers};
 pub use yielding::yield_fields;

@@ -13,6 +13,7 @@ mod plan_text;
 mod plan_words;
 mod progress;
 mod terminal;
+mod value_layers;
 mod why;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -27,6 +28,7 @@ pub use plan_text::plan_text;
 pub use plan_words::place as place_text;
 pub use progress::{Progress, Telling, event_line, outcome_json, outcome_line};
 pub use terminal::harmless;
+pub use value_layers::{ValueLayer, ValueLayers, value_layers_json, value_layers_text};
 pub use why::{Answer, why_json, why_text};
 
 /// How text is drawn for one reader.

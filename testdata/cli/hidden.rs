@@ -164,6 +164,10 @@ fn looked_at(sandbox: &Sandbox) {
         let args = ["lint", "-o", format, "--log-verbose"];
         silent(&run(sandbox, &args), &args);
     }
+    for format in ["text", "json"] {
+        let args = ["plan", "--explain-values", ".", "--explain-values", "db.password", "-o", format];
+        silent(&run(sandbox, &args), &args);
+    }
     for args in [&["graph"][..], &["config", "explain"], &["stages", "list"]] {
         silent(&sandbox.run(args), args);
     }

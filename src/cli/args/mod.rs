@@ -34,7 +34,7 @@ pub use release::{
 };
 pub use run::RunArgs;
 pub use secret::{SecretCommand, SecretEditArgs, SecretFileArgs, SecretRotateArgs};
-pub use values::ValuesArgs;
+pub use values::{ExplainValuesArgs, ValuesArgs};
 
 /// Compiles werf.yaml, Dockerfiles and charts to one exact plan, shows it, and carries it out.
 #[derive(Debug, Parser)]
@@ -144,6 +144,8 @@ pub struct PlanArgs {
     pub jsonnet: JsonnetArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
+    #[command(flatten)]
+    pub explain: ExplainValuesArgs,
 }
 
 /// A risk that is taken knowingly.
@@ -386,6 +388,8 @@ pub struct RenderArgs {
     pub jsonnet: JsonnetArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
+    #[command(flatten)]
+    pub explain: ExplainValuesArgs,
 }
 
 /// `template`.
@@ -438,6 +442,8 @@ pub struct TemplateArgs {
     pub chart: ChartArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
+    #[command(flatten)]
+    pub explain: ExplainValuesArgs,
 }
 
 /// A generation of Helm.
