@@ -4,6 +4,7 @@
 //! what the value should have been. The one idea: a report is a pure function of its value and a [`Look`].
 
 mod build_report;
+mod deploy_report;
 pub mod diagnostics;
 mod live;
 mod origins;
@@ -21,6 +22,7 @@ pub(crate) mod fixture;
 pub(crate) mod golden;
 
 pub use build_report::{BuildReport, ReportedImage, ReportedStage, report_seconds};
+pub use deploy_report::deploy_report_json;
 pub use origins::{OriginCounts, OriginLine, OriginValue, origin_lines, origins_json, origins_text};
 pub use plan_document::{Forge, plan_comment, plan_html, plan_markdown};
 pub use plan_json::{plan_json, plan_schema};

@@ -32,7 +32,7 @@ pub use release::{
     DismissArgs, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart, ReleasePlaceArgs,
     ReleaseRollbackArgs, TakeBackArgs,
 };
-pub use run::RunArgs;
+pub use run::{DeployReportArgs, RunArgs};
 pub use secret::{SecretCommand, SecretEditArgs, SecretFileArgs, SecretRotateArgs};
 pub use values::{ExplainValuesArgs, ValuesArgs};
 
@@ -175,6 +175,8 @@ pub struct ApplyArgs {
     pub stale: StaleChoice,
     #[command(flatten)]
     pub run: RunArgs,
+    #[command(flatten)]
+    pub report: DeployReportArgs,
     #[command(flatten)]
     pub project: ProjectArgs,
     #[command(flatten)]

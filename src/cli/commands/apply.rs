@@ -81,13 +81,13 @@ fn is_same(approved: &Plan, again: &Plan) -> bool {
 }
 
 fn run_args(args: &ApplyArgs) -> RunArgs {
-    RunArgs { auto_rollback: args.auto_rollback, ..args.run.clone() }
+    RunArgs { auto_rollback: args.auto_rollback, deploy_report: args.report.path(), ..args.run.clone() }
 }
 
 /// Shows a plan that was just made, asks, and carries it out.
 pub fn approved(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invocation) -> Result<u8, CliError> {
     show(&made.plan, args, invocation)?;
-    let reports = args.save_build_report || args.build_report_path.is_some();
+    let reports = args.save_build_report || args.build_report_path.is_some() || args.deploy_report.is_some();
     if made.plan.operations.is_empty() && args.output == RunFormat::Text && !reports {
         return Ok(exit_code::DONE);
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::args::{
     GlobalArgs, RecordFormat, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart,
-    ReleasePlaceArgs, ReleaseRollbackArgs,
+    ReleasePlaceArgs, ReleaseRollbackArgs, TakeBackArgs,
 };
 use super::super::error::{CliError, exit_code};
 use super::super::streams::Invocation;
@@ -188,7 +188,8 @@ fn rollback(global: &GlobalArgs, args: &ReleaseRollbackArgs, invocation: &mut In
         (false, true) => Conflicts::Yield,
         (false, false) => Conflicts::Refuse,
     };
-    take_back::rollback(&named, &opened, (revision, conflicts), &args.run, invocation)
+    let run = TakeBackArgs { deploy_report: args.report.path(), ..args.run.clone() };
+    take_back::rollback(&named, &opened, (revision, conflicts), &run, invocation)
 }
 
 /// A number alone is a revision; a release whose name is a number is named by `--release`, or with a revision.

@@ -324,7 +324,8 @@ fn roll_back(
                 format!("was not rolled back to revision {to}, which would lose data; see `release rollback`")
             } else {
                 // Stdout is for the outcome of the apply.
-                let args = RunArgs { output: RunFormat::Text, ..run.args.clone() };
+                // So is the report.
+                let args = RunArgs { output: RunFormat::Text, deploy_report: None, ..run.args.clone() };
                 let again = Run { stages: StageLists::new(), args: &args, resume: begun.is_some(), ..*run };
                 match run_plan::undo(&back, &again, lock, invocation) {
                     Ok(outcome) if outcome.is_success() => format!("was rolled back to revision {to}"),
