@@ -1,5 +1,6 @@
 //! Charts: loading, layered values, rendering, manifests and resource identity.
 
+mod additions;
 #[cfg(test)]
 mod cases;
 pub mod constraint;
@@ -32,6 +33,7 @@ pub mod tree;
 mod tree_map;
 pub mod values;
 
+pub use additions::{AddedKind, Additions, annotate};
 pub use content::Content;
 pub use explain::{ExplainedValue, LaidValue, NotSet, explain_values};
 pub use helm::Helm;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::chart::{Manifest, SECRET_VALUES, secret_leaves, secret_texts};
+use crate::chart::{Manifest, SECRET_VALUES, annotate, secret_leaves, secret_texts};
 use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
@@ -789,6 +789,9 @@ fn desired_or_not(
             None => resources.push(whole),
         }
     }
+    if layout == Layout::Cluster {
+        resources.iter_mut().for_each(|resource| tell_run(resource, render));
+    }
     // Several charts may bring the same definition: the first counts, and before it what a template says. Source: Helm.
     let mut known: BTreeSet<String> = resources.iter().map(cluster_path).collect();
     let mut all = crds(project, render, unread);
@@ -842,11 +845,19 @@ fn desired_hooks(sources: &Sources, project: &Project, render: &ProjectRender) -
     let mask = sources.mask();
     let hook = |manifest: &Manifest| {
         let holds_secrets = mask.finds(&manifest.text);
-        let resource = DesiredResource { belongs: false, ..resource(sources, project, manifest, holds_secrets) };
+        let mut resource = DesiredResource { belongs: false, ..resource(sources, project, manifest, holds_secrets) };
+        tell_run(&mut resource, render);
         let (weight, source) = (manifest.weight, manifest.source.clone());
         Some(DesiredHook { resource, hook: manifest.hook.clone()?, weight, source })
     };
     render.rendered.hooks.iter().filter(|m| !m.data.is_null()).filter_map(hook).collect()
+}
+
+/// What is written says which run wrote it; what is recorded does not.
+fn tell_run(resource: &mut DesiredResource, render: &ProjectRender) {
+    for (key, value) in &render.run_annotations {
+        annotate(&mut resource.data, key, value);
+    }
 }
 
 fn resource(sources: &Sources, project: &Project, manifest: &Manifest, hidden: bool) -> DesiredResource {

@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 use crate::analysis::kubernetes::served;
 use crate::chart::tree::{Tree, TreeMap};
 use crate::chart::{
-    self, Capabilities, Chart, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, SecretHost, SecretInputs,
-    ValuesInput,
+    self, Additions, Capabilities, Chart, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, SecretHost,
+    SecretInputs, ValuesInput,
 };
 use crate::config::Image;
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
-use crate::plan::{ClusterChart, Sensitive, items_of};
+use crate::plan::{ClusterChart, Sensitive, is_of_the_run, items_of};
 use crate::source::{FileId, Sources, normalize_path};
 use crate::syntax::yaml;
 
@@ -28,6 +28,8 @@ pub struct ProjectRender {
     pub chart_dir: String,
     /// What the record of a release in a cluster says of the chart.
     pub chart: ClusterChart,
+    /// Annotations that tell of the run: what is written to a cluster gets them, and nothing else.
+    pub run_annotations: Vec<(String, String)>,
 }
 
 /// How the chart is rendered.
@@ -90,6 +92,8 @@ pub fn render(
         return None;
     }
     let mut found = Diagnostics::new();
+    let mut additions = Additions::read(&mut found, sources, &inputs.additions);
+    let run_annotations = additions.take_annotations(is_of_the_run);
     let mut named = ClusterChart::default();
     let rendered = load_chart(&mut found, sources, project, &dir).and_then(|mut chart| {
         let secrets = chart::open_secrets(&mut found, sources, &mut chart, &inputs.secrets);
@@ -118,6 +122,7 @@ pub fn render(
         if asks_for_apis(&composed.chart) {
             add_definitions(&composed.chart, &mut options.capabilities.api_versions);
         }
+        options.additions = additions;
         let rendered = chart::render_explained(&mut found, sources, &composed, &options);
         hide(sources, &inputs.secrets, &options.host.secrets());
         if choice.lint && !found.has_errors() {
@@ -135,7 +140,7 @@ pub fn render(
     }
     let rendered = rendered.filter(|_| !failed)?;
     named.notes = Sensitive::new(rendered.notes.clone().unwrap_or_default());
-    Some(ProjectRender { rendered, chart_dir: dir, chart: named })
+    Some(ProjectRender { rendered, chart_dir: dir, chart: named, run_annotations })
 }
 
 /// Loads the chart of a project.

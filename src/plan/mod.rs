@@ -68,7 +68,7 @@ pub use order::READY_GATE;
 pub use reason::{DriftOutcome, FileChange, Reason, Setter};
 pub use release::{
     ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,
-    plan_release, read_record, resource_path,
+    is_of_the_run, plan_release, read_record, resource_path,
 };
 pub use secrecy::{Secrecy, Step as SecretStep};
 pub use selection::{Binding, StageSelection, Unsuitable, judge};
