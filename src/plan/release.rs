@@ -139,6 +139,8 @@ pub struct ReleaseContext<'a> {
     pub force_adoption: bool,
     /// Takes fields over that others set, whoever they are: for those who set them no more.
     pub force_conflicts: bool,
+    /// Whether hooks are recorded, and none runs.
+    pub no_hooks: bool,
 }
 
 /// The resources' part of a plan.

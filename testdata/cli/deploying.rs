@@ -120,3 +120,18 @@ fn annotations_and_labels_are_added_to_every_resource_and_bad_ones_are_told() {
         assert!(ran.code == 1 && ran.err.contains(message) && ran.err.contains("hint: "), "{}", ran.err);
     }
 }
+
+#[test]
+fn hooks_that_shall_not_run_are_in_no_folder() {
+    let sandbox = shop();
+    let hook = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: h, annotations: {helm.sh/hook: pre-install}}\n";
+    sandbox.write(".helm/templates/h.yaml", hook).commit("a hook");
+    let apply = |more: &[&str]| sandbox.run(&[&["apply", "--auto-approve", "--target", "dir:out"], more].concat());
+    let ran = apply(&["--no-hooks"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("no-hooks") && ran.out.contains("the hook is left out of the folder"), "{}", ran.out);
+    let file = sandbox.project().join("out/shop/configmap-h.yaml");
+    assert!(!file.exists() && sandbox.project().join("out/shop/configmap-c.yaml").exists());
+    assert_eq!(apply(&[]).code, 0);
+    assert!(file.exists());
+}

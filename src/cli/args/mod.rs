@@ -32,7 +32,7 @@ pub use release::{
     DismissArgs, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart, ReleasePlaceArgs,
     ReleaseRollbackArgs, TakeBackArgs,
 };
-pub use run::{DeployReportArgs, RunArgs};
+pub use run::{DeployReportArgs, HookArgs, RunArgs};
 pub use secret::{SecretCommand, SecretEditArgs, SecretFileArgs, SecretRotateArgs};
 pub use values::{ExplainValuesArgs, ValuesArgs};
 
@@ -139,6 +139,8 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub deploy: DeployArgs,
     #[command(flatten)]
+    pub hooks: HookArgs,
+    #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
     pub jsonnet: JsonnetArgs,
@@ -183,6 +185,8 @@ pub struct ApplyArgs {
     pub build: BuildArgs,
     #[command(flatten)]
     pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub hooks: HookArgs,
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]

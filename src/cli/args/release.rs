@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{DeployReportArgs, KubeArgs, ProjectArgs, RecordFormat, RunArgs, RunFormat};
+use super::{DeployReportArgs, HookArgs, KubeArgs, ProjectArgs, RecordFormat, RunArgs, RunFormat};
 
 /// `release`.
 #[derive(Debug, Subcommand)]
@@ -98,6 +98,8 @@ pub struct ReleaseRollbackArgs {
     /// Leaves fields to controllers and others that set them over what the release says.
     #[arg(long, conflicts_with = "force_conflicts")]
     pub yield_conflicts: bool,
+    #[command(flatten)]
+    pub hooks: HookArgs,
     #[command(flatten)]
     pub place: ReleasePlaceArgs,
     #[command(flatten)]

@@ -50,6 +50,15 @@ pub struct RunArgs {
     pub output: RunFormat,
 }
 
+/// Whether hooks run.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "Release options")]
+pub struct HookArgs {
+    /// Runs no hooks; they are recorded all the same, and the plan names those that are left out.
+    #[arg(long)]
+    pub no_hooks: bool,
+}
+
 /// Where the report of a deploy is saved when no file is named. Source: werf 2.x.
 const DEPLOY_REPORT: &str = ".werf-deploy-report.json";
 

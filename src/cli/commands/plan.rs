@@ -16,7 +16,13 @@ pub fn run(global: &GlobalArgs, args: &PlanArgs, invocation: &mut Invocation) ->
     if !args.explain.explain_values.is_empty() {
         return explain_values::run(global, options, (&args.explain.explain_values, telling(args)?), invocation);
     }
-    let wish = Wish { images: &args.images, deploy: args.images.is_empty(), applies: false, since: None };
+    let wish = Wish {
+        images: &args.images,
+        deploy: args.images.is_empty(),
+        applies: false,
+        since: None,
+        no_hooks: args.hooks.no_hooks,
+    };
     let made = make_plan(global, options, wish, invocation)?;
     let plan = &made.plan;
     if let Some(out) = &args.out {
