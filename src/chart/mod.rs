@@ -1,10 +1,12 @@
 //! Charts: loading, layered values, rendering, manifests and resource identity.
 
+mod additions;
 #[cfg(test)]
 mod cases;
 pub mod constraint;
 mod content;
 mod dependencies;
+mod explain;
 #[cfg(test)]
 mod fuzz;
 mod helm;
@@ -31,7 +33,9 @@ pub mod tree;
 mod tree_map;
 pub mod values;
 
+pub use additions::{AddedKind, Additions, annotate};
 pub use content::Content;
+pub use explain::{ExplainedValue, LaidValue, NotSet, explain_values};
 pub use helm::Helm;
 pub use jsonnet::JsonnetFolder;
 pub use load::{Chart, ChartFile, LoadOptions, is_archive, load, load_archive, load_archive_for};
@@ -45,4 +49,4 @@ pub use secret_values::{
     KeyInForce, SECRET_VALUES, SecretHost, SecretInputs, Secrets, open_secrets, secret_leaves, secret_texts,
 };
 pub use tracking::check_values;
-pub use values::{ChartValues, ValuesInput, compose};
+pub use values::{ChartValues, Layer, ValuesInput, compose};

@@ -19,6 +19,7 @@ use crate::eval::{
 use crate::source::glob::ShellPattern;
 use crate::source::{FileId, Sources};
 
+use super::additions::Additions;
 use super::constraint::{Constraint, parse_version};
 use super::helm::Helm;
 use super::jsonnet::{JsonnetFolder, render_jsonnet};
@@ -72,6 +73,8 @@ pub struct RenderOptions<'a> {
     pub lenient: bool,
     /// Jsonnet files that make manifests of the same release.
     pub jsonnet: Option<JsonnetFolder<'a>>,
+    /// What is added to every manifest, those of crds/ left out.
+    pub additions: Additions,
 }
 
 impl Default for RenderOptions<'_> {
@@ -88,6 +91,7 @@ impl Default for RenderOptions<'_> {
             text_only: false,
             lenient: false,
             jsonnet: None,
+            additions: Additions::default(),
         }
     }
 }
@@ -164,7 +168,8 @@ pub fn render(
         data: !options.text_only,
     };
     let mut found = Diagnostics::new();
-    let (manifests, hooks) = read_all(&mut found, &files, &reading);
+    let (mut manifests, mut hooks) = read_all(&mut found, &files, &reading);
+    manifests.iter_mut().chain(&mut hooks).for_each(|manifest| options.additions.add_to(manifest));
     report_duplicates(&mut found, sources, &manifests);
     for diagnostic in found.as_slice() {
         let mut diagnostic = diagnostic.clone();

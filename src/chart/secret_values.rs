@@ -9,13 +9,13 @@
 //! Source: werf 2.x. Secret values of the chart lie over the values that the user gives; those of a subchart are defaults
 //! of it; every scalar is a text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diag::rules::{SECRET_KEY, SECRET_VALUE};
 use crate::diag::{Diagnostic, Diagnostics, did_you_mean};
 use crate::eval::{FuncError, Host, Str, Value};
-use crate::source::{Files, Sources, Span, normalize_path};
+use crate::source::{FileId, Files, Sources, Span, normalize_path};
 
 use super::load::{Chart, values_of_text};
 use super::secret::{SecretError, SecretKey};
@@ -62,8 +62,10 @@ pub struct SecretInputs {
 /// What was decrypted.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
-    /// The values of the chart and of the files that are given, later ones over earlier ones.
-    pub values: TreeMap,
+    /// The values of the chart and of each file that is given; later ones lie over earlier ones.
+    pub values: Vec<TreeMap>,
+    /// The texts that secret values were read from, those of subcharts too.
+    pub sources: BTreeSet<FileId>,
     /// The files below `secret/`, by their names there.
     pub files: BTreeMap<String, Arc<[u8]>>,
     /// Every text that must not be shown.
@@ -78,9 +80,9 @@ pub fn open_secrets(
     inputs: &SecretInputs,
 ) -> Secrets {
     let mut opening = Opening { diagnostics, sources, key: &inputs.key, told: false, secrets: Secrets::default() };
-    let mut values = opening.values_of(chart);
+    let mut values = vec![opening.values_of(chart)];
     for (name, _, bytes) in &inputs.files {
-        merge(&mut values, opening.values(name, bytes, chart));
+        values.push(opening.values(name, bytes, chart));
     }
     opening.secrets.values = values;
     for file in chart.files.iter() {
@@ -193,8 +195,11 @@ impl Opening<'_> {
     }
 
     fn values(&mut self, shown: &str, bytes: &Arc<[u8]>, chart: &Chart) -> TreeMap {
-        let read = values_of_text(self.diagnostics, self.sources, shown, bytes, chart.helm);
-        self.decrypted(read.unwrap_or_default())
+        let read = values_of_text(self.diagnostics, self.sources, shown, bytes, chart.helm).unwrap_or_default();
+        self.secrets
+            .sources
+            .extend(read.iter().filter_map(|(_, value)| value.key.or(value.span)).map(|span| span.file));
+        self.decrypted(read)
     }
 
     fn subchart(&mut self, chart: &mut Chart) {

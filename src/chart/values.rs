@@ -24,8 +24,8 @@ pub struct ValuesInput<'a> {
     pub files: Vec<(String, Arc<[u8]>)>,
     /// `--set` and its family.
     pub sets: Vec<(SetKind, String)>,
-    /// Decrypted secret values; over all that the user gives.
-    pub secrets: TreeMap,
+    /// Decrypted secret values, lowest first; over all that the user gives.
+    pub secrets: Vec<TreeMap>,
     /// `werf` and `global`: nobody overrides them.
     pub service: TreeMap,
     /// Reads what `--set-file` names.
@@ -40,12 +40,27 @@ impl Default for ValuesInput<'_> {
         Self {
             files: Vec::new(),
             sets: Vec::new(),
-            secrets: TreeMap::new(),
+            secrets: Vec::new(),
             service: TreeMap::new(),
             read_file,
             check_schema: true,
         }
     }
+}
+
+/// What lays values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// A chart: its own defaults, those of a subchart, or what it imports from one.
+    Chart,
+    /// A file of `-f`, by its name.
+    File(String),
+    /// An argument of `--set` or its family.
+    Set(SetKind, String),
+    /// Secret values.
+    Secret,
+    /// The project: `werf` and `global`.
+    Service,
 }
 
 /// A chart with its values: dependencies are decided, every layer is laid.
@@ -76,20 +91,39 @@ pub fn compose(
     chart: &Chart,
     input: &ValuesInput<'_>,
 ) -> Option<ChartValues> {
+    compose_telling(diagnostics, sources, chart, input, &mut |_, _| {})
+}
+
+/// As [`compose`]; after each layer over the defaults of the chart, `laid` is told what the values are then.
+pub(super) fn compose_telling(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    chart: &Chart,
+    input: &ValuesInput<'_>,
+    laid: &mut dyn FnMut(Layer, &TreeMap),
+) -> Option<ChartValues> {
     let before = diagnostics.as_slice().iter().filter(|d| d.severity == crate::diag::Severity::Error).count();
     let mut user = TreeMap::new();
     for (name, bytes) in &input.files {
         merge(&mut user, values_of_text(diagnostics, sources, name, bytes, chart.helm).unwrap_or_default());
+        laid(Layer::File(name.clone()), &user);
     }
     for kind in [SetKind::Json, SetKind::Typed, SetKind::String, SetKind::File, SetKind::Literal] {
         for (_, argument) in input.sets.iter().filter(|(k, _)| *k == kind) {
             strvals::apply(diagnostics, sources, kind, argument, &mut user, input.read_file);
+            laid(Layer::Set(kind, argument.clone()), &user);
         }
     }
-    report_shadowed(diagnostics, sources, &user, &input.secrets, "");
-    let mut all = user.clone();
-    merge(&mut all, input.secrets.clone());
+    let (mut secrets, mut all) = (TreeMap::new(), user.clone());
+    for layer in &input.secrets {
+        merge(&mut secrets, layer.clone());
+        all.clone_from(&user);
+        merge(&mut all, secrets.clone());
+        laid(Layer::Secret, &all);
+    }
+    report_shadowed(diagnostics, sources, &user, &secrets, "");
     merge(&mut all, input.service.clone());
+    laid(Layer::Service, &all);
     let chart = dependencies::resolve(diagnostics, chart, &all)?;
     report_lost(diagnostics, &chart, &user, "");
     let mut values = all;

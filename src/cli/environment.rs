@@ -75,9 +75,7 @@ const NOT_MISSED: [&str; 24] = [
 ];
 
 /// Beginnings of such variables.
-const NOT_MISSED_FAMILIES: [&str; 16] = [
-    "ADD_ANNOTATION_",
-    "ADD_LABEL_",
+const NOT_MISSED_FAMILIES: [&str; 14] = [
     "LOG_",
     "REPO_",
     "FINAL_REPO_",

@@ -14,7 +14,7 @@ use super::streams::Invocation;
 use super::values::{read_file, sets, value_file};
 use super::wiring::repo_address;
 use crate::backend::git::{self, GitError, Repository};
-use crate::chart::{Capabilities, KeyInForce, SecretInputs};
+use crate::chart::{AddedKind, Capabilities, KeyInForce, SecretInputs};
 use crate::config;
 use crate::eval::jsonnet::External;
 use crate::pipeline::{JsonnetInputs, ProjectInputs, ValuesFile};
@@ -171,6 +171,7 @@ fn inputs(
     let secret_files: Vec<ValuesFile> = read("--secret-values", &deploy.secrets.secret_values)?;
     let secret_files = secret_files.into_iter().map(|file| (file.name, file.project_path, file.bytes.into()));
     let key = if deploy.secrets.ignore_secret_key { KeyInForce::Ignored } else { find_key(dir, invocation)? };
+    let additions = additions(&deploy);
     let secrets = SecretInputs { key, files: secret_files.collect() };
     Ok(ProjectInputs {
         gaps: Vec::new(),
@@ -194,6 +195,7 @@ fn inputs(
         values_files,
         sets: sets(&values),
         set_files: set_files(&values, dir)?,
+        additions,
         secrets,
         kube_version: kube_version(chart.kube_version)?,
         api_versions: chart.api_versions,
@@ -355,6 +357,12 @@ impl ValuesReader<'_> {
         let inner = resolved.strip_prefix(&dir).ok()?;
         normalize_path(inner.to_str()?).filter(|_| name != "-")
     }
+}
+
+/// Returns what is added to every resource.
+fn additions(deploy: &DeployArgs) -> Vec<(AddedKind, String)> {
+    let kinds = [(AddedKind::Annotation, &deploy.add_annotation), (AddedKind::Label, &deploy.add_label)];
+    kinds.iter().flat_map(|(kind, list)| list.iter().map(|text| (*kind, text.clone()))).collect()
 }
 
 /// Reads every file that `--set-file` names; one that cannot be read is reported where it is used.

@@ -87,6 +87,7 @@ rules! {
     UNSTABLE_MANIFEST, "unstable-manifest", Warning, "a manifest holds a result that differs from run to run";
     SCIENTIFIC_NUMBER, "scientific-number", Warning, "a number is printed as `1e+06`";
     CLUSTER_DEPENDENT, "cluster-dependent", Note, "a template asks the cluster or the network while it is rendered";
+    METADATA_ARGUMENT, "metadata-argument", Error, "an annotation or label to be added cannot be read";
     VALUES_ARGUMENT_EMPTY_KEY, "values-argument-empty-key", Warning, "a `--set` argument sets nothing";
     SECRET_KEY, "secret-key", Error, "secret values need a key, and there is none";
     SECRET_VALUE, "secret-value", Error, "a secret value or file cannot be decrypted";

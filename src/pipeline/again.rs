@@ -51,6 +51,7 @@ pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSect
         // Where that was not approved, another action comes of it.
         force_adoption: true,
         force_conflicts: true,
+        no_hooks: plan.inputs.no_hooks,
     };
     Ok(Some(plan_release(&desired, &context)))
 }

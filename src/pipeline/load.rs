@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::chart::SecretInputs;
 use crate::chart::strvals::SetKind;
+use crate::chart::{AddedKind, SecretInputs};
 use crate::config::{self, Config, DeployNames, Explicit, Included, Tagged, deploy_names};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::digest::Sha224Digest;
@@ -64,6 +64,8 @@ pub struct ProjectInputs {
     pub sets: Vec<(SetKind, String)>,
     /// The files that `--set-file` names.
     pub set_files: BTreeMap<String, Vec<u8>>,
+    /// `--add-annotation` and `--add-label`, in order.
+    pub additions: Vec<(AddedKind, String)>,
     /// The key of secret values, and `--secret-values`.
     pub secrets: SecretInputs,
     /// `--kube-version`.
@@ -119,6 +121,7 @@ impl ProjectInputs {
             values_files: Vec::new(),
             sets: Vec::new(),
             set_files: BTreeMap::new(),
+            additions: Vec::new(),
             secrets: SecretInputs::default(),
             kube_version: None,
             api_versions: Vec::new(),

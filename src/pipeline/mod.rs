@@ -9,6 +9,7 @@ mod build_report;
 mod check;
 mod dependencies;
 mod dependency_list;
+mod explain;
 mod graph;
 mod includes;
 mod load;
@@ -29,6 +30,7 @@ pub use dependencies::{
     update_dependencies,
 };
 pub use dependency_list::{DependencyList, dependency_table, list_dependencies, list_dependencies_of_archive};
+pub use explain::{ValueAnswer, ValueQuestion, explain_chart_values, explain_values};
 pub use graph::{GraphEdge, GraphNode, NodeKind, ProjectGraph, config_graph, graph};
 pub use includes::update_includes;
 pub use load::{JsonnetInputs, Project, ProjectInputs, ValuesFile, load, load_config, load_includes, project_files};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::chart::{Manifest, SECRET_VALUES, secret_leaves, secret_texts};
+use crate::chart::{Manifest, SECRET_VALUES, annotate, secret_leaves, secret_texts};
 use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
@@ -63,6 +63,8 @@ pub struct PlanRequest<'a> {
     pub force_conflicts: bool,
     /// Leaves fields to controllers and others that set them over what the chart says.
     pub yield_conflicts: bool,
+    /// Whether hooks do not run; to a folder they are not written.
+    pub no_hooks: bool,
     /// What templates may ask of the world.
     pub host: &'a dyn Host,
 }
@@ -191,6 +193,7 @@ pub(super) fn plan_with(
             release_driver: target.and_then(|(target, _)| target.release_driver()).map(str::to_owned),
             tree: inputs.repository.root().to_string(),
             dev: inputs.dev,
+            no_hooks: request.no_hooks,
             repositories: project.remotes.iter().map(taken).collect(),
             added: project.added.clone(),
         },
@@ -473,6 +476,7 @@ fn plan_resources(
         rollback: None,
         force_adoption: request.force_adoption,
         force_conflicts: request.force_conflicts,
+        no_hooks: request.no_hooks,
     };
     let mut section = plan_release(manifests, &context);
     let live = previews.map(live_texts);
@@ -572,9 +576,14 @@ impl Deploy<'_> {
         let request = self.request;
         let PlanRequest { project, inputs, .. } = request;
         let mut resources = ReleaseSection::default();
-        let rendered = render(diagnostics, sources, project, inputs, request.host, choice);
+        let mut rendered = render(diagnostics, sources, project, inputs, request.host, choice);
         if let Some(made) = &rendered {
             report_refused(diagnostics, sources, (project, inputs, request.host), choice, made);
+        }
+        let mut left_out = Vec::new();
+        if let Some(made) = rendered.as_mut().filter(|_| request.no_hooks && self.layout == Layout::Folder) {
+            let hooks = std::mem::take(&mut made.rendered.hooks);
+            left_out.extend(hooks.iter().map(|hook| left_out_of_folder(sources, project, hook)));
         }
         if diagnostics.has_errors() {
             return Err(PlanError::Diagnostics);
@@ -620,6 +629,9 @@ impl Deploy<'_> {
             let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
             resources = plan_resources(sources, request, made, (self.fact, observed.previews.as_ref()), self.images);
             resources.risks.append(&mut yielded);
+            if !resources.operations.is_empty() {
+                resources.risks.append(&mut left_out);
+            }
             report_problems(diagnostics, sources, &resources);
             if let Some(namespaces) = Some(endangered(&resources.resources)).filter(|found| !found.is_empty())
                 && observed.previews.is_some()
@@ -788,6 +800,9 @@ fn desired_or_not(
             None => resources.push(whole),
         }
     }
+    if layout == Layout::Cluster {
+        resources.iter_mut().for_each(|resource| tell_run(resource, render));
+    }
     // Several charts may bring the same definition: the first counts, and before it what a template says. Source: Helm.
     let mut known: BTreeSet<String> = resources.iter().map(cluster_path).collect();
     let mut all = crds(project, render, unread);
@@ -841,11 +856,30 @@ fn desired_hooks(sources: &Sources, project: &Project, render: &ProjectRender) -
     let mask = sources.mask();
     let hook = |manifest: &Manifest| {
         let holds_secrets = mask.finds(&manifest.text);
-        let resource = DesiredResource { belongs: false, ..resource(sources, project, manifest, holds_secrets) };
+        let mut resource = DesiredResource { belongs: false, ..resource(sources, project, manifest, holds_secrets) };
+        tell_run(&mut resource, render);
         let (weight, source) = (manifest.weight, manifest.source.clone());
         Some(DesiredHook { resource, hook: manifest.hook.clone()?, weight, source })
     };
     render.rendered.hooks.iter().filter(|m| !m.data.is_null()).filter_map(hook).collect()
+}
+
+/// Tells a hook that is not written to a folder: whoever reads it there would run it.
+fn left_out_of_folder(sources: &Sources, project: &Project, hook: &Manifest) -> Risk {
+    Risk {
+        code: "no-hooks".to_owned(),
+        level: RiskLevel::Warning,
+        address: resource(sources, project, hook, false).address(),
+        path: None,
+        message: "the hook is left out of the folder (--no-hooks)".to_owned(),
+    }
+}
+
+/// What is written says which run wrote it; what is recorded does not.
+fn tell_run(resource: &mut DesiredResource, render: &ProjectRender) {
+    for (key, value) in &render.run_annotations {
+        annotate(&mut resource.data, key, value);
+    }
 }
 
 fn resource(sources: &Sources, project: &Project, manifest: &Manifest, hidden: bool) -> DesiredResource {

@@ -28,6 +28,8 @@ pub struct ReleaseRequest<'a> {
     pub release: &'a str,
     /// What becomes of fields that controllers set over it.
     pub conflicts: Conflicts,
+    /// Whether hooks do not run.
+    pub no_hooks: bool,
 }
 
 /// What becomes of fields that controllers set over what a release says.
@@ -102,6 +104,7 @@ impl ReleaseRequest<'_> {
             target: Some(self.target.1.to_owned()),
             cluster: self.target.0.cluster()?,
             release_driver: self.target.0.release_driver().map(str::to_owned),
+            no_hooks: self.no_hooks,
             ..Inputs::default()
         })
     }
@@ -219,6 +222,7 @@ pub fn plan_rollback(
     let context = ReleaseContext {
         force_adoption: false,
         force_conflicts: request.conflicts == Conflicts::Force,
+        no_hooks: request.no_hooks,
         record: recorded.record.clone(),
         fact: &fact,
         images: &[],

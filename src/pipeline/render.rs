@@ -5,14 +5,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::analysis::kubernetes::served;
+use crate::chart::tree::{Tree, TreeMap};
 use crate::chart::{
-    self, Capabilities, Chart, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, SecretHost, SecretInputs,
-    ValuesInput,
+    self, Additions, Capabilities, Chart, JsonnetFolder, LoadOptions, Release, RenderOptions, Rendered, SecretHost,
+    SecretInputs, ValuesInput,
 };
 use crate::config::Image;
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
-use crate::plan::{ClusterChart, Sensitive, items_of};
+use crate::plan::{ClusterChart, Sensitive, is_of_the_run, items_of};
 use crate::source::{FileId, Sources, normalize_path};
 use crate::syntax::yaml;
 
@@ -27,6 +28,8 @@ pub struct ProjectRender {
     pub chart_dir: String,
     /// What the record of a release in a cluster says of the chart.
     pub chart: ClusterChart,
+    /// Annotations that tell of the run: what is written to a cluster gets them, and nothing else.
+    pub run_annotations: Vec<(String, String)>,
 }
 
 /// How the chart is rendered.
@@ -89,32 +92,17 @@ pub fn render(
         return None;
     }
     let mut found = Diagnostics::new();
-    let options = LoadOptions {
-        project_name: Some(project.name().to_owned()),
-        app_version: project.config.meta.deploy.app_version.as_ref().map(|v| v.value.clone()),
-        ..LoadOptions::default()
-    };
+    let mut additions = Additions::read(&mut found, sources, &inputs.additions);
+    let run_annotations = additions.take_annotations(is_of_the_run);
     let mut named = ClusterChart::default();
-    let rendered = chart::load(&mut found, sources, &project.files, &dir, &options).and_then(|mut chart| {
+    let rendered = load_chart(&mut found, sources, project, &dir).and_then(|mut chart| {
         let secrets = chart::open_secrets(&mut found, sources, &mut chart, &inputs.secrets);
         hide(sources, &inputs.secrets, &secrets.texts);
         if found.has_errors() {
             return None;
         }
-        let read_file = |path: &str| {
-            let known = inputs.set_files.get(path).cloned();
-            known.ok_or_else(|| format!("`{path}` cannot be read"))
-        };
-        let values = ValuesInput {
-            files: inputs.values_files.iter().map(|f| (f.name.clone(), Arc::from(f.bytes.as_slice()))).collect(),
-            sets: inputs.sets.clone(),
-            secrets: secrets.values,
-            service: chart::tree::Tree::from_json(&service_values(project, inputs), None)
-                .into_map()
-                .unwrap_or_default(),
-            read_file: &read_file,
-            ..ValuesInput::default()
-        };
+        let read_file = |path: &str| set_file(inputs, path);
+        let values = values_input(project, inputs, secrets.values, &read_file);
         named = ClusterChart {
             name: chart.metadata.name.clone(),
             version: chart.metadata.version.clone(),
@@ -123,7 +111,7 @@ pub fn render(
             ..ClusterChart::default()
         };
         let composed = chart::compose(&mut found, sources, &chart, &values)?;
-        named.config = Sensitive::new(chart::tree::Tree::from(composed.user.clone()).to_json());
+        named.config = Sensitive::new(Tree::from(composed.user.clone()).to_json());
         let host = SecretHost { host, files: &secrets.files };
         let asks = inputs.asks_cluster && (jsonnet_dir.is_some() || asks_for_apis(&composed.chart));
         let apis = if asks { host.api_versions() } else { Ok(None) };
@@ -134,6 +122,7 @@ pub fn render(
         if asks_for_apis(&composed.chart) {
             add_definitions(&composed.chart, &mut options.capabilities.api_versions);
         }
+        options.additions = additions;
         let rendered = chart::render_explained(&mut found, sources, &composed, &options);
         hide(sources, &inputs.secrets, &options.host.secrets());
         if choice.lint && !found.has_errors() {
@@ -151,7 +140,44 @@ pub fn render(
     }
     let rendered = rendered.filter(|_| !failed)?;
     named.notes = Sensitive::new(rendered.notes.clone().unwrap_or_default());
-    Some(ProjectRender { rendered, chart_dir: dir, chart: named })
+    Some(ProjectRender { rendered, chart_dir: dir, chart: named, run_annotations })
+}
+
+/// Loads the chart of a project.
+pub(super) fn load_chart(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    project: &Project,
+    dir: &str,
+) -> Option<Chart> {
+    let options = LoadOptions {
+        project_name: Some(project.name().to_owned()),
+        app_version: project.config.meta.deploy.app_version.as_ref().map(|v| v.value.clone()),
+        ..LoadOptions::default()
+    };
+    chart::load(diagnostics, sources, &project.files, dir, &options)
+}
+
+/// Reads a file that `--set-file` names.
+pub(super) fn set_file(inputs: &ProjectInputs, path: &str) -> Result<Vec<u8>, String> {
+    inputs.set_files.get(path).cloned().ok_or_else(|| format!("`{path}` cannot be read"))
+}
+
+/// Returns what is laid over the defaults of the chart.
+pub(super) fn values_input<'a>(
+    project: &Project,
+    inputs: &ProjectInputs,
+    secrets: Vec<TreeMap>,
+    read_file: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
+) -> ValuesInput<'a> {
+    ValuesInput {
+        files: inputs.values_files.iter().map(|f| (f.name.clone(), Arc::from(f.bytes.as_slice()))).collect(),
+        sets: inputs.sets.clone(),
+        secrets,
+        service: Tree::from_json(&service_values(project, inputs), None).into_map().unwrap_or_default(),
+        read_file,
+        ..ValuesInput::default()
+    }
 }
 
 /// Sees to it that secret texts are shown nowhere, whatever happens next.

@@ -18,7 +18,7 @@ use super::helm::{
     are_notes_recorded, are_values_recorded, fit, helm_record, is_unfinished, recorded_manifests, recorded_text,
     rollback_record,
 };
-use super::hooks::{DesiredHook, HookPlan, are_recorded, run_hooks};
+use super::hooks::{DesiredHook, HookPlan, HookRun, are_recorded, left_hooks, run_hooks};
 use super::model::{RecordReason, ResourceAction};
 use super::operation::{Guard, Operation, Work};
 use super::order::{Node, Parts, arrange};
@@ -380,9 +380,16 @@ pub(super) fn plan_cluster(
         section.record_reasons = record_reasons(&record, previous.as_ref(), context);
     }
     if changes || !section.record_reasons.is_empty() {
-        let (before, after) = (run_hooks(context.hooks, before, &record), run_hooks(context.hooks, after, &record));
+        let run = |event| {
+            if context.no_hooks { HookRun::default() } else { run_hooks(context.hooks, event, &record) }
+        };
+        if context.no_hooks {
+            section.risks.extend([before, after].into_iter().flat_map(|event| left_hooks(context.hooks, event)));
+        } else {
+            section.problems.extend(clashes);
+        }
+        let (before, after) = (run(before), run(after));
         section.hooks.extend(before.plans.into_iter().chain(after.plans));
-        section.problems.extend(clashes);
         section.problems.extend(hook_problems(&section.hooks, context.hooks, previews));
         let parts = Parts {
             open: open.clone(),
@@ -596,6 +603,7 @@ mod tests {
             rollback: None,
             force_adoption: false,
             force_conflicts: false,
+            no_hooks: false,
         };
         plan_cluster(desired, &context, previews)
     }

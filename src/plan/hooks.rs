@@ -13,6 +13,7 @@ use super::cluster::{cluster_path, leaves_replicas, release_key, written};
 use super::diff::is_sensitive;
 use super::directives::read_directives;
 use super::helm::recorded_text;
+use super::model::{Risk, RiskLevel};
 use super::operation::{Operation, Work};
 use super::release::{DesiredResource, ReleaseRecord, without_run};
 use super::sensitive::Sensitive;
@@ -119,6 +120,18 @@ pub(super) fn run_hooks(hooks: &[DesiredHook], event: HookEvent, record: &Releas
         operation.needs.extend(before.replace(operation.id.clone()));
     }
     run
+}
+
+/// Tells the hooks of an event that do not run though they are due.
+pub(super) fn left_hooks(hooks: &[DesiredHook], event: HookEvent) -> impl Iterator<Item = Risk> {
+    let due = hooks.iter().filter(move |hook| hook.hook.events.contains(&event));
+    due.map(move |hook| Risk {
+        code: "no-hooks".to_owned(),
+        level: RiskLevel::Warning,
+        address: hook.resource.address(),
+        path: None,
+        message: format!("the hook does not run at {} (--no-hooks)", event.name()),
+    })
 }
 
 fn policy_of(hook: &DesiredHook, policy: HookPolicy) -> bool {

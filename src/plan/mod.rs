@@ -68,11 +68,12 @@ pub use order::READY_GATE;
 pub use reason::{DriftOutcome, FileChange, Reason, Setter};
 pub use release::{
     ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,
-    plan_release, read_record, resource_path,
+    is_of_the_run, plan_release, read_record, resource_path,
 };
 pub use secrecy::{Secrecy, Step as SecretStep};
 pub use selection::{Binding, StageSelection, Unsuitable, judge};
 pub use sensitive::Sensitive;
+pub use shown_values::SecretTexts;
 pub use tracking::{FailMode, LogRules, Tracking, Until};
 pub use triggers::{UndeclaredTriggers, carry_out_triggers};
 pub use yielding::yield_fields;

@@ -150,6 +150,9 @@ pub struct Inputs {
     pub tree: String,
     /// Whether uncommitted files were read.
     pub dev: bool,
+    /// Whether hooks do not run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_hooks: bool,
     /// The commits of other repositories that git mappings take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<TakenRepository>,

@@ -139,6 +139,8 @@ pub struct ReleaseContext<'a> {
     pub force_adoption: bool,
     /// Takes fields over that others set, whoever they are: for those who set them no more.
     pub force_conflicts: bool,
+    /// Whether hooks are recorded, and none runs.
+    pub no_hooks: bool,
 }
 
 /// The resources' part of a plan.
@@ -303,7 +305,7 @@ pub fn resource_path(resource: &DesiredResource, release: &str, namespace: &str,
 const OF_THE_RUN: [&str; 3] = ["ci.werf.io/", "project.werf.io/", "werf.io/version"];
 
 /// Says whether an annotation tells of the run that wrote it.
-pub(super) fn is_of_the_run(annotation: &str) -> bool {
+pub fn is_of_the_run(annotation: &str) -> bool {
     OF_THE_RUN.iter().any(|prefix| annotation.starts_with(prefix) || annotation.contains(&format!(".{prefix}")))
 }
 

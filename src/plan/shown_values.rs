@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::helm::{documents, is_list, parse_manifest};
+use super::secrecy::Secrecy;
 
 /// Shorter texts are parts of others by chance: they are hidden where a Secret holds nothing else. Unit: bytes.
 const SHORTEST: usize = 4;
@@ -20,6 +21,39 @@ const SHORTEST: usize = 4;
 const TELLING: usize = 8;
 /// What is shown in the place of a value.
 const HIDDEN: &str = "(secret)";
+
+/// What the Secrets among some objects hold, and what their annotations hide.
+#[derive(Clone, Debug, Default)]
+pub struct SecretTexts(BTreeSet<String>);
+
+impl SecretTexts {
+    /// Gathers it.
+    pub fn of<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Self {
+        let mut texts = BTreeSet::new();
+        for object in objects {
+            of_object(object, &mut texts);
+            let items = object.get("items").and_then(Value::as_array).filter(|_| is_list(object));
+            for object in items.into_iter().flatten().chain([object]) {
+                let secrecy = Secrecy::of(object);
+                if !secrecy.is_empty() {
+                    of_hidden_fields(object, "", &secrecy, &mut texts);
+                }
+            }
+        }
+        Self(texts)
+    }
+
+    /// Says whether a value, or one in it, is part of what they hold, or holds it.
+    pub fn meet(&self, value: &Value) -> bool {
+        match value {
+            Value::Null | Value::Bool(_) => false,
+            Value::Number(number) => is_part(&number.to_string(), &self.0),
+            Value::String(text) => is_part(text, &self.0),
+            Value::Array(items) => items.iter().any(|item| self.meet(item)),
+            Value::Object(map) => map.values().any(|item| self.meet(item)),
+        }
+    }
+}
 
 /// Hides the values that fill Secrets of a record, wherever it keeps values, and such texts in its notes.
 pub fn conceal_values(shown: &mut Value, release: &Value) {
@@ -83,13 +117,42 @@ fn secret_texts(release: &Value) -> BTreeSet<String> {
     for manifest in manifest.into_iter().chain(hooks) {
         for text in documents(manifest).iter().filter(|text| text.contains("Secret")) {
             let Some(object) = parse_manifest(text) else { continue };
-            match object.get("items").and_then(Value::as_array).filter(|_| is_list(&object)) {
-                Some(items) => items.iter().for_each(|item| of_secret(item, &mut texts)),
-                None => of_secret(&object, &mut texts),
-            }
+            of_object(&object, &mut texts);
         }
     }
     texts
+}
+
+fn of_object(object: &Value, texts: &mut BTreeSet<String>) {
+    match object.get("items").and_then(Value::as_array).filter(|_| is_list(object)) {
+        Some(items) => items.iter().for_each(|item| of_secret(item, texts)),
+        None => of_secret(object, texts),
+    }
+}
+
+/// Depth is bounded by the reader of manifests.
+fn of_hidden_fields(value: &Value, path: &str, secrecy: &Secrecy, texts: &mut BTreeSet<String>) {
+    let text = match value {
+        Value::Object(map) => {
+            for (key, below) in map {
+                let dot = if path.is_empty() { "" } else { "." };
+                of_hidden_fields(below, &format!("{path}{dot}{key}"), secrecy, texts);
+            }
+            return;
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                of_hidden_fields(item, &format!("{path}[{at}]"), secrecy, texts);
+            }
+            return;
+        }
+        Value::Null | Value::Bool(_) => return,
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.trim().to_owned(),
+    };
+    if !text.is_empty() && secrecy.hides(path) {
+        texts.insert(text);
+    }
 }
 
 fn of_secret(object: &Value, texts: &mut BTreeSet<String>) {
@@ -148,6 +211,21 @@ mod tests {
             json!({"replicas": 2, "on": true, "name": "db", "image": "example/web:1", "other": null, "empty": ""});
         for (key, value) in rest.as_object().unwrap() {
             assert_eq!(&hidden[key], value, "{key}");
+        }
+    }
+
+    #[test]
+    fn values_that_fill_secrets_and_hidden_fields_of_others_are_known() {
+        let secret = json!({"kind": "Secret", "stringData": {"url": "db://correct-horse@db"}});
+        let hidden = json!({"kind": "ConfigMap", "metadata": {"name": "shop-config", "annotations": {"werf.io/sensitive": "true"}},
+            "data": {"token": "battery-staple"}});
+        let open = json!({"kind": "ConfigMap", "data": {"greeting": "hello-there"}});
+        let texts = SecretTexts::of([&json!({"kind": "List", "items": [secret, hidden]}), &open]);
+        for value in [json!("correct-horse"), json!({"a": [1, "battery-staple"]})] {
+            assert!(texts.meet(&value), "{value}");
+        }
+        for value in [json!("hello-there"), json!("shop-config"), json!(null), json!(true)] {
+            assert!(!texts.meet(&value), "{value}");
         }
     }
 

@@ -99,6 +99,7 @@ pub fn shop() -> Plan {
             cluster: None,
             tree: "9f".repeat(20),
             dev: false,
+            no_hooks: false,
             repositories: Vec::new(),
             added: Vec::new(),
         },

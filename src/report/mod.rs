@@ -4,6 +4,7 @@
 //! what the value should have been. The one idea: a report is a pure function of its value and a [`Look`].
 
 mod build_report;
+mod deploy_report;
 pub mod diagnostics;
 mod live;
 mod origins;
@@ -13,6 +14,7 @@ mod plan_text;
 mod plan_words;
 mod progress;
 mod terminal;
+mod value_layers;
 mod why;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -20,6 +22,7 @@ pub(crate) mod fixture;
 pub(crate) mod golden;
 
 pub use build_report::{BuildReport, ReportedImage, ReportedStage, report_seconds};
+pub use deploy_report::deploy_report_json;
 pub use origins::{OriginCounts, OriginLine, OriginValue, origin_lines, origins_json, origins_text};
 pub use plan_document::{Forge, plan_comment, plan_html, plan_markdown};
 pub use plan_json::{plan_json, plan_schema};
@@ -27,6 +30,7 @@ pub use plan_text::plan_text;
 pub use plan_words::place as place_text;
 pub use progress::{Progress, Telling, event_line, outcome_json, outcome_line};
 pub use terminal::harmless;
+pub use value_layers::{ValueLayer, ValueLayers, value_layers_json, value_layers_text};
 pub use why::{Answer, why_json, why_text};
 
 /// How text is drawn for one reader.

@@ -234,6 +234,11 @@ fn texts(stale: &mut Violation) -> impl Iterator<Item = &mut String> {
 
 /// Returns an outcome as JSON, its causes without what must not be shown.
 pub fn outcome_json(outcome: &Outcome, mask: &Mask) -> String {
+    pretty_json(&masked(outcome, mask))
+}
+
+/// Returns an outcome, its causes without what must not be shown.
+pub(super) fn masked(outcome: &Outcome, mask: &Mask) -> Outcome {
     let mut outcome = outcome.clone();
     for failure in outcome.failed.iter_mut().chain(&mut outcome.ignored) {
         let stale = failure.stale.iter_mut().flat_map(texts);
@@ -241,7 +246,7 @@ pub fn outcome_json(outcome: &Outcome, mask: &Mask) -> String {
             *text = mask.hide(text).into_owned();
         }
     }
-    pretty_json(&outcome)
+    outcome
 }
 
 #[cfg(test)]

@@ -79,3 +79,59 @@ fn a_release_is_not_named_twice() {
     assert_eq!(sandbox.run(&["dismiss", "shop", "--release", "shop"]).code, 64);
     assert!(!sandbox.run(&["release", "get", "--help"]).out.contains("One name a line"));
 }
+
+#[test]
+fn annotations_and_labels_are_added_to_every_resource_and_bad_ones_are_told() {
+    let sandbox = shop();
+    let hook = "# why it is here\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: h\n  annotations:\n    helm.sh/hook: pre-install\n";
+    sandbox.write(".helm/templates/h.yaml", hook).commit("a hook");
+    let added = ["--add-annotation", "example.org/team=web, mobile", "--add-label", "tier=1"];
+    let ran = sandbox.run_with(&[&["render"], &added[..]].concat(), &[("WERF_ADD_LABEL_1", "from=env")]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for text in ["    example.org/team: web, mobile\n", "    tier: \"1\"\n", "    from: env\n"] {
+        assert_eq!(ran.out.matches(text).count(), 2, "{}", ran.out);
+    }
+    assert!(
+        ran.out.contains("# why it is here\n") && ran.out.contains("    helm.sh/hook: pre-install\n"),
+        "{}",
+        ran.out
+    );
+    assert!(!ran.err.contains("WERF_ADD_LABEL"), "{}", ran.err);
+
+    let origins = sandbox.run(&[&["render", "--origins"], &added[..]].concat()).out;
+    assert!(origins.lines().any(|line| line.contains("tier:") && line.contains("--add-label")), "{origins}");
+
+    // They are a change; those of the run are none, and no part of what is recorded.
+    let target = ["--target", "dir:out"];
+    let apply = |more: &[&str]| sandbox.run(&[&["apply", "--auto-approve"], &target[..], more].concat());
+    assert_eq!(apply(&[]).code, 0);
+    let plan = |more: &[&str]| sandbox.run(&[&["plan", "--exit-code"], &target[..], more].concat());
+    assert_eq!(plan(&["--add-annotation", "ci.werf.io/job=1"]).code, 0);
+    let changed = plan(&added);
+    assert!(changed.code == 2 && changed.out.contains("+ metadata.labels.tier: 1"), "{}", changed.out);
+    assert_eq!(apply(&added).code, 0);
+    assert_eq!(plan(&added).code, 0);
+
+    for (argument, message) in [
+        (["--add-annotation", "team"], "error[metadata-argument]: --add-annotation `team` has no value"),
+        (["--add-label", "tier=a b"], "error[metadata-argument]: --add-label: `a b` is no value of a label"),
+    ] {
+        let ran = plan(&argument);
+        assert!(ran.code == 1 && ran.err.contains(message) && ran.err.contains("hint: "), "{}", ran.err);
+    }
+}
+
+#[test]
+fn hooks_that_shall_not_run_are_in_no_folder() {
+    let sandbox = shop();
+    let hook = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: h, annotations: {helm.sh/hook: pre-install}}\n";
+    sandbox.write(".helm/templates/h.yaml", hook).commit("a hook");
+    let apply = |more: &[&str]| sandbox.run(&[&["apply", "--auto-approve", "--target", "dir:out"], more].concat());
+    let ran = apply(&["--no-hooks"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("no-hooks") && ran.out.contains("the hook is left out of the folder"), "{}", ran.out);
+    let file = sandbox.project().join("out/shop/configmap-h.yaml");
+    assert!(!file.exists() && sandbox.project().join("out/shop/configmap-c.yaml").exists());
+    assert_eq!(apply(&[]).code, 0);
+    assert!(file.exists());
+}

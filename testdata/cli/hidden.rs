@@ -164,6 +164,10 @@ fn looked_at(sandbox: &Sandbox) {
         let args = ["lint", "-o", format, "--log-verbose"];
         silent(&run(sandbox, &args), &args);
     }
+    for format in ["text", "json"] {
+        let args = ["plan", "--explain-values", ".", "--explain-values", "db.password", "-o", format];
+        silent(&run(sandbox, &args), &args);
+    }
     for args in [&["graph"][..], &["config", "explain"], &["stages", "list"]] {
         silent(&sandbox.run(args), args);
     }
@@ -203,9 +207,13 @@ fn planted_secrets_are_in_no_plan_log_report_or_record() {
     let other = [("HOME", "/nowhere"), ("STAGEWRIGHT_PLAN_KEY", &"0f".repeat(16))];
     let refused = sandbox.run_with(&["apply", "out.plan", "--auto-approve"], &other);
     assert!(refused.code == 1 && refused.err.contains("STAGEWRIGHT_PLAN_KEY"), "{}", refused.err);
-    let applied = run(&sandbox, &["apply", "out.plan", "-o", "json", "--log-debug", "--save-build-report"]);
+    let applied = run(
+        &sandbox,
+        &["apply", "out.plan", "-o", "json", "--log-debug", "--save-build-report", "--save-deploy-report"],
+    );
     assert_eq!(applied.code, 0, "{}", applied.err);
     silent(&applied, &["apply"]);
+    assert!(sandbox.project().join(".werf-deploy-report.json").exists());
     check_files(&sandbox);
     let manifest =
         |name: &str| std::fs::read_to_string(sandbox.project().join(".stagewright/manifests/shop").join(name)).unwrap();

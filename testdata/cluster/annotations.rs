@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::releases::take_back;
-use super::{Deploy, Ground, actions};
+use super::{Deploy, Ground, actions, everywhere};
 use crate::services::Cluster;
 
 fn bare(namespace: &str) -> Option<(Deploy, &'static Cluster)> {
@@ -108,4 +108,29 @@ fn an_annotation_that_nothing_knows_is_warned_of_with_what_may_be_meant() {
         assert!(said.contains("warning[unknown-annotation]") && said.contains("`werf.io/sensitive`"), "{said}");
         assert_eq!(said.matches("unknown-annotation]").count(), 1, "{said}");
     }
+}
+
+#[test]
+fn what_is_added_reaches_the_cluster_and_annotations_of_the_run_change_nothing() {
+    everywhere("added", |deploy| {
+        let with = |verb: &[&str], code: i32, job: &str, tier: &str| {
+            let (job, tier) = (format!("ci.werf.io/job={job}"), format!("tier={tier}"));
+            deploy.run(code, &[verb, &["--add-annotation", &job, "--add-label", &tier]].concat())
+        };
+        let (plan, apply) = (&["plan", "--exit-code"][..], &["apply", "--auto-approve"][..]);
+        let marks = |name: &str| {
+            let metadata = deploy.object("configmaps", name).unwrap()["metadata"].clone();
+            (metadata["annotations"]["ci.werf.io/job"].clone(), metadata["labels"]["tier"].clone())
+        };
+        with(apply, 0, "1", "web");
+        assert_eq!(marks("a"), (json!("1"), json!("web")));
+        with(plan, 0, "2", "web");
+        let changed = with(plan, 2, "2", "db").out;
+        assert!(changed.contains("metadata.labels.tier: web -> db"), "{changed}");
+        with(apply, 0, "2", "db");
+        assert_eq!(marks("b"), (json!("2"), json!("db")));
+        let get = ["release", "get", "shop", "manifest", "-n", "added", "--kubeconfig", &deploy.kubeconfig];
+        let recorded = deploy.sandbox.run(&get).out;
+        assert!(recorded.contains("tier: db") && !recorded.contains("ci.werf.io"), "{recorded}");
+    });
 }

@@ -21,6 +21,7 @@ mod order;
 mod proxy;
 mod refusals;
 mod releases;
+mod reports;
 mod saved;
 mod scenarios;
 mod secrets;

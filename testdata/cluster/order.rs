@@ -1,7 +1,8 @@
 //! The order of a deploy, by the requests that a server gets.
 
 use super::loopback::Loopback;
-use super::{Deploy, Ground};
+use super::releases::take_back;
+use super::{Deploy, Ground, everywhere};
 
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: NAME\n  annotations: {ANNOTATIONS}\n";
 const JOB: &str = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: NAME\n  annotations: {ANNOTATIONS}\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n      - name: main\n        image: example/web:1\n";
@@ -124,4 +125,36 @@ fn a_value_that_means_nothing_stops_the_plan_at_its_line() {
     write(&deploy, &[(MAP, "own", "werf.io/deploy-dependency-x: 'state=ready,kind=Job,name=none'")]);
     let ran = deploy.run(1, &["plan"]);
     assert!(ran.err.contains("`werf.io/deploy-dependency-x` names nothing of the release"), "{}", ran.err);
+}
+
+#[test]
+fn hooks_do_not_run_where_they_are_not_wanted_and_the_plan_names_them() {
+    everywhere("nohooks", |deploy| {
+        let hook = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: h, annotations: {helm.sh/hook: 'pre-install,post-upgrade,pre-rollback'}}\n";
+        deploy.sandbox.write(".helm/templates/h.yaml", hook).commit("a hook");
+        let plan = deploy.run(0, &["plan", "--no-hooks"]).out;
+        assert!(plan.contains("nohooks/ConfigMap/h\n") && !plan.contains("run nohooks"), "{plan}");
+        assert!(plan.contains("the hook does not run at pre-install (--no-hooks)"), "{plan}");
+        let has_run = || deploy.object("configmaps", "h").is_some();
+        deploy.run(0, &["apply", "--auto-approve", "--no-hooks"]);
+        assert!(!has_run());
+        let get = ["release", "get", "shop", "hooks", "-n", "nohooks", "--kubeconfig", &deploy.kubeconfig];
+        let recorded = deploy.sandbox.run(&get).out;
+        assert!(recorded.contains("name: h"), "as with Helm, they are recorded: {recorded}");
+        deploy.assert_no_changes();
+
+        deploy.edit(".helm/values.yaml", "hello", "goodbye");
+        deploy.run(0, &["plan", "--no-hooks", "--out", "shop.plan"]);
+        let late = deploy.run(64, &["apply", "shop.plan", "--no-hooks"]);
+        assert!(late.err.contains("--no-hooks says what a plan does"), "{}", late.err);
+        deploy.run(0, &["apply", "shop.plan"]);
+        assert!(!has_run());
+
+        let back =
+            |more: &[&str]| take_back(deploy, 0, &[&["release", "rollback", "1", "--auto-approve"], more].concat());
+        let told = back(&["--no-hooks"]).out;
+        assert!(told.contains("the hook does not run at pre-rollback") && !has_run(), "{told}");
+        back(&[]);
+        assert!(has_run());
+    });
 }

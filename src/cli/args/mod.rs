@@ -30,9 +30,9 @@ pub use release::{
     DismissArgs, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart, ReleasePlaceArgs,
     ReleaseRollbackArgs, TakeBackArgs,
 };
-pub use run::RunArgs;
+pub use run::{DeployReportArgs, HookArgs, RunArgs};
 pub use secret::{SecretCommand, SecretEditArgs, SecretFileArgs, SecretRotateArgs};
-pub use values::ValuesArgs;
+pub use values::{ExplainValuesArgs, ValuesArgs};
 
 /// Compiles werf.yaml, Dockerfiles and charts to one exact plan, shows it, and carries it out.
 #[derive(Debug, Parser)]
@@ -137,11 +137,15 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub deploy: DeployArgs,
     #[command(flatten)]
+    pub hooks: HookArgs,
+    #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
     pub jsonnet: JsonnetArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
+    #[command(flatten)]
+    pub explain: ExplainValuesArgs,
 }
 
 /// A risk that is taken knowingly.
@@ -172,11 +176,15 @@ pub struct ApplyArgs {
     #[command(flatten)]
     pub run: RunArgs,
     #[command(flatten)]
+    pub report: DeployReportArgs,
+    #[command(flatten)]
     pub project: ProjectArgs,
     #[command(flatten)]
     pub build: BuildArgs,
     #[command(flatten)]
     pub deploy: DeployArgs,
+    #[command(flatten)]
+    pub hooks: HookArgs,
     #[command(flatten)]
     pub chart: ChartArgs,
     #[command(flatten)]
@@ -384,6 +392,8 @@ pub struct RenderArgs {
     pub jsonnet: JsonnetArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
+    #[command(flatten)]
+    pub explain: ExplainValuesArgs,
 }
 
 /// `template`.
@@ -436,6 +446,8 @@ pub struct TemplateArgs {
     pub chart: ChartArgs,
     #[command(flatten)]
     pub values: ValuesArgs,
+    #[command(flatten)]
+    pub explain: ExplainValuesArgs,
 }
 
 /// A generation of Helm.

@@ -121,6 +121,13 @@ pub struct DeployArgs {
     /// Leaves fields to controllers and others that set them over what the chart says.
     #[arg(long, hide_short_help = true, conflicts_with = "force_conflicts")]
     pub yield_conflicts: bool,
+    /// Adds an annotation to every resource of the chart and every hook; may be repeated. Those of the run (`ci.werf.io/…`,
+    /// `project.werf.io/…`) are written to a cluster when something else changes.
+    #[arg(long, value_name = "KEY=VALUE", hide_short_help = true)]
+    pub add_annotation: Vec<String>,
+    /// Adds a label to every resource of the chart and every hook; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", hide_short_help = true)]
+    pub add_label: Vec<String>,
     #[command(flatten)]
     pub secrets: SecretArgs,
 }

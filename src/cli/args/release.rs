@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{KubeArgs, ProjectArgs, RecordFormat, RunArgs, RunFormat};
+use super::{DeployReportArgs, HookArgs, KubeArgs, ProjectArgs, RecordFormat, RunArgs, RunFormat};
 
 /// `release`.
 #[derive(Debug, Subcommand)]
@@ -99,9 +99,13 @@ pub struct ReleaseRollbackArgs {
     #[arg(long, conflicts_with = "force_conflicts")]
     pub yield_conflicts: bool,
     #[command(flatten)]
+    pub hooks: HookArgs,
+    #[command(flatten)]
     pub place: ReleasePlaceArgs,
     #[command(flatten)]
     pub run: TakeBackArgs,
+    #[command(flatten)]
+    pub report: DeployReportArgs,
 }
 
 /// `dismiss`.
@@ -167,6 +171,9 @@ pub struct TakeBackArgs {
     /// Ends when all is written, ready or not.
     #[arg(long)]
     pub no_wait: bool,
+    /// Where a report of the deploy is saved; an option of `release rollback`.
+    #[arg(skip)]
+    pub deploy_report: Option<String>,
     /// Format of the outcome.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: RunFormat,
@@ -181,6 +188,7 @@ impl TakeBackArgs {
             timeout: self.timeout,
             lock_timeout: self.lock_timeout,
             no_wait: self.no_wait,
+            deploy_report: self.deploy_report.clone(),
             output: self.output,
             ..RunArgs::default()
         }

@@ -32,6 +32,9 @@ pub struct RunArgs {
     /// Rolls a release back that failed; an option of `apply`.
     #[arg(skip)]
     pub auto_rollback: bool,
+    /// Where a report of the deploy is saved; an option of commands that deploy, see [`DeployReportArgs`].
+    #[arg(skip)]
+    pub deploy_report: Option<String>,
     /// Opens a shell in the state that a failed command left, when stdin is a terminal.
     #[arg(long)]
     pub introspect_error: bool,
@@ -45,4 +48,36 @@ pub struct RunArgs {
     /// Format of the outcome.
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: RunFormat,
+}
+
+/// Whether hooks run.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "Release options")]
+pub struct HookArgs {
+    /// Runs no hooks; they are recorded all the same, and the plan names those that are left out.
+    #[arg(long)]
+    pub no_hooks: bool,
+}
+
+/// Where the report of a deploy is saved when no file is named. Source: werf 2.x.
+const DEPLOY_REPORT: &str = ".werf-deploy-report.json";
+
+/// A report of a deploy.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Run options")]
+pub struct DeployReportArgs {
+    /// Saves a report of the deploy, also when it fails: see `--deploy-report-path`.
+    #[arg(long)]
+    pub save_deploy_report: bool,
+    /// Saves a report of the deploy to this file, as JSON: release, revision, status, and what became of each resource;
+    /// `.werf-deploy-report.json` by default.
+    #[arg(long, value_name = "FILE")]
+    pub deploy_report_path: Option<String>,
+}
+
+impl DeployReportArgs {
+    /// Returns where a report is saved; `None` where none is wanted.
+    pub fn path(&self) -> Option<String> {
+        self.deploy_report_path.clone().or_else(|| self.save_deploy_report.then(|| DEPLOY_REPORT.to_owned()))
+    }
 }

@@ -25,3 +25,14 @@ pub struct ValuesArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set_literal: Vec<String>,
 }
+
+/// Where values come from.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Values")]
+pub struct ExplainValuesArgs {
+    /// Tells where the value at a path (`web.image.tag`) comes from, and does nothing else: every layer that sets it, the
+    /// highest first, the winner marked; of a table the winner of each value in it, `.` is all. May be repeated. Neither a
+    /// store nor a cluster is asked.
+    #[arg(long, value_name = "PATH")]
+    pub explain_values: Vec<String>,
+}

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::args::{AllowedRisk, ApplyArgs, GlobalArgs, ReleaseDriver, RunArgs, RunFormat, StaleChoice};
+use super::super::args::{AllowedRisk, ApplyArgs, GlobalArgs, ReleaseDriver, RunArgs, RunFormat, StaleChoice, command};
 use super::super::charts::cache_dir;
+use super::super::environment::{Setting, in_force};
 use super::super::error::{CliError, exit_code};
 use super::super::interrupt;
 use super::super::plan_file::{KeyPlaces, open_plan};
@@ -23,10 +24,11 @@ use crate::source::{History, JoinedObjects, MemoryHistory, MemoryObjects, Object
 
 pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     if let Some(path) = &args.plan {
+        refuse_late(invocation)?;
         return saved(global, args, path, invocation);
     }
     let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
-    let wish = Wish { images: &[], deploy: true, applies: true, since: None };
+    let wish = Wish { images: &[], deploy: true, applies: true, since: None, no_hooks: args.hooks.no_hooks };
     let make = |invocation: &Invocation| make_plan(global, options, wish, invocation);
     let run_args = run_args(args);
     let mut made = make(invocation)?;
@@ -55,6 +57,21 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
     done
 }
 
+/// Options that say what a plan does, and come too late for one that is saved.
+const OF_PLANNING: [&str; 3] = ["--no-hooks", "--add-annotation", "--add-label"];
+
+/// Who types such an option beside a saved plan means something that would not happen.
+fn refuse_late(invocation: &Invocation) -> Result<(), CliError> {
+    let settings = in_force(&command(), &invocation.args, &invocation.env);
+    let is_late = |setting: &Setting| setting.variable.is_none() && OF_PLANNING.contains(&setting.option.as_str());
+    match settings.into_iter().find(is_late) {
+        Some(Setting { option, .. }) => Err(CliError::Usage(format!(
+            "{option} says what a plan does, and this one is saved: give it to `stagewright plan --out`"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// What nobody looks at must lose nothing that is in a cluster, unless somebody said so.
 fn allow(plan: &Plan, args: &ApplyArgs) -> Result<(), CliError> {
     let is_looked_at = !args.run.auto_approve || plan.inputs.cluster.is_none();
@@ -81,13 +98,13 @@ fn is_same(approved: &Plan, again: &Plan) -> bool {
 }
 
 fn run_args(args: &ApplyArgs) -> RunArgs {
-    RunArgs { auto_rollback: args.auto_rollback, ..args.run.clone() }
+    RunArgs { auto_rollback: args.auto_rollback, deploy_report: args.report.path(), ..args.run.clone() }
 }
 
 /// Shows a plan that was just made, asks, and carries it out.
 pub fn approved(made: &Made, args: &RunArgs, resume: bool, invocation: &mut Invocation) -> Result<u8, CliError> {
     show(&made.plan, args, invocation)?;
-    let reports = args.save_build_report || args.build_report_path.is_some();
+    let reports = args.save_build_report || args.build_report_path.is_some() || args.deploy_report.is_some();
     if made.plan.operations.is_empty() && args.output == RunFormat::Text && !reports {
         return Ok(exit_code::DONE);
     }

@@ -9,7 +9,7 @@ use super::make_plan::{Wish, make_plan};
 
 pub fn run(global: &GlobalArgs, args: &BuildCommandArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let options = Options::images(&args.project, &args.build);
-    let wish = Wish { images: &args.images, deploy: false, applies: true, since: None };
+    let wish = Wish { images: &args.images, deploy: false, applies: true, since: None, no_hooks: false };
     let made = make_plan(global, options, wish, invocation)?;
     // Building takes nothing away: there is nothing to ask.
     let run = RunArgs { auto_approve: true, ..args.run.clone() };

@@ -21,7 +21,7 @@ const OWN_LABELS: [&str; 2] = ["werf", "io.stagewright."];
 pub fn run(global: &GlobalArgs, args: &ExportArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let labels = labels(&args.add_label)?;
     let options = Options::images(&args.project, &args.build);
-    let wish = Wish { images: &args.images, deploy: false, applies: true, since: None };
+    let wish = Wish { images: &args.images, deploy: false, applies: true, since: None, no_hooks: false };
     let made = make_plan(global, options, wish, invocation)?;
     let references = references(&args.tag, &wanted(&made, &args.images))?;
     let reach = Reach::new(&args.build.registry, global, invocation);

@@ -27,6 +27,8 @@ pub struct Wish<'a> {
     pub applies: bool,
     /// Compares with this commit instead of with what was stored or applied last.
     pub since: Option<&'a str>,
+    /// Whether hooks do not run.
+    pub no_hooks: bool,
 }
 
 /// A plan, and what it takes to carry it out.
@@ -128,6 +130,7 @@ fn planned(
         force_adoption: options.deploy.is_some_and(|deploy| deploy.force_adoption),
         force_conflicts: options.deploy.is_some_and(|deploy| deploy.force_conflicts),
         yield_conflicts: options.deploy.is_some_and(|deploy| deploy.yield_conflicts),
+        no_hooks: wish.no_hooks,
         host: &LiveHost::new(&found.host, back_ends.target.as_deref().filter(|_| wish.deploy)),
     };
     let plan = match wish.since {

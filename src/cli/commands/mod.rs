@@ -8,6 +8,7 @@ mod completion;
 mod config;
 mod dismiss;
 mod explain;
+mod explain_values;
 mod export;
 mod graph;
 mod includes;

@@ -1,10 +1,11 @@
 //! `plan [IMAGE…]`.
 
-use super::super::args::{GlobalArgs, PlanArgs};
+use super::super::args::{GlobalArgs, PlanArgs, PlanFormat};
 use super::super::error::{CliError, exit_code};
 use super::super::plan_file::{KeyPlaces, save_plan};
 use super::super::project::Options;
 use super::super::streams::Invocation;
+use super::explain_values::{self, Telling};
 use super::make_plan::{Wish, make_plan};
 use super::show::drawn;
 use crate::plan::{Plan, sealed_texts};
@@ -12,7 +13,16 @@ use crate::source::Mask;
 
 pub fn run(global: &GlobalArgs, args: &PlanArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
-    let wish = Wish { images: &args.images, deploy: args.images.is_empty(), applies: false, since: None };
+    if !args.explain.explain_values.is_empty() {
+        return explain_values::run(global, options, (&args.explain.explain_values, telling(args)?), invocation);
+    }
+    let wish = Wish {
+        images: &args.images,
+        deploy: args.images.is_empty(),
+        applies: false,
+        since: None,
+        no_hooks: args.hooks.no_hooks,
+    };
     let made = make_plan(global, options, wish, invocation)?;
     let plan = &made.plan;
     if let Some(out) = &args.out {
@@ -25,6 +35,20 @@ pub fn run(global: &GlobalArgs, args: &PlanArgs, invocation: &mut Invocation) ->
     let text = drawn(plan, args.output, &invocation.streams, Some(&next));
     invocation.streams.print(&text)?;
     Ok(code(plan, args.exit_code))
+}
+
+/// Says how values are told: there is no plan that could be saved.
+fn telling(args: &PlanArgs) -> Result<Telling, CliError> {
+    if args.out.is_some() {
+        return Err(CliError::Usage("--explain-values makes no plan: leave --out away".into()));
+    }
+    match args.output {
+        PlanFormat::Text => Ok(Telling::Text),
+        PlanFormat::Json => Ok(Telling::Json),
+        PlanFormat::Markdown | PlanFormat::Html | PlanFormat::Github | PlanFormat::Gitlab => {
+            Err(CliError::Usage("--explain-values is told as text, or as JSON (-o json)".into()))
+        }
+    }
 }
 
 /// Returns the command that carries the plan out: the one that was typed, as `apply` or `build`.

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::super::args::{
     GlobalArgs, RecordFormat, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart,
-    ReleasePlaceArgs, ReleaseRollbackArgs,
+    ReleasePlaceArgs, ReleaseRollbackArgs, TakeBackArgs,
 };
 use super::super::error::{CliError, exit_code};
 use super::super::streams::Invocation;
-use super::take_back::{self, Named, named, open_cluster};
+use super::take_back::{self, Back, Named, named, open_cluster};
 use crate::pipeline::Conflicts;
 use crate::plan::{RevisionSummary, discreet_record, summarize_record};
 use crate::ports::{ReleaseStore, RevisionFact, TargetError};
@@ -188,7 +188,9 @@ fn rollback(global: &GlobalArgs, args: &ReleaseRollbackArgs, invocation: &mut In
         (false, true) => Conflicts::Yield,
         (false, false) => Conflicts::Refuse,
     };
-    take_back::rollback(&named, &opened, (revision, conflicts), &args.run, invocation)
+    let run = TakeBackArgs { deploy_report: args.report.path(), ..args.run.clone() };
+    let back = Back { to: revision, conflicts, no_hooks: args.hooks.no_hooks };
+    take_back::rollback(&named, &opened, back, &run, invocation)
 }
 
 /// A number alone is a revision; a release whose name is a number is named by `--release`, or with a revision.

@@ -29,7 +29,7 @@ pub fn run(global: &GlobalArgs, args: &RunImageArgs, invocation: &mut Invocation
     }
     let options = Options { project: Some(&args.project), build: Some(&args.build), ..Options::default() };
     let images: Vec<String> = args.image.iter().cloned().collect();
-    let wish = Wish { images: &images, deploy: false, applies: true, since: None };
+    let wish = Wish { images: &images, deploy: false, applies: true, since: None, no_hooks: false };
     let made = make_plan(global, options, wish, invocation)?;
     let names: Vec<&str> = made.project.images.iter().map(|image| image.name.as_str()).collect();
     let name = chosen(&names, args.image.as_deref())?;

@@ -12,6 +12,7 @@ use super::super::args::{RunArgs, RunFormat};
 use super::super::durations;
 use super::super::error::{CliError, exit_code};
 use super::super::interrupt;
+use super::super::plan_file::write_atomically;
 use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, SystemClock};
 use super::take_back::{go_on_rolling_back, has_begun_to_roll_back, roll_back_failed};
@@ -22,7 +23,7 @@ use crate::exec::{
 use crate::pipeline::{StageLists, build_report};
 use crate::plan::{Operation, Plan, Work, discreet_record, release_key};
 use crate::ports::{Hold, LockError, LockGuard};
-use crate::report::{outcome_json, outcome_line};
+use crate::report::{deploy_report_json, outcome_json, outcome_line};
 use crate::source::{History, Objects};
 
 /// What a run needs besides the plan.
@@ -52,15 +53,8 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         go_on_rolling_back(plan, run, lock.as_deref(), invocation)?;
         return Err(CliError::Failed);
     }
-    let mut checked = check(plan, run)?;
-    ignore_own_folder(run)?;
-    let (lock, waited) = lock(plan, run, &interrupted, invocation)?;
-    // Somebody else may have applied before we had the lock: while we waited, anything may have changed.
-    if waited {
-        checked = check(plan, run)?;
-    } else {
-        refuse(check_revisions(plan, &ports(run), run.resume).map_err(unchecked)?)?;
-    }
+    let begun = begun(plan, run, &interrupted, invocation);
+    let (checked, lock) = begun.map_err(|error| not_begun(plan, run, error, invocation))?;
     let outcome = carry_out(plan, run, &checked, lock.as_deref(), invocation)?;
     let verdict = verdict(&outcome);
     if run.args.auto_rollback && matches!(verdict, Err(CliError::Failed)) {
@@ -68,6 +62,25 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
         roll_back_failed(plan, &outcome, run, lock.as_deref(), invocation)?;
     }
     verdict
+}
+
+/// Checks guards and takes the lock.
+fn begun(
+    plan: &Plan,
+    run: &Run<'_>,
+    interrupted: &AtomicBool,
+    invocation: &Invocation,
+) -> Result<(Checked, Option<Box<dyn LockGuard>>), CliError> {
+    let mut checked = check(plan, run)?;
+    ignore_own_folder(run)?;
+    let (lock, waited) = lock(plan, run, interrupted, invocation)?;
+    // Somebody else may have applied before we had the lock: while we waited, anything may have changed.
+    if waited {
+        checked = check(plan, run)?;
+    } else {
+        refuse(check_revisions(plan, &ports(run), run.resume).map_err(unchecked)?)?;
+    }
+    Ok((checked, lock))
 }
 
 /// Carries out what undoes another run, under its lock.
@@ -147,10 +160,12 @@ fn carry_out(
     run.back_ends.notices.hand_to(None);
     // Takes the display away.
     drop(progress);
-    let outcome = ran.map_err(|e| CliError::environment("see what the interrupted run did", e))?;
+    let ran = ran.map_err(|e| CliError::environment("see what the interrupted run did", e));
+    let outcome = ran.map_err(|error| not_begun(plan, run, error, invocation))?;
     let taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
     let saved = if outcome.is_success() { save_report(plan, run, &taken, invocation) } else { Ok(()) };
     durations::write(&run.back_ends.durations, taken);
+    let reported = save_deploy_report(plan, run, &outcome, None, invocation);
     if let Some(Hold::Lost(why)) = lock.map(LockGuard::hold)
         && !outcome.is_success()
     {
@@ -162,6 +177,7 @@ fn carry_out(
     tell(&outcome, run.args.output, invocation)?;
     // What became of the run is told first.
     saved?;
+    reported?;
     Ok(outcome)
 }
 
@@ -191,6 +207,30 @@ fn save_report(plan: &Plan, run: &Run<'_>, took: &Durations, invocation: &Invoca
     let report = report.map_err(|e| CliError::environment(attempt(), e))?;
     let text = if path.ends_with(".env") { report.to_env() } else { report.to_json() };
     std::fs::write(invocation.cwd.join(path), text).map_err(|e| CliError::environment(attempt(), e))
+}
+
+/// Saves the report of a deploy, where one is wanted; `error` says why it was not begun.
+fn save_deploy_report(
+    plan: &Plan,
+    run: &Run<'_>,
+    outcome: &Outcome,
+    error: Option<&CliError>,
+    invocation: &Invocation,
+) -> Result<(), CliError> {
+    let Some(path) = &run.args.deploy_report else { return Ok(()) };
+    let error = error.map(|error| error.text(false));
+    let text = deploy_report_json(plan, outcome, error.as_deref(), &invocation.streams.mask());
+    // What a cluster says of a failure is nobody else's business.
+    write_atomically(&invocation.cwd.join(path), text.as_bytes())
+        .map_err(|e| CliError::environment(format!("save the deploy report to {path}"), e))
+}
+
+/// Reports a run that was not begun; that it cannot be reported is told beside the error.
+fn not_begun(plan: &Plan, run: &Run<'_>, error: CliError, invocation: &Invocation) -> CliError {
+    if let Err(unsaved) = save_deploy_report(plan, run, &Outcome::default(), Some(&error), invocation) {
+        invocation.streams.tell(&unsaved.text(invocation.streams.err_color));
+    }
+    error
 }
 
 fn unchecked(error: WorkError) -> CliError {

@@ -121,11 +121,21 @@ fn told(error: ReleaseError) -> CliError {
     }
 }
 
+/// What a release goes back to, and how.
+pub struct Back {
+    /// The revision; `None`: the last before the current that was deployed with success.
+    pub to: Option<u64>,
+    /// What becomes of fields that controllers set.
+    pub conflicts: Conflicts,
+    /// Whether hooks do not run.
+    pub no_hooks: bool,
+}
+
 /// Deploys an older revision again.
 pub fn rollback(
     named: &Named,
     opened: &Opened,
-    (to, conflicts): (Option<u64>, Conflicts),
+    Back { to, conflicts, no_hooks }: Back,
     args: &TakeBackArgs,
     invocation: &mut Invocation,
 ) -> Result<u8, CliError> {
@@ -134,6 +144,7 @@ pub fn rollback(
         namespace: &named.namespace,
         release: &named.release,
         conflicts,
+        no_hooks,
     };
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
@@ -154,7 +165,8 @@ pub fn dismiss(
 ) -> Result<u8, CliError> {
     let Named { release, namespace, .. } = named;
     let conflicts = Conflicts::default();
-    let request = ReleaseRequest { target: (opened.target()?, CLUSTER), namespace, release, conflicts };
+    let request =
+        ReleaseRequest { target: (opened.target()?, CLUSTER), namespace, release, conflicts, no_hooks: false };
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let made = plan_dismiss(&mut diagnostics, &sources, &request, with);
@@ -262,13 +274,16 @@ struct FailedRevision<'a> {
     /// Namespace and release, as the target names it.
     key: &'a str,
     revision: u64,
+    /// Whether its hooks did not run: those of the rollback do not then.
+    no_hooks: bool,
 }
 
 impl<'a> FailedRevision<'a> {
     fn request(&self, target: &'a dyn Target) -> ReleaseRequest<'a> {
         let (namespace, release) = self.key.split_once('/').unwrap_or(("default", self.key));
         // Nobody can be asked.
-        ReleaseRequest { target: (target, CLUSTER), namespace, release, conflicts: Conflicts::Yield }
+        let (target, conflicts) = ((target, CLUSTER), Conflicts::Yield);
+        ReleaseRequest { target, namespace, release, conflicts, no_hooks: self.no_hooks }
     }
 }
 
@@ -276,7 +291,7 @@ impl<'a> FailedRevision<'a> {
 fn opened(plan: &Plan) -> Option<(&String, FailedRevision<'_>)> {
     plan.operations.iter().find_map(|operation| {
         let Work::OpenRelease { release, revision, .. } = &operation.work else { return None };
-        Some((&operation.id, FailedRevision { key: release, revision: *revision }))
+        Some((&operation.id, FailedRevision { key: release, revision: *revision, no_hooks: plan.inputs.no_hooks }))
     })
 }
 
@@ -324,7 +339,8 @@ fn roll_back(
                 format!("was not rolled back to revision {to}, which would lose data; see `release rollback`")
             } else {
                 // Stdout is for the outcome of the apply.
-                let args = RunArgs { output: RunFormat::Text, ..run.args.clone() };
+                // So is the report.
+                let args = RunArgs { output: RunFormat::Text, deploy_report: None, ..run.args.clone() };
                 let again = Run { stages: StageLists::new(), args: &args, resume: begun.is_some(), ..*run };
                 match run_plan::undo(&back, &again, lock, invocation) {
                     Ok(outcome) if outcome.is_success() => format!("was rolled back to revision {to}"),

@@ -10,6 +10,7 @@ use super::super::post_render::post_render;
 use super::super::project::now;
 use super::super::streams::Invocation;
 use super::super::values::{read_file, sets, value_files};
+use super::explain_values::{Telling, settings, tell, variable};
 use super::render::with_origins;
 use crate::backend::read_folder;
 use crate::chart::repository::shown;
@@ -19,7 +20,7 @@ use crate::chart::{
 };
 use crate::diag::Diagnostics;
 use crate::eval::on_deep_stack;
-use crate::pipeline::{fetch_from_registry, fetch_from_repository};
+use crate::pipeline::{ValueQuestion, explain_chart_values, fetch_from_registry, fetch_from_repository};
 use crate::ports::{ChartSource as _, Wanted};
 use crate::source::{Files, Sources};
 
@@ -33,6 +34,9 @@ pub fn run(args: &TemplateArgs, invocation: &mut Invocation) -> Result<u8, CliEr
     let (name, path) = name_and_chart(args)?;
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
+    if !args.explain.explain_values.is_empty() {
+        return explain(args, name, path, invocation, &sources, diagnostics);
+    }
     let (on, found) = (&mut *invocation, &mut diagnostics);
     // One thread for everything: what is loaded and what is rendered then share one heap.
     let rendered = on_deep_stack(|| rendered(args, name, path, on, &sources, found))?;
@@ -94,26 +98,72 @@ fn rendered(
         check_schema: !args.skip_schema_validation,
         ..ValuesInput::default()
     };
-    let capabilities = capabilities(&args.chart, helm(args))?;
     let host = ProcessHost::new(&args.chart.lookup_resources, cwd)?;
     let Some(chart) = chart(args, path, invocation, sources, diagnostics)? else { return Ok(None) };
-    let name = if args.generate_name { format!("{}-{}", chart.name(), now().as_secs()) } else { name };
+    let options = render_options(args, name, &chart, &host)?;
     let Some(values) = compose(diagnostics, sources, &chart, &input) else { return Ok(None) };
-    let options = RenderOptions {
+    let rendered = render_explained(diagnostics, sources, &values, &options);
+    // The process ends soon; the system takes memory back faster than we do, piece by piece.
+    std::mem::forget((chart, values));
+    Ok(Some(rendered))
+}
+
+fn render_options<'a>(
+    args: &TemplateArgs,
+    name: String,
+    chart: &Chart,
+    host: &'a ProcessHost,
+) -> Result<RenderOptions<'a>, CliError> {
+    let name = if args.generate_name { format!("{}-{}", chart.name(), now().as_secs()) } else { name };
+    Ok(RenderOptions {
         release: Release { name, namespace: args.namespace.clone(), revision: 1, is_upgrade: args.print.is_upgrade },
-        capabilities,
-        host: &host,
+        capabilities: capabilities(&args.chart, helm(args))?,
+        host,
         now: now(),
         include_crds: args.include_crds,
         lenient: true,
         track: args.origins.origins,
         text_only: !args.origins.origins,
         ..RenderOptions::default()
+    })
+}
+
+/// Tells where values of the chart come from, in place of its manifests.
+fn explain(
+    args: &TemplateArgs,
+    name: String,
+    path: &str,
+    invocation: &mut Invocation,
+    sources: &Sources,
+    mut diagnostics: Diagnostics,
+) -> Result<u8, CliError> {
+    let cwd = invocation.cwd.clone();
+    let input = ValuesInput {
+        files: value_files(&args.values, &cwd)?,
+        sets: sets(&args.values),
+        read_file: &|path| read_file(path, &cwd),
+        check_schema: false,
+        ..ValuesInput::default()
     };
-    let rendered = render_explained(diagnostics, sources, &values, &options);
-    // The process ends soon; the system takes memory back faster than we do, piece by piece.
-    std::mem::forget((chart, values));
-    Ok(Some(rendered))
+    let host = ProcessHost::new(&args.chart.lookup_resources, &cwd)?;
+    let settings = settings(invocation);
+    let variable = |option: &str, value: &str| variable(&settings, option, value);
+    let question = ValueQuestion { paths: &args.explain.explain_values, variable: &variable };
+    let answers = match chart(args, path, invocation, sources, &mut diagnostics)? {
+        Some(chart) => {
+            let options = RenderOptions { text_only: false, ..render_options(args, name, &chart, &host)? };
+            let rendered = || {
+                let mut unseen = Diagnostics::new();
+                let values = compose(&mut unseen, sources, &chart, &input)?;
+                let rendered = on_deep_stack(|| render_explained(&mut unseen, sources, &values, &options));
+                (!unseen.has_errors()).then_some(rendered)
+            };
+            explain_chart_values(&mut diagnostics, sources, &chart, &input, &question, rendered)
+        }
+        None => None,
+    };
+    invocation.streams.tell_diagnostics(diagnostics, sources);
+    tell(answers.ok_or(CliError::Config)?, Telling::Text, invocation)
 }
 
 fn name_and_chart(args: &TemplateArgs) -> Result<(String, &str), CliError> {

@@ -11,7 +11,7 @@ use crate::report::{Answer, why_json, why_text};
 
 pub fn run(global: &GlobalArgs, args: &WhyArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
-    let wish = Wish { images: &[], deploy: true, applies: false, since: args.since.as_deref() };
+    let wish = Wish { images: &[], deploy: true, applies: false, since: args.since.as_deref(), no_hooks: false };
     let made = make_plan(global, options, wish, invocation)?;
     let answers = answers(&made, &args.subject);
     if answers.is_empty() {
