@@ -13,8 +13,8 @@ use super::tracking::NotReady;
 use crate::digest::Sha224Digest;
 use crate::plan::{Binding, Operation, OperationId, Plan, Work, judge};
 use crate::ports::{
-    BlobDigest, BuildContext, BuildError, Hold, LockError, LockGuard, Published, StoreError, StoredStage, TargetError,
-    TargetSession, copy_image,
+    BlobDigest, BuildContext, BuildError, Hold, LockError, LockGuard, Published, Standing, StoreError, StoredStage,
+    TargetError, TargetSession, copy_image,
 };
 use crate::signature::mapped_files;
 use crate::source::Place;
@@ -239,6 +239,14 @@ impl<'a> Workshop<'a> {
     /// Deletes a resource that failed.
     pub(super) fn delete(&self, path: &str) -> Result<Done, WorkError> {
         self.in_target(path, |session| session.delete(path))
+    }
+
+    /// As `delete`, of that alone which was seen there.
+    pub(super) fn delete_seen(&self, path: &str, seen: &Standing) -> Result<Done, WorkError> {
+        self.in_target(path, |session| {
+            session.expect(path, seen);
+            session.delete(path)
+        })
     }
 
     fn build(&self, digest: &str, operation: &Operation, made: &dyn Fn(u64)) -> Result<Done, WorkError> {

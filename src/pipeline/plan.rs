@@ -15,8 +15,8 @@ use crate::plan::{
     ImageSection, Inputs, Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction,
     Risk, RiskLevel, Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, assemble,
     budget_risks, carry_out_triggers, chart_changes, cluster_path, conceal, endangered, is_of_anyone, is_sensitive,
-    items_of, missing_bases, plan_images, plan_release, read_directives, read_record, release_key, wanted_resources,
-    was_ever_deployed, yield_fields,
+    items_of, missing_bases, name_stuck, ordered_sets, plan_images, plan_release, read_directives, read_record,
+    release_key, wanted_resources, was_ever_deployed, yield_fields,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -627,6 +627,14 @@ impl Deploy<'_> {
                 (self.answer)(vec![Question::Budgets(namespaces)], observed)?;
                 if let Some(previews) = &observed.previews {
                     resources.risks.extend(budget_risks(&resources.resources, previews, &observed.budgets));
+                }
+            }
+            let sets =
+                observed.previews.as_ref().map(|previews| ordered_sets(&resources, previews)).unwrap_or_default();
+            if !sets.is_empty() {
+                (self.answer)(vec![Question::UnreadyPods(sets)], observed)?;
+                if let Some(previews) = &observed.previews {
+                    name_stuck(&mut resources, previews, &observed.unready);
                 }
             }
             // Where each line comes from is asked for only when there is a change to explain.

@@ -43,6 +43,14 @@ pub struct Standing {
     pub version: Option<String>,
 }
 
+impl Standing {
+    /// Names the version of an object that a cluster shows. Servers of others may keep none.
+    pub fn version_of(object: &serde_json::Value) -> Option<String> {
+        let part = |key: &str| object.get("metadata")?.get(key)?.as_str().filter(|part| !part.is_empty());
+        Some(format!("{}/{}", part("uid")?, part("resourceVersion")?))
+    }
+}
+
 /// An object that a template asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectQuery<'a> {

@@ -24,6 +24,7 @@ mod releases;
 mod saved;
 mod scenarios;
 mod secrets;
+mod stateful;
 mod templates;
 mod tracking;
 mod webhooks;

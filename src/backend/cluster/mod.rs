@@ -204,10 +204,7 @@ impl Target for ClusterTarget {
         let standing = |(wanted, live): (&WantedResource, &Option<Value>)| {
             let Some(live) = live else { return Ok(Standing::default()) };
             let manifest = wanted.manifest.as_ref().map(|manifest| read_manifest(manifest)).transpose()?;
-            let parts = [metadata(live, "uid"), metadata(live, "resourceVersion")];
-            // Servers of others may keep no versions.
-            let version = parts.iter().all(|part| !part.is_empty()).then(|| parts.join("/"));
-            Ok(Standing { content: Some(guarded(live, manifest.as_ref())), version })
+            Ok(Standing { content: Some(guarded(live, manifest.as_ref())), version: Standing::version_of(live) })
         };
         let standings = wanted.iter().zip(&found).map(standing);
         standings.collect::<Result<_, ApiError>>().map_err(self.failed("read the manifests of the plan"))

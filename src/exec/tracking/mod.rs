@@ -9,9 +9,11 @@ mod logs;
 mod masks;
 mod pods;
 mod ready;
+mod stuck;
 mod watch;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use self::logs::Logs;
 pub use self::masks::Masks;
@@ -106,6 +108,8 @@ struct Watch {
     stale: Option<String>,
     /// Whether the run has a limit.
     is_bounded: bool,
+    /// The pods that were deleted, by uid, or could not be: it is tried once.
+    freed: BTreeSet<String>,
 }
 
 /// What did not change for so long holds up nobody else. Unit: milliseconds.
@@ -129,6 +133,7 @@ impl Watch {
             hopes: None,
             stale: None,
             is_bounded: false,
+            freed: BTreeSet::new(),
         }
     }
 
