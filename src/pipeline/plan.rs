@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::analysis::hazards::{generated_name, name_instead};
 use crate::chart::{Manifest, SECRET_VALUES, secret_leaves, secret_texts};
 use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
@@ -836,10 +837,17 @@ fn nameless(resources: &[DesiredResource], hooks: &[DesiredHook]) -> ReleaseSect
     }
     let resources = resources.iter().chain(hooks.iter().map(|hook| &hook.resource));
     for resource in resources.filter(|resource| resource.name.is_empty() || resource.kind.is_empty()) {
+        let message = match generated_name(&resource.data) {
+            Some(prefix) => format!(
+                "`metadata.generateName` leaves its name to the API server, and a release has to find again what it made: {}",
+                name_instead(prefix)
+            ),
+            None => "it has no `metadata.name`: a release has to find again what it made, so name it".to_owned(),
+        };
         section.problems.push(Problem {
             address: format!("a manifest of kind `{}`", resource.kind),
             place: resource.place.clone(),
-            message: "it has no `metadata.name`: a release has to find again what it made, so name it".to_owned(),
+            message,
         });
     }
     section
