@@ -10,7 +10,7 @@ use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
 use crate::exec::{WorkError, World, observe};
-use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
+use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact, StoredFact};
 use crate::plan::{
     ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageAction, ImageContext, ImagePlan,
     ImageSection, Inputs, Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction,
@@ -221,20 +221,26 @@ fn guard_cluster(plan: &mut Plan) {
     }
 }
 
-/// A release is opened only while the tags that its manifests name stand on the images that were seen. Those that the plan
-/// puts itself, and those of the final repository, are not meant.
+/// A release is opened only while the tags that its manifests name stand on the images that were seen, in the final repository
+/// where there is one. Those that the plan puts itself are not meant.
 fn guard_images(plan: &mut Plan, observed: &Observed) {
-    if plan.inputs.final_repo.is_some() {
-        return;
-    }
-    let reused = plan.images.iter().filter(|image| image.is_final && image.action == ImageAction::Reuse);
+    let is_copied = |image: &ImagePlan, tag: &str| {
+        let copies = |work: &Work| matches!(work, Work::CopyImage { image: of, tag: put, .. } if *of == image.name && put == tag);
+        plan.operations.iter().any(|operation| copies(&operation.work))
+    };
     let stands = |image: &ImagePlan| {
         let (_, tag) = image.reference.rsplit_once(':')?;
-        let manifest = observed.images.get(tag)?.as_ref()?.manifest.clone();
-        let is_put = image.custom_tags.iter().any(|custom| custom == tag);
-        (!is_put).then(|| Guard::ImagePresent { tag: tag.to_owned(), manifest })
+        let seen = |facts: &BTreeMap<String, Option<StoredFact>>| Some(facts.get(tag)?.as_ref()?.manifest.clone());
+        let tag = tag.to_owned();
+        if plan.inputs.final_repo.is_some() {
+            let manifest = seen(&observed.finals)?;
+            return (!is_copied(image, &tag)).then_some(Guard::FinalImagePresent { tag, manifest });
+        }
+        let is_put = image.action != ImageAction::Reuse || image.custom_tags.contains(&tag);
+        let manifest = seen(&observed.images)?;
+        (!is_put).then_some(Guard::ImagePresent { tag, manifest })
     };
-    let guards: Vec<Guard> = reused.filter_map(stands).collect();
+    let guards: Vec<Guard> = plan.images.iter().filter(|image| image.is_final).filter_map(stands).collect();
     for operation in plan.operations.iter_mut().filter(|o| matches!(o.work, Work::OpenRelease { .. })) {
         operation.guards.extend(guards.iter().cloned());
     }

@@ -110,6 +110,7 @@ fn content_guard(guard: &Guard) -> Option<(&str, Option<&String>)> {
         Guard::SecretContent { path, digest } => Some((path, digest.reveal())),
         Guard::StageAbsent { .. }
         | Guard::ImagePresent { .. }
+        | Guard::FinalImagePresent { .. }
         | Guard::StagePresent { .. }
         | Guard::BasePresent { .. }
         | Guard::ReleaseRevision { .. }
