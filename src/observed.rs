@@ -27,6 +27,8 @@ pub enum Question {
     Previews(Vec<WantedResource>),
     /// Which budgets of disruption are there in these namespaces?
     Budgets(BTreeSet<String>),
+    /// Which pods of these workloads are not ready?
+    UnreadyPods(BTreeSet<String>),
 }
 
 /// A resource that a target is asked about.
@@ -80,6 +82,15 @@ impl std::fmt::Debug for Preview {
     }
 }
 
+/// The pods of a workload that are not ready, and not on their way out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnreadyPods {
+    /// Those of its newest template.
+    pub newest: Vec<serde_json::Value>,
+    /// Those of older templates.
+    pub older: Vec<serde_json::Value>,
+}
+
 /// A stored image or stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFact {
@@ -127,6 +138,8 @@ pub struct Observed {
     pub previews: Option<BTreeMap<String, Preview>>,
     /// Budgets of disruption, as they are.
     pub budgets: Vec<serde_json::Value>,
+    /// The pods of workloads that are not all ready, by the path of the workload.
+    pub unready: BTreeMap<String, UnreadyPods>,
 }
 
 /// Looks facts up, and notes the questions that have no answer yet.

@@ -467,7 +467,8 @@ impl Cluster {
         let key = cluster.file("key").display().to_string();
         let own = [
             ("service-account-private-key-file", key),
-            ("controllers", "*,-nodeipam,-cloud-node-lifecycle,-service,-route".to_owned()),
+            // Pods of nodes that are none stay: tests play their kubelets.
+            ("controllers", "*,-nodeipam,-cloud-node-lifecycle,-service,-route,-podgc".to_owned()),
         ];
         let args = [&common(manager, &dir)[..], &own[..]].concat();
         cluster.services.push(start(&program("kube-controller-manager"), &dir, &args));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::kubernetes::{Finding, Path, items, pod_of, with_path};
 use crate::chart::Manifest;
-use crate::diag::rules::{BROAD_RIGHTS, FLOATING_IMAGE, HOST_ACCESS, NO_READINESS_PROBE, NO_RESOURCES};
+use crate::diag::rules::{BROAD_RIGHTS, FLOATING_IMAGE, GENERATED_NAME, HOST_ACCESS, NO_READINESS_PROBE, NO_RESOURCES};
 
 /// What a value of a field risks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,28 @@ pub fn check(manifest: &Manifest) -> Vec<Finding> {
     if manifest.group() == "rbac.authorization.k8s.io" {
         check_rights(manifest, &mut found);
     }
+    if let Some(prefix) = generated_name(&manifest.data) {
+        let message =
+            format!("`metadata.generateName` ({prefix}) without `metadata.name`: a deploy to a cluster refuses it");
+        let metadata = Path::ROOT.key("metadata");
+        let finding = Finding::new(&GENERATED_NAME, &metadata.key("generateName"), message);
+        found.push(finding.hint(name_instead(prefix)));
+    }
     found
+}
+
+/// Returns what a name begins with that only the API server would know.
+pub fn generated_name(data: &Value) -> Option<&str> {
+    let of = |key: &str| data.get("metadata")?.get(key)?.as_str().filter(|text| !text.is_empty());
+    of("generateName").filter(|_| of("name").is_none())
+}
+
+/// Says how to name what shall have another name each time.
+pub fn name_instead(prefix: &str) -> String {
+    format!(
+        "name it: `name: {}` (a hook is made anew each time), or `name: {prefix}{{{{ .Release.Revision }}}}` for another one with each revision",
+        prefix.trim_end_matches('-')
+    )
 }
 
 fn check_rights(manifest: &Manifest, found: &mut Vec<Finding>) {

@@ -137,6 +137,7 @@ rules! {
     FLOATING_IMAGE, "floating-image", Warning, "a container has an image whose content may change";
     NO_RESOURCES, "no-resources", Note, "containers have neither requests nor limits of resources";
     NO_READINESS_PROBE, "no-readiness-probe", Note, "a container has a liveness probe and no readiness probe";
+    GENERATED_NAME, "generated-name", Warning, "a manifest leaves its name to the API server";
     UNUSED_IMAGE, "unused-image", Note, "nothing uses an image of werf.yaml";
     UNUSED_HELPER, "unused-helper", Note, "nothing includes a named template";
     UNUSED_STAGE, "unused-stage", Warning, "no image needs a stage of a Dockerfile";

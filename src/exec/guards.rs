@@ -9,7 +9,7 @@ use super::work::{StaleGuard, WorkError};
 use crate::digest::Sha224Digest;
 use crate::observed::WantedResource;
 use crate::plan::{Guard, Operation, OperationId, Plan, Work};
-use crate::ports::{Over, StageId, Standing, Target, Values};
+use crate::ports::{Over, StageId, StageStore, Standing, Target, Values};
 
 /// A guard that does not hold: the plan is stale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -145,16 +145,25 @@ struct Contents {
     resources: Resources,
     /// The manifests that tags stand on.
     images: BTreeMap<String, Option<String>>,
+    /// The same in the final repository.
+    finals: BTreeMap<String, Option<String>>,
 }
 
 /// Reads all resources and images that guards speak of, at once.
 fn contents(plan: &Plan, ports: &Ports<'_>) -> Result<Contents, WorkError> {
-    let tag = |guard: &Guard| if let Guard::ImagePresent { tag, .. } = guard { Some(tag.clone()) } else { None };
-    let tags: Vec<String> =
-        guards(plan).filter_map(|(_, guard)| tag(guard)).collect::<BTreeSet<_>>().into_iter().collect();
-    let found = if tags.is_empty() { Vec::new() } else { ports.store.images(&tags)? };
-    let images = tags.into_iter().zip(found.into_iter().map(|image| image.map(|image| image.manifest.to_string())));
-    Ok(Contents { resources: resources(guards(plan), ports)?, images: images.collect() })
+    let image = |guard: &Guard| if let Guard::ImagePresent { tag, .. } = guard { Some(tag.clone()) } else { None };
+    let last = |guard: &Guard| if let Guard::FinalImagePresent { tag, .. } = guard { Some(tag.clone()) } else { None };
+    let images = manifests(ports.store, guards(plan).filter_map(|(_, guard)| image(guard)).collect())?;
+    let finals = guards(plan).filter_map(|(_, guard)| last(guard)).collect();
+    let finals = ports.final_store.map_or_else(|| Ok(BTreeMap::new()), |store| manifests(store, finals))?;
+    Ok(Contents { resources: resources(guards(plan), ports)?, images, finals })
+}
+
+/// Returns the manifests that tags stand on.
+fn manifests(store: &dyn StageStore, tags: BTreeSet<String>) -> Result<BTreeMap<String, Option<String>>, WorkError> {
+    let tags: Vec<String> = tags.into_iter().collect();
+    let found = if tags.is_empty() { Vec::new() } else { store.images(&tags)? };
+    Ok(tags.into_iter().zip(found.into_iter().map(|image| image.map(|image| image.manifest.to_string()))).collect())
 }
 
 fn resources<'a>(
@@ -168,6 +177,7 @@ fn resources<'a>(
             }
             Guard::StageAbsent { .. }
             | Guard::ImagePresent { .. }
+            | Guard::FinalImagePresent { .. }
             | Guard::StagePresent { .. }
             | Guard::BasePresent { .. }
             | Guard::Cluster { .. }
@@ -219,7 +229,8 @@ pub(super) fn check_again(
 ) -> Result<Seen, WorkError> {
     // What a release leaves as it is, and its images, were looked at before the first write.
     let opens = matches!(operation.work, Work::OpenRelease { .. });
-    let is_seen = |guard: &Guard| is_of_resource(guard) || matches!(guard, Guard::ImagePresent { .. });
+    let is_of_image = |guard: &Guard| matches!(guard, Guard::ImagePresent { .. } | Guard::FinalImagePresent { .. });
+    let is_seen = |guard: &Guard| is_of_resource(guard) || is_of_image(guard);
     let guards = || operation.guards.iter().filter(|guard| !(opens && is_seen(guard)));
     // What became of it meanwhile is found when it is written.
     let known = checked.filter(|_| !resume).and_then(|checked| checked.of(operation, ports.clock.now_ms()));
@@ -323,13 +334,19 @@ fn check(
         // Stored meanwhile: it is used.
         Guard::StageAbsent { .. } => return Ok(None),
         Guard::ImagePresent { tag, manifest } => {
-            let found = if let Some(known) = contents.images.get(tag) {
-                known.clone()
-            } else {
-                let image = ports.store.images(std::slice::from_ref(tag))?.into_iter().flatten().next();
-                image.map(|image| image.manifest.to_string())
+            let found = match contents.images.get(tag) {
+                Some(known) => known.clone(),
+                None => manifest_of(ports.store, tag)?,
             };
             (format!("image {tag}"), manifest.clone(), found.unwrap_or_else(absent))
+        }
+        Guard::FinalImagePresent { tag, manifest } => {
+            let found = match (contents.finals.get(tag), ports.final_store) {
+                (Some(known), _) => known.clone(),
+                (None, Some(store)) => manifest_of(store, tag)?,
+                (None, None) => None,
+            };
+            (format!("image {tag} in the final repository"), manifest.clone(), found.unwrap_or_else(absent))
         }
         Guard::StagePresent { stage_id, manifest } => {
             let stages = StageId::parse(stage_id).map_or(Ok(Vec::new()), |id| ports.store.stages(&id.digest))?;
@@ -375,12 +392,19 @@ fn check(
         Guard::SecretContent { path, .. } => told(path, Values::Hidden)?,
         Guard::StageAbsent { .. }
         | Guard::ImagePresent { .. }
+        | Guard::FinalImagePresent { .. }
         | Guard::StagePresent { .. }
         | Guard::BasePresent { .. }
         | Guard::Cluster { .. }
         | Guard::ReleaseRevision { .. } => None,
     };
     Ok(Some(Violation { operation: operation.id.clone(), subject, expected, found, change }))
+}
+
+/// Returns the manifest that a tag stands on.
+fn manifest_of(store: &dyn StageStore, tag: &str) -> Result<Option<String>, WorkError> {
+    let image = store.images(std::slice::from_ref(&tag.to_owned()))?.into_iter().flatten().next();
+    Ok(image.map(|image| image.manifest.to_string()))
 }
 
 /// What is found where content that is not told is as it was.

@@ -20,7 +20,7 @@ mod work;
 pub use event::{Event, Failure, Outcome, Skip, Skipped, Subject, Verb};
 pub use forecast::{Durations, Forecast};
 pub use guards::{Checked, Violation, check_guards, check_revisions};
-pub use observe::{World, observe};
+pub use observe::{World, observe, unready_pods};
 pub use run::{OnFailure, Options, run};
 pub use tracking::NotReady;
 pub use work::WorkError;

@@ -1,9 +1,13 @@
 //! Observing: answers the questions of the planners, a round at a time.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
 use super::work::WorkError;
-use crate::observed::{Observed, Question, StoredFact};
+use crate::observed::{Observed, Question, StoredFact, UnreadyPods};
 use crate::ports::oci::read_image;
-use crate::ports::{StageStore, StoredImage, StoredStage, Target};
+use crate::ports::{Closer, Sight, StageStore, StoredImage, StoredStage, Target, Tracker};
 
 /// What questions are put to.
 #[derive(Clone, Copy)]
@@ -48,6 +52,10 @@ pub fn observe(questions: Vec<Question>, world: World<'_>, observed: &mut Observ
             Question::Budgets(namespaces) => {
                 observed.budgets = target.map_or(Ok(Vec::new()), |t| t.budgets(&namespaces))?;
             }
+            Question::UnreadyPods(paths) => {
+                let tracker = target.and_then(|t| t.tracker());
+                observed.unready = tracker.map(|tracker| unready_pods(tracker, &paths)).unwrap_or_default();
+            }
             Question::Previews(wanted) => {
                 observed.previews = target.map_or(Ok(None), |t| t.preview(&wanted))?;
             }
@@ -62,6 +70,29 @@ pub fn observe(questions: Vec<Question>, world: World<'_>, observed: &mut Observ
     let newest = store.newest(&names)?.into_iter().map(|i| i.map(image_fact));
     observed.newest.extend(names.into_iter().zip(newest));
     Ok(())
+}
+
+/// Returns the pods of workloads that are not all ready. What may not be seen is not there.
+pub fn unready_pods(tracker: &dyn Tracker, paths: &BTreeSet<String>) -> BTreeMap<String, UnreadyPods> {
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let sights = tracker.look(&paths);
+    let count = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_u64);
+    let lacks = |object: &Value| {
+        count(object, "/status/readyReplicas").unwrap_or(0) < count(object, "/spec/replicas").unwrap_or(1)
+    };
+    let found = paths.into_iter().zip(sights).filter_map(|(path, sight)| Some((path, sight.ok()?.object?)));
+    let found: Vec<(&str, Value)> = found.filter(|(_, object)| lacks(object)).collect();
+    let closer: Vec<Closer<'_>> = found.iter().map(|(_, object)| Closer { object, events: false }).collect();
+    let sights = if closer.is_empty() { Vec::new() } else { tracker.look_closely(&closer) };
+    let says = |condition: &Value, key: &str, wanted: &str| condition.get(key).is_some_and(|found| found == wanted);
+    let is_unready = |pod: &Value| {
+        let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+        !conditions.into_iter().flatten().any(|c| says(c, "type", "Ready") && says(c, "status", "True"))
+            && pod.pointer("/metadata/deletionTimestamp").is_none()
+    };
+    let unready = |pods: Vec<Value>| pods.into_iter().filter(is_unready).collect();
+    let fact = |sight: Sight| UnreadyPods { newest: unready(sight.pods), older: unready(sight.older) };
+    found.iter().zip(sights).map(|((path, _), sight)| ((*path).to_owned(), fact(sight))).collect()
 }
 
 fn stage_fact(stage: StoredStage) -> StoredFact {

@@ -254,6 +254,11 @@ impl<'a> Workshop<'a> {
         self.in_target(path, |session| session.delete(path, &Over::Anything))
     }
 
+    /// As `delete`, of that alone which was seen there.
+    pub(super) fn delete_seen(&self, path: &str, seen: &Over) -> Result<Done, WorkError> {
+        self.in_target(path, |session| session.delete(path, seen))
+    }
+
     fn build(&self, digest: &str, operation: &Operation, made: &dyn Fn(u64)) -> Result<Done, WorkError> {
         let Work::BuildStage { request, annotations, binding, .. } = &operation.work else { return Ok(Done::Already) };
         let id = Sha224Digest::from_hex(digest).ok_or_else(|| WorkError::NotADigest(digest.to_owned()))?;

@@ -1,24 +1,31 @@
 //! Planning once more what a saved plan is for, over what the target holds now.
 //!
 //! The one idea: nothing is read but the plan itself. All manifests of a release stand in the record that it would write,
-//! so no template, value or commit can come between what was approved and what is planned again.
+//! so no template, value or commit can come between what was approved and what is planned again. What a plan deletes stands
+//! in the records of the release.
 
 use serde_json::Value;
 
 use crate::plan::{
-    ChartChanges, ClusterChart, DesiredResource, Plan, RecordedRelease, ReleaseContext, ReleaseSection, Sensitive,
-    Work, cluster_path, plan_release, read_record, read_release, wanted_resources,
+    ChartChanges, ClusterChart, DesiredResource, Dismissal, Dismissed, Plan, RecordedRelease, ReleaseContext,
+    ReleaseSection, Sensitive, Work, cluster_path, plan_release, read_record, read_release, release_key,
+    wanted_resources,
 };
 use crate::ports::{Target, TargetError};
 use crate::source::FileId;
 use crate::syntax::yaml;
 
-/// Plans the resources of a saved plan again; `None` where its file does not say enough: what deletes a release, and what goes to
-/// a folder. It is to be compared with the saved plan, and not to be carried out: only the cluster part is in it.
+use super::releases::name_unready;
+
+/// Plans the resources of a saved plan again; `None` where its file does not say enough, as of what goes to a folder. It is to
+/// be compared with the saved plan, and not to be carried out: only the cluster part is in it.
 ///
 /// # Errors
 /// The target failed.
 pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSection>, TargetError> {
+    if ends_release(plan) {
+        return dismiss_again(plan, target);
+    }
     let opens = plan.operations.iter().find_map(|operation| operation.work.opened());
     let read = |text: &str| {
         let payload: Value = serde_json::from_str(text).ok()?;
@@ -53,7 +60,33 @@ pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSect
         force_conflicts: true,
         no_hooks: plan.inputs.no_hooks,
     };
-    Ok(Some(plan_release(&desired, &context)))
+    let mut section = plan_release(&desired, &context);
+    name_unready(&mut section, target, &previews);
+    Ok(Some(section))
+}
+
+/// Says whether a plan deletes a release, or the namespace of one that is none any more.
+fn ends_release(plan: &Plan) -> bool {
+    let has = |is: fn(&Work) -> bool| plan.operations.iter().any(|operation| is(&operation.work));
+    plan.inputs.cluster.is_some()
+        && has(|work| matches!(work, Work::DeleteResource { .. } | Work::ForgetRelease { .. }))
+        && !has(|work| matches!(work, Work::RecordRelease { .. }))
+}
+
+/// As [`plan_again`], of what deletes a release: what that is stands in its records. Whether more goes, the plan says: where it
+/// deletes nothing that hooks left, nobody approved that.
+fn dismiss_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSection>, TargetError> {
+    let (Some(release), Some(namespace)) = (&plan.inputs.release, &plan.inputs.namespace) else { return Ok(None) };
+    let deletes = |path: &str| plan.operations.iter().any(|operation| operation.id == format!("delete:{path}"));
+    let fact = target.observe(&release_key(namespace, release))?;
+    let hooks = fact.history.last().and_then(read_release).map(|last| last.hooks).unwrap_or_default();
+    let with = Dismissal {
+        namespace: deletes(&format!("-/Namespace/{namespace}")),
+        hooks: hooks.iter().any(|hook| deletes(&cluster_path(&hook.resource))),
+    };
+    let dismissed = Dismissed { history: &fact.history, release, namespace, with };
+    let Some(previews) = target.preview(&dismissed.wanted())? else { return Ok(None) };
+    Ok(Some(dismissed.plan(&previews)))
 }
 
 /// Returns what the plan writes and the release does not record: definitions beside its templates.

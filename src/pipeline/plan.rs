@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::analysis::hazards::{generated_name, name_instead};
 use crate::chart::{Manifest, SECRET_VALUES, annotate, secret_leaves, secret_texts};
 use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
 use crate::exec::{WorkError, World, observe};
-use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact};
+use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact, StoredFact};
 use crate::plan::{
     ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageAction, ImageContext, ImagePlan,
     ImageSection, Inputs, Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction,
     Risk, RiskLevel, Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, address_of,
     assemble, budget_risks, carry_out_triggers, chart_changes, cluster_path, conceal, endangered, is_of_anyone,
-    is_sensitive, items_of, missing_bases, plan_images, plan_release, read_directives, read_record, release_key,
-    wanted_resources, was_ever_deployed, yield_fields,
+    is_sensitive, items_of, missing_bases, name_stuck, ordered_sets, plan_images, plan_release, read_directives,
+    read_record, release_key, wanted_resources, was_ever_deployed, yield_fields,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -223,20 +224,26 @@ fn guard_cluster(plan: &mut Plan) {
     }
 }
 
-/// A release is opened only while the tags that its manifests name stand on the images that were seen. Those that the plan
-/// puts itself, and those of the final repository, are not meant.
+/// A release is opened only while the tags that its manifests name stand on the images that were seen, in the final repository
+/// where there is one. Those that the plan puts itself are not meant.
 fn guard_images(plan: &mut Plan, observed: &Observed) {
-    if plan.inputs.final_repo.is_some() {
-        return;
-    }
-    let reused = plan.images.iter().filter(|image| image.is_final && image.action == ImageAction::Reuse);
+    let is_copied = |image: &ImagePlan, tag: &str| {
+        let copies = |work: &Work| matches!(work, Work::CopyImage { image: of, tag: put, .. } if *of == image.name && put == tag);
+        plan.operations.iter().any(|operation| copies(&operation.work))
+    };
     let stands = |image: &ImagePlan| {
         let (_, tag) = image.reference.rsplit_once(':')?;
-        let manifest = observed.images.get(tag)?.as_ref()?.manifest.clone();
-        let is_put = image.custom_tags.iter().any(|custom| custom == tag);
-        (!is_put).then(|| Guard::ImagePresent { tag: tag.to_owned(), manifest })
+        let seen = |facts: &BTreeMap<String, Option<StoredFact>>| Some(facts.get(tag)?.as_ref()?.manifest.clone());
+        let tag = tag.to_owned();
+        if plan.inputs.final_repo.is_some() {
+            let manifest = seen(&observed.finals)?;
+            return (!is_copied(image, &tag)).then_some(Guard::FinalImagePresent { tag, manifest });
+        }
+        let is_put = image.action != ImageAction::Reuse || image.custom_tags.contains(&tag);
+        let manifest = seen(&observed.images)?;
+        (!is_put).then_some(Guard::ImagePresent { tag, manifest })
     };
-    let guards: Vec<Guard> = reused.filter_map(stands).collect();
+    let guards: Vec<Guard> = plan.images.iter().filter(|image| image.is_final).filter_map(stands).collect();
     for operation in plan.operations.iter_mut().filter(|o| matches!(o.work, Work::OpenRelease { .. })) {
         operation.guards.extend(guards.iter().cloned());
     }
@@ -641,6 +648,14 @@ impl Deploy<'_> {
                     resources.risks.extend(budget_risks(&resources.resources, previews, &observed.budgets));
                 }
             }
+            let sets =
+                observed.previews.as_ref().map(|previews| ordered_sets(&resources, previews)).unwrap_or_default();
+            if !sets.is_empty() {
+                (self.answer)(vec![Question::UnreadyPods(sets)], observed)?;
+                if let Some(previews) = &observed.previews {
+                    name_stuck(&mut resources, previews, &observed.unready);
+                }
+            }
             // Where each line comes from is asked for only when there is a change to explain.
             if resources.resources.iter().any(|r| r.action != ResourceAction::Noop) {
                 let mut again = Diagnostics::new();
@@ -842,10 +857,17 @@ fn nameless(resources: &[DesiredResource], hooks: &[DesiredHook]) -> ReleaseSect
     }
     let resources = resources.iter().chain(hooks.iter().map(|hook| &hook.resource));
     for resource in resources.filter(|resource| resource.name.is_empty() || resource.kind.is_empty()) {
+        let message = match generated_name(&resource.data) {
+            Some(prefix) => format!(
+                "`metadata.generateName` leaves its name to the API server, and a release has to find again what it made: {}",
+                name_instead(prefix)
+            ),
+            None => "it has no `metadata.name`: a release has to find again what it made, so name it".to_owned(),
+        };
         section.problems.push(Problem {
             address: format!("a manifest of kind `{}`", resource.kind),
             place: resource.place.clone(),
-            message: "it has no `metadata.name`: a release has to find again what it made, so name it".to_owned(),
+            message,
         });
     }
     section

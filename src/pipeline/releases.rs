@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::Diagnostics;
+use crate::exec::unready_pods;
 use crate::observed::{Preview, ReleaseFact};
 use crate::plan::{
     ChartChanges, ClusterChart, Concealing, DesiredResource, Dismissal, Dismissed, Fidelity, ImageSection, Inputs,
     Plan, RecordedRelease, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, budget_risks, conceal, endangered,
-    plan_release, read_record, read_release, release_key, revision_to_go_back_to, wanted_resources,
+    name_stuck, ordered_sets, plan_release, read_record, read_release, release_key, revision_to_go_back_to,
+    wanted_resources,
 };
 use crate::ports::{ReleaseStore, Target, TargetError};
 use crate::source::{FileId, Sources};
@@ -122,6 +124,7 @@ impl ReleaseRequest<'_> {
             let budgets = self.target.0.budgets(&namespaces)?;
             section.risks.extend(budget_risks(&section.resources, previews, &budgets));
         }
+        name_unready(&mut section, self.target.0, previews);
         hide(&mut section, sources, hidden, previews);
         report_previews(diagnostics, previews, hidden);
         report_problems(diagnostics, sources, &section);
@@ -262,6 +265,14 @@ pub fn plan_dismiss(
     let mut hidden = before.as_ref().map(|b| b.hidden.clone()).unwrap_or_default();
     hidden.extend(fact.history.last().and_then(read_release).iter().flat_map(hidden_addresses));
     request.assembled(diagnostics, sources, section, before.as_ref(), (&hidden, &previews)).map(Some)
+}
+
+/// Names the pods that hold `StatefulSet`s up.
+pub(super) fn name_unready(section: &mut ReleaseSection, target: &dyn Target, previews: &BTreeMap<String, Preview>) {
+    let sets = ordered_sets(section, previews);
+    if let Some(tracker) = target.tracker().filter(|_| !sets.is_empty()) {
+        name_stuck(section, previews, &unready_pods(tracker, &sets));
+    }
 }
 
 /// Returns the addresses of what holds secret values, or may: of some records that is not known.

@@ -92,6 +92,7 @@ impl Before {
             }
             Question::Previews(_) => observed.previews = None,
             Question::Budgets(_) => observed.budgets = Vec::new(),
+            Question::UnreadyPods(_) => observed.unready = BTreeMap::new(),
             Question::Release(name) => {
                 observed.releases.insert(name, self.release.clone());
             }

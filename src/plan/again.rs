@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::hooks::{put_revision, take_revision};
+use super::hooks::{is_revision, put_revision, take_revision};
 use super::model::{FieldChange, Plan, ResourceAction, ResourcePlan};
 use super::operation::{Guard, Operation, Work};
 use super::sensitive::Sensitive;
@@ -110,6 +110,7 @@ fn content_guard(guard: &Guard) -> Option<(&str, Option<&String>)> {
         Guard::SecretContent { path, digest } => Some((path, digest.reveal())),
         Guard::StageAbsent { .. }
         | Guard::ImagePresent { .. }
+        | Guard::FinalImagePresent { .. }
         | Guard::StagePresent { .. }
         | Guard::BasePresent { .. }
         | Guard::ReleaseRevision { .. }
@@ -128,16 +129,21 @@ fn changed_otherwise(before: &ResourcePlan, now: &ResourcePlan, guards: &(Digest
     let path = format!("{namespace}/{}{dot}{group}/{}", before.kind, before.name);
     let found = (guards.0.get(path.as_str()), guards.1.get(path.as_str()));
     let is_as_it_was = found.0.is_some() && found.0 == found.1;
+    // Hooks are told apart by the revision that made them.
+    let told = |fields: &[FieldChange]| -> Vec<FieldChange> {
+        fields.iter().filter(|field| !is_revision(&field.path)).cloned().collect()
+    };
+    let (fields, now_fields) = (told(&before.fields), told(&now.fields));
     let differs = |(before, now): (&FieldChange, &FieldChange)| {
         let is_told = !is_concealed(before) && !is_concealed(now);
         let same = (&before.path, before.op) == (&now.path, now.op)
             && if is_told { (&before.before, &before.after) == (&now.before, &now.after) } else { is_as_it_was };
         (!same).then(|| now.path.clone())
     };
-    let mut paths: Vec<String> = before.fields.iter().zip(&now.fields).filter_map(differs).collect();
-    let common = before.fields.len().min(now.fields.len());
-    paths.extend(before.fields.iter().skip(common).map(|field| field.path.clone()));
-    paths.extend(now.fields.iter().skip(common).map(|field| field.path.clone()));
+    let mut paths: Vec<String> = fields.iter().zip(&now_fields).filter_map(differs).collect();
+    let common = fields.len().min(now_fields.len());
+    paths.extend(fields.iter().skip(common).map(|field| field.path.clone()));
+    paths.extend(now_fields.iter().skip(common).map(|field| field.path.clone()));
     (!paths.is_empty()).then(|| format!("it changes otherwise than was approved: {}", paths.join(", ")))
 }
 
@@ -230,7 +236,8 @@ fn number(work: &mut Work, now: &Work) {
         (Work::OpenRelease { revision, payload, .. }, Work::OpenRelease { revision: next, .. }) => {
             *revision = *next;
             let parsed = payload.reveal().and_then(|text| serde_json::from_str::<Value>(text).ok());
-            if let Some(Value::Object(mut record)) = parsed {
+            // What deletes a release records no version of it.
+            if let Some(Value::Object(mut record)) = parsed.filter(|record| record.get("version").is_some()) {
                 record.insert("version".into(), (*next).into());
                 *payload = Sensitive::new(Value::Object(record).to_string());
             }
@@ -367,6 +374,16 @@ mod tests {
         let mut other = approved.clone();
         other.1.remove(0);
         assert_eq!(between(&approved, &other), ["open:r: there is nothing to do any more"]);
+    }
+
+    #[test]
+    fn the_revision_that_a_hook_was_made_for_is_no_difference() {
+        let left = |revision: &str| {
+            let path = "metadata.annotations[stagewright/revision]".to_owned();
+            let field = FieldChange { path, op: FieldOp::Remove, after: Value::Null, ..field(revision, "") };
+            (vec![resource("a", ResourceAction::Delete, vec![field])], vec![open(2)])
+        };
+        assert_eq!(between(&left("2"), &left("6")), [""; 0]);
     }
 
     #[test]

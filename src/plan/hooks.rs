@@ -166,6 +166,11 @@ fn hook_plan(hook: &DesiredHook, event: HookEvent) -> HookPlan {
 /// The annotation of a hook that is made anew: the revision that it runs for.
 const REVISION: &str = "stagewright/revision";
 
+/// Says whether a field tells for which revision a hook was made.
+pub(super) fn is_revision(path: &str) -> bool {
+    path.strip_prefix("metadata.annotations[").and_then(|rest| rest.strip_suffix(']')) == Some(REVISION)
+}
+
 /// Takes the revision out of the manifest of a hook that is made anew, where it is in.
 pub(super) fn take_revision(manifest: &mut Value) -> Option<String> {
     let annotations = manifest.get_mut("metadata")?.get_mut("annotations")?.as_object_mut()?;

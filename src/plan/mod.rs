@@ -35,6 +35,7 @@ mod selection;
 pub mod saved;
 mod sensitive;
 mod shown_values;
+mod stuck;
 mod tracking;
 mod yielding;
 mod triggers;
@@ -74,7 +75,8 @@ pub use secrecy::{Secrecy, Step as SecretStep};
 pub use selection::{Binding, StageSelection, Unsuitable, judge};
 pub use sensitive::Sensitive;
 pub use shown_values::SecretTexts;
-pub use tracking::{FailMode, LogRules, Tracking, Until};
+pub use stuck::{broken, name_stuck, ordered_sets};
+pub use tracking::{FailMode, LogRules, StuckPod, Tracking, Until};
 pub use triggers::{UndeclaredTriggers, carry_out_triggers};
 pub use yielding::yield_fields;
 

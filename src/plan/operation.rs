@@ -209,6 +209,13 @@ pub enum Guard {
         /// Digest of its manifest.
         manifest: String,
     },
+    /// The tag stands on this manifest in the final repository.
+    FinalImagePresent {
+        /// The tag.
+        tag: String,
+        /// Digest of its manifest.
+        manifest: String,
+    },
     /// The stage that is built upon is stored, with this manifest.
     StagePresent {
         /// The stage id.

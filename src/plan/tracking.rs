@@ -64,6 +64,20 @@ pub struct Tracking {
     /// Who waits for it, where it is no part of the release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
+    /// Its pods of older templates that hold it up: they are deleted once its controller has seen the change, if they are
+    /// broken then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stuck: Vec<StuckPod>,
+}
+
+/// A pod that holds a `StatefulSet` up: this very one, and none of the same name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StuckPod {
+    /// Its name; it is in the namespace of what is waited for.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
 }
 
 /// Which lines of containers are shown; expressions are those of RE2.

@@ -60,6 +60,18 @@ pub struct Standing {
     pub over: Over,
 }
 
+impl Over {
+    /// Names an object that a cluster shows, in its version. Servers of others may keep none.
+    pub fn of(object: &serde_json::Value) -> Self {
+        let part =
+            |key: &str| object.get("metadata")?.get(key)?.as_str().filter(|part| !part.is_empty()).map(str::to_owned);
+        match (part("uid"), part("resourceVersion")) {
+            (Some(id), version @ Some(_)) => Self::Object { id, version },
+            (_, _) => Self::Anything,
+        }
+    }
+}
+
 /// An object that a template asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectQuery<'a> {

@@ -222,9 +222,25 @@ fn replicas_that_are_left_to_others_are_announced() {
 /// A tag of the plan that moves in the registry, or goes, between plan and apply: nothing is written.
 #[test]
 fn a_tag_that_moved_meanwhile_stops_a_plan() {
+    moved_tags_stop_a_plan("exacttag", |repo| vec!["--repo".to_owned(), repo.to_owned()]);
+}
+
+/// The manifests name the images there: what becomes of them in the stage store is of no interest.
+#[test]
+fn a_tag_that_moved_in_the_final_repository_stops_a_plan() {
+    moved_tags_stop_a_plan("exactfinal", |repo| {
+        ["--repo", "oci:stages", "--final-repo", repo].map(str::to_owned).to_vec()
+    });
+}
+
+/// `options` says by which options a repository is used, in which tags are moved and deleted.
+fn moved_tags_stop_a_plan(namespace: &str, options: impl Fn(&str) -> Vec<String>) {
     let (Some(cluster), Some(registry)) = (Cluster::shared(), Registry::shared()) else { return };
-    let mut steps = Steps::new(cluster, "exacttag");
-    let repo = format!("{}/exacttag", registry.address);
+    let mut steps = Steps::new(cluster, namespace);
+    let repo = format!("{}/{namespace}", registry.address);
+    let options = options(&repo);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    steps.deploy.sandbox.write(".gitignore", "/shop.plan\n/stages\n");
     let project = "configVersion: 1\nproject: shop\n---\nimage: one\ndockerfile: one.Dockerfile\n---\nimage: two\ndockerfile: two.Dockerfile\n";
     steps.deploy.sandbox.write("werf.yaml", project);
     for name in ["one", "two"] {
@@ -235,14 +251,13 @@ fn a_tag_that_moved_meanwhile_stops_a_plan() {
     }
     write(&steps.deploy, "a", &config("a", "", "zero"));
     steps.deploy.sandbox.commit("the shop");
-    steps.deploy.run(0, &["apply", "--auto-approve", "--no-wait", "--repo", &repo]);
+    steps.deploy.run(0, &[&["apply", "--auto-approve", "--no-wait"], &options[..]].concat());
     steps.expected = steps.written();
-    let options = RegistryOptions::default();
-    let store = RegistryStore::new(Repository::parse(&repo).unwrap(), options, None).unwrap();
+    let store = RegistryStore::new(Repository::parse(&repo).unwrap(), RegistryOptions::default(), None).unwrap();
     let planned = |steps: &Steps, value: &str| -> Vec<String> {
         write(&steps.deploy, "a", &config("a", "", value));
         steps.deploy.sandbox.commit(value);
-        let plan = steps.deploy.run(0, &["plan", "--out", "shop.plan", "-o", "json", "--repo", &repo]).out;
+        let plan = steps.deploy.run(0, &[&["plan", "--out", "shop.plan", "-o", "json"], &options[..]].concat()).out;
         let plan: Value = serde_json::from_str(&plan).unwrap();
         super::scenarios::assert_published(&plan);
         let tag =
@@ -266,7 +281,7 @@ fn a_tag_that_moved_meanwhile_stops_a_plan() {
     planned(&steps, "second");
     let mut stream = std::net::TcpStream::connect(&registry.address).unwrap();
     let (host, manifest) = (&registry.address, &manifests[0]);
-    write!(stream, "DELETE /v2/exacttag/manifests/{manifest} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+    write!(stream, "DELETE /v2/{namespace}/manifests/{manifest} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
         .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

@@ -195,16 +195,54 @@ fn a_stale_plan_that_would_do_anything_else_is_not_carried_out() {
     deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
     let ran = deploy.run(4, &AGAIN);
     assert!(ran.err.contains("there is nothing to do any more"), "{}", ran.err);
-    // The plan of a rollback is one like any other; one that deletes a release is not made again.
+    // The plan of a rollback is one like any other.
     deploy.run(0, &["release", "rollback", "1", "--out", "shop.plan"]);
     let same = deploy.records().len().to_string();
     deploy.run(0, &["release", "rollback", &same, "--auto-approve", "--no-wait"]);
     deploy.run(0, &AGAIN);
     assert_eq!(deploy.object("configmaps", "settings").unwrap()["data"]["version"], "v0");
+}
+
+/// S59
+#[test]
+fn a_plan_that_deletes_a_release_is_planned_again_and_deletes_what_was_approved_and_nothing_else() {
+    let Some((deploy, cluster)) = between("endsagain") else { return };
+    deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
     deploy.run(0, &["dismiss", "--out", "shop.plan"]);
-    deploy.run(0, &["release", "rollback", "--auto-approve", "--no-wait"]);
+    // Another revision, with one object more.
+    deploy
+        .sandbox
+        .write(".helm/templates/other.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n")
+        .commit("more");
+    deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
+    deploy.writes();
+    let ran = deploy.run(4, &AGAIN[..4]);
+    assert!(ran.err.contains("expected revision 2, found revision 3"), "{}", ran.err);
     let ran = deploy.run(4, &AGAIN);
-    assert!(ran.err.contains("a plan that deletes a release is not"), "{}", ran.err);
+    assert!(ran.err.contains("endsagain/ConfigMap/other: to delete it was not approved"), "{}", ran.err);
+    // What is deleted is something else, and somebody has to see that; of what is not shown, that alone is told.
+    deploy.sandbox.write(".helm/templates/other.yaml", "").commit("no more");
+    deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
+    for (what, value) in [("version", "v9"), ("url", "th3irs-secret")] {
+        let patch = Some(("application/merge-patch+json", json!({"data": {what: value}}).to_string()));
+        cluster.call("PATCH", &deploy.address("configmaps", "settings"), patch);
+        deploy.writes();
+        let ran = deploy.run(4, &AGAIN);
+        assert!(ran.err.contains("planned again: ") && ran.err.contains("ConfigMap/settings"), "{what}: {}", ran.err);
+        assert!(!ran.err.contains("th3irs-secret") && !ran.err.contains(PASSWORD), "{}", ran.err);
+        assert_eq!(deploy.writes(), (vec![], vec![]), "{what}");
+        deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
+    }
+    // The same once more, in a later revision.
+    let web = deploy.address("deployments", "web");
+    let other =
+        json!({"status": {"observedGeneration": 1, "conditions": [{"type": "Seen", "status": "True"}]}}).to_string();
+    cluster.call("PATCH", &format!("{web}/status"), Some(("application/merge-patch+json", other)));
+    let ran = deploy.run(0, &AGAIN);
+    assert!(ran.err.contains("found revision 6") && ran.err.contains("it does what was approved"), "{}", ran.err);
+    assert!(!(ran.err + &ran.out).contains(PASSWORD));
+    assert_eq!(deploy.records(), [""; 0]);
+    assert!(deploy.object("configmaps", "settings").is_none() && deploy.object("deployments", "web").is_none());
 }
 
 #[test]

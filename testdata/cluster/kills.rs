@@ -150,3 +150,114 @@ fn a_hook_that_deleted_itself_does_not_run_again_in_a_run_that_is_resumed() {
         deploy.assert_no_changes();
     }
 }
+
+/// A project behind the proxy, in which the Job of the hook `load` ends with this code.
+fn with_hooks(namespace: &str, proxy: &Proxy, cluster: &'static Cluster, code: u32) -> (Deploy, Kubelet) {
+    let mut deploy = Deploy::bare(namespace, Ground::Real(cluster));
+    let file = deploy.sandbox.home().join("kubeconfig");
+    std::fs::write(&file, super::kubeconfig(&proxy.address)).unwrap();
+    deploy.kubeconfig = file.display().to_string();
+    let fate = move |name: &str, nth| once(nth, finished(if name.starts_with("load") { code } else { 0 }));
+    (deploy, Kubelet::start(cluster, namespace, Box::new(fate)))
+}
+
+fn write_map(deploy: &Deploy, name: &str, annotations: &str, version: u32) {
+    let map = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\ndata: {{v: 'v{version}'}}\n"
+    );
+    deploy.sandbox.write(&format!(".helm/templates/{name}.yaml"), &map);
+}
+
+/// Each write by its verb and what it is of, without numbers.
+fn short(writes: &[String]) -> Vec<String> {
+    let name = |w: &String| format!("{} {}", w.split(' ').next().unwrap(), w.rsplit('/').next().unwrap());
+    writes.iter().map(name).map(|w| w.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()).collect()
+}
+
+const RECORD: &str = "PUT sh.helm.release.v1.shop.v";
+
+#[test]
+fn hooks_of_every_deletion_policy_are_written_once_in_a_run_that_is_killed_after_any_write() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let proxy = Proxy::start(cluster);
+    let (deploy, _kubelet) = with_hooks("policies", &proxy, cluster, 0);
+    let before = "helm.sh/hook: 'pre-install,pre-upgrade', helm.sh/hook-delete-policy";
+    deploy.sandbox.write(
+        ".helm/templates/load.yaml",
+        &workload("Job", "load", &format!("{before}: 'before-hook-creation,hook-failed'")),
+    );
+    let version = |version: u32| {
+        write_map(&deploy, "all", &format!("{before}: 'before-hook-creation,hook-succeeded,hook-failed'"), version);
+        write_map(&deploy, "after", "helm.sh/hook: post-upgrade, helm.sh/hook-delete-policy: hook-succeeded", version);
+        write_map(&deploy, "a", "", version);
+        deploy.sandbox.commit("a version");
+    };
+    version(0);
+    deploy.apply();
+    let planned = |number: u32| {
+        version(number);
+        deploy.run(0, &["plan", "--out", "shop.plan"]);
+        proxy.pass();
+    };
+    planned(1);
+    // No record goes, whatever their number.
+    let args = ["apply", "shop.plan", "--auto-approve", "--releases-history-max", "0"];
+    deploy.run(0, &args);
+    let expected = short(&proxy.writes());
+    let hooks = ["POST secrets", "PATCH all", "DELETE load", "PATCH load", RECORD, "DELETE all", "PATCH a"];
+    assert_eq!(expected, [&hooks[..], &["PATCH after", RECORD, "DELETE after", RECORD, RECORD]].concat());
+    for kill in 1..=expected.len() {
+        planned(kill as u32 + 1);
+        proxy.stop_after(kill);
+        kill_command_after(&deploy, &proxy, kill, &args);
+        let before = proxy.writes();
+        proxy.pass();
+        deploy.run(0, &[&args[..], &["--resume"]].concat());
+        let all = short(&[before.clone(), proxy.writes()].concat());
+        assert_eq!(all, expected, "killed after {kill}: {before:?}, then {:?}", proxy.writes());
+        assert!(deploy.object("configmaps", "all").is_none() && deploy.object("configmaps", "after").is_none());
+        deploy.assert_no_changes();
+    }
+}
+
+/// Nothing tells of a hook that failed and is gone: who resumes means to try again.
+#[test]
+fn a_hook_that_failed_and_was_deleted_is_tried_again_by_a_run_that_is_resumed() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let proxy = Proxy::start(cluster);
+    let (deploy, _kubelet) = with_hooks("policyfails", &proxy, cluster, 3);
+    let hook = "helm.sh/hook: 'pre-install,pre-upgrade', helm.sh/hook-delete-policy: hook-failed";
+    deploy.sandbox.write(".helm/templates/load.yaml", &workload("Job", "load", hook));
+    let planned = |number: u32| {
+        write_map(&deploy, "a", "", number);
+        deploy.sandbox.commit("a version");
+        deploy.run(0, &["plan", "--out", "shop.plan"]);
+        proxy.pass();
+    };
+    planned(0);
+    deploy.run(1, &["apply", "shop.plan", "--auto-approve"]);
+    // The namespace is there now.
+    planned(1);
+    deploy.run(1, &["apply", "shop.plan", "--auto-approve"]);
+    let expected = ["POST secrets", "PATCH load", "DELETE load", RECORD];
+    assert_eq!(short(&proxy.writes()), expected);
+    for kill in 1..=expected.len() {
+        planned(kill as u32 + 1);
+        proxy.stop_after(kill);
+        kill_after(&deploy, &proxy, kill);
+        let before = short(&proxy.writes());
+        assert_eq!(before, expected[..kill]);
+        proxy.pass();
+        deploy.run(1, &["apply", "shop.plan", "--auto-approve", "--resume"]);
+        let after = short(&proxy.writes());
+        let rest = match kill {
+            1 | 2 => &expected[kill..],
+            3 => &expected[1..],
+            // That it failed is recorded.
+            _ => &expected[1..3],
+        };
+        assert_eq!(after, rest, "killed after {kill}");
+        assert_eq!(deploy.records().last().map(String::as_str), Some("failed"));
+        assert!(deploy.object("configmaps", "a").is_none());
+    }
+}

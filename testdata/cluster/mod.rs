@@ -25,6 +25,7 @@ mod reports;
 mod saved;
 mod scenarios;
 mod secrets;
+mod stateful;
 mod templates;
 mod tracking;
 mod webhooks;

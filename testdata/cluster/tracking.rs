@@ -16,6 +16,8 @@ use crate::services::Cluster;
 
 /// What becomes of a pod, by its name and how often it was asked about; nothing: it stays as it is.
 type Fate = dyn Fn(&str, u32) -> Option<Value> + Send + Sync;
+/// The same by the whole pod.
+type FateOfPod = dyn Fn(&Value, u32) -> Option<Value> + Send + Sync;
 
 /// Plays the kubelet of the node `nowhere` in a namespace.
 pub(super) struct Kubelet {
@@ -25,6 +27,10 @@ pub(super) struct Kubelet {
 
 impl Kubelet {
     pub(super) fn start(cluster: &'static Cluster, namespace: &str, fate: Box<Fate>) -> Self {
+        Self::of_pods(cluster, namespace, Box::new(move |pod, nth| fate(pod["metadata"]["name"].as_str()?, nth)))
+    }
+
+    pub(super) fn of_pods(cluster: &'static Cluster, namespace: &str, fate: Box<FateOfPod>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (ended, namespace) = (stop.clone(), namespace.to_owned());
         let thread = std::thread::spawn(move || {
@@ -47,7 +53,13 @@ impl Drop for Kubelet {
     }
 }
 
-fn round(cluster: &Cluster, namespace: &str, fate: &Fate, asked: &mut BTreeMap<String, u32>, dir: &std::path::Path) {
+fn round(
+    cluster: &Cluster,
+    namespace: &str,
+    fate: &FateOfPod,
+    asked: &mut BTreeMap<String, u32>,
+    dir: &std::path::Path,
+) {
     for mut pod in cluster.get(&["pods", "-n", namespace])["items"].as_array().unwrap().clone() {
         if pod["spec"]["nodeName"] != "nowhere" {
             continue;
@@ -59,7 +71,7 @@ fn round(cluster: &Cluster, namespace: &str, fate: &Fate, asked: &mut BTreeMap<S
             continue;
         }
         let nth = asked.entry(pod["metadata"]["uid"].as_str().unwrap().to_owned()).or_default();
-        let Some(status) = fate(&name, *nth) else { continue };
+        let Some(status) = fate(&pod, *nth) else { continue };
         *nth += 1;
         pod["status"] = status;
         let file = dir.join("pod");

@@ -315,3 +315,15 @@ fn the_resources_of_a_list_are_checked_one_by_one() {
     let text = "apiVersion: v1\nkind: ConfigMapList\nitems:\n- metadata: {name: a}\n  data: []\n";
     assert_eq!(errors(text), ["manifest-wrong-type: ConfigMap/a: `data` must be a mapping, not a list"]);
 }
+
+#[test]
+fn a_name_that_the_server_makes_up_is_told_with_what_to_write() {
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: migrate-NAME}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: 'a:1'}]}}}\n";
+    let told = |name: &str| {
+        let all = check_at("v1.35.0", false, &job.replace("NAME", name));
+        all.into_iter().filter(|line| line.contains("generated-name")).collect::<Vec<_>>()
+    };
+    let what = "`metadata.generateName` (migrate-) without `metadata.name`: a deploy to a cluster refuses it";
+    assert_eq!(told(""), [format!("Warning generated-name: {what}")]);
+    assert_eq!(told(", name: migrate"), [""; 0]);
+}

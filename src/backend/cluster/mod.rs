@@ -161,16 +161,6 @@ fn text<'a>(object: &'a Value, key: &str) -> &'a str {
     object.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Says which object it is, in which version.
-fn over_of(object: &Value) -> Over {
-    let (id, version) = (metadata(object, "uid"), metadata(object, "resourceVersion"));
-    // Servers of others may keep none.
-    if id.is_empty() || version.is_empty() {
-        return Over::Anything;
-    }
-    Over::Object { id: id.to_owned(), version: Some(version.to_owned()) }
-}
-
 /// Finds the kind that a manifest names.
 async fn kind_of(api: &Api, object: &Value) -> Result<ApiKind, ApiError> {
     let (version, kind) = (text(object, "apiVersion"), text(object, "kind"));
@@ -213,7 +203,7 @@ impl Target for ClusterTarget {
         let standing = |(wanted, live): (&WantedResource, &Option<Value>)| {
             let Some(live) = live else { return Ok(Standing { content: None, over: Over::Nothing }) };
             let manifest = wanted.manifest.as_ref().map(|manifest| read_manifest(manifest)).transpose()?;
-            Ok(Standing { content: Some(guarded(live, manifest.as_ref())), over: over_of(live) })
+            Ok(Standing { content: Some(guarded(live, manifest.as_ref())), over: Over::of(live) })
         };
         let standings = wanted.iter().zip(&found).map(standing);
         standings.collect::<Result<_, ApiError>>().map_err(self.failed("read the manifests of the plan"))

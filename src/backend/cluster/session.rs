@@ -11,7 +11,7 @@ use super::fields::{adopted, replicas_left};
 use super::objects::{is_going, metadata};
 use super::preview::{discreet, is_about_schema};
 use super::releases::{HookRuns, Opened};
-use super::{ClusterTarget, Place, kind_of, over_of, read_manifest, text};
+use super::{ClusterTarget, Place, kind_of, read_manifest, text};
 use crate::backend::runtime::block_on;
 use crate::plan::Propagation;
 use crate::ports::{Over, TargetError, TargetSession};
@@ -218,7 +218,7 @@ impl ClusterSession<'_> {
             Over::Anything | Over::Nothing | Over::Object { version: None, .. } => metadata(&live, "resourceVersion"),
         };
         let taken = api.set_managers(&address, version, &managers).await;
-        taken.map(|taken| over_of(&taken)).map_err(|error| discreet(outdated(error), &object))
+        taken.map(|taken| Over::of(&taken)).map_err(|error| discreet(outdated(error), &object))
     }
 
     async fn delete_only(&self, path: &str, over: &Over) -> Result<(), ApiError> {

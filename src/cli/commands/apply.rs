@@ -17,7 +17,7 @@ use super::run_plan::{self, Run};
 use crate::backend::git::{GitHistory, RemoteRepositories, Repository};
 use crate::exec::Violation;
 use crate::pipeline::{lay_over, plan_again, planned_stages, stage_lists};
-use crate::plan::{ClusterName, Deeds, Plan, Work, departures, rest_anew, sealed_texts};
+use crate::plan::{ClusterName, Deeds, Plan, departures, rest_anew, sealed_texts};
 use crate::ports::{GitRemotes as _, RemoteReference, RemoteRepository};
 use crate::report::plan_text;
 use crate::source::{History, JoinedObjects, MemoryHistory, MemoryObjects, ObjectId, Objects};
@@ -255,9 +255,7 @@ fn fit_again(
 
 /// Says why a plan is not planned again, and what to do.
 fn not_again(plan: &Plan) -> &'static str {
-    if plan.operations.iter().any(|operation| matches!(operation.work, Work::ForgetRelease { .. })) {
-        "a plan that deletes a release is not: look at a new one, `stagewright dismiss --out FILE`"
-    } else if plan.inputs.cluster.is_none() {
+    if plan.inputs.cluster.is_none() {
         "a plan for a folder is not: look at a new one, `stagewright plan --out FILE`"
     } else {
         "what is in its file does not suffice: make a new plan"

@@ -171,10 +171,8 @@ mod tests {
 
     fn sight(state: Value, restarts: u64) -> Sight {
         let status = json!([{"name": "m", "state": state, "restartCount": restarts}]);
-        let pod = json!({"metadata": {"name": "m-1", "namespace": "shop"}, "status": {"containerStatuses": status}});
-        let mut other = pod.clone();
-        other["metadata"]["name"] = "m-2".into();
-        Sight { pods: vec![pod, other], ..Sight::default() }
+        let pod = |name: &str| json!({"metadata": {"name": name, "namespace": "shop"}, "status": {"containerStatuses": status}});
+        Sight { pods: vec![pod("m-1"), pod("m-2")], ..Sight::default() }
     }
 
     fn lines(lines: &[&str], mark: &str) -> Lines {

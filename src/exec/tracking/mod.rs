@@ -9,16 +9,20 @@ mod logs;
 mod masks;
 mod pods;
 mod ready;
+mod stuck;
 mod watch;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use self::logs::Logs;
 pub use self::masks::Masks;
 use self::pods::{Tally, Trouble, Verdict, awaited, last_failure, note, unready, warnings};
 use self::ready::{Stand, by_convention, is, judge, passed_deadline, text, without_deadline};
 pub(super) use self::watch::watched;
-use crate::plan::{FailMode, Tracking};
+use serde_json::Value;
+
+use crate::plan::{FailMode, Tracking, Until};
 use crate::ports::{Sight, Tracker};
 
 /// How many lines of a container that failed are told.
@@ -33,6 +37,10 @@ const SILENT_MS: u64 = 30_000;
 const HINT_MS: u64 = 180_000;
 /// How often a resource is looked at: at first, and after a while. Unit: milliseconds.
 const PAUSES_MS: (u64, u64) = (100, 2_000);
+/// How often a Job is looked at that goes as soon as it ends. Unit: milliseconds.
+const SHORT_PAUSE_MS: u64 = 250;
+/// A Job that is cleaned up so soon after its end may be gone before that was seen. Unit: seconds.
+const SOON_S: u64 = 10;
 
 /// Why a resource is not ready and will not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +114,32 @@ struct Watch {
     stale: Option<String>,
     /// Whether the run has a limit.
     is_bounded: bool,
+    /// The pods that were deleted, by uid, or could not be: it is tried once.
+    freed: BTreeSet<String>,
+    /// What it was when it was there, and since when it is not.
+    last: Option<Last>,
+    gone_ms: Option<u64>,
+}
+
+/// What is remembered of a resource that may vanish.
+struct Last {
+    /// So soon after its end it is cleaned up. Unit: seconds.
+    cleaned_s: Option<u64>,
+    /// Whether as many of its pods had succeeded as were wanted.
+    has_succeeded: bool,
+}
+
+impl Last {
+    fn of(object: &Value, sight: &Sight) -> Self {
+        let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64);
+        let pods = sight.pods.iter().filter(|pod| is(pod, "/status/phase", "Succeeded")).count();
+        let succeeded = number("/status/succeeded").unwrap_or(0).max(u64::try_from(pods).unwrap_or(u64::MAX));
+        let is_job = is(object, "/kind", "Job");
+        Self {
+            cleaned_s: number("/spec/ttlSecondsAfterFinished").filter(|ttl| is_job && *ttl < SOON_S),
+            has_succeeded: is_job && succeeded >= number("/spec/completions").unwrap_or(1),
+        }
+    }
 }
 
 /// What did not change for so long holds up nobody else. Unit: milliseconds.
@@ -129,6 +163,9 @@ impl Watch {
             hopes: None,
             stale: None,
             is_bounded: false,
+            freed: BTreeSet::new(),
+            last: None,
+            gone_ms: None,
         }
     }
 
@@ -150,7 +187,30 @@ impl Watch {
     /// Says when it is looked at again.
     fn rest(&mut self, now_ms: u64) {
         self.due_ms = now_ms + self.pause_ms;
-        self.pause_ms = (self.pause_ms * 3 / 2).min(PAUSES_MS.1);
+        let goes_soon = self.last.as_ref().is_some_and(|last| last.cleaned_s.is_some());
+        self.pause_ms = (self.pause_ms * 3 / 2).min(if goes_soon { SHORT_PAUSE_MS } else { PAUSES_MS.1 });
+    }
+
+    /// It was there, and is gone: it was cleaned up, or somebody deleted it.
+    fn vanished(&mut self, sight: &Sight, now_ms: u64) -> Option<Step> {
+        if matches!(self.tracking.until, Until::Gone | Until::Present) {
+            return None;
+        }
+        if let Some(object) = &sight.object {
+            (self.last, self.gone_ms) = (Some(Last::of(object, sight)), None);
+            return None;
+        }
+        let last = self.last.as_ref()?;
+        let since = *self.gone_ms.get_or_insert(now_ms);
+        let failed = |cause: String| Step::Failed(NotReady { cause, ..NotReady::default() });
+        match last.cleaned_s {
+            Some(_) if last.has_succeeded => Some(Step::Ready(Some("it has succeeded, and was cleaned up".into()))),
+            Some(ttl) => Some(failed(format!(
+                "it is gone, and how it ended was not seen: its `ttlSecondsAfterFinished` is {ttl}; with 60 it can be seen"
+            ))),
+            None if now_ms.saturating_sub(since) >= BLIND_MS => Some(failed("it is gone: somebody deleted it".into())),
+            None => None,
+        }
     }
 
     /// It cannot be looked at now; that may pass.
@@ -168,8 +228,24 @@ impl Watch {
         let sight = &*self.since_watched(sight, now_ms);
         let hoped = self.hopes.take().is_some();
         let verdict = self.tally.take(sight, &self.tracking, now_ms);
-        let step = match (judge(sight, self.tracking.until), verdict) {
-            (Stand::Ready(note), _) => return Step::Ready(note),
+        let step = match self.vanished(sight, now_ms) {
+            Some(step) => step,
+            None => self.follows(verdict, sight, tracker, now_ms),
+        };
+        match (step, self.tracking.fail_mode) {
+            (Step::Failed(why), FailMode::Hope) => {
+                let progress = Progress { of: None, why: format!("{}; it may recover until the end", why.cause) };
+                self.hopes = Some(why);
+                Step::Waits((!hoped).then_some(progress))
+            }
+            (step, FailMode::Stop | FailMode::Ignore | FailMode::Hope) => step,
+        }
+    }
+
+    /// Says what follows from where it stands, and from what is wrong with its pods.
+    fn follows(&mut self, verdict: Verdict, sight: &Sight, tracker: &dyn Tracker, now_ms: u64) -> Step {
+        match (judge(sight, self.tracking.until), verdict) {
+            (Stand::Ready(note), _) => Step::Ready(note),
             (Stand::Failed(why), verdict) => failed(&why, verdict, sight, tracker),
             (Stand::Waiting { .. } | Stand::Silent(_), Verdict::Failed(trouble)) => {
                 Step::Failed(told(&trouble.text, Some(&trouble), sight, tracker))
@@ -182,19 +258,11 @@ impl Watch {
                 let by_convention = || sight.object.as_ref().map(by_convention);
                 match self.waits(None, why.clone(), None, sight, tracker, now_ms) {
                     Step::Failed(_) if self.is_idle(now_ms) && matches!(by_convention(), Some(Stand::Ready(_))) => {
-                        return Step::Ready(Some(why));
+                        Step::Ready(Some(why))
                     }
                     step @ (Step::Waits(_) | Step::Ready(_) | Step::Failed(_)) => step,
                 }
             }
-        };
-        match (step, self.tracking.fail_mode) {
-            (Step::Failed(why), FailMode::Hope) => {
-                let progress = Progress { of: None, why: format!("{}; it may recover until the end", why.cause) };
-                self.hopes = Some(why);
-                Step::Waits((!hoped).then_some(progress))
-            }
-            (step, FailMode::Stop | FailMode::Ignore | FailMode::Hope) => step,
         }
     }
 
@@ -323,7 +391,7 @@ fn told(cause: &str, trouble: Option<&Trouble>, sight: &Sight, tracker: &dyn Tra
 mod tests {
     use super::*;
     use crate::ports::{Closer, Lines, LogSource, TargetError};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     struct Said;
 
@@ -477,6 +545,33 @@ mod tests {
         patient.stirs(STILL_MS);
         assert!(!patient.is_patient(STILL_MS), "only what happens to it itself counts");
         assert!(!watch(Tracking { fail_mode: FailMode::Ignore, ..Tracking::default() }).is_patient(0));
+    }
+
+    #[test]
+    fn a_job_that_is_cleaned_up_before_its_end_was_seen_is_judged_by_its_pods() {
+        let with = |ttl: Value, phase: &str| {
+            let mut object = job(json!({}));
+            object["spec"] = json!({"ttlSecondsAfterFinished": ttl});
+            Sight { object: Some(object), pods: vec![json!({"status": {"phase": phase}})], ..Sight::default() }
+        };
+        let end = |ttl: Value, phase: &str, at_ms: u64| {
+            let mut watch = watch(Tracking { until: Until::Finished, ..Tracking::default() });
+            assert!(matches!(watch.conclude(&with(ttl, phase), &Said, 0), Step::Waits(_)));
+            watch.conclude(&Sight::default(), &Said, 1);
+            watch.conclude(&Sight::default(), &Said, at_ms)
+        };
+        assert_eq!(end(json!(0), "Succeeded", 1), Step::Ready(Some("it has succeeded, and was cleaned up".into())));
+        let Step::Failed(why) = end(json!(0), "Running", 1) else { panic!("nobody knows how it ended") };
+        assert!(why.cause.contains("its `ttlSecondsAfterFinished` is 0"), "{why}");
+        for (ttl, phase) in [(json!(3600), "Succeeded"), (Value::Null, "Running")] {
+            assert!(matches!(end(ttl.clone(), phase, BLIND_MS), Step::Waits(_)), "it may be made again");
+            let Step::Failed(why) = end(ttl, phase, BLIND_MS + 1) else { panic!("it comes no more") };
+            assert_eq!(why.cause, "it is gone: somebody deleted it");
+        }
+        let mut quick = watch(Tracking::default());
+        quick.conclude(&with(json!(0), "Running"), &Said, 0);
+        (0..9).for_each(|_| quick.rest(0));
+        assert_eq!(quick.pause_ms, SHORT_PAUSE_MS);
     }
 
     #[test]

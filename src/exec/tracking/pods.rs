@@ -28,6 +28,8 @@ pub struct Trouble {
     /// Whose lines tell more.
     pub source: Option<LogSource>,
     weight: Weight,
+    /// It stays told when it is over: what was told before is not counted.
+    lingers: bool,
 }
 
 /// How much a trouble counts.
@@ -55,6 +57,8 @@ pub struct Tally {
     before: Option<BTreeMap<String, u64>>,
     /// Images that could not be pulled before it was tracked: they are asked for again after a pause.
     pauses: Option<BTreeSet<String>>,
+    /// What was told of pods when they were seen first, and may be over.
+    lingering: Option<BTreeSet<String>>,
 }
 
 /// What the pods mean for a resource.
@@ -74,6 +78,12 @@ impl Tally {
         let Some(object) = &sight.object else { return Verdict::Well };
         let mut troubles: Vec<Trouble> =
             sight.pods.iter().flat_map(|pod| of_pod(pod, object, sight, tracking)).collect();
+        if !sight.pods.is_empty() {
+            let lingering = self.lingering.get_or_insert_with(|| {
+                troubles.iter().filter(|trouble| trouble.lingers).map(|trouble| trouble.key.clone()).collect()
+            });
+            troubles.retain(|trouble| !lingering.contains(&trouble.key));
+        }
         troubles.extend(of_older(object, sight, tracking));
         troubles.extend(self.of_events(object, sight));
         let pauses = self.pauses.get_or_insert_with(|| {
@@ -151,8 +161,11 @@ impl Tally {
                 weight: match makes_pods {
                     true if passes => Weight::Slow,
                     true => Weight::One,
+                    // Load balancers are made in minutes, after more than one try.
+                    false if is(object, "/kind", "Service") => Weight::Slow,
                     false => Weight::Lasting,
                 },
+                lingers: false,
             }
         })
         .collect()
@@ -201,6 +214,7 @@ fn of_older(object: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble> 
                 short: format!("{}, of the revision before: the StatefulSet waits for it", found.short),
                 weight,
                 source: found.source,
+                lingers: false,
             }
         })
         .collect()
@@ -211,18 +225,34 @@ fn of_pod(pod: &Value, owner: &Value, sight: &Sight, tracking: &Tracking) -> Vec
         return Vec::new();
     }
     let mut found = Vec::new();
+    let of_job = is(owner, "/kind", "Job");
     for (list, init) in [("/status/initContainerStatuses", true), ("/status/containerStatuses", false)] {
         for status in pod.pointer(list).and_then(Value::as_array).into_iter().flatten() {
-            found.extend(of_container(pod, status, init, is(owner, "/kind", "Job")));
+            let mut troubles = of_container(pod, status, (init || of_job) && !is_sidecar(pod, status), of_job);
+            if of_job || is(owner, "/kind", "Pod") {
+                // They may not fail once, and a registry may.
+                troubles
+                    .iter_mut()
+                    .filter(|t| t.weight == Weight::One && is_pull(t))
+                    .for_each(|t| t.weight = Weight::Lasting);
+            }
+            found.extend(troubles);
         }
     }
     found.extend(unscheduled(pod, sight));
     found.extend(of_pod_events(pod, sight, tracking));
     if is(pod, "/status/phase", "Failed") && !is(owner, "/kind", "Job") && !is(owner, "/kind", "Pod") {
         let why = text(pod, "/status/message").or(text(pod, "/status/reason")).unwrap_or("it failed");
-        found.push(trouble(pod, None, "Failed", 0, why, Weight::One));
+        // What is said of it besides is the same once more; it may lie there since long.
+        found.retain(|trouble| !trouble.lingers);
+        found.push(Trouble { lingers: true, ..trouble(pod, None, "Failed", 0, why, Weight::One) });
     }
     found
+}
+
+/// Says whether an image could not be had so far.
+fn is_pull(trouble: &Trouble) -> bool {
+    ["ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"].iter().any(|reason| trouble.short.ends_with(reason))
 }
 
 fn trouble(pod: &Value, container: Option<&str>, reason: &str, nth: u64, why: &str, weight: Weight) -> Trouble {
@@ -235,7 +265,28 @@ fn trouble(pod: &Value, container: Option<&str>, reason: &str, nth: u64, why: &s
         short: format!("{name}: {reason}"),
         source: None,
         weight,
+        lingers: false,
     }
+}
+
+/// Says whether a container goes on beside the others though it is begun before them. Source: Kubernetes 1.28.
+fn is_sidecar(pod: &Value, status: &Value) -> bool {
+    let name = text(status, "/name").unwrap_or_default();
+    let inits = pod.pointer("/spec/initContainers").and_then(Value::as_array).into_iter().flatten();
+    inits.into_iter().any(|c| is(c, "/name", name) && is(c, "/restartPolicy", "Always"))
+}
+
+/// Finds what a pod says of a container, be it one of those that are begun first.
+fn spec_of<'a>(pod: &'a Value, container: Option<&str>) -> Option<&'a Value> {
+    let lists = ["/spec/containers", "/spec/initContainers"].map(|list| pod.pointer(list).and_then(Value::as_array));
+    lists.into_iter().flatten().flatten().find(|c| container.is_none_or(|name| is(c, "/name", name)))
+}
+
+/// Finds what is said of a container.
+fn status_of<'a>(pod: &'a Value, container: Option<&str>) -> Option<&'a Value> {
+    let lists =
+        ["/status/containerStatuses", "/status/initContainerStatuses"].map(|list| pod.pointer(list)?.as_array());
+    lists.into_iter().flatten().flatten().find(|s| container.is_none_or(|name| is(s, "/name", name)))
 }
 
 /// What a controller is told that tries again by itself.
@@ -262,11 +313,14 @@ const PULL_PAUSE: &str = " ImagePullBackOff 0";
 const WAITING: &[(&str, Weight)] = &[
     ("ImagePullBackOff", Weight::One),
     ("ErrImagePull", Weight::One),
-    ("ErrImageNeverPull", Weight::One),
+    ("ErrImageNeverPull", Weight::Final),
     ("ImageInspectError", Weight::One),
     ("RegistryUnavailable", Weight::One),
-    ("CreateContainerError", Weight::One),
+    // A node that is slow, or has not cleaned up yet, gets over it.
+    ("CreateContainerError", Weight::Slow),
     ("RunContainerError", Weight::One),
+    ("PostStartHookError", Weight::One),
+    ("SignatureValidationFailed", Weight::One),
     ("InvalidImageName", Weight::Final),
     ("CreateContainerConfigError", Weight::Final),
 ];
@@ -283,14 +337,18 @@ const HOPELESS: &[&str] = &[
     "name unknown",
 ];
 
-fn of_container(pod: &Value, status: &Value, init: bool, of_job: bool) -> Vec<Trouble> {
+/// What is wrong with a container; where its end counts, that it failed.
+fn of_container(pod: &Value, status: &Value, counts_end: bool, of_job: bool) -> Vec<Trouble> {
     let name = text(status, "/name").unwrap_or_default();
     let nth = number(status, "/restartCount");
     let waiting = text(status, "/state/waiting/reason").unwrap_or_default();
     let message = text(status, "/state/waiting/message").unwrap_or_default();
     let image = text(status, "/image").unwrap_or_default();
     if let Some((reason, weight)) = WAITING.iter().find(|(reason, _)| *reason == waiting) {
-        let hopeless = HOPELESS.iter().any(|known| message.to_lowercase().contains(known));
+        let lower = message.to_lowercase();
+        // What containerd says of a tag that is not there.
+        let is_unknown = reason.contains("ImagePull") && lower.contains("code = notfound");
+        let hopeless = is_unknown || HOPELESS.iter().any(|known| lower.contains(known));
         // What it refers to may come: an operator makes it of something else.
         let may_come = ["not found", "couldn't find key"].iter().any(|words| message.contains(words));
         let weight = match *weight {
@@ -321,7 +379,7 @@ fn of_container(pod: &Value, status: &Value, init: bool, of_job: bool) -> Vec<Tr
         return vec![Trouble { source: Some(source(true)), ..found }];
     }
     match status.pointer("/state/terminated") {
-        Some(end) if number(end, "/exitCode") != 0 && (init || of_job) => {
+        Some(end) if number(end, "/exitCode") != 0 && counts_end => {
             let found = trouble(pod, Some(name), "Error", nth, &ended(end, pod, name), weight);
             vec![Trouble { source: Some(source(false)), ..found }]
         }
@@ -342,9 +400,7 @@ fn ended(end: &Value, pod: &Value, container: &str) -> String {
     };
     let reason = text(end, "/reason").unwrap_or_default();
     let mut told = if reason == "OOMKilled" {
-        let specs = ["/spec/containers", "/spec/initContainers"].map(|p| pod.pointer(p).and_then(Value::as_array));
-        let spec = specs.into_iter().flatten().flatten().find(|c| is(c, "/name", container));
-        let limit = spec.and_then(|c| text(c, "/resources/limits/memory"));
+        let limit = spec_of(pod, Some(container)).and_then(|c| text(c, "/resources/limits/memory"));
         format!("it needs more memory than {}, exit code {code}", limit.unwrap_or("its node has"))
     } else {
         format!("exit code {code}{meaning}")
@@ -364,7 +420,10 @@ fn unscheduled(pod: &Value, sight: &Sight) -> Option<Trouble> {
     // The cluster autoscaler, and Karpenter.
     let grows = |e: &Value| is(e, "/reason", "TriggeredScaleUp") || is(e, "/reason", "Nominated");
     let comes = |e: &Value| text(e, "/involvedObject/uid") == uid && grows(e);
-    let weight = if sight.events.iter().any(comes) { Weight::Nothing } else { Weight::Lasting };
+    // Or others make room for it.
+    let is_promised = text(pod, "/status/nominatedNodeName").is_some_and(|node| !node.is_empty());
+    let waits = is_promised || sight.events.iter().any(comes);
+    let weight = if waits { Weight::Nothing } else { Weight::Lasting };
     let why = format!("no node takes it: {}", text(scheduled, "/message").unwrap_or_default());
     Some(trouble(pod, None, "Unschedulable", 0, why.trim_end_matches(": "), weight))
 }
@@ -402,23 +461,27 @@ fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble
             .and_then(|path| path.split_once('{'))
             .map(|(_, name)| name.trim_end_matches('}'));
         let count = number(event, "/count");
+        let lingers = |trouble: Trouble| Trouble { lingers: true, ..trouble };
         match reason {
             // The event stays when the trouble is over.
             "FailedMount" | "FailedAttachVolume" | "FailedCreatePodSandBox" if !is_set_up(pod, sight) => {
                 found.push(trouble(pod, None, reason, 0, message, Weight::Lasting));
             }
+            // The same: it is ready since.
+            "Unhealthy" if status_of(pod, container).is_some_and(|s| s.get("ready") == Some(&Value::Bool(true))) => {}
             "Unhealthy" if message.starts_with("Readiness") => {
                 let patience = container.and_then(|c| tracking.ignore_readiness_s.get(c).copied());
                 let patience = patience.unwrap_or_else(|| readiness_patience(pod, container));
                 let weight = if running_s(pod, container, event) > patience { Weight::One } else { Weight::Nothing };
                 let nth = if weight == Weight::One { count } else { 0 };
-                found.push(trouble(pod, container, "NotReady", nth, message, weight));
+                let found_now = trouble(pod, container, "NotReady", nth, message, weight);
+                found.push(if weight == Weight::One { lingers(found_now) } else { found_now });
             }
             "Killing" if message.contains("failed liveness probe") || message.contains("failed startup probe") => {
-                found.push(trouble(pod, container, reason, count, message, Weight::One));
+                found.push(lingers(trouble(pod, container, reason, count, message, Weight::One)));
             }
             "Evicted" => {
-                found.push(trouble(pod, container, reason, count, message, Weight::One));
+                found.push(lingers(trouble(pod, container, reason, count, message, Weight::One)));
             }
             _ => {}
         }
@@ -429,7 +492,10 @@ fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble
 /// Finds a container that runs, and is not ready.
 pub fn unready(sight: &Sight) -> Option<Trouble> {
     sight.pods.iter().find_map(|pod| {
-        let mut statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array)?.iter();
+        let of = |list: &str| pod.pointer(list).and_then(Value::as_array).into_iter().flatten();
+        // Those that are begun first run, and are never ready.
+        let sidecars = of("/status/initContainerStatuses").filter(|status| is_sidecar(pod, status));
+        let mut statuses = of("/status/containerStatuses").chain(sidecars);
         let status =
             statuses.find(|s| s.pointer("/state/running").is_some() && s.get("ready") == Some(&Value::Bool(false)))?;
         let container = text(status, "/name")?;
@@ -445,16 +511,14 @@ pub fn unready(sight: &Sight) -> Option<Trouble> {
                 previous: false,
             }),
             weight: Weight::Nothing,
+            lingers: false,
         })
     })
 }
 
 /// How long a container may be not ready after it was started. Unit: seconds. Source: kubedog.
 fn readiness_patience(pod: &Value, container: Option<&str>) -> u64 {
-    let containers = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten();
-    let Some(spec) = containers.into_iter().find(|c| container.is_none_or(|name| is(c, "/name", name))) else {
-        return 0;
-    };
+    let Some(spec) = spec_of(pod, container) else { return 0 };
     let Some(probe) = spec.get("readinessProbe") else { return 0 };
     let of = |probe: &Value, key: &str, default: u64| probe.get(key).and_then(Value::as_u64).unwrap_or(default);
     let (period, timeout) = (of(probe, "periodSeconds", 10), of(probe, "timeoutSeconds", 1));
@@ -474,8 +538,7 @@ fn readiness_patience(pod: &Value, container: Option<&str>) -> u64 {
 
 /// How long a container had been running when an event came; unknown counts as long. Unit: seconds.
 fn running_s(pod: &Value, container: Option<&str>, event: &Value) -> u64 {
-    let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array).into_iter().flatten();
-    let status = statuses.into_iter().find(|s| container.is_none_or(|name| is(s, "/name", name)));
+    let status = status_of(pod, container);
     let started =
         status.and_then(|s| text(s, "/state/running/startedAt")).and_then(|t| t.parse::<jiff::Timestamp>().ok());
     let came = text(event, "/lastTimestamp").and_then(|t| t.parse::<jiff::Timestamp>().ok());
@@ -492,8 +555,10 @@ pub fn last_failure(sight: &Sight) -> Option<Trouble> {
     pods.sort_by_key(by_age);
     pods.into_iter().rev().find_map(|pod| {
         let lists = ["/status/initContainerStatuses", "/status/containerStatuses"];
-        let statuses = lists.into_iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
-        let mut all = statuses.into_iter().flat_map(|status| of_container(pod, status, true, true));
+        let statuses = || lists.into_iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
+        // Those that go on beside the others are told to stop when these have ended.
+        let (last, first): (Vec<&Value>, Vec<&Value>) = statuses().partition(|status| is_sidecar(pod, status));
+        let mut all = first.into_iter().chain(last).flat_map(|status| of_container(pod, status, true, true));
         all.next()
     })
 }
@@ -559,11 +624,24 @@ fn stage(pod: &Value) -> String {
         ("Pending", None) => "has no node yet".to_owned(),
         ("Pending", Some(node)) => format!("was not begun by its node: is {node} ready?"),
         ("Running", _) => {
+            if let Some(gate) = closed_gate(pod) {
+                return gate;
+            }
             let reason = text(pod, "/status/reason").map(|reason| format!(" ({reason})")).unwrap_or_default();
             format!("runs, and is not done or ready{reason}")
         }
         (phase, _) => format!("is {}", phase.to_lowercase()),
     }
+}
+
+/// Says by which of its readiness gates a pod is not ready, though its containers are.
+fn closed_gate(pod: &Value) -> Option<String> {
+    let gates = pod.pointer("/spec/readinessGates").and_then(Value::as_array)?;
+    let is_true = |kind: &str| condition(pod, kind).is_some_and(|c| is(c, "/status", "True"));
+    let mut gates = gates.iter().filter_map(|gate| text(gate, "/conditionType"));
+    let gate = gates.find(|gate| !is_true(gate)).filter(|_| is_true("ContainersReady"))?;
+    let why = condition(pod, gate).map(|c| format!(" ({})", told(c))).unwrap_or_default();
+    Some(format!("runs, and waits for its readiness gate {gate}{why}"))
 }
 
 #[cfg(test)]
@@ -630,6 +708,7 @@ mod tests {
             matches!(take(config("image will run as root")), Verdict::Failed(t) if t.text.ends_with("run as root"))
         );
         assert!(matches!(take(config("secret \"s\" not found")), Verdict::Troubled(_)), "it may come");
+        assert!(matches!(take(json!({"waiting": {"reason": "ErrImageNeverPull"}})), Verdict::Failed(_)));
         assert!(matches!(take(json!({"waiting": {"reason": "ContainerCreating"}})), Verdict::Well));
     }
 
@@ -845,6 +924,129 @@ mod tests {
         assert!(matches!(take("2026-01-01T00:00:10Z", 1), Verdict::Troubled(_)));
         assert!(matches!(take("2026-01-01T00:01:10Z", 2), Verdict::Troubled(_)));
         assert!(matches!(take("2026-01-01T00:01:20Z", 3), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_sidecar_may_end_and_be_ready_late() {
+        let mut with = pod(json!({"terminated": {"exitCode": 3}}), 0);
+        with["spec"]["initContainers"] =
+            json!([{"name": "proxy", "restartPolicy": "Always", "readinessProbe": {"periodSeconds": 10}}]);
+        let proxy = |state: Value| json!([{"name": "proxy", "restartCount": 1, "ready": false, "state": state}]);
+        with["status"]["initContainerStatuses"] = proxy(json!({"terminated": {"exitCode": 143}}));
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"uid": "j"}});
+        let last = last_failure(&sight(job, vec![with.clone()])).unwrap();
+        assert_eq!(last.text, "container `web` of pod web-1: exit code 3", "it was told to stop then");
+        with["status"]["containerStatuses"][0]["state"] = json!({"running": {}});
+        let seen = |pod: &Value| sight(deployment(1), vec![pod.clone()]);
+        assert_eq!(Tally::default().take(&seen(&with), &allowing(0), 0), Verdict::Well, "it is begun again");
+        with["status"]["initContainerStatuses"] = proxy(json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}));
+        let told = unready(&seen(&with)).unwrap().text;
+        assert_eq!(told, "container `proxy` of pod web-1 runs, and its readiness probe has not passed");
+        let event = json!({"type": "Warning", "reason": "Unhealthy", "count": 1, "message": "Readiness probe failed: no",
+            "lastTimestamp": "2026-01-01T00:00:10Z",
+            "involvedObject": {"kind": "Pod", "uid": "p", "fieldPath": "spec.initContainers{proxy}"}});
+        let mut tally = Tally::default();
+        assert_eq!(tally.take(&seen(&with), &allowing(0), 0), Verdict::Well);
+        let seen = Sight { events: vec![event], ..seen(&with) };
+        assert!(matches!(tally.take(&seen, &allowing(0), 0), Verdict::Troubled(_)), "its probe may fail for a while");
+    }
+
+    #[test]
+    fn what_was_told_of_pods_before_is_not_counted() {
+        let event = |reason: &str, message: &str, count: u64| {
+            json!({"type": "Warning", "reason": reason, "count": count, "message": message,
+                "involvedObject": {"kind": "Pod", "uid": "p", "fieldPath": "spec.containers{web}"}})
+        };
+        let killed = |count: u64| event("Killing", "Container web failed liveness probe, will be restarted", count);
+        let running = pod(json!({"running": {}}), 3);
+        let seen = |events: Vec<Value>| Sight { events, ..sight(deployment(1), vec![running.clone()]) };
+        let mut tally = Tally::default();
+        assert_eq!(tally.take(&seen(vec![killed(2)]), &allowing(0), 0), Verdict::Well);
+        assert_eq!(tally.take(&seen(vec![killed(2)]), &allowing(0), 1), Verdict::Well);
+        assert!(matches!(tally.take(&seen(vec![killed(3)]), &allowing(0), 2), Verdict::Failed(_)), "it is told again");
+        // A pod that lies there since an eviction, and one that is evicted now: that is one failure, told twice.
+        let evicted = |uid: &str| json!({"metadata": {"name": uid, "uid": uid}, "status": {"phase": "Failed", "reason": "Evicted"}});
+        let mut tally = Tally::default();
+        let old = || sight(deployment(1), vec![evicted("old")]);
+        assert_eq!(tally.take(&old(), &allowing(0), 0), Verdict::Well);
+        let mut both = sight(deployment(1), vec![evicted("old"), evicted("p")]);
+        both.events = vec![event("Evicted", "The node was low on resource: memory", 1)];
+        assert!(matches!(tally.clone().take(&both, &allowing(1), 1), Verdict::Troubled(_)));
+        assert!(matches!(tally.take(&both, &allowing(0), 1), Verdict::Failed(_)));
+        // What failed its probe and is ready since is well.
+        let mut ready = running.clone();
+        ready["status"]["containerStatuses"][0]["ready"] = true.into();
+        let mut tally = Tally::default();
+        tally.take(&seen(vec![]), &allowing(0), 0);
+        let probe = event("Unhealthy", "Readiness probe failed: no", 9);
+        let seen = Sight { events: vec![probe], ..sight(deployment(1), vec![ready]) };
+        assert_eq!(tally.take(&seen, &allowing(0), 1), Verdict::Well);
+    }
+
+    #[test]
+    fn a_pod_for_which_others_make_room_is_waited_for() {
+        let mut pod = pod(json!({}), 0);
+        pod["status"] = json!({"nominatedNodeName": "n1", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]});
+        let seen = sight(deployment(1), vec![pod]);
+        let mut tally = Tally::default();
+        tally.take(&seen, &allowing(0), 0);
+        assert!(matches!(tally.take(&seen, &allowing(0), PATIENCE_MS), Verdict::Troubled(_)));
+    }
+
+    #[test]
+    fn a_tag_that_is_not_there_is_hopeless_in_the_words_of_containerd() {
+        let take = |reason: &str, message: &str| {
+            let state = json!({"waiting": {"reason": reason, "message": message}});
+            Tally::default().take(&sight(deployment(9), vec![pod(state, 0)]), &allowing(1), 0)
+        };
+        let message = "rpc error: code = NotFound desc = failed to pull and unpack image \"docker.io/a:1\": failed to resolve \
+                       reference \"docker.io/a:1\": docker.io/a:1: not found";
+        assert!(matches!(take("ErrImagePull", message), Verdict::Failed(_)));
+        let message = "rpc error: code = NotFound desc = failed to create containerd task";
+        assert!(matches!(take("CreateContainerError", message), Verdict::Troubled(_)));
+    }
+
+    #[test]
+    fn the_registry_of_a_job_may_fail_for_a_while() {
+        let waits = |reason: &str, message: &str| {
+            let state = json!({"waiting": {"reason": reason, "message": message}});
+            let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"uid": "j"}});
+            sight(job, vec![pod(state, 0)])
+        };
+        let mut tally = Tally::default();
+        let mut take = |reason: &str, at_ms: u64| tally.take(&waits(reason, "i/o timeout"), &allowing(0), at_ms);
+        assert!(matches!(take("ErrImagePull", 0), Verdict::Troubled(_)));
+        assert!(matches!(take("ErrImagePull", PATIENCE_MS - 1), Verdict::Troubled(_)));
+        assert!(matches!(take("ErrImagePull", PATIENCE_MS), Verdict::Failed(_)));
+        let denied = waits("ErrImagePull", "manifest unknown");
+        assert!(matches!(Tally::default().take(&denied, &allowing(0), 0), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_pod_that_waits_for_a_readiness_gate_says_which() {
+        let pod = |gate: Value| {
+            json!({"metadata": {"name": "web-1"}, "spec": {"nodeName": "n7", "readinessGates": [{"conditionType": "lb.example/up"}]},
+                "status": {"phase": "Running", "conditions": [{"type": "ContainersReady", "status": "True"}, gate]}})
+        };
+        let told = |gate: Value| awaited(&Sight { pods: vec![pod(gate)], ..Sight::default() }).unwrap();
+        let is = "pod web-1 on node n7 runs, and waits for its readiness gate lb.example/up";
+        assert_eq!(told(json!({})), is);
+        let gate = json!({"type": "lb.example/up", "status": "False", "reason": "Unhealthy"});
+        assert_eq!(told(gate), format!("{is} (Unhealthy)"));
+    }
+
+    #[test]
+    fn a_load_balancer_may_take_more_than_one_try() {
+        let event = json!({"type": "Warning", "reason": "SyncLoadBalancerFailed", "count": 1, "metadata": {"name": "e"},
+            "message": "quota", "involvedObject": {"kind": "Service", "uid": "s"}});
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"uid": "s"}});
+        let mut tally = Tally::default();
+        tally.take(&sight(service.clone(), vec![]), &allowing(0), 0);
+        let seen = Sight { events: vec![event], ..sight(service, vec![]) };
+        assert!(matches!(tally.take(&seen, &allowing(0), 1), Verdict::Troubled(_)));
+        assert!(matches!(tally.take(&seen, &allowing(0), PATIENCE_MS + 1), Verdict::Troubled(_)));
+        assert!(matches!(tally.take(&seen, &allowing(0), LONG_PATIENCE_MS + 1), Verdict::Failed(_)));
     }
 
     #[test]

@@ -32,10 +32,12 @@ pub fn judge(sight: &Sight, until: Until) -> Stand {
         return gone(sight);
     }
     let Some(object) = &sight.object else { return waiting("it is not there") };
-    if text(object, "/metadata/deletionTimestamp").is_some() && !is(object, "/kind", "Namespace") {
-        return waiting("it is being deleted");
-    }
     let kind = text(object, "/kind").unwrap_or_default();
+    if text(object, "/metadata/deletionTimestamp").is_some() && kind != "Namespace" {
+        // A Job that is cleaned up as soon as it ends says how it ended.
+        let end = ended(object).filter(|_| kind == "Job" && until != Until::Present);
+        return end.unwrap_or_else(|| waiting("it is being deleted"));
+    }
     match until {
         Until::Present => return Stand::Ready(None),
         Until::Finished if !matches!(kind, "Job" | "Pod") => return Stand::Ready(None),
@@ -48,7 +50,7 @@ pub fn judge(sight: &Sight, until: Until) -> Stand {
         ("apps", "StatefulSet") => seen(object).unwrap_or_else(|| stateful_set(object)),
         ("apps", "DaemonSet") => seen(object).unwrap_or_else(|| daemon_set(object)),
         ("apps", "ReplicaSet") | ("", "ReplicationController") => seen(object).unwrap_or_else(|| replicas(object)),
-        ("batch", "Job") => job(object),
+        ("batch", "Job") => job(object, until),
         ("", "Pod") => pod(object, until),
         ("", "PersistentVolumeClaim") => claim(object, sight),
         ("", "Service") => service(object),
@@ -121,9 +123,11 @@ fn seen(object: &Value) -> Option<Stand> {
         Some(value) => value.as_u64(),
         None => None,
     };
-    (observed.is_none_or(|observed| observed < generation))
-        .then(|| waiting("its controller has not seen the change yet"))
+    (observed.is_none_or(|observed| observed < generation)).then(|| waiting(UNSEEN))
 }
+
+/// What is waited for while a status speaks of an older generation.
+const UNSEEN: &str = "its controller has not seen the change yet";
 
 /// Finds a condition.
 pub(super) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
@@ -195,7 +199,10 @@ fn deployment(object: &Value) -> Stand {
 fn stateful_set(object: &Value) -> Stand {
     let want = wanted_replicas(object);
     let of = |name: &str| number(object, &format!("/status/{name}"));
-    let (ready, updated) = (of("readyReplicas"), of("updatedReplicas"));
+    let (ready, updated) = (available(object), of("updatedReplicas"));
+    if ready >= want && of("replicas") > want {
+        return counted(want, want, SURPLUS);
+    }
     let current = text(object, "/status/currentRevision") == text(object, "/status/updateRevision");
     if is(object, "/spec/updateStrategy/type", "OnDelete") {
         return match ready >= want {
@@ -213,10 +220,22 @@ fn stateful_set(object: &Value) -> Stand {
     }
 }
 
+/// What is waited for when a workload has more pods than it shall have.
+const SURPLUS: &str = "pods that are not wanted any more are being stopped";
+
+/// Returns how many pods of a workload are ready, and have been for as long as it says.
+fn available(object: &Value) -> u64 {
+    let ready = number(object, "/status/readyReplicas");
+    let available = object.pointer("/status/availableReplicas").and_then(Value::as_u64);
+    // Servers before 1.22 do not tell it of every kind.
+    available.filter(|_| number(object, "/spec/minReadySeconds") > 0).map_or(ready, |available| available.min(ready))
+}
+
 fn daemon_set(object: &Value) -> Stand {
     let of = |name: &str| number(object, &format!("/status/{name}"));
     let want = of("desiredNumberScheduled");
-    if is(object, "/spec/updateStrategy/type", "OnDelete") {
+    // Where all are of the newest template, as those of a new one, they are waited for.
+    if is(object, "/spec/updateStrategy/type", "OnDelete") && of("updatedNumberScheduled") < want {
         return Stand::Ready(Some("its pods change when they are deleted by hand".into()));
     }
     if want == 0 {
@@ -227,20 +246,34 @@ fn daemon_set(object: &Value) -> Stand {
 }
 
 fn replicas(object: &Value) -> Stand {
-    let (want, ready) = (wanted_replicas(object), number(object, "/status/readyReplicas"));
-    if ready >= want { Stand::Ready(None) } else { counted(ready, want, "") }
+    let (want, ready) = (wanted_replicas(object), available(object));
+    match ready >= want {
+        true if number(object, "/status/replicas") > want => counted(want, want, SURPLUS),
+        true => Stand::Ready(None),
+        false => counted(ready, want, ""),
+    }
 }
 
-fn job(object: &Value) -> Stand {
+/// Says how a Job ended; nothing where it has not.
+fn ended(object: &Value) -> Option<Stand> {
     if is_true(object, "Complete") || is_true(object, "SuccessCriteriaMet") {
-        return Stand::Ready(None);
+        return Some(Stand::Ready(None));
     }
-    let failed = ["Failed", "FailureTarget"].iter().find_map(|kind| condition(object, kind));
-    if let Some(failed) = failed.filter(|c| is(c, "/status", "True")) {
-        return Stand::Failed(told(failed));
+    let failed = ["Failed", "FailureTarget"].iter().filter_map(|kind| condition(object, kind));
+    let mut failed = failed.filter(|c| is(c, "/status", "True"));
+    failed.next().map(|failed| Stand::Failed(told(failed)))
+}
+
+fn job(object: &Value, until: Until) -> Stand {
+    if let Some(end) = ended(object) {
+        return end;
     }
     if object.pointer("/spec/suspend").is_some_and(|s| s == true) {
-        return Stand::Ready(Some("it is suspended".into()));
+        // A queue may hold it back, as Kueue does; what comes after a hook must not come before it.
+        return match until {
+            Until::Finished => waiting("it is suspended: somebody has to let it run"),
+            Until::Present | Until::Ready | Until::Gone => Stand::Ready(Some("it is suspended".into())),
+        };
     }
     let want = object.pointer("/spec/completions").and_then(Value::as_u64).unwrap_or(1);
     let failures = number(object, "/status/failed");
@@ -270,7 +303,10 @@ fn claim(object: &Value, sight: &Sight) -> Stand {
             let of_it = |e: &&Value| text(e, "/involvedObject/uid") == uid;
             let last = sight.events.iter().rfind(of_it);
             match last.and_then(|e| text(e, "/reason")) {
-                Some("WaitForFirstConsumer") => Stand::Ready(Some("it is bound when the first pod uses it".into())),
+                // The pod that uses it may be one that this run is to mend.
+                Some("WaitForFirstConsumer" | "WaitForPodScheduled") => {
+                    Stand::Ready(Some("it is bound when the first pod uses it".into()))
+                }
                 _ => waiting(last.and_then(|e| text(e, "/message")).unwrap_or("it is not bound")),
             }
         }
@@ -314,12 +350,19 @@ fn rollout(object: &Value) -> Stand {
     }
 }
 
+/// Says that a condition speaks of an older generation, as those of cert-manager and Gateways tell it themselves.
+fn is_stale(object: &Value, condition: &Value) -> bool {
+    let observed = condition.get("observedGeneration").and_then(Value::as_u64);
+    observed.is_some_and(|observed| observed < number(object, "/metadata/generation"))
+}
+
 /// Judges by a condition: true is ready, one of these reasons is a failure.
 fn by_condition(object: &Value, kind: &str, failures: &[&str]) -> Stand {
     if let Some(stand) = seen_where_told(object) {
         return stand;
     }
     match condition(object, kind) {
+        Some(found) if is_stale(object, found) => waiting(UNSEEN),
         Some(found) if is(found, "/status", "True") => Stand::Ready(None),
         Some(found)
             if failures.iter().any(|f| *f == "*" || is(found, "/reason", f)) && is(found, "/status", "False") =>
@@ -393,13 +436,15 @@ pub(super) fn by_convention(object: &Value) -> Stand {
     if let Some(stand) = seen_where_told(object) {
         return stand;
     }
-    if let Some(stalled) = condition(object, "Stalled").filter(|c| is(c, "/status", "True")) {
+    let now = |kind: &str| condition(object, kind).filter(|c| is(c, "/status", "True") && !is_stale(object, c));
+    if let Some(stalled) = now("Stalled") {
         return Stand::Failed(told(stalled));
     }
-    if let Some(busy) = condition(object, "Reconciling").filter(|c| is(c, "/status", "True")) {
+    if let Some(busy) = now("Reconciling") {
         return waiting(&told(busy));
     }
     match condition(object, "Ready") {
+        Some(ready) if is_stale(object, ready) => waiting(UNSEEN),
         Some(ready) if !is(ready, "/status", "True") => waiting(&told(ready)),
         Some(_) | None => Stand::Ready(None),
     }
@@ -489,10 +534,86 @@ mod tests {
         assert_eq!(pod(Until::Ready, json!({"phase": "Failed", "reason": "Evicted"})), Stand::Failed("Evicted".into()));
         let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"uid": "u"},
             "status": {"phase": "Pending"}});
-        let event = json!({"involvedObject": {"uid": "u"}, "reason": "WaitForFirstConsumer"});
-        let sight = Sight { object: Some(claim), events: vec![event], ..Sight::default() };
-        assert!(matches!(judge(&sight, Until::Ready), Stand::Ready(Some(_))));
+        let event = |reason: &str| json!({"involvedObject": {"uid": "u"}, "reason": reason});
+        let sight = Sight { object: Some(claim), ..Sight::default() };
+        for reason in ["WaitForFirstConsumer", "WaitForPodScheduled"] {
+            let seen = Sight { events: vec![event(reason)], ..sight.clone() };
+            assert!(matches!(judge(&seen, Until::Ready), Stand::Ready(Some(_))), "{reason}");
+        }
         assert_eq!(judge(&Sight { events: Vec::new(), ..sight }, Until::Ready), waiting("it is not bound"));
+    }
+
+    #[test]
+    fn pods_that_are_not_wanted_any_more_are_waited_for_and_those_that_are_fresh() {
+        let of = |kind: &str, spec: Value, status: Value| {
+            stand(json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"generation": 1}, "spec": spec,
+                "status": status}))
+        };
+        for kind in ["StatefulSet", "ReplicaSet"] {
+            let scaled = |all: u64| {
+                of(
+                    kind,
+                    json!({"replicas": 1}),
+                    json!({"observedGeneration": 1, "replicas": all, "readyReplicas": all}),
+                )
+            };
+            assert_eq!((scaled(3), scaled(1)), (counted(1, 1, SURPLUS), Stand::Ready(None)), "{kind}");
+            let fresh = |available: Value| {
+                let status =
+                    json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "availableReplicas": available});
+                of(kind, json!({"replicas": 1, "minReadySeconds": 30}), status)
+            };
+            assert_eq!(fresh(json!(0)), counted(0, 1, ""), "{kind}");
+            assert_eq!(
+                (fresh(json!(1)), fresh(Value::Null)),
+                (Stand::Ready(None), Stand::Ready(None)),
+                "older servers"
+            );
+        }
+        let daemons = |updated: u64, available: u64| {
+            let status = json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": updated,
+                "numberAvailable": available});
+            of("DaemonSet", json!({"updateStrategy": {"type": "OnDelete"}}), status)
+        };
+        assert_eq!(daemons(2, 1), counted(1, 2, ""), "all are new");
+        assert!(matches!(daemons(1, 0), Stand::Ready(Some(_))), "nothing is to happen");
+    }
+
+    #[test]
+    fn jobs_that_are_held_back_or_cleaned_up_are_judged_by_what_they_are_for() {
+        let job = |until, suspend: bool, metadata: Value, conditions: Value| {
+            let object = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"suspend": suspend},
+                "status": {"conditions": conditions}});
+            judge(&Sight { object: Some(object), ..Sight::default() }, until)
+        };
+        let held = |until| job(until, true, json!({}), json!([]));
+        assert_eq!(held(Until::Ready), Stand::Ready(Some("it is suspended".into())));
+        assert!(matches!(held(Until::Finished), Stand::Waiting { .. }), "what comes after a hook waits for it");
+        let going = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+        let cleaned = |kind: &str| {
+            job(Until::Finished, false, going.clone(), json!([{"type": kind, "status": "True", "reason": "R"}]))
+        };
+        assert_eq!(cleaned("Complete"), Stand::Ready(None));
+        assert_eq!(cleaned("Failed"), Stand::Failed("R".into()));
+        assert_eq!(cleaned("Suspended"), waiting("it is being deleted"));
+        let target = json!([{"type": "Failed", "status": "False"}, {"type": "FailureTarget", "status": "True", "reason": "PodFailurePolicy"}]);
+        assert_eq!(job(Until::Ready, false, json!({}), target), Stand::Failed("PodFailurePolicy".into()));
+    }
+
+    #[test]
+    fn a_condition_of_an_older_generation_counts_for_nothing() {
+        let of = |version: &str, kind: &str, condition: Value| {
+            stand(json!({"apiVersion": version, "kind": kind, "metadata": {"generation": 2},
+                "status": {"conditions": [condition]}}))
+        };
+        let told = |kind: &str, status: &str, observed: u64| json!({"type": kind, "status": status, "reason": "R", "observedGeneration": observed});
+        for (version, kind) in [("cert-manager.io/v1", "Certificate"), ("example.com/v1", "Thing")] {
+            assert_eq!(of(version, kind, told("Ready", "True", 1)), waiting(UNSEEN), "{kind}");
+            assert_eq!(of(version, kind, told("Ready", "True", 2)), Stand::Ready(None), "{kind}");
+        }
+        assert_eq!(of("external-secrets.io/v1", "ExternalSecret", told("Ready", "False", 1)), waiting(UNSEEN));
+        assert_eq!(of("example.com/v1", "Thing", told("Stalled", "True", 1)), Stand::Ready(None));
+        assert_eq!(of("example.com/v1", "Thing", told("Stalled", "True", 2)), Stand::Failed("R".into()));
     }
 
     #[test]

@@ -144,6 +144,11 @@ impl Walk<'_> {
         sights.resize_with(due.len(), || Ok(Sight::default()));
         look_closely(tracker, &mut sights, &due);
         self.tell_lines(&mut due, &sights, tracker, masks);
+        for (watch, sight) in due.iter_mut().zip(&sights) {
+            if let Ok(sight) = sight {
+                self.free(watch, sight);
+            }
+        }
         due.into_iter()
             .zip(sights)
             .map(|(mut watch, sight)| {
