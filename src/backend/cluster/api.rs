@@ -288,12 +288,9 @@ pub fn outdated(error: ApiError) -> ApiError {
         "Precondition failed",
         "in the precondition",
     ];
-    match error {
-        ApiError::Status(status) if status.code == 409 && TEXTS.iter().any(|text| status.message.contains(text)) => {
-            ApiError::Outdated(Box::new(ApiError::Status(status)))
-        }
-        error => error,
-    }
+    let refusal = error.refusal().filter(|status| status.code == 409);
+    let is_outdated = refusal.is_some_and(|status| TEXTS.iter().any(|text| status.message.contains(text)));
+    if is_outdated { ApiError::Outdated(Box::new(error)) } else { error }
 }
 
 /// Says whether others set fields, and that is why the server refuses.
