@@ -86,12 +86,9 @@ impl Additions {
         self.0.is_empty()
     }
 
-    /// Takes the annotations out whose keys are meant.
-    pub fn take_annotations(&mut self, is_meant: impl Fn(&str) -> bool) -> Vec<(String, String)> {
-        let is_taken = |added: &Added| added.kind == AddedKind::Annotation && is_meant(&added.key);
-        let (taken, left): (Vec<Added>, Vec<Added>) = std::mem::take(&mut self.0).into_iter().partition(is_taken);
-        self.0 = left;
-        taken.into_iter().map(|added| (added.key, added.value)).collect()
+    /// Leaves the annotations out whose keys are meant.
+    pub fn leave_out(&mut self, is_meant: impl Fn(&str) -> bool) {
+        self.0.retain(|added| added.kind != AddedKind::Annotation || !is_meant(&added.key));
     }
 
     /// Adds them to a manifest.
@@ -165,14 +162,6 @@ impl Additions {
     }
 }
 
-/// Sets an annotation of an object, or of the objects of a list.
-pub fn annotate(data: &mut Value, key: &str, value: &str) {
-    match items_of(data) {
-        Some(items) => items.iter_mut().for_each(|item| put(item, AddedKind::Annotation, key, value)),
-        None => put(data, AddedKind::Annotation, key, value),
-    }
-}
-
 /// The objects of a list, as `kubectl get` prints them.
 fn items_of(data: &mut Value) -> Option<&mut Vec<Value>> {
     let is_list = data.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
@@ -181,17 +170,19 @@ fn items_of(data: &mut Value) -> Option<&mut Vec<Value>> {
 }
 
 fn put(object: &mut Value, kind: AddedKind, key: &str, value: &str) {
-    let Some(object) = object.as_object_mut() else { return };
-    let metadata = table_in(object, "metadata");
-    table_in(metadata, kind.field()).insert(key.to_owned(), value.into());
+    let metadata = object.as_object_mut().and_then(|object| table_in(object, "metadata"));
+    if let Some(table) = metadata.and_then(|metadata| table_in(metadata, kind.field())) {
+        table.insert(key.to_owned(), value.into());
+    }
 }
 
-fn table_in<'m>(map: &'m mut Map<String, Value>, key: &str) -> &'m mut Map<String, Value> {
+/// Returns a table, made where there is none; what is something else stays as it is, and is told by who reads it.
+fn table_in<'m>(map: &'m mut Map<String, Value>, key: &str) -> Option<&'m mut Map<String, Value>> {
     let value = map.entry(key.to_owned()).or_insert(Value::Null);
-    if !value.is_object() {
+    if value.is_null() {
         *value = Value::Object(Map::new());
     }
-    value.as_object_mut().expect("it was just made an object")
+    value.as_object_mut()
 }
 
 fn means(text: &str) -> Option<Value> {
@@ -235,8 +226,8 @@ fn read(kind: AddedKind, argument: &str) -> Result<(&str, &str), (String, &'stat
     }
     if is_of_release(kind, key) {
         return Err((
-            format!("{flag}: `{key}` belongs to Helm"),
-            "it says what a resource is to its release; write it into a template",
+            format!("{flag}: `{key}` is not for all resources"),
+            "it says what a resource is to its release, or when it is written; write it into a template",
         ));
     }
     if kind == AddedKind::Label && !value.is_empty() && !is_name(value) {
@@ -251,7 +242,9 @@ fn read(kind: AddedKind, argument: &str) -> Result<(&str, &str), (String, &'stat
 /// What marks a resource as part of a release, or as a hook.
 fn is_of_release(kind: AddedKind, key: &str) -> bool {
     match kind {
-        AddedKind::Annotation => key.starts_with("meta.helm.sh/") || key.starts_with("helm.sh/hook"),
+        AddedKind::Annotation => {
+            key.starts_with("meta.helm.sh/") || key.starts_with("helm.sh/hook") || key == "werf.io/weight"
+        }
         AddedKind::Label => key == "app.kubernetes.io/managed-by",
     }
 }
@@ -367,18 +360,18 @@ mod tests {
             "--add-annotation: `Example.org/team` is no key",
             "--add-annotation: `a/b/c` is no key",
             "--add-label: `a b` is no value of a label",
-            "--add-annotation: `helm.sh/hook` belongs to Helm",
-            "--add-label: `app.kubernetes.io/managed-by` belongs to Helm",
+            "--add-annotation: `helm.sh/hook` is not for all resources",
+            "--add-label: `app.kubernetes.io/managed-by` is not for all resources",
         ];
         assert_eq!(additions(&bad).1, expected);
         assert_eq!(additions(&[(AddedKind::Label, "a="), (AddedKind::Annotation, "b=c=d e")]).1, [""; 0]);
     }
 
     #[test]
-    fn annotations_can_be_taken_out_again() {
+    fn annotations_can_be_left_out() {
         let (mut all, _) =
             additions(&[(AddedKind::Annotation, "ci.example.org/x=1"), (AddedKind::Label, "ci.example.org/x=2")]);
-        let taken = all.take_annotations(|key| key.starts_with("ci."));
-        assert_eq!((taken, all.0.len()), (vec![("ci.example.org/x".to_owned(), "1".to_owned())], 1));
+        all.leave_out(|key| key.starts_with("ci."));
+        assert_eq!(all.0.iter().map(|added| added.kind).collect::<Vec<_>>(), [AddedKind::Label]);
     }
 }

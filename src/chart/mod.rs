@@ -33,7 +33,7 @@ pub mod tree;
 mod tree_map;
 pub mod values;
 
-pub use additions::{AddedKind, Additions, annotate};
+pub use additions::{AddedKind, Additions};
 pub use content::Content;
 pub use explain::{ExplainedValue, LaidValue, NotSet, explain_values};
 pub use helm::Helm;

@@ -72,7 +72,7 @@ pub fn check_guards(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<Chec
     let mut violations = Vec::new();
     for (operation, guard) in guards(plan).filter(|(operation, _)| !left_behind.contains(&operation.id)) {
         if let Some(violation) = check(operation, guard, ports, &contents)?
-            && !(resume && is_excused(operation, guard, ports)?)
+            && !(resume && is_excused(operation, guard, ports, true)?)
         {
             violations.push(violation);
         }
@@ -92,7 +92,7 @@ pub fn check_revisions(plan: &Plan, ports: &Ports<'_>, resume: bool) -> Result<V
     };
     for (operation, guard) in guards(plan).filter(meant) {
         if let Some(violation) = check(operation, guard, ports, &Contents::default())?
-            && !(resume && is_excused(operation, guard, ports)?)
+            && !(resume && is_excused(operation, guard, ports, true)?)
         {
             violations.push(violation);
         }
@@ -217,14 +217,15 @@ fn is_of_resource(guard: &Guard) -> bool {
 /// Over what an operation whose guards hold does its work, by path.
 pub(super) type Seen = BTreeMap<String, Over>;
 
-/// Looks whether the guards of an operation hold.
+/// Looks whether the guards of an operation hold; `resume` accepts what was done before, by an interrupted run where one is
+/// resumed.
 ///
 /// # Errors
 /// One does not, or a port failed to answer.
 pub(super) fn check_again(
     operation: &Operation,
     ports: &Ports<'_>,
-    resume: bool,
+    (resume, is_resumed): (bool, bool),
     checked: Option<&Checked>,
 ) -> Result<Seen, WorkError> {
     // What a release leaves as it is, and its images, were looked at before the first write.
@@ -241,7 +242,7 @@ pub(super) fn check_again(
     let contents = Contents { resources, ..Contents::default() };
     for guard in guards() {
         if let Some(violation) = check(operation, guard, ports, &contents)?
-            && !(resume && is_excused(operation, guard, ports)?)
+            && !(resume && is_excused(operation, guard, ports, is_resumed)?)
         {
             return Err(WorkError::Stale(StaleGuard(violation)));
         }
@@ -249,8 +250,8 @@ pub(super) fn check_again(
     Ok(contents.resources.into_iter().map(|((_, path), standing)| (path, standing.over)).collect())
 }
 
-/// Says whether an interrupted run of the same plan is why a guard does not hold.
-fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result<bool, WorkError> {
+/// Says whether an interrupted run of the same plan, or where none is resumed this one, is why a guard does not hold.
+fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>, is_resumed: bool) -> Result<bool, WorkError> {
     match (&operation.work, guard) {
         // A later revision is somebody else's, or took this one back.
         (Work::OpenRelease { release, revision, .. }, Guard::ReleaseRevision { .. }) => {
@@ -266,7 +267,8 @@ fn is_excused(operation: &Operation, guard: &Guard, ports: &Ports<'_>) -> Result
         }
         // Its fields were taken over, and nothing was written: that is seen where the content is not told, of a Secret.
         (Work::WriteResource { path, adopt: true, .. }, guard) if is_of_resource(guard) => {
-            let is_begun = ports.target.map_or(Ok(false), |target| target.is_taken_over(path))?;
+            // Within one run, what changed after that was somebody else.
+            let is_begun = is_resumed && ports.target.map_or(Ok(false), |target| target.is_taken_over(path))?;
             Ok(is_begun || is_written(operation, ports)?)
         }
         // It was written, and its replicas were not left to others.

@@ -177,7 +177,7 @@ impl<'a> Workshop<'a> {
             }
             return Ok(Done::Already);
         }
-        let seen = check_again(operation, &self.ports, resume, self.checked)?;
+        let seen = check_again(operation, &self.ports, (resume, self.resume), self.checked)?;
         match &operation.work {
             Work::BuildStage { digest, .. } => self.build(digest, operation, made),
             Work::TagImage { tag, manifest: Some(manifest), .. } => {

@@ -102,7 +102,11 @@ impl Showing<'_> {
         ValueLayers {
             path: value.path.clone(),
             value: value.value.as_ref().map(|tree| shown(tree.to_json())),
-            layers: value.layers.iter().map(|laid| self.layer(laid, shown(laid.value.to_json()), value)).collect(),
+            layers: value
+                .layers
+                .iter()
+                .map(|laid| self.layer(laid, shown(laid.value.to_json()), &value.path))
+                .collect(),
         }
     }
 
@@ -121,17 +125,16 @@ impl Showing<'_> {
         self.mask.name_of(&text).unwrap_or_else(|| HIDDEN.to_owned()).into()
     }
 
-    fn layer(&self, laid: &LaidValue, shown: Value, value: &ExplainedValue) -> ValueLayer {
+    fn layer(&self, laid: &LaidValue, shown: Value, path: &str) -> ValueLayer {
         let variable = |option: &str, typed: &str| (self.question.variable)(option, typed);
         let place = laid.value.span.map(|span| self.sources.place(span));
         let (layer, place, argument, variable) = match &laid.layer {
             Layer::Chart => ("chart", place, None, None),
             Layer::File(name) => ("values", place, None, variable("--values", name)),
             Layer::Set(kind, typed) => {
-                // Other assignments of the argument are not asked for.
-                let is_hidden = value.layers.iter().any(|laid| self.is_hidden(laid));
-                let argument = if is_hidden { format!("{}={HIDDEN}", value.path) } else { typed.clone() };
-                let argument = self.mask.hide(&argument).into_owned();
+                // The argument may assign secrets besides.
+                let value = shown.as_str().map_or_else(|| shown.to_string(), str::to_owned);
+                let argument = self.mask.hide(&format!("{path}={value}")).into_owned();
                 (kind.flag(), None, Some(argument), variable(kind.flag(), typed))
             }
             Layer::Secret => ("secret", place, None, None),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::analysis::hazards::{generated_name, name_instead};
-use crate::chart::{Manifest, SECRET_VALUES, annotate, secret_leaves, secret_texts};
+use crate::chart::{Manifest, SECRET_VALUES, secret_leaves, secret_texts};
 use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
@@ -617,17 +617,19 @@ impl Deploy<'_> {
                 });
                 report_directives(diagnostics, tracked.flatten().as_ref().or(rendered.as_ref()));
                 let record = new_record(project, inputs);
+                // Of hooks that do not run nothing is asked.
+                let running: &[DesiredHook] = if request.no_hooks { &[] } else { &hooks };
                 report_problems(diagnostics, sources, &nameless(&manifests, &hooks));
                 if diagnostics.has_errors() {
                     return Err(PlanError::Diagnostics);
                 }
-                let wanted = wanted_resources(&manifests, &hooks, &record, self.before);
+                let wanted = wanted_resources(&manifests, running, &record, self.before);
                 (self.answer)(vec![Question::Previews(wanted)], observed)?;
                 if request.yield_conflicts {
                     yielded = yield_all(&mut manifests, observed.previews.as_ref());
                     if !yielded.is_empty() {
                         observed.previews = None;
-                        let wanted = wanted_resources(&manifests, &hooks, &record, self.before);
+                        let wanted = wanted_resources(&manifests, running, &record, self.before);
                         (self.answer)(vec![Question::Previews(wanted)], observed)?;
                     }
                 }
@@ -815,9 +817,6 @@ fn desired_or_not(
             None => resources.push(whole),
         }
     }
-    if layout == Layout::Cluster {
-        resources.iter_mut().for_each(|resource| tell_run(resource, render));
-    }
     // Several charts may bring the same definition: the first counts, and before it what a template says. Source: Helm.
     let mut known: BTreeSet<String> = resources.iter().map(cluster_path).collect();
     let mut all = crds(project, render, unread);
@@ -878,8 +877,7 @@ fn desired_hooks(sources: &Sources, project: &Project, render: &ProjectRender) -
     let mask = sources.mask();
     let hook = |manifest: &Manifest| {
         let holds_secrets = mask.finds(&manifest.text);
-        let mut resource = DesiredResource { belongs: false, ..resource(sources, project, manifest, holds_secrets) };
-        tell_run(&mut resource, render);
+        let resource = DesiredResource { belongs: false, ..resource(sources, project, manifest, holds_secrets) };
         let (weight, source) = (manifest.weight, manifest.source.clone());
         Some(DesiredHook { resource, hook: manifest.hook.clone()?, weight, source })
     };
@@ -894,13 +892,6 @@ fn left_out_of_folder(sources: &Sources, project: &Project, hook: &Manifest) -> 
         address: resource(sources, project, hook, false).address(),
         path: None,
         message: "the hook is left out of the folder (--no-hooks)".to_owned(),
-    }
-}
-
-/// What is written says which run wrote it; what is recorded does not.
-fn tell_run(resource: &mut DesiredResource, render: &ProjectRender) {
-    for (key, value) in &render.run_annotations {
-        annotate(&mut resource.data, key, value);
     }
 }
 

@@ -210,15 +210,15 @@ pub fn plan_rollback(
         hook.resource.hidden |= hidden.contains(&hook.resource.address());
     }
     hidden.extend(hidden_addresses(&recorded));
-    let wanted = wanted_resources(&recorded.resources, &recorded.hooks, &recorded.record, Some(&before));
+    let running = if request.no_hooks { &[][..] } else { &recorded.hooks };
+    let wanted = wanted_resources(&recorded.resources, running, &recorded.record, Some(&before));
     let mut previews = request.previews(&wanted)?;
     let mut yielded = Vec::new();
     if request.conflicts == Conflicts::Yield {
         yielded = yield_all(&mut recorded.resources, Some(&previews));
         if !yielded.is_empty() {
             let resources = &recorded.resources;
-            previews =
-                request.previews(&wanted_resources(resources, &recorded.hooks, &recorded.record, Some(&before)))?;
+            previews = request.previews(&wanted_resources(resources, running, &recorded.record, Some(&before)))?;
         }
     }
     let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());

@@ -28,8 +28,6 @@ pub struct ProjectRender {
     pub chart_dir: String,
     /// What the record of a release in a cluster says of the chart.
     pub chart: ClusterChart,
-    /// Annotations that tell of the run: what is written to a cluster gets them, and nothing else.
-    pub run_annotations: Vec<(String, String)>,
 }
 
 /// How the chart is rendered.
@@ -93,7 +91,8 @@ pub fn render(
     }
     let mut found = Diagnostics::new();
     let mut additions = Additions::read(&mut found, sources, &inputs.additions);
-    let run_annotations = additions.take_annotations(is_of_the_run);
+    // With them each run would change everything, or nothing would say what wrote it.
+    additions.leave_out(is_of_the_run);
     let mut named = ClusterChart::default();
     let rendered = load_chart(&mut found, sources, project, &dir).and_then(|mut chart| {
         let secrets = chart::open_secrets(&mut found, sources, &mut chart, &inputs.secrets);
@@ -140,7 +139,7 @@ pub fn render(
     }
     let rendered = rendered.filter(|_| !failed)?;
     named.notes = Sensitive::new(rendered.notes.clone().unwrap_or_default());
-    Some(ProjectRender { rendered, chart_dir: dir, chart: named, run_annotations })
+    Some(ProjectRender { rendered, chart_dir: dir, chart: named })
 }
 
 /// Loads the chart of a project.

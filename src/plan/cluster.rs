@@ -323,7 +323,7 @@ pub(super) fn plan_cluster(
     let runs = |hook: &&DesiredHook| hook.hook.events.iter().any(|event| *event == before || *event == after);
     let mut wanted: BTreeSet<String> = paths.iter().map(|path| served_path(path)).collect();
     let mut clashes = Vec::new();
-    for hook in context.hooks.iter().filter(runs) {
+    for hook in context.hooks.iter().filter(runs).filter(|_| !context.no_hooks) {
         let path = served_path(&cluster_path(&hook.resource));
         // What became a hook is made anew by it.
         if !wanted.insert(path.clone()) && previews.get(&path).is_some_and(|preview| preview.live.is_some()) {

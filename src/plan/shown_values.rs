@@ -1,6 +1,6 @@
-//! Which values of a record are not shown: those that its Secrets are filled with.
+//! Which values are not shown: those that Secrets are filled with.
 //!
-//! What lives here: [`conceal_values`]. What does not: what of manifests, hooks and notes is not shown (`helm`), and what a
+//! What lives here: [`conceal_values`] of a record, and [`SecretTexts`] of a chart. What does not: what of manifests, hooks and notes is not shown (`helm`), and what a
 //! plan hides (`conceal`).
 //!
 //! The one idea: a record does not say which value went where. So a value is hidden when its text is part of what a Secret
@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::Value;
 
 use super::helm::{documents, is_list, parse_manifest};
@@ -19,6 +19,8 @@ use super::secrecy::Secrecy;
 const SHORTEST: usize = 4;
 /// Shorter values of Secrets stand in other texts by chance (`admin`). Unit: bytes.
 const TELLING: usize = 8;
+/// How many forms a text may be written in, one within the other.
+const DEPTH: usize = 3;
 /// What is shown in the place of a value.
 const HIDDEN: &str = "(secret)";
 
@@ -159,10 +161,6 @@ fn of_secret(object: &Value, texts: &mut BTreeSet<String>) {
     if object.get("kind").is_none_or(|kind| kind != "Secret") {
         return;
     }
-    let mut add = |text: &str| {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        texts.extend(lines.chain(Some(text.trim()).filter(|text| !text.is_empty())).map(str::to_owned));
-    };
     let of = |key: &str| object.get(key).and_then(Value::as_object).into_iter().flatten();
     for (key, value) in of("stringData").chain(of("data")) {
         let text = match value {
@@ -170,12 +168,50 @@ fn of_secret(object: &Value, texts: &mut BTreeSet<String>) {
             Value::Number(_) | Value::Bool(_) => value.to_string(),
             Value::Null | Value::Array(_) | Value::Object(_) => continue,
         };
-        add(&text);
+        add(&text, DEPTH, texts);
         let is_encoded = object.pointer("/data").and_then(|data| data.get(key)) == Some(value);
         let decoded = STANDARD.decode(text.trim()).ok().filter(|_| is_encoded);
         if let Some(clear) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
-            add(&clear);
+            add(&clear, DEPTH, texts);
         }
+    }
+}
+
+/// Adds a text as a whole and line by line, and what is written within it in another form: texts of JSON, base64, what an
+/// address escapes.
+fn add(text: &str, depth: usize, texts: &mut BTreeSet<String>) {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    texts.extend(lines.chain(Some(text.trim()).filter(|text| !text.is_empty())).map(str::to_owned));
+    let Some(depth) = depth.checked_sub(1) else { return };
+    if text.trim_start().starts_with(['{', '['])
+        && let Ok(json) = serde_json::from_str::<Value>(text)
+    {
+        leaves(&json, &mut |leaf| add(leaf, depth, texts));
+    }
+    let is_code = |c: char| c.is_ascii_alphanumeric() || "+/-_=".contains(c);
+    for word in text.split(|c| !is_code(c)).filter(|word| word.len() >= TELLING) {
+        let decoded = STANDARD.decode(word).or_else(|_| URL_SAFE.decode(word));
+        if let Some(clear) = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+            add(&clear, depth, texts);
+        }
+    }
+    if text.contains('%') {
+        let pair = format!("={}", text.replace('+', "%2B").replace('&', "%26"));
+        let clear: String = url::form_urlencoded::parse(pair.as_bytes()).map(|(_, value)| value.into_owned()).collect();
+        if clear != text {
+            add(&clear, depth, texts);
+        }
+    }
+}
+
+/// Depth is bounded by the reader of JSON.
+fn leaves(json: &Value, found: &mut impl FnMut(&str)) {
+    match json {
+        Value::String(text) => found(text),
+        Value::Number(number) => found(&number.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, found)),
+        Value::Object(map) => map.values().for_each(|item| leaves(item, found)),
+        Value::Null | Value::Bool(_) => {}
     }
 }
 
@@ -195,6 +231,19 @@ mod tests {
 
     const SECRET: &str = "---\n# Source: a\nkind: Secret\nmetadata: {name: s}\ndata: {a: Y29ycmVjdC1ob3JzZQ==}\n\
         stringData: {url: 'db://shop:54321@db', pin: '12', key: \"BEGIN\\nline-one\\nline-two\\nEND\"}\n";
+
+    #[test]
+    fn values_are_known_in_what_a_secret_holds_in_another_form() {
+        let auth = STANDARD.encode("me:hunter2");
+        let json = json!({"auths": {"hub": {"auth": auth, "note": "a\"b\\cdef"}}}).to_string();
+        let secret = json!({"kind": "Secret", "data": {"config": STANDARD.encode(json)},
+            "stringData": {"dsn": "db://me:p%40ss%2Bw0rd%21@db"}});
+        let texts = SecretTexts::of([&secret]);
+        for value in ["hunter2", "a\"b\\cdef", "p@ss+w0rd!"] {
+            assert!(texts.meet(&value.into()), "{value}");
+        }
+        assert!(!texts.meet(&"example/web:1".into()));
+    }
 
     #[test]
     fn values_that_fill_secrets_are_hidden_and_others_are_shown() {

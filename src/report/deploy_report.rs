@@ -125,6 +125,9 @@ fn status(plan: &Plan, outcome: &Outcome, error: Option<&str>) -> Status {
         Status::Uninstalled
     } else if any(&|work| matches!(work, Work::RecordRelease { .. })) {
         Status::Deployed
+    } else if any(&|work| matches!(work, Work::DeleteResource { .. })) {
+        // What a release left is dismissed without its records.
+        Status::Uninstalled
     } else {
         Status::Skipped
     }
@@ -224,8 +227,21 @@ fn of_resource<'a>(resource: &'a ResourcePlan, fates: &Fates<'_>) -> Reported<'a
         namespace: resource.namespace.as_deref(),
         name: &resource.name,
         action: Some(resource.action),
-        result: fates.worst(&resource.address(), |_| true),
+        result: fates.worst(&resource.address(), |operation| is_of(resource, operation)),
     }
+}
+
+/// Says whether an operation is one of a resource with its address: hooks, and kinds of other groups, may have the same.
+fn is_of(resource: &ResourcePlan, operation: &Operation) -> bool {
+    let (Work::WriteResource { path, .. } | Work::DeleteResource { path, .. } | Work::AwaitResource { path, .. }) =
+        &operation.work
+    else {
+        return false;
+    };
+    let group = resource.api_version.split_once('/').map_or("", |(group, _)| group);
+    let kind = path.split('/').nth(1).and_then(|kind| kind.strip_prefix(resource.kind.as_str()));
+    // Paths of folders say no group.
+    !operation.id.starts_with("hook:") && kind.is_none_or(|rest| rest.strip_prefix('.').unwrap_or(rest) == group)
 }
 
 fn of_hook<'a>(hook: &'a HookPlan, fates: &Fates<'_>) -> Reported<'a> {

@@ -66,7 +66,9 @@ pub fn value_layers_text(values: &[ValueLayers], look: Look) -> String {
 }
 
 fn layers_text(value: &ValueLayers, look: Look) -> String {
-    let seen = value.value.as_ref().map_or_else(|| "nothing, null takes it away".to_owned(), short);
+    let is_null = value.layers.first().is_some_and(|layer| layer.value.is_null());
+    let why = if is_null { "nothing, null takes it away" } else { "nothing, for a layer replaces the table around it" };
+    let seen = value.value.as_ref().map_or_else(|| why.to_owned(), short);
     let mut text = format!("{}: {seen}\n", printable(&value.path));
     let width = |of: &dyn Fn(&ValueLayer) -> usize| value.layers.iter().map(of).max().unwrap_or(0);
     let layers = width(&|layer| layer.layer.len());

@@ -103,6 +103,10 @@ fn s22_a_value_is_told_with_every_layer_and_no_secret_in_clear() {
     assert!(lines[2].contains("--set   db.password=(secret)") && lines[3].contains("chart   .helm/values.yaml:4"));
     assert!(secret.err.contains("warning[secret-overrides-value]"), "{}", secret.err);
 
+    // What an argument assigns besides is nobody's business.
+    let besides = asked(&["plan", "--set", "token=pl4nted-token,web.port=84", "--explain-values", "web.port"]).out;
+    assert!(besides.contains("* --set   web.port=84 "), "{besides}");
+
     // Two digits are in no mask, and are secret all the same; so is what fills a Secret.
     let short = asked(&["render", "--explain-values", "pin"]).out;
     assert!(!short.contains("77") && short.contains(".helm/secret-values.yaml:3"), "{short}");

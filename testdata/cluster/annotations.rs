@@ -111,7 +111,7 @@ fn an_annotation_that_nothing_knows_is_warned_of_with_what_may_be_meant() {
 }
 
 #[test]
-fn what_is_added_reaches_the_cluster_and_annotations_of_the_run_change_nothing() {
+fn what_is_added_reaches_the_cluster_and_annotations_of_the_run_are_left_out() {
     everywhere("added", |deploy| {
         let with = |verb: &[&str], code: i32, job: &str, tier: &str| {
             let (job, tier) = (format!("ci.werf.io/job={job}"), format!("tier={tier}"));
@@ -123,12 +123,12 @@ fn what_is_added_reaches_the_cluster_and_annotations_of_the_run_change_nothing()
             (metadata["annotations"]["ci.werf.io/job"].clone(), metadata["labels"]["tier"].clone())
         };
         with(apply, 0, "1", "web");
-        assert_eq!(marks("a"), (json!("1"), json!("web")));
+        assert_eq!(marks("a"), (json!(null), json!("web")));
         with(plan, 0, "2", "web");
         let changed = with(plan, 2, "2", "db").out;
         assert!(changed.contains("metadata.labels.tier: web -> db"), "{changed}");
         with(apply, 0, "2", "db");
-        assert_eq!(marks("b"), (json!("2"), json!("db")));
+        assert_eq!(marks("b"), (json!(null), json!("db")));
         let get = ["release", "get", "shop", "manifest", "-n", "added", "--kubeconfig", &deploy.kubeconfig];
         let recorded = deploy.sandbox.run(&get).out;
         assert!(recorded.contains("tier: db") && !recorded.contains("ci.werf.io"), "{recorded}");

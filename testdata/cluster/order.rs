@@ -144,9 +144,10 @@ fn hooks_do_not_run_where_they_are_not_wanted_and_the_plan_names_them() {
         deploy.assert_no_changes();
 
         deploy.edit(".helm/values.yaml", "hello", "goodbye");
-        deploy.run(0, &["plan", "--no-hooks", "--out", "shop.plan"]);
+        deploy.run(0, &["plan", "--out", "shop.plan"]);
         let late = deploy.run(64, &["apply", "shop.plan", "--no-hooks"]);
         assert!(late.err.contains("--no-hooks says what a plan does"), "{}", late.err);
+        deploy.run(0, &["plan", "--no-hooks", "--out", "shop.plan"]);
         deploy.run(0, &["apply", "shop.plan"]);
         assert!(!has_run());
 
@@ -156,5 +157,18 @@ fn hooks_do_not_run_where_they_are_not_wanted_and_the_plan_names_them() {
         assert!(told.contains("the hook does not run at pre-rollback") && !has_run(), "{told}");
         back(&[]);
         assert!(has_run());
+    });
+}
+
+#[test]
+fn what_became_a_hook_that_does_not_run_leaves_the_release() {
+    everywhere("nohook", |deploy| {
+        let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: h}\n";
+        deploy.sandbox.write(".helm/templates/h.yaml", map).commit("a map");
+        deploy.apply();
+        let hook = map.replace("name: h", "name: h, annotations: {helm.sh/hook: post-upgrade}");
+        deploy.sandbox.write(".helm/templates/h.yaml", &hook).commit("a hook");
+        deploy.run(0, &["apply", "--auto-approve", "--no-hooks"]);
+        assert!(deploy.object("configmaps", "h").is_none());
     });
 }

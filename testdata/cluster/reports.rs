@@ -82,6 +82,12 @@ fn a_deploy_that_failed_or_could_not_begin_is_reported_too() {
     assert_eq!(results(&failed)[0], "a update failed");
     assert_eq!(failed["failedOperations"], json!(["write unreported/ConfigMap/a"]));
     assert!(failed["outcome"]["failed"][0]["causes"].is_array() && failed["error"].is_null());
+    // Nowhere to write it to: the release is rolled back all the same.
+    let before = deploy.records().len();
+    let nowhere = ["--deploy-report-path", "missing/report.json", "--auto-rollback", "--kube-retry-time", "1"];
+    let ran = deploy.run(1, &[&["apply", "--auto-approve"][..], &nowhere].concat());
+    assert!(ran.err.contains("save the deploy report to missing/report.json"), "{}", ran.err);
+    assert_eq!(deploy.records()[before..], ["failed", "deployed"], "{}", ran.err);
     server.break_writes_of(None);
 
     deploy.run(4, &["apply", "shop.plan", "--save-deploy-report"]);

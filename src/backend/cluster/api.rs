@@ -550,7 +550,12 @@ impl Api {
     /// Waits for a login, as for an answer.
     async fn logged_in<T>(&self, login: impl Future<Output = Result<T, ConnectError>>) -> Result<T, ApiError> {
         let login = async { login.await.map_err(|error| kube::Error::Service(Box::new(error))) };
-        self.retries.answer((LOGIN, LOGIN), self.retries.most(false), login).await
+        let ended = self.retries.answer((LOGIN, LOGIN), self.retries.most(false), login).await;
+        // It is no fault of the server, and running it once more helps nobody.
+        ended.map_err(|error| {
+            let never = || ApiError::Login("the command for it does not end".to_owned());
+            if error.is_of_connection() { never() } else { error }
+        })
     }
 
     async fn send_as(

@@ -178,7 +178,7 @@ impl ClusterSession<'_> {
         let uid = metadata(&object, "uid");
         if !is_going(&object) {
             if *over == Over::Nothing {
-                return Err(ApiError::Outdated(Box::new(ApiError::Unexpected("it was made meanwhile".to_owned()))));
+                return Err(another());
             }
             let next = serde_json::from_slice(next).unwrap_or(Value::Null);
             let propagation = Propagation::of(&next).or_else(|| Propagation::of(&object));
@@ -212,6 +212,9 @@ impl ClusterSession<'_> {
         let kind = kind_of(api, &object).await?;
         let address = place.address(&kind);
         let Some(live) = api.get(&address).await? else { return Ok(over.clone()) };
+        if matches!(over, Over::Object { id, .. } if id != metadata(&live, "uid")) {
+            return Err(another());
+        }
         let Some(managers) = adopted(&live) else { return Ok(over.clone()) };
         let version = match over {
             Over::Object { version: Some(version), .. } => version,
@@ -227,6 +230,9 @@ impl ClusterSession<'_> {
         let Some(kind) = api.preferred(place.group, place.kind).await? else { return Ok(()) };
         let address = place.address(&kind);
         let Some(object) = api.get(&address).await?.filter(|object| !is_going(object)) else { return Ok(()) };
+        if *over == Over::Nothing {
+            return Err(another());
+        }
         let propagation = Propagation::of(&object).unwrap_or(Propagation::Background);
         api.delete_over(&address, metadata(&object, "uid"), over, propagation.name()).await
     }
@@ -321,6 +327,10 @@ impl TargetSession for ClusterSession<'_> {
         // The run has failed, and says why. A record that stays under way is marked by the next run.
         let _ = block_on(self.target.records_of(&release).fail(revision, why, &self.hooks()));
     }
+}
+
+fn another() -> ApiError {
+    ApiError::Outdated(Box::new(ApiError::Unexpected("it was made meanwhile".to_owned())))
 }
 
 /// Says what keeps an object that is deleted.

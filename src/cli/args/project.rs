@@ -122,7 +122,7 @@ pub struct DeployArgs {
     #[arg(long, hide_short_help = true, conflicts_with = "force_conflicts")]
     pub yield_conflicts: bool,
     /// Adds an annotation to every resource of the chart and every hook; may be repeated. Those of the run (`ci.werf.io/…`,
-    /// `project.werf.io/…`) are written to a cluster when something else changes.
+    /// `project.werf.io/…`) are left out.
     #[arg(long, value_name = "KEY=VALUE", hide_short_help = true)]
     pub add_annotation: Vec<String>,
     /// Adds a label to every resource of the chart and every hook; may be repeated.

@@ -58,7 +58,7 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
 }
 
 /// Options that say what a plan does, and come too late for one that is saved.
-const OF_PLANNING: [&str; 3] = ["--no-hooks", "--add-annotation", "--add-label"];
+const OF_PLANNING: [&str; 2] = ["--add-annotation", "--add-label"];
 
 /// Who types such an option beside a saved plan means something that would not happen.
 fn refuse_late(invocation: &Invocation) -> Result<(), CliError> {
@@ -167,6 +167,10 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
     let keys = KeyPlaces { env: &invocation.env, project: &dir };
     let plan = open_plan(&invocation.cwd.join(path), keys)?;
     invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&plan)));
+    if args.hooks.no_hooks && !plan.inputs.no_hooks {
+        let text = "--no-hooks says what a plan does, and this one is saved and runs its hooks: give it to the command that plans";
+        return Err(CliError::Usage(text.to_owned()));
+    }
     let mut kube = args.deploy.kube.clone();
     let context = plan.inputs.cluster.as_ref().and_then(|cluster| cluster.context.clone());
     let is_named = kube.kube_context.is_some();

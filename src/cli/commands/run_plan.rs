@@ -49,19 +49,29 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
     let interrupted = interrupt::flag()?;
     heed(run, &interrupted);
     if run.resume && run.args.auto_rollback && has_begun_to_roll_back(plan, run)? {
-        let (lock, _) = lock(plan, run, &interrupted, invocation)?;
+        let told = |error| not_begun(plan, run, error, invocation);
+        let (lock, _) = lock(plan, run, &interrupted, invocation).map_err(told)?;
         go_on_rolling_back(plan, run, lock.as_deref(), invocation)?;
+        not_begun(plan, run, CliError::user("the rollback that was begun was gone on with"), invocation);
         return Err(CliError::Failed);
     }
     let begun = begun(plan, run, &interrupted, invocation);
     let (checked, lock) = begun.map_err(|error| not_begun(plan, run, error, invocation))?;
-    let outcome = carry_out(plan, run, &checked, lock.as_deref(), invocation)?;
+    let (outcome, reported) = carry_out(plan, run, &checked, lock.as_deref(), invocation)?;
     let verdict = verdict(&outcome);
     if run.args.auto_rollback && matches!(verdict, Err(CliError::Failed)) {
         // Under the same lock: nobody comes between.
         roll_back_failed(plan, &outcome, run, lock.as_deref(), invocation)?;
     }
-    verdict
+    match (verdict, reported) {
+        (Ok(code), reported) => reported.map(|()| code),
+        (Err(error), Ok(())) => Err(error),
+        // What became of the run counts more than its report.
+        (Err(error), Err(unsaved)) => {
+            invocation.streams.tell(&unsaved.text(invocation.streams.err_color));
+            Err(error)
+        }
+    }
 }
 
 /// Checks guards and takes the lock.
@@ -92,7 +102,9 @@ pub fn undo(
 ) -> Result<Outcome, CliError> {
     heed(run, &interrupt::flag()?);
     let checked = check(plan, run)?;
-    carry_out(plan, run, &checked, lock, invocation)
+    let (outcome, reported) = carry_out(plan, run, &checked, lock, invocation)?;
+    reported?;
+    Ok(outcome)
 }
 
 /// Looks at all that guards speak of; what does not hold is refused.
@@ -122,14 +134,14 @@ fn ports<'a>(run: &Run<'a>) -> Ports<'a> {
     }
 }
 
-/// Carries out a plan whose guards hold, and tells the outcome.
+/// Carries out a plan whose guards hold, and tells the outcome. Says too whether it could be reported.
 fn carry_out(
     plan: &Plan,
     run: &Run<'_>,
     checked: &Checked,
     lock: Option<&dyn LockGuard>,
     invocation: &mut Invocation,
-) -> Result<Outcome, CliError> {
+) -> Result<(Outcome, Result<(), CliError>), CliError> {
     let interrupted = interrupt::flag()?;
     let forecast = Forecast::new(&plan.operations, &durations::read(&run.back_ends.durations));
     let options = Options {
@@ -176,9 +188,7 @@ fn carry_out(
     }
     tell(&outcome, run.args.output, invocation)?;
     // What became of the run is told first.
-    saved?;
-    reported?;
-    Ok(outcome)
+    Ok((outcome, saved.and(reported)))
 }
 
 /// Returns the notes of a release that a plan deploys to a cluster, as they may be shown. Whoever goes back knows them.
