@@ -14,6 +14,7 @@ use super::hooks::{is_revision, put_revision, take_revision};
 use super::model::{FieldChange, Plan, ResourceAction, ResourcePlan};
 use super::operation::{Guard, Operation, Work};
 use super::sensitive::Sensitive;
+use super::tracking::Tracking;
 
 /// What a plan does to a release.
 #[derive(Clone, Copy)]
@@ -184,9 +185,19 @@ fn does_same(before: &Operation, now: &Operation) -> bool {
             Work::RecordHooks { release, event, covers, .. },
             Work::RecordHooks { release: other, event: event2, covers: covers2, .. },
         ) => (release, event, covers) == (other, event2, covers2),
+        (
+            Work::AwaitResource { address, path, tracking },
+            Work::AwaitResource { address: address2, path: path2, tracking: tracking2 },
+        ) => (address, path) == (address2, path2) && waits_the_same(tracking, tracking2),
         (before, now) => before == now,
     };
     is_same && needs(before) == needs(now)
+}
+
+/// Says whether it is waited for in the same way: pods that hold it up may have recovered since, and none may have come.
+fn waits_the_same(before: &Tracking, now: &Tracking) -> bool {
+    let without = |tracking: &Tracking| Tracking { stuck: Vec::new(), ..tracking.clone() };
+    now.stuck.iter().all(|pod| before.stuck.contains(pod)) && without(before) == without(now)
 }
 
 /// Returns the approved plan with what it rests on now: guards and the number of its revision. `again` does the same.
@@ -278,6 +289,7 @@ fn number(work: &mut Work, now: &Work) {
 mod tests {
     use super::*;
     use crate::plan::FieldOp;
+    use crate::plan::StuckPod;
     use serde_json::json;
 
     fn resource(name: &str, action: ResourceAction, fields: Vec<FieldChange>) -> ResourcePlan {
@@ -374,6 +386,24 @@ mod tests {
         let mut other = approved.clone();
         other.1.remove(0);
         assert_eq!(between(&approved, &other), ["open:r: there is nothing to do any more"]);
+    }
+
+    #[test]
+    fn a_pod_that_holds_up_no_more_is_no_difference_and_another_one_is() {
+        let waits = |uids: &[&str], failures_allowed: u64| {
+            let stuck = |uid: &&str| StuckPod { name: "db-0".into(), uid: (*uid).to_owned() };
+            let tracking =
+                Tracking { stuck: uids.iter().map(stuck).collect(), failures_allowed, ..Tracking::default() };
+            let path = "n/StatefulSet.apps/db".to_owned();
+            let work = Work::AwaitResource { address: path.clone(), path, tracking };
+            (Vec::new(), vec![Operation { id: "await".into(), needs: Vec::new(), guards: Vec::new(), work }])
+        };
+        let approved = waits(&["a", "b"], 1);
+        for same in [&["a", "b"][..], &["b", "a"], &["b"], &[]] {
+            assert_eq!(between(&approved, &waits(same, 1)), [""; 0], "{same:?}");
+        }
+        assert_eq!(between(&approved, &waits(&["a", "c"], 1)).len(), 1, "it was not approved");
+        assert_eq!(between(&approved, &waits(&["a"], 2)).len(), 1, "it is waited for otherwise");
     }
 
     #[test]

@@ -18,20 +18,23 @@ use super::release::ReleaseSection;
 use super::tracking::StuckPod;
 use crate::observed::{Preview, UnreadyPods};
 
-/// Reasons for which a container waits that time alone does not mend.
-const BROKEN: [&str; 11] = [
-    "CrashLoopBackOff",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "ErrImageNeverPull",
-    "InvalidImageName",
-    "ImageInspectError",
-    "RegistryUnavailable",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-    "PostStartHookError",
-];
+impl StuckPod {
+    /// Reasons for which a container waits that time alone does not mend.
+    pub const REASONS: [&str; 12] = [
+        "CrashLoopBackOff",
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+        "PostStartHookError",
+    ];
+}
 
 /// Says what is wrong with a pod that its node or the scheduler says is broken. One that runs, and is not ready yet, may be
 /// busy with its data: it is not.
@@ -46,11 +49,19 @@ pub fn broken(pod: &Value) -> Option<String> {
     }
     let lists = ["/status/initContainerStatuses", "/status/containerStatuses"].map(|list| pod.pointer(list));
     lists.into_iter().flatten().filter_map(Value::as_array).flatten().find_map(|status| {
-        let reason = Some(text(status, "/state/waiting/reason")).filter(|reason| BROKEN.contains(reason));
+        let reason = Some(text(status, "/state/waiting/reason")).filter(|reason| StuckPod::REASONS.contains(reason));
         let code = status.pointer("/state/terminated/exitCode").and_then(Value::as_i64).filter(|code| *code != 0);
         let why = reason.map(str::to_owned).or_else(|| code.map(|code| format!("exit code {code}")))?;
         Some(format!("container `{}`: {why}", text(status, "/name")))
     })
+}
+
+/// Says whether a container of a pod was ever started: one that waits for its volumes was not.
+fn has_started(pod: &Value) -> bool {
+    let lists = ["/status/initContainerStatuses", "/status/containerStatuses"].map(|list| pod.pointer(list));
+    let mut statuses = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
+    let states = ["/state/running", "/state/terminated", "/lastState/terminated"];
+    statuses.any(|status| states.iter().any(|state| status.pointer(state).is_some()))
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
@@ -152,6 +163,7 @@ fn risk(set: &Ordered<'_>, pod: &Value) -> Risk {
     let why = broken(pod);
     let is = why.as_ref().map_or_else(|| "is not ready".to_owned(), |why| format!("is broken ({why})"));
     let held = format!("pod {name} {is}, and a StatefulSet replaces no pod that is not ready");
+    let meanwhile = if has_started(pod) { "while it runs" } else { "while none of its containers was started" };
     let by_hand = format!("kubectl delete pod {name} -n {namespace}");
     let cure = match (set.is_awaited, &why) {
         (false, _) => format!("nobody waits for it, so delete it once it is applied: {by_hand}"),
@@ -159,7 +171,7 @@ fn risk(set: &Ordered<'_>, pod: &Value) -> Risk {
             "apply deletes it once the change is seen, if it is broken still; its claims stay".to_owned()
         }
         (true, None) => format!(
-            "apply deletes it once the change is seen if it is broken then, and its claims stay; while it runs, only {by_hand} replaces it"
+            "apply deletes it once the change is seen if it is broken then, and its claims stay; {meanwhile}, only {by_hand} replaces it"
         ),
     };
     Risk {
@@ -225,6 +237,8 @@ mod tests {
     #[test]
     fn what_is_broken_is_told_from_what_may_yet_be_ready() {
         assert_eq!(broken(&waits("db-0")).as_deref(), Some("container `db`: ImagePullBackOff"));
+        let unsigned = pod("db-0", json!({"waiting": {"reason": "SignatureValidationFailed"}}));
+        assert_eq!(broken(&unsigned).as_deref(), Some("container `db`: SignatureValidationFailed"));
         let ended = |code: u32| broken(&pod("db-0", json!({"terminated": {"exitCode": code}})));
         assert_eq!((ended(7).as_deref(), ended(0)), (Some("container `db`: exit code 7"), None));
         assert_eq!(broken(&pod("db-0", json!({"running": {}}))), None, "it may be busy with its data");
@@ -254,6 +268,11 @@ mod tests {
         let runs = UnreadyPods { newest: vec![pod("db-2", json!({"running": {}}))], older: Vec::new() };
         let (names, told) = named(&mut section(true, true), json!({"replicas": 3}), runs);
         assert_eq!((names.len(), told[0].0), (1, RiskLevel::Info), "it may break");
+        assert!(told[0].1.contains("; while it runs, only"), "{told:?}");
+        let begins = pod("db-2", json!({"waiting": {"reason": "ContainerCreating"}}));
+        let begins = UnreadyPods { newest: vec![begins], older: Vec::new() };
+        let (_, told) = named(&mut section(true, true), json!({"replicas": 3}), begins);
+        assert!(told[0].1.contains("; while none of its containers was started, only"), "{told:?}");
     }
 
     #[test]

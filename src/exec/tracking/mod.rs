@@ -15,13 +15,13 @@ mod watch;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use self::logs::Logs;
 pub use self::masks::Masks;
 use self::pods::{Tally, Trouble, Verdict, awaited, last_failure, note, unready, warnings};
 use self::ready::{Stand, by_convention, is, judge, passed_deadline, text, without_deadline};
 pub(super) use self::watch::watched;
-use serde_json::Value;
-
 use crate::plan::{FailMode, Tracking, Until};
 use crate::ports::{Sight, Tracker};
 
@@ -184,6 +184,15 @@ impl Watch {
         }
     }
 
+    /// The time of the run is over: it is looked at once more, to tell why it is not ready.
+    fn ends(&mut self, now_ms: u64) {
+        self.due_ms = now_ms;
+        self.tracking.timeout_s = Some(now_ms.saturating_sub(self.since_ms) / 1000);
+        // The time is over for hope too, and for pods that would be made anew.
+        self.tracking.fail_mode = FailMode::Stop;
+        self.tracking.stuck.clear();
+    }
+
     /// Says when it is looked at again.
     fn rest(&mut self, now_ms: u64) {
         self.due_ms = now_ms + self.pause_ms;
@@ -191,7 +200,7 @@ impl Watch {
         self.pause_ms = (self.pause_ms * 3 / 2).min(if goes_soon { SHORT_PAUSE_MS } else { PAUSES_MS.1 });
     }
 
-    /// It was there, and is gone: it was cleaned up, or somebody deleted it.
+    /// It was written, and is gone: it was cleaned up, or somebody deleted it. What is no part of the release may yet come.
     fn vanished(&mut self, sight: &Sight, now_ms: u64) -> Option<Step> {
         if matches!(self.tracking.until, Until::Gone | Until::Present) {
             return None;
@@ -200,15 +209,21 @@ impl Watch {
             (self.last, self.gone_ms) = (Some(Last::of(object, sight)), None);
             return None;
         }
-        let last = self.last.as_ref()?;
+        if self.tracking.waits.is_some() {
+            return None;
+        }
         let since = *self.gone_ms.get_or_insert(now_ms);
+        let is_long = now_ms.saturating_sub(since) >= BLIND_MS;
         let failed = |cause: String| Step::Failed(NotReady { cause, ..NotReady::default() });
+        let Some(last) = &self.last else {
+            return is_long.then(|| failed("it was gone before it was seen".into()));
+        };
         match last.cleaned_s {
             Some(_) if last.has_succeeded => Some(Step::Ready(Some("it has succeeded, and was cleaned up".into()))),
             Some(ttl) => Some(failed(format!(
                 "it is gone, and how it ended was not seen: its `ttlSecondsAfterFinished` is {ttl}; with 60 it can be seen"
             ))),
-            None if now_ms.saturating_sub(since) >= BLIND_MS => Some(failed("it is gone: somebody deleted it".into())),
+            None if is_long => Some(failed("it is gone: somebody deleted it".into())),
             None => None,
         }
     }
@@ -312,7 +327,7 @@ impl Watch {
             None if why.is_empty() => note(sight).unwrap_or_default(),
             None => why,
         };
-        let why = if is_long && self.is_endless(sight) {
+        let why = if is_long && self.is_endless() {
             format!("{why}; it is waited for without a limit: --timeout SECONDS sets one")
                 .trim_start_matches("; ")
                 .to_owned()
@@ -329,9 +344,10 @@ impl Watch {
     }
 
     /// Says whether nothing ends the wait but that it is ready.
-    fn is_endless(&self, sight: &Sight) -> bool {
-        let kinds = ["DaemonSet", "StatefulSet", "Job"];
-        let is_of_these = sight.object.as_ref().is_some_and(|o| kinds.iter().any(|kind| is(o, "/kind", kind)));
+    fn is_endless(&self) -> bool {
+        // It need not be there.
+        let kind = self.path.split('/').nth(1).unwrap_or_default();
+        let is_of_these = ["DaemonSet.apps", "StatefulSet.apps", "Job.batch"].contains(&kind);
         is_of_these && !self.is_bounded && self.tracking.timeout_s.is_none() && self.tracking.no_activity_s.is_none()
     }
 
@@ -572,6 +588,49 @@ mod tests {
         quick.conclude(&with(json!(0), "Running"), &Said, 0);
         (0..9).for_each(|_| quick.rest(0));
         assert_eq!(quick.pause_ms, SHORT_PAUSE_MS);
+    }
+
+    #[test]
+    fn what_was_gone_before_it_was_seen_is_not_waited_for() {
+        let end = |tracking: Tracking| {
+            let mut watch = watch(tracking);
+            assert!(matches!(watch.conclude(&Sight::default(), &Said, 0), Step::Waits(_)));
+            assert!(matches!(watch.conclude(&Sight::default(), &Said, BLIND_MS - 1), Step::Waits(_)), "it may come");
+            watch.conclude(&Sight::default(), &Said, BLIND_MS)
+        };
+        let Step::Failed(why) = end(Tracking { until: Until::Finished, ..Tracking::default() }) else {
+            panic!("never")
+        };
+        assert_eq!(why.cause, "it was gone before it was seen");
+        assert!(matches!(end(Tracking { until: Until::Present, ..Tracking::default() }), Step::Waits(_)));
+        let external = || Tracking { waits: Some("shop/Deployment/web".into()), ..Tracking::default() };
+        assert!(matches!(end(external()), Step::Waits(_)), "it is made by others");
+        let mut watch = watch(external());
+        watch.conclude(&Sight::default(), &Said, 0);
+        let Step::Waits(Some(told)) = watch.conclude(&Sight::default(), &Said, HINT_MS) else { panic!("it is news") };
+        assert!(told.why.ends_with("it is waited for without a limit: --timeout SECONDS sets one"), "{}", told.why);
+    }
+
+    #[test]
+    fn what_others_make_may_go_and_come_again() {
+        let mut watch = watch(Tracking { waits: Some("shop/Deployment/web".into()), ..Tracking::default() });
+        let seen = Sight { object: Some(job(json!({}))), ..Sight::default() };
+        assert!(matches!(watch.conclude(&seen, &Said, 0), Step::Waits(_)));
+        assert!(matches!(watch.conclude(&Sight::default(), &Said, 1), Step::Waits(_)));
+        assert!(matches!(watch.conclude(&Sight::default(), &Said, 9 * BLIND_MS), Step::Waits(_)));
+        let done = job(json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+        let done = Sight { object: Some(done), ..Sight::default() };
+        assert_eq!(watch.conclude(&done, &Said, 9 * BLIND_MS + 1), Step::Ready(None));
+    }
+
+    #[test]
+    fn what_is_too_late_is_told_why_and_frees_nothing() {
+        let stuck = vec![crate::plan::StuckPod { name: "m-1".into(), uid: "p".into() }];
+        let mut watch = watch(Tracking { fail_mode: FailMode::Hope, stuck, ..Tracking::default() });
+        watch.ends(5_000);
+        assert!(watch.tracking.stuck.is_empty());
+        let Step::Failed(why) = watch.conclude(&Sight::default(), &Said, 5_000) else { panic!("the time is over") };
+        assert_eq!(why.cause, "it is not ready after 5 s: it is not there");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::ready::{condition, is, number, text, told};
-use crate::plan::Tracking;
+use crate::plan::{StuckPod, Tracking};
 use crate::ports::{LogSource, Sight};
 
 /// How long a pod may find no node, or a volume not be mounted. Unit: milliseconds.
@@ -50,8 +50,10 @@ enum Weight {
 /// What was wrong so far with one resource.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// When each trouble was seen first. Unit: milliseconds.
-    seen: BTreeMap<String, u64>,
+    /// What was counted.
+    seen: BTreeSet<String>,
+    /// Since when each trouble has lasted that is there now. Unit: milliseconds.
+    since: BTreeMap<String, u64>,
     failures: u64,
     /// What the object itself had to say before it was tracked.
     before: Option<BTreeMap<String, u64>>,
@@ -93,17 +95,21 @@ impl Tally {
         for trouble in troubles.iter_mut().filter(|t| pauses.contains(&t.key)) {
             trouble.weight = Weight::Slow;
         }
-        // What passed and comes again counts anew.
-        self.seen.retain(|key, _| !key.starts_with(OLDER) || troubles.iter().any(|trouble| trouble.key == *key));
+        // What passed and comes again lasts since then, and so does what was no fault until now.
+        let counting = troubles.iter().filter(|trouble| trouble.weight != Weight::Nothing);
+        let lasting: BTreeSet<String> = counting.map(Trouble::lasts_as).collect();
+        self.since.retain(|key, _| lasting.contains(key));
+        for key in lasting {
+            self.since.entry(key).or_insert(now_ms);
+        }
         let allowed = tracking.failures_allowed.saturating_mul(replicas(object).max(1));
         let mut worst: Option<Trouble> = None;
         for trouble in troubles {
-            let first = !self.seen.contains_key(&trouble.key);
-            let since = *self.seen.entry(trouble.key.clone()).or_insert(now_ms);
+            let since = self.since.get(&trouble.lasts_as()).copied().unwrap_or(now_ms);
             let is_final = match trouble.weight {
                 Weight::Final => true,
                 Weight::One => {
-                    self.failures += u64::from(first);
+                    self.failures += u64::from(self.seen.insert(trouble.key.clone()));
                     self.failures > allowed
                 }
                 Weight::Lasting => now_ms.saturating_sub(since) >= PATIENCE_MS,
@@ -172,6 +178,16 @@ impl Tally {
     }
 }
 
+impl Trouble {
+    /// Tells it from others for how long it lasts: an image that cannot be had is told in turns.
+    fn lasts_as(&self) -> String {
+        match self.key.rsplitn(3, ' ').nth(2) {
+            Some(of) if is_pull(self) => format!("{of} image"),
+            Some(_) | None => self.key.clone(),
+        }
+    }
+}
+
 fn replicas(object: &Value) -> u64 {
     let wanted = object.pointer("/spec/replicas").and_then(Value::as_u64);
     wanted.unwrap_or_else(|| number(object, "/status/desiredNumberScheduled"))
@@ -179,9 +195,6 @@ fn replicas(object: &Value) -> u64 {
 
 /// Pods of older templates: a `StatefulSet` that replaces its pods in order waits for one that is not ready, and never makes
 /// it anew. Source: kubernetes#67250.
-/// Begins what is said of pods of older revisions.
-const OLDER: &str = "older ";
-
 fn of_older(object: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble> {
     let waits_for_them = is(object, "/kind", "StatefulSet")
         && !is(object, "/spec/podManagementPolicy", "Parallel")
@@ -204,8 +217,8 @@ fn of_older(object: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble> 
                 weight @ (Weight::Slow | Weight::Nothing) => weight,
             };
             Trouble {
-                // What is wrong counts since it is; reasons come and go in turn.
-                key: format!("{OLDER}{} {}", of("/metadata/uid"), weight != Weight::Nothing),
+                // Reasons come and go in turn.
+                key: format!("older {}", of("/metadata/uid")),
                 text: format!(
                     "{}; pod {name} is of the revision before, and a StatefulSet does not replace a pod before it is ready: \
                      delete it (kubectl delete pod {name} -n {namespace})",
@@ -236,18 +249,62 @@ fn of_pod(pod: &Value, owner: &Value, sight: &Sight, tracking: &Tracking) -> Vec
                     .filter(|t| t.weight == Weight::One && is_pull(t))
                     .for_each(|t| t.weight = Weight::Lasting);
             }
+            if is_killed(pod, status, sight) {
+                // That its probe failed is counted already.
+                troubles.iter_mut().filter(|t| t.weight == Weight::One).for_each(|t| t.weight = Weight::Nothing);
+            }
             found.extend(troubles);
         }
     }
     found.extend(unscheduled(pod, sight));
-    found.extend(of_pod_events(pod, sight, tracking));
+    let mut told = of_pod_events(pod, sight, tracking);
+    if of_job {
+        // Its controller counts the failures.
+        told.iter_mut().filter(|t| t.weight == Weight::One).for_each(|t| t.weight = Weight::Nothing);
+    }
+    found.extend(told);
     if is(pod, "/status/phase", "Failed") && !is(owner, "/kind", "Job") && !is(owner, "/kind", "Pod") {
         let why = text(pod, "/status/message").or(text(pod, "/status/reason")).unwrap_or("it failed");
         // What is said of it besides is the same once more; it may lie there since long.
         found.retain(|trouble| !trouble.lingers);
-        found.push(Trouble { lingers: true, ..trouble(pod, None, "Failed", 0, why, Weight::One) });
+        found.push(of_end(pod, "Failed", why));
     }
     found
+}
+
+/// Says whether a container waits to be started anew because a probe had its last run killed.
+fn is_killed(pod: &Value, status: &Value, sight: &Sight) -> bool {
+    let name = text(status, "/name").unwrap_or_default();
+    let time = |object: &Value, p: &str| text(object, p).and_then(|t| t.parse::<jiff::Timestamp>().ok());
+    let run = ["startedAt", "finishedAt"].map(|at| time(status, &format!("/lastState/terminated/{at}")));
+    let [Some(started), Some(finished)] = run else { return false };
+    let of_run = |e: &Value| time(e, "/lastTimestamp").is_some_and(|at| started <= at && at <= finished);
+    let uid = text(pod, "/metadata/uid");
+    is(status, "/state/waiting/reason", "CrashLoopBackOff")
+        && sight
+            .events
+            .iter()
+            .any(|e| text(e, "/involvedObject/uid") == uid && is_kill(e) && container_of(e) == Some(name) && of_run(e))
+}
+
+/// Says whether a probe makes a container start anew.
+fn is_kill(event: &Value) -> bool {
+    let message = text(event, "/message").unwrap_or_default();
+    is(event, "/reason", "Killing")
+        && ["failed liveness probe", "failed startup probe"].iter().any(|words| message.contains(words))
+}
+
+/// Returns the container that an event speaks of.
+fn container_of(event: &Value) -> Option<&str> {
+    let (_, name) = text(event, "/involvedObject/fieldPath")?.split_once('{')?;
+    Some(name.trim_end_matches('}'))
+}
+
+/// A pod is done with: its events say so, and later its phase.
+fn of_end(pod: &Value, reason: &str, why: &str) -> Trouble {
+    let found = trouble(pod, None, reason, 0, why, Weight::One);
+    let uid = text(pod, "/metadata/uid").or(text(pod, "/metadata/name")).unwrap_or_default();
+    Trouble { key: format!("{uid} gone"), lingers: true, ..found }
 }
 
 /// Says whether an image could not be had so far.
@@ -309,21 +366,16 @@ fn is_made_since(sight: &Sight, event: &Value) -> bool {
 /// How the key of an image ends that is not pulled before a pause is over.
 const PULL_PAUSE: &str = " ImagePullBackOff 0";
 
-/// Reasons for which a container waits, and whether a further try may mend them.
-const WAITING: &[(&str, Weight)] = &[
-    ("ImagePullBackOff", Weight::One),
-    ("ErrImagePull", Weight::One),
-    ("ErrImageNeverPull", Weight::Final),
-    ("ImageInspectError", Weight::One),
-    ("RegistryUnavailable", Weight::One),
-    // A node that is slow, or has not cleaned up yet, gets over it.
-    ("CreateContainerError", Weight::Slow),
-    ("RunContainerError", Weight::One),
-    ("PostStartHookError", Weight::One),
-    ("SignatureValidationFailed", Weight::One),
-    ("InvalidImageName", Weight::Final),
-    ("CreateContainerConfigError", Weight::Final),
-];
+/// Says whether a further try may mend what a container waits for; nothing where it is not broken, or crashes.
+fn weight_of(waiting: &str) -> Option<Weight> {
+    match waiting {
+        "CrashLoopBackOff" => None,
+        "ErrImageNeverPull" | "InvalidImageName" | "CreateContainerConfigError" => Some(Weight::Final),
+        // A node that is slow, or has not cleaned up yet, gets over it.
+        "CreateContainerError" => Some(Weight::Slow),
+        reason => StuckPod::REASONS.contains(&reason).then_some(Weight::One),
+    }
+}
 
 /// What a registry or runtime says where no further try helps.
 const HOPELESS: &[&str] = &[
@@ -344,16 +396,18 @@ fn of_container(pod: &Value, status: &Value, counts_end: bool, of_job: bool) -> 
     let waiting = text(status, "/state/waiting/reason").unwrap_or_default();
     let message = text(status, "/state/waiting/message").unwrap_or_default();
     let image = text(status, "/image").unwrap_or_default();
-    if let Some((reason, weight)) = WAITING.iter().find(|(reason, _)| *reason == waiting) {
+    if let Some(weight) = weight_of(waiting) {
+        let reason = waiting;
         let lower = message.to_lowercase();
-        // What containerd says of a tag that is not there.
-        let is_unknown = reason.contains("ImagePull") && lower.contains("code = notfound");
+        // What containerd says of a tag that is not there; of its own layers it says the first alone.
+        let is_unknown = reason.contains("ImagePull")
+            && ["code = notfound", "failed to resolve reference"].iter().all(|words| lower.contains(words));
         let hopeless = is_unknown || HOPELESS.iter().any(|known| lower.contains(known));
         // What it refers to may come: an operator makes it of something else.
         let may_come = ["not found", "couldn't find key"].iter().any(|words| message.contains(words));
-        let weight = match *weight {
+        let weight = match weight {
             _ if hopeless => Weight::Final,
-            Weight::Final if *reason == "CreateContainerConfigError" && may_come => Weight::Lasting,
+            Weight::Final if reason == "CreateContainerConfigError" && may_come => Weight::Lasting,
             weight @ (Weight::Final | Weight::One | Weight::Lasting | Weight::Slow | Weight::Nothing) => weight,
         };
         let about = if reason.contains("Image") || reason.starts_with("Registry") {
@@ -452,14 +506,14 @@ fn has_started(pod: &Value) -> bool {
 
 fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble> {
     let uid = text(pod, "/metadata/uid");
-    let of_it = |e: &&Value| uid.is_some() && text(e, "/involvedObject/uid") == uid && is(e, "/type", "Warning");
+    // That a probe makes a container start anew is no warning.
+    let counts = |e: &Value| is(e, "/type", "Warning") || is_kill(e);
+    let of_it = |e: &&Value| uid.is_some() && text(e, "/involvedObject/uid") == uid && counts(e);
     let mut found = Vec::new();
     for event in sight.events.iter().filter(of_it) {
         let message = text(event, "/message").unwrap_or_default();
         let reason = text(event, "/reason").unwrap_or_default();
-        let container = text(event, "/involvedObject/fieldPath")
-            .and_then(|path| path.split_once('{'))
-            .map(|(_, name)| name.trim_end_matches('}'));
+        let container = container_of(event);
         let count = number(event, "/count");
         let lingers = |trouble: Trouble| Trouble { lingers: true, ..trouble };
         match reason {
@@ -477,12 +531,10 @@ fn of_pod_events(pod: &Value, sight: &Sight, tracking: &Tracking) -> Vec<Trouble
                 let found_now = trouble(pod, container, "NotReady", nth, message, weight);
                 found.push(if weight == Weight::One { lingers(found_now) } else { found_now });
             }
-            "Killing" if message.contains("failed liveness probe") || message.contains("failed startup probe") => {
+            "Killing" if is_kill(event) => {
                 found.push(lingers(trouble(pod, container, reason, count, message, Weight::One)));
             }
-            "Evicted" => {
-                found.push(lingers(trouble(pod, container, reason, count, message, Weight::One)));
-            }
+            "Evicted" => found.push(of_end(pod, reason, message)),
             _ => {}
         }
     }
@@ -603,9 +655,14 @@ pub fn awaited(sight: &Sight) -> Option<String> {
     if let Some(pod) = sight.pods.iter().find(|pod| !is_done(pod) && !goes(pod)) {
         return Some(named(pod, "", &stage(pod)));
     }
-    let pod = sight.older.iter().find(|pod| goes(pod)).or(sight.older.first())?;
-    let what = if goes(pod) { "has not stopped yet" } else { "is not ready" };
-    Some(named(pod, " of the revision before", what))
+    let going = |pods: &[Value], of: &str| {
+        let pod = pods.iter().find(|pod| goes(pod))?;
+        Some(named(pod, of, "has not stopped yet"))
+    };
+    let before = " of the revision before";
+    let not_ready = || sight.older.first().map(|pod| named(pod, before, "is not ready"));
+    // One that is not wanted any more is of the newest revision too.
+    going(&sight.older, before).or_else(|| going(&sight.pods, "")).or_else(not_ready)
 }
 
 /// Says how far a pod is that is not ready.
@@ -843,7 +900,8 @@ mod tests {
         }
         let mut pulls = begins.clone();
         pulls["status"]["podIP"] = "10.0.0.7".into();
-        assert_eq!(tally.take(&seen(&pulls, 9), &allowing(1), 2 * PATIENCE_MS), Verdict::Well, "it pulls an image");
+        let mut sets_up = tally.clone();
+        assert_eq!(sets_up.take(&seen(&pulls, 9), &allowing(1), 2 * PATIENCE_MS), Verdict::Well, "it pulls an image");
         assert!(matches!(tally.take(&seen(&begins, 9), &allowing(1), 2 * PATIENCE_MS), Verdict::Failed(_)));
     }
 
@@ -862,7 +920,7 @@ mod tests {
         }
         let mut made = pod(json!({"waiting": {"reason": "ContainerCreating"}}), 0);
         made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:12Z".into();
-        assert_eq!(tally.take(&seen(9, vec![made]), &allowing(0), LONG_PATIENCE_MS + 9), Verdict::Well);
+        assert_eq!(tally.clone().take(&seen(9, vec![made]), &allowing(0), LONG_PATIENCE_MS + 9), Verdict::Well);
         assert!(matches!(tally.take(&seen(9, vec![]), &allowing(0), LONG_PATIENCE_MS + 9), Verdict::Failed(_)));
     }
 
@@ -881,9 +939,12 @@ mod tests {
         let mut going = ready.clone();
         going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         assert_eq!(
-            told(vec![ready], vec![going]).as_deref(),
+            told(vec![ready.clone()], vec![going]).as_deref(),
             Some("pod ds-1 of the revision before on node n7 has not stopped yet")
         );
+        let mut surplus = ready.clone();
+        surplus["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        assert_eq!(told(vec![ready, surplus], vec![]).as_deref(), Some("pod ds-1 on node n7 has not stopped yet"));
     }
 
     #[test]
@@ -894,6 +955,96 @@ mod tests {
         assert!(matches!(Tally::default().take(&seen, &allowing(0), 0), Verdict::Troubled(_)));
         let last = last_failure(&seen).unwrap();
         assert_eq!(last.text, "container `web` of pod web-1: exit code 3");
+    }
+
+    fn said(kind: &str, reason: &str, message: &str) -> Value {
+        json!({"type": kind, "reason": reason, "count": 1, "message": message, "lastTimestamp": "2026-01-01T01:00:00Z",
+            "involvedObject": {"kind": "Pod", "uid": "p", "fieldPath": "spec.containers{web}"}})
+    }
+
+    #[test]
+    fn what_is_said_of_the_pods_of_a_job_is_no_failure() {
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"uid": "j"}});
+        let runs = || pod(json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), 0);
+        let take = |owner: &Value, event: Value| {
+            let mut tally = Tally::default();
+            tally.take(&sight(owner.clone(), vec![runs()]), &allowing(0), 0);
+            tally.take(&Sight { events: vec![event], ..sight(owner.clone(), vec![runs()]) }, &allowing(0), 1)
+        };
+        for event in [
+            said("Warning", "Evicted", "The node was low on resource: memory"),
+            said("Warning", "Unhealthy", "Readiness probe failed: no"),
+            said("Normal", "Killing", "Container web failed liveness probe, will be restarted"),
+        ] {
+            assert!(matches!(take(&job, event.clone()), Verdict::Troubled(_)), "its controller counts: {event}");
+            assert!(matches!(take(&deployment(1), event), Verdict::Failed(_)));
+        }
+        let stops = said("Normal", "Killing", "Stopping container web");
+        assert_eq!(take(&deployment(1), stops), Verdict::Well);
+    }
+
+    #[test]
+    fn an_eviction_is_one_failure_though_it_is_told_twice() {
+        let runs = pod(json!({"running": {}}), 0);
+        let mut tally = Tally::default();
+        tally.take(&sight(deployment(1), vec![runs.clone()]), &allowing(1), 0);
+        let events = vec![said("Warning", "Evicted", "The node was low on resource: memory")];
+        let first = Sight { events: events.clone(), ..sight(deployment(1), vec![runs]) };
+        assert!(matches!(tally.take(&first, &allowing(1), 1), Verdict::Troubled(_)));
+        let ended =
+            json!({"metadata": {"name": "web-1", "uid": "p"}, "status": {"phase": "Failed", "reason": "Evicted"}});
+        let then = Sight { events, ..sight(deployment(1), vec![ended]) };
+        assert!(matches!(tally.clone().take(&then, &allowing(1), 2), Verdict::Troubled(_)));
+        let silent = Sight { events: vec![], ..then };
+        assert!(matches!(tally.take(&silent, &allowing(1), 2), Verdict::Troubled(_)), "events are forgotten");
+    }
+
+    #[test]
+    fn a_container_that_its_probe_had_killed_crashes_by_that() {
+        let mut waits = pod(crash(), 1);
+        waits["status"]["containerStatuses"][0]["lastState"]["terminated"] = json!({"exitCode": 137,
+            "startedAt": "2026-01-01T00:59:00Z", "finishedAt": "2026-01-01T01:00:30Z"});
+        let killed = said("Normal", "Killing", "Container web failed liveness probe, will be restarted");
+        let seen = |pod: &Value| Sight { events: vec![killed.clone()], ..sight(deployment(1), vec![pod.clone()]) };
+        let mut tally = Tally::default();
+        tally.take(&sight(deployment(1), vec![pod(json!({"running": {}}), 1)]), &allowing(1), 0);
+        assert!(matches!(tally.take(&seen(&waits), &allowing(1), 1), Verdict::Troubled(_)), "that is one failure");
+        waits["status"]["containerStatuses"][0]["lastState"]["terminated"]["startedAt"] = "2026-01-01T01:00:10Z".into();
+        assert!(matches!(tally.take(&seen(&waits), &allowing(1), 2), Verdict::Failed(_)), "it crashed besides");
+    }
+
+    #[test]
+    fn what_passed_and_comes_again_lasts_anew() {
+        let lost = |promised: &str| {
+            let mut pod = pod(json!({}), 0);
+            pod["status"] = json!({"nominatedNodeName": promised, "conditions": [
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]});
+            sight(deployment(1), vec![pod])
+        };
+        let mut tally = Tally::default();
+        let mut take = |seen: Sight, at_ms: u64| tally.take(&seen, &allowing(1), at_ms);
+        assert!(matches!(take(lost(""), 0), Verdict::Troubled(_)));
+        let runs = || sight(deployment(1), vec![pod(json!({"running": {}}), 0)]);
+        assert_eq!(take(runs(), 1), Verdict::Well);
+        assert!(matches!(take(lost("n1"), 2), Verdict::Troubled(_)), "others make room for it");
+        assert!(matches!(take(lost(""), 2 * PATIENCE_MS), Verdict::Troubled(_)), "it was promised a node so far");
+        assert!(matches!(take(lost(""), 3 * PATIENCE_MS - 1), Verdict::Troubled(_)));
+        assert!(matches!(take(lost(""), 3 * PATIENCE_MS), Verdict::Failed(_)));
+        let create = || sight(deployment(1), vec![pod(json!({"waiting": {"reason": "CreateContainerError"}}), 0)]);
+        let mut tally = Tally::default();
+        let mut take = |seen: Sight, at_ms: u64| tally.take(&seen, &allowing(1), at_ms);
+        take(create(), 0);
+        take(runs(), 1);
+        assert!(matches!(take(create(), LONG_PATIENCE_MS), Verdict::Troubled(_)));
+        assert!(matches!(take(create(), 2 * LONG_PATIENCE_MS), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn every_reason_that_a_plan_calls_broken_is_one_here() {
+        for reason in StuckPod::REASONS {
+            let seen = sight(deployment(1), vec![pod(json!({"waiting": {"reason": reason}}), 0)]);
+            assert_ne!(Tally::default().take(&seen, &allowing(1), 0), Verdict::Well, "{reason}");
+        }
     }
 
     #[test]
@@ -954,7 +1105,8 @@ mod tests {
     #[test]
     fn what_was_told_of_pods_before_is_not_counted() {
         let event = |reason: &str, message: &str, count: u64| {
-            json!({"type": "Warning", "reason": reason, "count": count, "message": message,
+            json!({"type": if reason == "Killing" { "Normal" } else { "Warning" }, "reason": reason, "count": count,
+                "message": message,
                 "involvedObject": {"kind": "Pod", "uid": "p", "fieldPath": "spec.containers{web}"}})
         };
         let killed = |count: u64| event("Killing", "Container web failed liveness probe, will be restarted", count);
@@ -1003,6 +1155,9 @@ mod tests {
         let message = "rpc error: code = NotFound desc = failed to pull and unpack image \"docker.io/a:1\": failed to resolve \
                        reference \"docker.io/a:1\": docker.io/a:1: not found";
         assert!(matches!(take("ErrImagePull", message), Verdict::Failed(_)));
+        let message = "rpc error: code = NotFound desc = failed to pull and unpack image \"docker.io/a:1\": failed to extract \
+                       layer: content digest sha256:0: not found";
+        assert!(matches!(take("ErrImagePull", message), Verdict::Troubled(_)), "its node has lost a layer");
         let message = "rpc error: code = NotFound desc = failed to create containerd task";
         assert!(matches!(take("CreateContainerError", message), Verdict::Troubled(_)));
     }
@@ -1017,6 +1172,7 @@ mod tests {
         let mut tally = Tally::default();
         let mut take = |reason: &str, at_ms: u64| tally.take(&waits(reason, "i/o timeout"), &allowing(0), at_ms);
         assert!(matches!(take("ErrImagePull", 0), Verdict::Troubled(_)));
+        assert!(matches!(take("ImagePullBackOff", 9), Verdict::Troubled(_)));
         assert!(matches!(take("ErrImagePull", PATIENCE_MS - 1), Verdict::Troubled(_)));
         assert!(matches!(take("ErrImagePull", PATIENCE_MS), Verdict::Failed(_)));
         let denied = waits("ErrImagePull", "manifest unknown");

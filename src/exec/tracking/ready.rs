@@ -199,7 +199,8 @@ fn deployment(object: &Value) -> Stand {
 fn stateful_set(object: &Value) -> Stand {
     let want = wanted_replicas(object);
     let of = |name: &str| number(object, &format!("/status/{name}"));
-    let (ready, updated) = (available(object), of("updatedReplicas"));
+    // Servers before 1.22 do not tell how many are available; the others tell it also where none is.
+    let (ready, updated) = (available(object, number(object, "/status/readyReplicas")), of("updatedReplicas"));
     if ready >= want && of("replicas") > want {
         return counted(want, want, SURPLUS);
     }
@@ -220,22 +221,25 @@ fn stateful_set(object: &Value) -> Stand {
     }
 }
 
+/// The name under which manifests are applied.
+const OURS: &str = "stagewright";
+
 /// What is waited for when a workload has more pods than it shall have.
 const SURPLUS: &str = "pods that are not wanted any more are being stopped";
 
-/// Returns how many pods of a workload are ready, and have been for as long as it says.
-fn available(object: &Value) -> u64 {
+/// Returns how many pods of a workload are ready, and have been for as long as it says; so many where it does not tell.
+fn available(object: &Value, untold: u64) -> u64 {
     let ready = number(object, "/status/readyReplicas");
-    let available = object.pointer("/status/availableReplicas").and_then(Value::as_u64);
-    // Servers before 1.22 do not tell it of every kind.
-    available.filter(|_| number(object, "/spec/minReadySeconds") > 0).map_or(ready, |available| available.min(ready))
+    let available = object.pointer("/status/availableReplicas").and_then(Value::as_u64).unwrap_or(untold);
+    if number(object, "/spec/minReadySeconds") > 0 { available.min(ready) } else { ready }
 }
 
 fn daemon_set(object: &Value) -> Stand {
     let of = |name: &str| number(object, &format!("/status/{name}"));
     let want = of("desiredNumberScheduled");
-    // Where all are of the newest template, as those of a new one, they are waited for.
-    if is(object, "/spec/updateStrategy/type", "OnDelete") && of("updatedNumberScheduled") < want {
+    // Where all that there are are of the newest template, as those of a new one, they are waited for.
+    let has_older = of("updatedNumberScheduled") < of("currentNumberScheduled");
+    if is(object, "/spec/updateStrategy/type", "OnDelete") && has_older {
         return Stand::Ready(Some("its pods change when they are deleted by hand".into()));
     }
     if want == 0 {
@@ -246,7 +250,8 @@ fn daemon_set(object: &Value) -> Stand {
 }
 
 fn replicas(object: &Value) -> Stand {
-    let (want, ready) = (wanted_replicas(object), available(object));
+    // None is not told.
+    let (want, ready) = (wanted_replicas(object), available(object, 0));
     match ready >= want {
         true if number(object, "/status/replicas") > want => counted(want, want, SURPLUS),
         true => Stand::Ready(None),
@@ -272,13 +277,25 @@ fn job(object: &Value, until: Until) -> Stand {
         // A queue may hold it back, as Kueue does; what comes after a hook must not come before it.
         return match until {
             Until::Finished => waiting("it is suspended: somebody has to let it run"),
-            Until::Present | Until::Ready | Until::Gone => Stand::Ready(Some("it is suspended".into())),
+            Until::Present | Until::Ready | Until::Gone if is_suspended_by_us(object) => {
+                Stand::Ready(Some("it is suspended".into()))
+            }
+            Until::Present | Until::Ready | Until::Gone => {
+                waiting("it is suspended, and not by its manifest: somebody has to let it run")
+            }
         };
     }
     let want = object.pointer("/spec/completions").and_then(Value::as_u64).unwrap_or(1);
     let failures = number(object, "/status/failed");
     let why = if failures > 0 { format!("{failures} failed so far") } else { String::new() };
     counted(number(object, "/status/succeeded"), want, &why)
+}
+
+/// Says whether what was applied says that a Job is suspended: what somebody else set belongs to them.
+fn is_suspended_by_us(object: &Value) -> bool {
+    let managers = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    let mut ours = managers.filter(|entry| is(entry, "/manager", OURS));
+    ours.any(|entry| entry.pointer("/fieldsV1/f:spec/f:suspend").is_some())
 }
 
 fn pod(object: &Value, until: Until) -> Stand {
@@ -564,19 +581,20 @@ mod tests {
                 of(kind, json!({"replicas": 1, "minReadySeconds": 30}), status)
             };
             assert_eq!(fresh(json!(0)), counted(0, 1, ""), "{kind}");
-            assert_eq!(
-                (fresh(json!(1)), fresh(Value::Null)),
-                (Stand::Ready(None), Stand::Ready(None)),
-                "older servers"
-            );
+            assert_eq!(fresh(json!(1)), Stand::Ready(None), "{kind}");
+            // Older servers do not tell it of a StatefulSet; of the others it is not told where it is none.
+            let untold = if kind == "StatefulSet" { Stand::Ready(None) } else { counted(0, 1, "") };
+            assert_eq!(fresh(Value::Null), untold, "{kind}");
         }
-        let daemons = |updated: u64, available: u64| {
-            let status = json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": updated,
-                "numberAvailable": available});
+        let daemons = |current: u64, updated: u64, available: u64| {
+            let status = json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": current,
+                "updatedNumberScheduled": updated, "numberAvailable": available});
             of("DaemonSet", json!({"updateStrategy": {"type": "OnDelete"}}), status)
         };
-        assert_eq!(daemons(2, 1), counted(1, 2, ""), "all are new");
-        assert!(matches!(daemons(1, 0), Stand::Ready(Some(_))), "nothing is to happen");
+        assert_eq!(daemons(2, 2, 1), counted(1, 2, ""), "all are new");
+        assert_eq!(daemons(1, 1, 0), counted(0, 2, ""), "the rest is being made");
+        assert_eq!(daemons(0, 0, 0), counted(0, 2, ""), "all are being made");
+        assert!(matches!(daemons(2, 1, 0), Stand::Ready(Some(_))), "nothing is to happen");
     }
 
     #[test]
@@ -586,9 +604,18 @@ mod tests {
                 "status": {"conditions": conditions}});
             judge(&Sight { object: Some(object), ..Sight::default() }, until)
         };
-        let held = |until| job(until, true, json!({}), json!([]));
-        assert_eq!(held(Until::Ready), Stand::Ready(Some("it is suspended".into())));
-        assert!(matches!(held(Until::Finished), Stand::Waiting { .. }), "what comes after a hook waits for it");
+        let held = |until, manager: &str, fields: Value| {
+            let entry = json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": fields}});
+            job(until, true, json!({"managedFields": [entry]}), json!([]))
+        };
+        let suspends = || json!({"f:suspend": {}, "f:template": {}});
+        assert_eq!(held(Until::Ready, OURS, suspends()), Stand::Ready(Some("it is suspended".into())));
+        assert!(
+            matches!(held(Until::Finished, OURS, suspends()), Stand::Waiting { .. }),
+            "what comes after a hook waits"
+        );
+        assert!(matches!(held(Until::Ready, "kueue", suspends()), Stand::Waiting { .. }), "a queue lets it run");
+        assert!(matches!(held(Until::Ready, OURS, json!({"f:template": {}})), Stand::Waiting { .. }));
         let going = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
         let cleaned = |kind: &str| {
             job(Until::Finished, false, going.clone(), json!([{"type": kind, "status": "True", "reason": "R"}]))

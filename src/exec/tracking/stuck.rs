@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::Watch;
 use super::ready::text;
+use super::{Masks, Watch};
 use crate::exec::event::{Event, Subject, causes};
 use crate::exec::run::Walk;
 use crate::exec::work::WorkError;
@@ -15,24 +15,30 @@ use crate::ports::{Over, Sight};
 
 impl Walk<'_> {
     /// Deletes the pods that hold up what is watched, each once.
-    pub(super) fn free(&self, watch: &mut Watch, sight: &Sight) {
+    pub(super) fn free(&self, watch: &mut Watch, sight: &Sight, masks: &Masks) {
         let Some(operation) = self.operations.get(watch.index) else { return };
         for (StuckPod { name, uid }, pod) in to_free(&watch.tracking, sight) {
             if watch.freed.contains(&uid) {
                 continue;
             }
             let path = format!("{}/Pod/{name}", text(pod, "/metadata/namespace").unwrap_or_default());
-            let why = "it is broken, and of the revision before";
-            let line = match self.workshop.delete_seen(&path, &Over::of(pod)) {
-                Ok(_) => format!("pod {name} is deleted: {why}"),
-                // It has changed since: it is looked at again.
-                Err(WorkError::Target(error)) if error.is_outdated() => continue,
-                Err(error) => format!("pod {name} cannot be deleted, though {why}: {}", causes(&error).join(": ")),
-            };
+            let end = self.workshop.delete_seen(&path, &Over::of(pod));
+            let Some(line) = told(&name, end.err(), masks) else { continue };
             watch.freed.insert(uid);
             (self.events)(Event::Output { subject: Subject::of(operation), line });
         }
     }
+}
+
+/// Says what became of a pod; nothing where it has changed since: it is looked at again.
+fn told(name: &str, error: Option<WorkError>, masks: &Masks) -> Option<String> {
+    let why = "it is broken, and of the revision before";
+    let line = match error {
+        None => format!("pod {name} is deleted: {why}"),
+        Some(WorkError::Target(error)) if error.is_outdated() => return None,
+        Some(error) => format!("pod {name} cannot be deleted, though {why}: {}", causes(&error).join(": ")),
+    };
+    Some(masks.hide(&line))
 }
 
 /// Returns the pods that the plan names and that are broken still.
@@ -46,6 +52,7 @@ fn to_free<'a>(tracking: &Tracking, sight: &'a Sight) -> Vec<(StuckPod, &'a Valu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Operation, Sensitive, Work};
     use serde_json::json;
 
     fn pod(uid: &str, state: &str) -> Value {
@@ -57,6 +64,23 @@ mod tests {
     fn freed(sight: &Sight) -> Vec<String> {
         let stuck = vec![StuckPod { name: "db-2".into(), uid: "u".into() }];
         to_free(&Tracking { stuck, ..Tracking::default() }, sight).into_iter().map(|(pod, _)| pod.name).collect()
+    }
+
+    #[test]
+    fn what_a_server_says_of_a_pod_hides_secrets() {
+        let sealed = r#"{"kind":"Secret","stringData":{"t":"s3cret"}}"#;
+        let work = Work::WriteResource {
+            address: "s".into(),
+            path: "s".into(),
+            manifest: None,
+            sealed: Sensitive::new(sealed.into()),
+            replace: false,
+            adopt: false,
+            leaves_replicas: false,
+        };
+        let masks = Masks::of(&[Operation { id: "s".into(), needs: Vec::new(), guards: Vec::new(), work }]);
+        let told = told("db-2", Some(WorkError::NoTarget("s3cret".into())), &masks).unwrap();
+        assert!(told.starts_with("pod db-2 cannot be deleted") && told.ends_with("write (hidden) to"), "{told}");
     }
 
     #[test]

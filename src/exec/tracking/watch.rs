@@ -46,10 +46,7 @@ impl Walk<'_> {
             }
             if is_late {
                 for watch in &mut watches {
-                    watch.due_ms = now_ms;
-                    watch.tracking.timeout_s = Some(now_ms.saturating_sub(watch.since_ms) / 1000);
-                    // The time is over for hope too.
-                    watch.tracking.fail_mode = FailMode::Stop;
+                    watch.ends(now_ms);
                 }
             }
             let mut left = Vec::with_capacity(watches.len());
@@ -146,7 +143,7 @@ impl Walk<'_> {
         self.tell_lines(&mut due, &sights, tracker, masks);
         for (watch, sight) in due.iter_mut().zip(&sights) {
             if let Ok(sight) = sight {
-                self.free(watch, sight);
+                self.free(watch, sight, masks);
             }
         }
         due.into_iter()
