@@ -105,7 +105,7 @@ fn s22_a_value_is_told_with_every_layer_and_no_secret_in_clear() {
 
     // What an argument assigns besides is nobody's business.
     let besides = asked(&["plan", "--set", "token=pl4nted-token,web.port=84", "--explain-values", "web.port"]).out;
-    assert!(besides.contains("* --set   web.port=84 "), "{besides}");
+    assert!(besides.contains("* --set  web.port=84 "), "{besides}");
 
     // Two digits are in no mask, and are secret all the same; so is what fills a Secret.
     let short = asked(&["render", "--explain-values", "pin"]).out;
