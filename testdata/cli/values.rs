@@ -113,7 +113,8 @@ fn s22_a_value_is_told_with_every_layer_and_no_secret_in_clear() {
     let filled = asked(&["plan", "--set", "token=pl4nted-token", "--explain-values", "token", "-o", "json"]).out;
     let json: serde_json::Value = serde_json::from_str(&filled).unwrap();
     let layers = &json["values"][0]["layers"];
-    assert_eq!((&layers[0]["layer"], &layers[0]["argument"]), (&"--set".into(), &"token=(secret)".into()));
+    assert_eq!(layers[0]["layer"], "--set");
+    assert!(layers[0]["argument"].as_str().unwrap().starts_with("token=(secret "), "{layers}");
     assert_eq!((&layers[0]["wins"], &layers[1]["place"]["line"]), (&true.into(), &5.into()));
 
     let sub = asked(&["plan", "--explain-values", "sub.tag"]).out;
