@@ -17,15 +17,18 @@ use super::{Deploy, Ground};
 use crate::services::Cluster;
 
 /// A small release behind a proxy.
-struct Ship {
-    deploy: Deploy,
-    proxy: Proxy,
-    cluster: &'static Cluster,
+pub(super) struct Ship {
+    pub(super) deploy: Deploy,
+    pub(super) proxy: Proxy,
+    pub(super) cluster: &'static Cluster,
 }
 
 impl Ship {
     /// Holds the requests that are meant until the first flag is set; the second tells that one has come.
-    fn hold(&self, is_meant: impl Fn(&Asked) -> bool + Send + 'static) -> (Arc<AtomicBool>, Arc<AtomicBool>) {
+    pub(super) fn hold(
+        &self,
+        is_meant: impl Fn(&Asked) -> bool + Send + 'static,
+    ) -> (Arc<AtomicBool>, Arc<AtomicBool>) {
         let (flag, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (hold, told) = (flag.clone(), reached.clone());
         self.proxy.set(move |asked| {
@@ -51,14 +54,14 @@ impl Ship {
     }
 
     /// As `new`, with a first version in the cluster.
-    fn afloat(cluster: &'static Cluster, namespace: &str) -> Self {
+    pub(super) fn afloat(cluster: &'static Cluster, namespace: &str) -> Self {
         let ship = Self::new(cluster, namespace);
         ship.deploy.apply();
         ship
     }
 
     /// Two maps and a Secret, all of them changed, one after the other.
-    fn write(&self, version: u32) {
+    pub(super) fn write(&self, version: u32) {
         let object = |kind: &str, name: &str, weight: u32, data: &str| {
             format!(
                 "---\napiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}, annotations: {{werf.io/weight: '{weight}'}}}}\n{data}: {{v: 'version-{version}'}}\n"
@@ -72,18 +75,22 @@ impl Ship {
         self.deploy.sandbox.write(".helm/templates/all.yaml", &text.concat()).commit("a version");
     }
 
-    fn save(&self) {
+    pub(super) fn save(&self) {
         self.deploy.run(0, &["plan", "--out", "shop.plan"]);
     }
 
     /// Applies the saved plan, with what is typed besides.
+    pub(super) fn running(&self, args: &[&str]) -> Running {
+        Running(self.start(args))
+    }
+
     fn start(&self, args: &[&str]) -> Child {
         let all = ["apply", "shop.plan", "--auto-approve", "--kubeconfig", &self.deploy.kubeconfig];
         let mut command = self.deploy.sandbox.command(&[&all[..], args].concat());
         command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    fn lease(&self) -> Option<Value> {
+    pub(super) fn lease(&self) -> Option<Value> {
         self.cluster.object(&self.lease_address())
     }
 
@@ -113,7 +120,7 @@ impl Ship {
     }
 
     /// As `assert_on_course`, and nobody holds the lock.
-    fn assert_afloat(&self) {
+    pub(super) fn assert_afloat(&self) {
         self.assert_on_course();
         assert_eq!(self.lease(), None, "the lock is given back");
     }
@@ -127,7 +134,7 @@ impl Ship {
 }
 
 /// Ends a program that a failed test left.
-struct Running(Child);
+pub(super) struct Running(pub(super) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -138,14 +145,14 @@ impl Drop for Running {
 
 impl Running {
     /// Waits until it ends; the code, and what it said.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub(super) fn end(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         (self.0.wait().unwrap().code(), said)
     }
 
     /// Waits until it says something.
-    fn until(&mut self, text: &str) -> String {
+    pub(super) fn until(&mut self, text: &str) -> String {
         let stderr = self.0.stderr.take().unwrap();
         let (send, receive) = channel();
         std::thread::spawn(move || {
@@ -165,7 +172,7 @@ impl Running {
     }
 }
 
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < Duration::from_mins(2), "{what}");

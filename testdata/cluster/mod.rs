@@ -29,6 +29,7 @@ mod stateful;
 mod templates;
 mod tracking;
 mod webhooks;
+mod werf;
 
 use serde_json::{Value, json};
 

@@ -130,7 +130,7 @@ fn told(status: &kube::core::Status) -> String {
 }
 
 impl ApiError {
-    fn code(&self) -> Option<u16> {
+    pub fn code(&self) -> Option<u16> {
         self.status().map(|status| status.code)
     }
 
@@ -314,10 +314,13 @@ fn is_busy(error: &ApiError) -> bool {
 
 /// Where locks of releases are.
 const LOCKS: &str = "/leases/stagewright-lock-";
+/// Where those of werf are.
+pub const WERF_LOCKS: &str = "/configmaps/werf-synchronization";
 
 /// Says whether a request is one of the lock: it waits for nothing, for the others wait for it.
 fn is_of_lock(address: &str) -> bool {
-    address.starts_with("/apis/coordination.k8s.io/") && address.contains(LOCKS)
+    let path = address.split('?').next().unwrap_or(address);
+    address.starts_with("/apis/coordination.k8s.io/") && address.contains(LOCKS) || path.ends_with(WERF_LOCKS)
 }
 
 /// Says whether an object has all that another one says, but for its version.

@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::api::{Api, ApiError};
 use super::objects::{metadata, set};
+use super::werf_lock::{self, Renewed, WerfLock};
 use super::{ClusterTarget, split_release};
 use crate::backend::runtime::block_on;
 use crate::ports::{Hold, Lock, LockError, LockGuard};
@@ -52,7 +54,7 @@ fn address(namespace: &str, release: &str) -> (String, String) {
 /// When a Lease was seen first, by address and version.
 pub(super) type Sightings = Mutex<BTreeMap<(String, String), Instant>>;
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -72,6 +74,7 @@ impl Lock for ClusterTarget {
             address: object,
             state: Mutex::new(State::Pending),
             changed: Condvar::new(),
+            werf: WerfLock::new(self.api.clone(), self.sightings.clone(), namespace, release, holder),
         };
         // Its namespace may come with the release; the lock is taken then. The server takes long to refuse it before.
         if !self.api.was_absent(&format!("/api/v1/namespaces/{}", super::api::word(namespace))) {
@@ -150,6 +153,8 @@ struct Lease {
     address: String,
     state: Mutex<State>,
     changed: Condvar,
+    /// The same lock as werf takes it.
+    werf: WerfLock,
 }
 
 impl Lease {
@@ -161,13 +166,15 @@ impl Lease {
         }
     }
 
-    /// Takes the Lease, where nobody living has it.
+    /// Takes the Lease, where nobody living has it, and werf's lock.
     fn take(&self) -> Result<(), Refusal> {
         for _ in 0..MOST_TRIES {
             let acquired = micros(Timestamp::now());
             let renewed = Moment::now();
             let wanted = self.object(&acquired, &acquired);
-            let taken = match block_on(self.api.create(&self.list, &wanted)) {
+            let (made, seen) = block_on(join(self.api.create(&self.list, &wanted), self.werf.look()));
+            self.werf.note(seen.as_ref().ok().and_then(Option::as_ref));
+            let taken = match made {
                 Err(error) if error.is_conflict() => self.take_over(&acquired)?,
                 Err(error) => return Err(self.refused(error)),
                 Ok(made) => Some(made),
@@ -176,11 +183,30 @@ impl Lease {
                 let of = |key: &str| metadata(&taken, key).to_owned();
                 let (uid, version) = (of("uid"), of("resourceVersion"));
                 *locked(&self.state) = State::Ours(Own { uid, version, acquired, renewed });
-                return Ok(());
+                return self.take_of_werf(seen);
             }
         }
         let holder = "somebody who takes it again and again".to_owned();
         Err(Refusal::Lock(LockError::Held { name: self.name.clone(), holder, since: None }))
+    }
+
+    /// Takes werf's lock in the ConfigMap that was seen; where somebody has it, the Lease is given back.
+    fn take_of_werf(&self, seen: Result<Option<Value>, ApiError>) -> Result<(), Refusal> {
+        let taken = match seen {
+            Ok(seen) => block_on(self.werf.take(seen)),
+            Err(error) => Err(error.into()),
+        };
+        let Err(refusal) = taken else { return Ok(()) };
+        self.leave(State::Pending);
+        Err(match refusal {
+            werf_lock::Refusal::Held { holder, since } => {
+                Refusal::Lock(LockError::Held { name: self.name.clone(), holder, since })
+            }
+            werf_lock::Refusal::Api(error) => {
+                let attempt = format!("take werf's lock of the release in the cluster: {}", self.attempt);
+                Refusal::Lock(LockError::Io { attempt, source: std::io::Error::other(error) })
+            }
+        })
     }
 
     /// Takes the Lease that is there, where its holder is dead; `None` where it changed meanwhile.
@@ -286,7 +312,11 @@ impl Lease {
             let error = match block_on(self.api.update(&self.address, &wanted)) {
                 Ok(found) => {
                     let version = metadata(&found, "resourceVersion").to_owned();
-                    return State::Ours(Own { version, renewed: at, ..own.clone() });
+                    return match block_on(self.werf.renew()) {
+                        Ok(Renewed::Held) => State::Ours(Own { version, renewed: at, ..own.clone() }),
+                        Ok(Renewed::Lost(why)) => State::Lost(why),
+                        Err(error) => State::Lost(format!("werf's lock could not be renewed: {error}")),
+                    };
                 }
                 Err(error) => error,
             };
@@ -313,9 +343,15 @@ impl Lease {
         is("holderIdentity", &self.holder) && is("acquireTime", &own.acquired)
     }
 
-    /// Deletes the Lease, as long as it is ours.
+    /// Gives back what was taken.
     fn give_back(&self) {
-        let before = std::mem::replace(&mut *locked(&self.state), State::Over);
+        block_on(self.werf.give_back());
+        self.leave(State::Over);
+    }
+
+    /// Deletes the Lease, as long as it is ours.
+    fn leave(&self, next: State) {
+        let before = std::mem::replace(&mut *locked(&self.state), next);
         self.changed.notify_all();
         let State::Ours(own) = before else { return };
         let mut version = own.version.clone();
@@ -391,7 +427,7 @@ fn seconds_of(time: &str) -> String {
 }
 
 /// Processes of this machine. Source: Linux, `proc(5)`; elsewhere nothing is known of them.
-mod process {
+pub(super) mod process {
     use std::fs;
     use std::io::ErrorKind;
     use std::path::Path;

@@ -23,6 +23,7 @@ mod releases;
 mod retry;
 mod session;
 mod tracker;
+mod werf_lock;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
