@@ -15,7 +15,7 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// The ConfigMap that werf makes when it deploys to a namespace for the first time.
+/// The config map that werf makes when it deploys to a namespace for the first time.
 struct Locks<'a> {
     ship: &'a Ship,
     address: String,
@@ -45,7 +45,7 @@ impl<'a> Locks<'a> {
 
 /// A lease of werf that is over after so many seconds.
 fn of_werf(seconds: i64) -> Value {
-    json!({"UUID": "8c0b7d4e-werf", "LockName": "release/shop", "ExpireAtTimestamp": now() + seconds, "SharedHoldersCount": 1,
+    json!({"uuid": "8c0b7d4e-werf", "lockName": "release/shop", "ExpireAtTimestamp": now() + seconds, "SharedHoldersCount": 1,
         "IsShared": false, "QueueMembers": {}})
 }
 
@@ -63,7 +63,7 @@ fn s60_an_apply_waits_for_werf_and_werf_for_an_apply() {
     let told = "is held by werf (ConfigMap werf-synchronization)";
     assert!(ran.err.contains(told), "{}", ran.err);
     assert_eq!(ship.lease(), None, "it does not keep what it cannot use");
-    assert_eq!(locks.lease().unwrap()["UUID"], "8c0b7d4e-werf");
+    assert_eq!(locks.lease().unwrap()["uuid"], "8c0b7d4e-werf");
     let (flag, reached) = ship.hold(|asked| asked.target.contains("/configmaps/a") && asked.writes);
     let mut child = ship.running(&[]);
     child.until(told);
@@ -74,9 +74,9 @@ fn s60_an_apply_waits_for_werf_and_werf_for_an_apply() {
     locks.put(None);
     wait_for("the first write begins", || reached.load(Ordering::Relaxed));
     let ours = locks.lease().expect("werf waits for it");
-    assert_eq!((&ours["LockName"], &ours["IsShared"]), (&json!("release/shop"), &json!(false)));
+    assert_eq!((&ours["lockName"], &ours["IsShared"]), (&json!("release/shop"), &json!(false)));
     assert_eq!((&ours["SharedHoldersCount"], &ours["QueueMembers"]), (&json!(1), &json!({})));
-    assert!(ours["ExpireAtTimestamp"].as_i64().unwrap() > now() + 20 && ours["UUID"].is_string(), "{ours}");
+    assert!(ours["ExpireAtTimestamp"].as_i64().unwrap() > now() + 20 && ours["uuid"].is_string(), "{ours}");
     // While it lasts it is renewed, and whoever stands in line stays there.
     let line = json!({"w": {"AcquirerId": "w", "AcquiredAtTimestamp": now(), "ExpireAtTimestamp": now() + 60}});
     let mut queued = ours.clone();
@@ -85,7 +85,7 @@ fn s60_an_apply_waits_for_werf_and_werf_for_an_apply() {
     std::thread::sleep(Duration::from_secs(7));
     let renewed = locks.lease().unwrap();
     assert!(renewed["ExpireAtTimestamp"].as_i64() > ours["ExpireAtTimestamp"].as_i64(), "{renewed}");
-    assert_eq!((&renewed["UUID"], &renewed["QueueMembers"]), (&ours["UUID"], &line));
+    assert_eq!((&renewed["uuid"], &renewed["QueueMembers"]), (&ours["uuid"], &line));
     flag.store(true, Ordering::Relaxed);
     wait_for("it ends", || child.0.try_wait().unwrap().is_some());
     assert_eq!(child.0.wait().unwrap().code(), Some(0));
@@ -136,7 +136,7 @@ fn a_run_that_lost_the_lock_to_werf_begins_nothing_new() {
     assert!(said.contains("the lock of the release was lost") && said.contains("took its lock"), "{said}");
     let writes = ship.proxy.writes();
     assert_eq!(writes.iter().filter(|w| w.starts_with("PATCH")).count(), 1, "{writes:?}");
-    assert_eq!(locks.lease().unwrap()["UUID"], "8c0b7d4e-werf", "theirs stays");
+    assert_eq!(locks.lease().unwrap()["uuid"], "8c0b7d4e-werf", "theirs stays");
     locks.put(None);
     ship.proxy.pass();
     ship.deploy.apply();

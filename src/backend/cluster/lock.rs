@@ -190,7 +190,7 @@ impl Lease {
         Err(Refusal::Lock(LockError::Held { name: self.name.clone(), holder, since: None }))
     }
 
-    /// Takes werf's lock in the ConfigMap that was seen; where somebody has it, the Lease is given back.
+    /// Takes werf's lock in the config map that was seen; where somebody has it, the Lease is given back.
     fn take_of_werf(&self, seen: Result<Option<Value>, ApiError>) -> Result<(), Refusal> {
         let taken = match seen {
             Ok(seen) => block_on(self.werf.take(seen)),

@@ -1,9 +1,9 @@
-//! The lock that werf takes for a release: an annotation of a ConfigMap in its namespace.
+//! The lock that werf takes for a release: an annotation of a config map in its namespace.
 //!
-//! What lives here: taking, renewing and giving back that lock, where the ConfigMap is there. What does not: our own lock,
+//! What lives here: taking, renewing and giving back that lock, where the config map is there. What does not: our own lock,
 //! which is taken before (`lock`).
 //!
-//! The one idea: werf makes the ConfigMap when it deploys to a namespace for the first time. Where it never did, nothing is
+//! The one idea: werf makes the config map when it deploys to a namespace for the first time. Where it never did, nothing is
 //! written for it. Source: lockgate, `LockLeaseRecord`; werf's lease lasts 10 s and is renewed every 3.
 
 use std::sync::{Arc, Mutex};
@@ -66,7 +66,7 @@ pub struct WerfLock {
     name: String,
     /// Who we are, for people.
     holder: String,
-    /// Our lease, and the ConfigMap as it was written last.
+    /// Our lease, and the config map as it was written last.
     held: Mutex<Option<(String, Value)>>,
 }
 
@@ -84,7 +84,7 @@ impl WerfLock {
         }
     }
 
-    /// Returns the ConfigMap; `None` where there is none, or where this account does not see it.
+    /// Returns the config map; `None` where there is none, or where this account does not see it.
     pub async fn look(&self) -> Result<Option<Value>, ApiError> {
         match self.api.get(&self.address).await {
             Err(error) if error.code() == Some(403) => Ok(None),
@@ -99,7 +99,7 @@ impl WerfLock {
         }
     }
 
-    /// Takes the lock in the ConfigMap that was seen, where nobody living has it.
+    /// Takes the lock in the config map that was seen, where nobody living has it.
     pub async fn take(&self, mut seen: Option<Value>) -> Result<(), Refusal> {
         for _ in 0..MOST_TRIES {
             let Some(mut map) = seen else { return Ok(()) };
@@ -132,7 +132,7 @@ impl WerfLock {
         let Some((id, mut map)) = locked(&self.held).clone() else { return Ok(Renewed::Held) };
         for _ in 0..MOST_TRIES {
             let lease = self.lease(&map);
-            let Some(mut lease) = lease.filter(|lease| lease.get("UUID").is_some_and(|own| *own == *id)) else {
+            let Some(mut lease) = lease.filter(|lease| lease.get("uuid").is_some_and(|own| *own == *id)) else {
                 return Ok(Renewed::Lost("werf, or whoever cleaned up after it, took its lock".to_owned()));
             };
             lease.insert("ExpireAtTimestamp".to_owned(), (Timestamp::now().as_second() + LASTS).into());
@@ -160,7 +160,7 @@ impl WerfLock {
         let Some((id, mut map)) = locked(&self.held).take() else { return };
         for _ in 0..MOST_TRIES {
             let lease = self.lease(&map);
-            let Some(mut lease) = lease.filter(|lease| lease.get("UUID").is_some_and(|own| *own == *id)) else {
+            let Some(mut lease) = lease.filter(|lease| lease.get("uuid").is_some_and(|own| *own == *id)) else {
                 return;
             };
             let now = Timestamp::now().as_second();
@@ -188,8 +188,8 @@ impl WerfLock {
     /// Our lease. The queue is never null: werf puts itself into it.
     fn ours(&self, id: &str, queue: Option<Value>, since: &str) -> Map<String, Value> {
         let ours = json!({
-            "UUID": id,
-            "LockName": self.name,
+            "uuid": id,
+            "lockName": self.name,
             "ExpireAtTimestamp": Timestamp::now().as_second() + LASTS,
             "SharedHoldersCount": 1,
             "IsShared": false,
@@ -199,22 +199,18 @@ impl WerfLock {
         if let Value::Object(ours) = ours { ours } else { Map::new() }
     }
 
-    /// Reads the lease in a ConfigMap. What cannot be read is one that says nothing of itself.
+    /// Reads the lease in a config map. What cannot be read is one that says nothing of itself.
     fn lease(&self, map: &Value) -> Option<Map<String, Value>> {
         let text = map.get("metadata")?.get("annotations")?.get(&self.key)?.as_str()?;
         (!text.is_empty()).then(|| serde_json::from_str(text).unwrap_or_default())
     }
 
     fn write(&self, map: &mut Value, lease: Option<&Map<String, Value>>) {
-        match lease {
-            Some(lease) => {
-                let text = serde_json::to_string(lease).unwrap_or_default();
-                set(map, &["metadata", "annotations", &self.key], text.into());
-            }
-            None => {
-                let annotations = map.get_mut("metadata").and_then(|m| m.get_mut("annotations")?.as_object_mut());
-                annotations.map(|annotations| annotations.shift_remove(&self.key));
-            }
+        if let Some(lease) = lease {
+            let text = serde_json::to_string(lease).unwrap_or_default();
+            set(map, &["metadata", "annotations", &self.key], text.into());
+        } else if let Some(annotations) = map.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+            annotations.shift_remove(&self.key);
         }
     }
 
@@ -231,7 +227,7 @@ impl WerfLock {
         if over > SKEW {
             return true;
         }
-        let seen = (format!("{} {}", self.address, self.key), format!("{} {expires:?}", text("UUID")));
+        let seen = (format!("{} {}", self.address, self.key), format!("{} {expires:?}", text("uuid")));
         let first = *locked(&self.sightings).entry(seen).or_insert_with(Instant::now);
         first.elapsed() > if over > 0 { WATCHED.0 } else { WATCHED.1 }
     }
