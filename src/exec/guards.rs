@@ -147,6 +147,8 @@ struct Contents {
     images: BTreeMap<String, Option<String>>,
     /// The same in the final repository.
     finals: BTreeMap<String, Option<String>>,
+    /// The last revisions of releases.
+    revisions: BTreeMap<String, Option<u64>>,
 }
 
 /// Reads all resources and images that guards speak of, at once.
@@ -156,7 +158,31 @@ fn contents(plan: &Plan, ports: &Ports<'_>) -> Result<Contents, WorkError> {
     let images = manifests(ports.store, guards(plan).filter_map(|(_, guard)| image(guard)).collect())?;
     let finals = guards(plan).filter_map(|(_, guard)| last(guard)).collect();
     let finals = ports.final_store.map_or_else(|| Ok(BTreeMap::new()), |store| manifests(store, finals))?;
-    Ok(Contents { resources: resources(guards(plan), ports)?, images, finals })
+    // Both are asked for at once.
+    let (resources, revisions) = std::thread::scope(|scope| {
+        let revisions = scope.spawn(|| revisions(plan, ports));
+        let resources = resources(guards(plan), ports);
+        (resources, revisions.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    Ok(Contents { resources: resources?, images, finals, revisions: revisions? })
+}
+
+/// Returns the last revisions of the releases that guards speak of.
+fn revisions(plan: &Plan, ports: &Ports<'_>) -> Result<BTreeMap<String, Option<u64>>, WorkError> {
+    let release = |guard: &Guard| match guard {
+        Guard::ReleaseRevision { release, .. } => Some(release.clone()),
+        Guard::ResourceContent { .. }
+        | Guard::SecretContent { .. }
+        | Guard::StageAbsent { .. }
+        | Guard::ImagePresent { .. }
+        | Guard::FinalImagePresent { .. }
+        | Guard::StagePresent { .. }
+        | Guard::BasePresent { .. }
+        | Guard::Cluster { .. } => None,
+    };
+    let releases: BTreeSet<String> = guards(plan).filter_map(|(_, guard)| release(guard)).collect();
+    let Some(target) = ports.target else { return Ok(BTreeMap::new()) };
+    releases.into_iter().map(|release| Ok((release.clone(), target.revision(&release)?))).collect()
 }
 
 /// Returns the manifests that tags stand on.
@@ -367,7 +393,10 @@ fn check(
             ("the cluster".to_owned(), uid.clone(), found)
         }
         Guard::ReleaseRevision { release, revision } => {
-            let found = ports.target.map_or(Ok(None), |target| target.revision(release))?;
+            let found = match contents.revisions.get(release) {
+                Some(known) => *known,
+                None => ports.target.map_or(Ok(None), |target| target.revision(release))?,
+            };
             let words = |r: Option<u64>| r.map_or_else(absent, |n| format!("revision {n}"));
             (format!("release {release}"), words(*revision), words(found))
         }

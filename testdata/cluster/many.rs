@@ -31,5 +31,7 @@ fn twenty_workloads_are_watched_with_a_few_requests_a_round() {
     // The workloads begin one after the other, and are soon looked at together, for as long as that takes.
     let looks = count("get deployments") + count("list deployments");
     assert!(count("get deployments") <= 100, "{counts:?}");
+    // A workload that begins may be looked at by itself, of whatever was listed just then.
+    let looks = looks + all.len();
     assert!(count("list pods") <= looks && count("list replicasets") <= looks, "{counts:?}");
 }

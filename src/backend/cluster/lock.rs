@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, ApiError};
 use super::objects::{metadata, set};
+use super::releases::Recent;
 use super::werf_lock::{self, Renewed, WerfLock};
 use super::{ClusterTarget, split_release};
 use crate::backend::runtime::block_on;
@@ -65,6 +66,7 @@ impl Lock for ClusterTarget {
         let lease = Lease {
             api: self.api.clone(),
             sightings: self.sightings.clone(),
+            recent: self.recent.clone(),
             name: name.to_owned(),
             holder: holder.to_owned(),
             namespace: namespace.to_owned(),
@@ -144,6 +146,8 @@ enum Refusal {
 struct Lease {
     api: Arc<Api>,
     sightings: Arc<Sightings>,
+    /// What was listed before the lock was taken is listed again.
+    recent: Arc<Recent>,
     name: String,
     holder: String,
     namespace: String,
@@ -183,6 +187,7 @@ impl Lease {
                 let of = |key: &str| metadata(&taken, key).to_owned();
                 let (uid, version) = (of("uid"), of("resourceVersion"));
                 *locked(&self.state) = State::Ours(Own { uid, version, acquired, renewed });
+                self.recent.forget();
                 return self.take_of_werf(seen);
             }
         }

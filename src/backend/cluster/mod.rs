@@ -42,8 +42,8 @@ use self::fields::{is_taken_over, replicas_left};
 use self::lives::{Lives, Namespaces};
 use self::objects::{guarded, left, metadata, with_data_encoded, with_protocols};
 use self::preview::{Made, is_bare_namespace, learn_kinds, preview};
+use self::releases::{Recent, Records, all_revisions, read_records, read_summaries};
 pub use self::releases::{RecordDriver, RecordRules};
-use self::releases::{Records, all_revisions, read_records, read_summaries};
 use self::retry::Retries;
 use self::session::ClusterSession;
 use super::runtime::block_on;
@@ -68,6 +68,8 @@ pub struct ClusterTarget {
     uid: OnceLock<Option<String>>,
     /// The locks of others that were seen.
     sightings: Arc<lock::Sightings>,
+    /// The revisions of the release that was looked at last.
+    recent: Arc<Recent>,
     /// What is known of resources that become ready.
     looks: tracker::Looks,
 }
@@ -91,6 +93,7 @@ impl ClusterTarget {
                 rules,
                 uid: OnceLock::new(),
                 sightings: Arc::default(),
+                recent: Arc::default(),
                 looks: tracker::Looks::default(),
             })
         })
@@ -211,7 +214,7 @@ impl Target for ClusterTarget {
     }
 
     fn revision(&self, release: &str) -> Result<Option<u64>, TargetError> {
-        let revisions = block_on(self.records_of(release).revisions());
+        let revisions = block_on(self.recent.of(&self.records_of(release)));
         let revisions = revisions.map_err(self.failed(format!("list the records of the release {release}")))?;
         Ok(revisions.last().filter(|r| r.status != "uninstalled").map(|r| r.number))
     }

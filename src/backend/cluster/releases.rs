@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,6 +27,8 @@ const LABELS: [&str; 6] = ["name", "owner", "status", "version", "createdAt", "m
 const OURS: &str = "stagewright/revision";
 /// How many records are read to plan by: each may be large.
 const MOST_READ: usize = 16;
+/// So long what was listed under the lock is not listed again. Who comes between makes the record that we would make.
+const RECENT: Duration = Duration::from_secs(1);
 /// How long a record of somebody else counts as under way. Unit: seconds.
 const FRESH_S: i64 = 180;
 /// How the record of a release that is being deleted is described. Source: Helm 3.
@@ -87,6 +91,34 @@ pub struct Revision {
     touched: i64,
     /// The user's own labels.
     labels: BTreeMap<String, String>,
+}
+
+/// The revisions of a release, as they were listed a moment ago.
+#[derive(Default)]
+pub struct Recent(Mutex<Option<(String, Instant, Vec<Revision>)>>);
+
+impl Recent {
+    fn known(&self) -> MutexGuard<'_, Option<(String, Instant, Vec<Revision>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// They are listed again: somebody else, or we, may have changed them.
+    pub fn forget(&self) {
+        *self.known() = None;
+    }
+
+    /// Returns the revisions of a release.
+    pub async fn of(&self, records: &Records<'_>) -> Result<Vec<Revision>, ApiError> {
+        let key = format!("{}/{}", records.namespace, records.release);
+        let is_recent = |(of, at, _): &&(String, Instant, Vec<Revision>)| *of == key && at.elapsed() < RECENT;
+        if let Some((_, _, known)) = self.known().as_ref().filter(is_recent) {
+            return Ok(known.clone());
+        }
+        let listed = Instant::now();
+        let found = records.revisions().await?;
+        *self.known() = Some((key, listed, found.clone()));
+        Ok(found)
+    }
 }
 
 impl Records<'_> {
@@ -191,12 +223,16 @@ impl Records<'_> {
 
     /// Creates the record of a new revision; or, where the release is to be deleted, says that of the last one. What
     /// others left under way is marked as failed: nobody runs it.
-    pub async fn open(&self, revision: u64, release: Value) -> Result<Option<Opened>, ApiError> {
+    pub async fn open(
+        &self,
+        revision: u64,
+        release: Value,
+        earlier: Vec<Revision>,
+    ) -> Result<Option<Opened>, ApiError> {
         let Value::Object(mut release) = release else {
             return Err(ApiError::Unexpected("the record of the plan is no object".into()));
         };
         let info = |key: &str| release.get("info").and_then(|info| info.get(key)?.as_str()).map(str::to_owned);
-        let earlier = self.revisions().await?;
         let left = |r: &&Revision| r.status.starts_with("pending-") || r.status == "uninstalling";
         for left in earlier.iter().filter(left) {
             self.refuse_others(left)?;

@@ -245,7 +245,11 @@ impl TargetSession for ClusterSession<'_> {
             let wrong = |e| ApiError::Unexpected(format!("the record of the plan is no JSON: {e}"));
             let payload: Value = serde_json::from_str(payload).map_err(wrong)?;
             *self.hooks() = HookRuns::of(&payload);
-            self.target.records_of(release).open(revision, payload).await
+            let records = self.target.records_of(release);
+            let earlier = self.target.recent.of(&records).await?;
+            let opened = records.open(revision, payload, earlier).await;
+            self.target.recent.forget();
+            opened
         });
         // What is being deleted stays so until it is gone.
         if let Some(record) = opened.map_err(failed)? {
@@ -303,6 +307,7 @@ impl TargetSession for ClusterSession<'_> {
     fn commit(&self, release: &str, revision: u64, _: &Value) -> Result<(), TargetError> {
         let (record, hooks) = (self.record().take(), self.hooks());
         let finished = block_on(self.target.records_of(release).finish(revision, record, &hooks));
+        self.target.recent.forget();
         finished.map_err(self.target.failed(format!("record revision {revision} of {release} as deployed")))?;
         *self.opened() = None;
         Ok(())
@@ -310,6 +315,7 @@ impl TargetSession for ClusterSession<'_> {
 
     fn forget(&self, release: &str) -> Result<(), TargetError> {
         let forgotten = block_on(self.target.records_of(release).forget());
+        self.target.recent.forget();
         forgotten.map_err(self.target.failed(format!("remove the records of {release}")))?;
         // The lock of the release goes with the namespace that was its own.
         self.target.api.fence(None);
@@ -326,6 +332,7 @@ impl TargetSession for ClusterSession<'_> {
         let Some((release, revision)) = self.opened().take() else { return };
         // The run has failed, and says why. A record that stays under way is marked by the next run.
         let _ = block_on(self.target.records_of(&release).fail(revision, why, &self.hooks()));
+        self.target.recent.forget();
     }
 }
 
