@@ -220,7 +220,9 @@ impl Deploy {
 fn is_lock(verb: &str, address: &str) -> bool {
     let path = address.split('?').next().unwrap();
     let makes = matches!(verb.to_lowercase().as_str(), "post" | "create");
-    path.contains("/leases/stagewright-lock-") || (makes && path.ends_with("/leases"))
+    path.contains("/leases/stagewright-lock-")
+        || (makes && path.ends_with("/leases"))
+        || path.ends_with("/configmaps/werf-synchronization")
 }
 
 /// The writes of a plan's operations, as addresses.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::faults::{Ship, wait_for};
+use super::proxy::Fate;
 use crate::services::Cluster;
 
 /// printf release/shop | openssl dgst -sha3-224
@@ -32,8 +33,11 @@ impl<'a> Locks<'a> {
 
     /// Writes a lease as werf does, or removes it.
     fn put(&self, lease: Option<&Value>) {
-        let lease = lease.map(Value::to_string);
-        let patch = json!({"metadata": {"annotations": {KEY: lease}}}).to_string();
+        self.annotate(KEY, lease.map(Value::to_string).as_deref());
+    }
+
+    fn annotate(&self, key: &str, text: Option<&str>) {
+        let patch = json!({"metadata": {"annotations": {key: text}}}).to_string();
         self.ship.cluster.call("PATCH", &self.address, Some(("application/merge-patch+json", patch)));
     }
 
@@ -82,6 +86,8 @@ fn s60_an_apply_waits_for_werf_and_werf_for_an_apply() {
     let mut queued = ours.clone();
     queued["QueueMembers"] = line.clone();
     locks.put(Some(&queued));
+    // Another release of the namespace has its own lock in there.
+    locks.annotate("lockgate.io/other", Some("theirs"));
     std::thread::sleep(Duration::from_secs(7));
     let renewed = locks.lease().unwrap();
     assert!(renewed["ExpireAtTimestamp"].as_i64() > ours["ExpireAtTimestamp"].as_i64(), "{renewed}");
@@ -105,7 +111,7 @@ fn a_lock_of_a_werf_that_died_is_taken_when_nobody_renews_it() {
     let locks = Locks::of(&ship);
     // It is over by any clock.
     ship.write(1);
-    locks.put(Some(&of_werf(-400)));
+    locks.put(Some(&of_werf(-100_000)));
     ship.deploy.run(0, &["apply", "--auto-approve", "--lock-timeout", "0"]);
     assert_eq!(locks.lease(), None);
     // Clocks differ: it is watched for as long as werf lets it live.
@@ -133,6 +139,7 @@ fn a_run_that_lost_the_lock_to_werf_begins_nothing_new() {
     flag.store(true, Ordering::Relaxed);
     let (code, said) = child.end();
     assert_eq!(code, Some(1), "{said}");
+    assert_eq!(ship.lease(), None, "our own is given back");
     assert!(said.contains("the lock of the release was lost") && said.contains("took its lock"), "{said}");
     let writes = ship.proxy.writes();
     assert_eq!(writes.iter().filter(|w| w.starts_with("PATCH")).count(), 1, "{writes:?}");
@@ -140,5 +147,69 @@ fn a_run_that_lost_the_lock_to_werf_begins_nothing_new() {
     locks.put(None);
     ship.proxy.pass();
     ship.deploy.apply();
+    ship.assert_afloat();
+}
+
+/// An account that was made for werf may keep no Lease: werf's lock is as good.
+#[test]
+fn an_account_without_leases_has_the_lock_of_werf() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let mut ship = Ship::afloat(cluster, "leaseless-werf");
+    let locks = Locks::of(&ship).address;
+    for args in [
+        &["create", "clusterrole", "leaseless-werf", "--verb=*", "--resource=configmaps,secrets,namespaces"][..],
+        &["create", "clusterrolebinding", "leaseless-werf", "--clusterrole=leaseless-werf", "--user=leaseless-werf"],
+    ] {
+        cluster.kubectl(args);
+    }
+    ship.become_user("leaseless-werf");
+    let locks = Locks { ship: &ship, address: locks };
+    ship.write(1);
+    locks.put(Some(&of_werf(60)));
+    let ran = ship.deploy.run(6, &["apply", "--auto-approve", "--lock-timeout", "0"]);
+    assert!(ran.err.contains("is held by werf"), "{}", ran.err);
+    locks.put(None);
+    ship.save();
+    let (flag, reached) = ship.hold(|asked| asked.target.contains("/configmaps/a") && asked.writes);
+    let child = ship.running(&[]);
+    wait_for("the first write begins", || reached.load(Ordering::Relaxed));
+    let ours = locks.lease().expect("werf waits for it");
+    std::thread::sleep(Duration::from_secs(7));
+    let renewed = locks.lease().unwrap();
+    assert!(renewed["ExpireAtTimestamp"].as_i64() > ours["ExpireAtTimestamp"].as_i64(), "{renewed}");
+    flag.store(true, Ordering::Relaxed);
+    let (code, said) = child.end();
+    assert!(code == Some(0) && said.contains("locked by werf's lock alone"), "{said}");
+    assert_eq!((locks.lease(), ship.lease()), (None, None));
+    ship.proxy.pass();
+    ship.deploy.assert_no_changes();
+}
+
+/// Somebody deletes what werf keeps its locks in: our own lock is held all the same.
+#[test]
+fn a_run_goes_on_where_the_locks_of_werf_are_deleted_and_an_answer_is_lost() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let ship = Ship::afloat(cluster, "without-werf");
+    let locks = Locks::of(&ship);
+    ship.write(1);
+    ship.save();
+    let (flag, reached) = ship.hold(|asked| asked.target.contains("/configmaps/a") && asked.writes);
+    let child = ship.running(&[]);
+    wait_for("the first write begins", || reached.load(Ordering::Relaxed));
+    cluster.call("DELETE", &locks.address, None);
+    std::thread::sleep(Duration::from_secs(7));
+    flag.store(true, Ordering::Relaxed);
+    let (code, said) = child.end();
+    assert_eq!(code, Some(0), "{said}");
+    ship.assert_afloat();
+    // What is given back and not answered is given back all the same; so is what is taken.
+    let locks = Locks::of(&ship);
+    ship.write(2);
+    ship.proxy.set(|asked| match asked.target.contains("werf-synchronization?fieldManager") && asked.again == 0 {
+        true => Fate::Lose,
+        false => Fate::Pass,
+    });
+    ship.deploy.apply();
+    assert_eq!(locks.lease(), None);
     ship.assert_afloat();
 }

@@ -699,12 +699,15 @@ impl Api {
 
     /// Says anew who set which field of the object that has this version. Sent twice, the second one is a conflict.
     pub async fn set_managers(&self, address: &str, version: &str, managers: &Value) -> Result<Value, ApiError> {
-        let patch = serde_json::json!([
-            {"op": "replace", "path": "/metadata/managedFields", "value": managers},
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
-        ]);
+        let managers = serde_json::json!({"op": "replace", "path": "/metadata/managedFields", "value": managers});
+        let version = serde_json::json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version});
+        self.patch(address, &[managers, version]).await
+    }
+
+    /// Changes parts of an object. Sent twice, the second one must be refused for what the first did.
+    pub async fn patch(&self, address: &str, operations: &[Value]) -> Result<Value, ApiError> {
         let address = format!("{address}?fieldManager={FIELD_MANAGER}");
-        let body = ("application/json-patch+json", patch.to_string().into_bytes());
+        let body = ("application/json-patch+json", Value::from(operations.to_vec()).to_string().into_bytes());
         self.request(Method::PATCH, &address, Some(body), "application/json").await
     }
 

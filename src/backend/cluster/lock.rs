@@ -106,8 +106,10 @@ enum State {
     Pending,
     /// It is ours.
     Ours(Own),
-    /// It is not ours any more, for this reason.
-    Lost(String),
+    /// There can be none; but we have werf's lock, which was renewed then.
+    OfWerf(Moment),
+    /// The lock is not ours any more, for this reason; the Lease may be.
+    Lost(String, Option<Own>),
     /// It is given back.
     Over,
 }
@@ -164,9 +166,9 @@ struct Lease {
 impl Lease {
     fn hold(&self) -> Hold {
         match &*locked(&self.state) {
-            State::Ours(own) if own.renewed.elapsed() >= UNSURE => Hold::Unsure,
-            State::Ours(_) | State::Pending | State::Over => Hold::Sure,
-            State::Lost(why) => Hold::Lost(why.clone()),
+            State::Ours(Own { renewed, .. }) | State::OfWerf(renewed) if renewed.elapsed() >= UNSURE => Hold::Unsure,
+            State::Ours(_) | State::OfWerf(_) | State::Pending | State::Over => Hold::Sure,
+            State::Lost(why, _) => Hold::Lost(why.clone()),
         }
     }
 
@@ -176,11 +178,24 @@ impl Lease {
             let acquired = micros(Timestamp::now());
             let renewed = Moment::now();
             let wanted = self.object(&acquired, &acquired);
-            let (made, seen) = block_on(join(self.api.create(&self.list, &wanted), self.werf.look()));
-            self.werf.note(seen.as_ref().ok().and_then(Option::as_ref));
+            // Who has werf's lock is looked at first where it is known to be held, and beside the Lease else.
+            let look = self.werf.look();
+            let (made, seen) = if self.werf.was_held() {
+                let seen = block_on(look);
+                if let Some(refusal) = self.werf.held_in(seen.as_ref().ok().and_then(Option::as_ref)) {
+                    return Err(self.refused_by_werf(refusal));
+                }
+                (block_on(self.api.create(&self.list, &wanted)), seen)
+            } else {
+                block_on(join(self.api.create(&self.list, &wanted), look))
+            };
             let taken = match made {
-                Err(error) if error.is_conflict() => self.take_over(&acquired)?,
-                Err(error) => return Err(self.refused(error)),
+                Err(error) if error.is_conflict() => {
+                    // It is known from now on for how long nobody renews it.
+                    self.werf.held_in(seen.as_ref().ok().and_then(Option::as_ref));
+                    self.take_over(&acquired)?
+                }
+                Err(error) => return self.take_of_werf_alone(seen, self.refused(error)),
                 Ok(made) => Some(made),
             };
             if let Some(taken) = taken {
@@ -197,19 +212,32 @@ impl Lease {
 
     /// Takes werf's lock in the config map that was seen; where somebody has it, the Lease is given back.
     fn take_of_werf(&self, seen: Result<Option<Value>, ApiError>) -> Result<(), Refusal> {
-        let taken = match seen {
-            Ok(seen) => block_on(self.werf.take(seen)),
-            Err(error) => Err(error.into()),
-        };
+        let taken = seen.map_err(Into::into).and_then(|seen| block_on(self.werf.take(seen)));
         let Err(refusal) = taken else { return Ok(()) };
-        self.leave(State::Pending);
-        Err(match refusal {
-            werf_lock::Refusal::Held { holder, since } => {
-                Refusal::Lock(LockError::Held { name: self.name.clone(), holder, since })
-            }
+        self.leave();
+        Err(self.refused_by_werf(refusal))
+    }
+
+    /// Takes werf's lock where the Lease was refused, as to an account that may have none.
+    fn take_of_werf_alone(&self, seen: Result<Option<Value>, ApiError>, refusal: Refusal) -> Result<(), Refusal> {
+        let Refusal::Lock(LockError::Unable(why)) = &refusal else { return Err(refusal) };
+        self.recent.forget();
+        let renewed = Moment::now();
+        let taken = seen.map_err(Into::into).and_then(|seen| block_on(self.werf.take(seen)));
+        if !taken.map_err(|refusal| self.refused_by_werf(refusal))? {
+            return Err(refusal);
+        }
+        self.api.retries().say(&format!("warning: the release is locked by werf's lock alone: {why}"));
+        *locked(&self.state) = State::OfWerf(renewed);
+        Ok(())
+    }
+
+    fn refused_by_werf(&self, refusal: werf_lock::Refusal) -> Refusal {
+        Refusal::Lock(match refusal {
+            werf_lock::Refusal::Held { holder, since } => LockError::Held { name: self.name.clone(), holder, since },
             werf_lock::Refusal::Api(error) => {
-                let attempt = format!("take werf's lock of the release in the cluster: {}", self.attempt);
-                Refusal::Lock(LockError::Io { attempt, source: std::io::Error::other(error) })
+                let attempt = format!("take werf's lock of the release, too: {}", self.attempt);
+                LockError::Io { attempt, source: std::io::Error::other(error) }
             }
         })
     }
@@ -286,27 +314,49 @@ impl Lease {
         first.elapsed() > lasts
     }
 
-    /// Renews the Lease until it is given back or lost.
+    /// Renews the lock until it is given back or lost.
     fn beat(&self) {
         let mut state = locked(&self.state);
         loop {
             state = self.changed.wait_timeout(state, BEAT).unwrap_or_else(PoisonError::into_inner).0;
-            let own = match &*state {
-                State::Ours(own) if own.renewed.elapsed() >= BEAT => own.clone(),
-                State::Pending | State::Ours(_) => continue,
-                State::Lost(_) | State::Over => return,
+            let before = match &*state {
+                State::Ours(Own { renewed, .. }) | State::OfWerf(renewed) if renewed.elapsed() >= BEAT => state.clone(),
+                State::Pending | State::Ours(_) | State::OfWerf(_) => continue,
+                State::Lost(..) | State::Over => return,
             };
             drop(state);
-            let renewed = self.renew(&own);
+            let renewed = block_on(self.renewed(&before));
             state = locked(&self.state);
-            if matches!(&*state, State::Ours(_)) {
+            // It may have been given back meanwhile, or taken anew.
+            if *state == before {
                 *state = renewed;
             }
         }
     }
 
+    /// Renews what is held once, and says what is then. That werf's lock cannot be renewed for a while ends nothing as long
+    /// as we have the Lease: that somebody took it is seen once it can.
+    async fn renewed(&self, before: &State) -> State {
+        let at = Moment::now();
+        let of_werf = async { tokio::time::timeout(BEAT, self.werf.renew()).await.ok().and_then(Result::ok) };
+        match before {
+            State::Ours(own) => match join(self.renew(own), of_werf).await {
+                (State::Ours(own), Some(Renewed::Lost(why))) => State::Lost(why, Some(own)),
+                (state, _) => state,
+            },
+            State::OfWerf(_) => match of_werf.await {
+                Some(Renewed::Held) => State::OfWerf(at),
+                Some(Renewed::Gone) => State::Lost("somebody deleted it".to_owned(), None),
+                Some(Renewed::Lost(why)) => State::Lost(why, None),
+                None => before.clone(),
+            },
+            State::Pending | State::Lost(..) | State::Over => before.clone(),
+        }
+    }
+
     /// Renews the Lease once, and says whose it is.
-    fn renew(&self, own: &Own) -> State {
+    async fn renew(&self, own: &Own) -> State {
+        let lost = |why: String| State::Lost(why, None);
         let mut version = own.version.clone();
         for _ in 0..MOST_TRIES {
             let at = Moment::now();
@@ -314,33 +364,29 @@ impl Lease {
             set(&mut wanted, &["metadata", "resourceVersion"], version.clone().into());
             // One that was given back meanwhile is not made anew.
             set(&mut wanted, &["metadata", "uid"], own.uid.clone().into());
-            let error = match block_on(self.api.update(&self.address, &wanted)) {
+            let error = match self.api.update(&self.address, &wanted).await {
                 Ok(found) => {
                     let version = metadata(&found, "resourceVersion").to_owned();
-                    return match block_on(self.werf.renew()) {
-                        Ok(Renewed::Held) => State::Ours(Own { version, renewed: at, ..own.clone() }),
-                        Ok(Renewed::Lost(why)) => State::Lost(why),
-                        Err(error) => State::Lost(format!("werf's lock could not be renewed: {error}")),
-                    };
+                    return State::Ours(Own { version, renewed: at, ..own.clone() });
                 }
                 Err(error) => error,
             };
             if !error.is_conflict() && !error.is_not_found() {
-                return State::Lost(format!("it could not be renewed: {error}"));
+                return lost(format!("it could not be renewed: {error}"));
             }
-            match block_on(self.api.get(&self.address)) {
+            match self.api.get(&self.address).await {
                 Ok(Some(found)) if self.is_ours(&found, own) => {
                     metadata(&found, "resourceVersion").clone_into(&mut version);
                 }
                 Ok(Some(found)) => {
                     let other = spec(&found, "holderIdentity").and_then(Value::as_str).unwrap_or("somebody");
-                    return State::Lost(format!("{other} has it now"));
+                    return lost(format!("{other} has it now"));
                 }
-                Ok(None) => return State::Lost("somebody deleted it".to_owned()),
-                Err(error) => return State::Lost(format!("it could not be renewed: {error}")),
+                Ok(None) => return lost("somebody deleted it".to_owned()),
+                Err(error) => return lost(format!("it could not be renewed: {error}")),
             }
         }
-        State::Lost(format!("it was changed {MOST_TRIES} times while it was renewed"))
+        lost(format!("it was changed {MOST_TRIES} times while it was renewed"))
     }
 
     fn is_ours(&self, lease: &Value, own: &Own) -> bool {
@@ -350,15 +396,21 @@ impl Lease {
 
     /// Gives back what was taken.
     fn give_back(&self) {
+        let before = std::mem::replace(&mut *locked(&self.state), State::Over);
+        self.changed.notify_all();
         block_on(self.werf.give_back());
-        self.leave(State::Over);
+        self.delete(before);
+    }
+
+    /// Gives the Lease back; another one may be taken.
+    fn leave(&self) {
+        let before = std::mem::replace(&mut *locked(&self.state), State::Pending);
+        self.delete(before);
     }
 
     /// Deletes the Lease, as long as it is ours.
-    fn leave(&self, next: State) {
-        let before = std::mem::replace(&mut *locked(&self.state), next);
-        self.changed.notify_all();
-        let State::Ours(own) = before else { return };
+    fn delete(&self, state: State) {
+        let (State::Ours(own) | State::Lost(_, Some(own))) = state else { return };
         let mut version = own.version.clone();
         for _ in 0..MOST_TRIES {
             let conditions = json!({"uid": own.uid, "resourceVersion": version});

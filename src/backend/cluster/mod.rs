@@ -180,6 +180,7 @@ fn split_release(key: &str) -> (&str, &str) {
 impl Target for ClusterTarget {
     fn observe(&self, release: &str) -> Result<ReleaseFact, TargetError> {
         let records = self.records_of(release);
+        self.recent.forget();
         // Which cluster it is will be asked, too; not before there is a connection.
         let uid = async { if self.uid.get().is_none() { self.ask_uid().await.ok() } else { None } };
         let (history, uid) = block_on(join(records.history(), uid));

@@ -135,6 +135,13 @@ impl Retries {
         }
     }
 
+    /// Tells something at once.
+    pub fn say(&self, text: &str) {
+        if let Some(tell) = &self.tell {
+            tell(text);
+        }
+    }
+
     /// Tells, but not each request for itself.
     fn tell(&self, text: impl FnOnce() -> String) {
         let Some(tell) = &self.tell else { return };

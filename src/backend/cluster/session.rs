@@ -246,6 +246,10 @@ impl TargetSession for ClusterSession<'_> {
             let payload: Value = serde_json::from_str(payload).map_err(wrong)?;
             *self.hooks() = HookRuns::of(&payload);
             let records = self.target.records_of(release);
+            // No record is made that would be in the way of who came between.
+            if is_uninstalling(&payload) {
+                self.target.recent.forget();
+            }
             let earlier = self.target.recent.of(&records).await?;
             let opened = records.open(revision, payload, earlier).await;
             self.target.recent.forget();
@@ -262,7 +266,7 @@ impl TargetSession for ClusterSession<'_> {
     fn reopen(&self, release: &str, revision: u64, payload: &str) {
         let payload: Value = serde_json::from_str(payload).unwrap_or(Value::Null);
         *self.hooks() = HookRuns::of(&payload);
-        if payload.pointer("/info/status").is_none_or(|status| status != "uninstalling") {
+        if !is_uninstalling(&payload) {
             *self.opened() = Some((release.to_owned(), revision));
         }
     }
@@ -334,6 +338,11 @@ impl TargetSession for ClusterSession<'_> {
         let _ = block_on(self.target.records_of(&release).fail(revision, why, &self.hooks()));
         self.target.recent.forget();
     }
+}
+
+/// Says whether a record is to say that its release is being deleted.
+fn is_uninstalling(payload: &Value) -> bool {
+    payload.pointer("/info/status").is_some_and(|status| status == "uninstalling")
 }
 
 fn another() -> ApiError {
