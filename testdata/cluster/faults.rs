@@ -80,13 +80,6 @@ impl Ship {
     }
 
     /// Applies the saved plan, with what is typed besides.
-    /// From now on somebody else deploys.
-    pub(super) fn become_user(&mut self, name: &str) {
-        let file = self.deploy.sandbox.home().join("kubeconfig");
-        let text = super::kubeconfig(&self.proxy.address).replace("user: {}", &format!("user: {{as: {name}}}"));
-        std::fs::write(&file, text).unwrap();
-    }
-
     pub(super) fn running(&self, args: &[&str]) -> Running {
         Running(self.start(args))
     }

@@ -1,12 +1,13 @@
 //! The lock of werf: whoever deploys a release with werf waits for us, and we for them.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::faults::{Ship, wait_for};
-use super::proxy::Fate;
+use super::proxy::{Asked, Fate};
 use crate::services::Cluster;
 
 /// printf release/shop | openssl dgst -sha3-224
@@ -154,30 +155,35 @@ fn a_run_that_lost_the_lock_to_werf_begins_nothing_new() {
 #[test]
 fn an_account_without_leases_has_the_lock_of_werf() {
     let Some(cluster) = Cluster::shared() else { return };
-    let mut ship = Ship::afloat(cluster, "leaseless-werf");
-    let locks = Locks::of(&ship).address;
-    for args in [
-        &["create", "clusterrole", "leaseless-werf", "--verb=*", "--resource=configmaps,secrets,namespaces"][..],
-        &["create", "clusterrolebinding", "leaseless-werf", "--clusterrole=leaseless-werf", "--user=leaseless-werf"],
-    ] {
-        cluster.kubectl(args);
-    }
-    ship.become_user("leaseless-werf");
-    let locks = Locks { ship: &ship, address: locks };
+    let ship = Ship::afloat(cluster, "leaseless-werf");
+    let locks = Locks::of(&ship);
+    let denied = json!({"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden",
+        "message": "leases.coordination.k8s.io is forbidden: User \"ci\" cannot create resource \"leases\""})
+    .to_string();
+    let deny = move |asked: &Asked| asked.target.contains("/leases").then(|| Fate::Answer(403, None, denied.clone()));
+    let (held, reached) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (hold, told) = (held.clone(), reached.clone());
+    ship.proxy.set(move |asked| match deny(asked) {
+        Some(fate) => fate,
+        None if asked.target.contains("/configmaps/a") && asked.writes => {
+            told.store(true, Ordering::Relaxed);
+            Fate::Wait(hold.clone())
+        }
+        None => Fate::Pass,
+    });
     ship.write(1);
     locks.put(Some(&of_werf(60)));
     let ran = ship.deploy.run(6, &["apply", "--auto-approve", "--lock-timeout", "0"]);
     assert!(ran.err.contains("is held by werf"), "{}", ran.err);
     locks.put(None);
     ship.save();
-    let (flag, reached) = ship.hold(|asked| asked.target.contains("/configmaps/a") && asked.writes);
     let child = ship.running(&[]);
     wait_for("the first write begins", || reached.load(Ordering::Relaxed));
     let ours = locks.lease().expect("werf waits for it");
     std::thread::sleep(Duration::from_secs(7));
     let renewed = locks.lease().unwrap();
     assert!(renewed["ExpireAtTimestamp"].as_i64() > ours["ExpireAtTimestamp"].as_i64(), "{renewed}");
-    flag.store(true, Ordering::Relaxed);
+    held.store(true, Ordering::Relaxed);
     let (code, said) = child.end();
     assert!(code == Some(0) && said.contains("locked by werf's lock alone"), "{said}");
     assert_eq!((locks.lease(), ship.lease()), (None, None));
