@@ -32,7 +32,9 @@ pub fn pack_layout(folder: &Path, archive: &Path) -> Result<()> {
         }
     }
     let parent = archive.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let unfinished = tempfile::NamedTempFile::new_in(parent)?;
+    // What anybody else's file may be: the archive is made to be carried away.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let unfinished = tempfile::Builder::new().permissions(mode).tempfile_in(parent)?;
     let zipped = flate2::GzBuilder::new().write(BufWriter::new(unfinished), flate2::Compression::default());
     let mut out = Builder::new(zipped);
     for (name, path) in &files {

@@ -378,6 +378,11 @@ impl Bundle {
         self.text("/werf/commit/hash")
     }
 
+    /// Returns the environment that it was published for, if for one.
+    pub fn env(&self) -> Option<&str> {
+        Some(self.text("/werf/env")).filter(|env| !env.is_empty())
+    }
+
     fn text(&self, pointer: &str) -> &str {
         self.values.pointer(pointer).and_then(Json::as_str).unwrap_or_default()
     }
@@ -403,8 +408,8 @@ impl Bundle {
             table
         };
         let mut global = Map::new();
-        let baked = self.values.pointer("/global/env").and_then(Json::as_str);
-        global.extend(env.or(baked).map(|env| ("env".to_owned(), json!(env))));
+        let published = self.values.pointer("/global/env").and_then(Json::as_str);
+        global.extend(env.or(published).map(|env| ("env".to_owned(), json!(env))));
         global.insert("werf".into(), Json::Object(table("/global/werf")));
         json!({ "werf": table("/werf"), "global": global })
     }

@@ -204,6 +204,8 @@ pub(super) fn report_unsealed(
             if text.is_empty() || SecretKey::is_encrypted(&text) {
                 continue;
             }
+            // Somebody forgot to encrypt it.
+            sources.hide(sources.mask().with([text]));
             let message = format!("the secret value `{path}` is not encrypted");
             let d = match span {
                 Some(span) => Diagnostic::at(&SECRET_VALUE, span, message),

@@ -167,7 +167,8 @@ pub fn found_in_bundle(
         given.map(|(name, bytes)| ValuesFile { name, project_path: None, bytes: bytes.to_vec() }).collect();
     inputs.secrets =
         SecretInputs { key, files: secret_files.into_iter().map(|(name, bytes)| (name, None, bytes)).collect() };
-    inputs.env = options.project.and_then(|project| project.env.clone()).filter(|env| !env.is_empty());
+    let env = options.project.and_then(|project| project.env.clone()).filter(|env| !env.is_empty());
+    inputs.env = env.or(inputs.env);
     inputs.now = now();
     inputs.sets = sets(&values);
     inputs.set_files = set_files(&values, &dir)?;
