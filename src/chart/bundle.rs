@@ -108,11 +108,7 @@ pub fn version_of_tag(tag: &str) -> String {
 }
 
 /// Packs a bundle; `None` when it cannot be, which is reported.
-pub fn pack_bundle(
-    diagnostics: &mut Diagnostics,
-    sources: &Sources,
-    input: &BundleInput<'_>,
-) -> Option<PackedBundle> {
+pub fn pack_bundle(diagnostics: &mut Diagnostics, sources: &Sources, input: &BundleInput<'_>) -> Option<PackedBundle> {
     let version = version_of_tag(input.tag);
     let mut found = Diagnostics::new();
     let metadata = metadata(&mut found, sources, input, &version);
@@ -162,12 +158,7 @@ fn written(diagnostics: &mut Diagnostics, file: &str, value: &Json) -> Option<Ve
 
 /// Returns what Chart.yaml says, with what is missing there and with the version. Helm wants texts, where YAML may have
 /// numbers.
-fn metadata(
-    diagnostics: &mut Diagnostics,
-    sources: &Sources,
-    input: &BundleInput<'_>,
-    version: &str,
-) -> Option<Json> {
+fn metadata(diagnostics: &mut Diagnostics, sources: &Sources, input: &BundleInput<'_>, version: &str) -> Option<Json> {
     let shown = join(input.dir, "Chart.yaml");
     let mut map = Map::new();
     if let Ok(bytes) = input.files.read(&shown) {
@@ -289,7 +280,8 @@ fn report_imports(
     let beside = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let is_in = |path: &str| path.strip_prefix(inside).is_some_and(|rest| inside.is_empty() || rest.starts_with('/'));
     for (at, wanted) in imports(&text) {
-        let target = normalize_path(&join(beside, wanted)).filter(|target| files.resolve(target).ok().flatten().is_some());
+        let target =
+            normalize_path(&join(beside, wanted)).filter(|target| files.resolve(target).ok().flatten().is_some());
         if target.as_deref().is_some_and(is_in) {
             continue;
         }
@@ -315,27 +307,59 @@ fn report_imports(
     }
 }
 
-/// Returns the files that a Jsonnet text imports, with their places. What only looks like an import is one too.
+/// Returns the files that a Jsonnet text imports, with their places. Where a text is at fault, the evaluator says so.
 fn imports(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
-    for (at, _) in text.match_indices("import") {
-        let before = text.get(..at).and_then(|t| t.chars().next_back());
-        let in_comment = text.get(..at).and_then(|t| t.rsplit('\n').next()).is_some_and(|line| {
-            let line = line.trim_start();
-            line.starts_with("//") || line.starts_with('#') || line.starts_with('*') || line.starts_with("/*")
-        });
-        if in_comment || before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
-            continue;
+    let (mut at, mut is_import) = (0, false);
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let first = rest.chars().next().unwrap_or_default();
+        let token = token_len(rest);
+        if first == '"' || first == '\'' {
+            let inner = text.get(at + 1..(at + token).saturating_sub(1));
+            found.extend(inner.filter(|_| is_import).map(|wanted| (at + 1, wanted)));
         }
-        let rest = text.get(at + "import".len()..).unwrap_or_default();
-        let rest = ["str", "bin"].iter().find_map(|end| rest.strip_prefix(end)).unwrap_or(rest);
-        let rest = rest.trim_start();
-        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''));
-        let Some((wanted, _)) = quote.and_then(|quote| rest.get(1..)?.split_once(quote)) else { continue };
-        let start = text.len() - rest.len() + 1;
-        found.push((start, wanted));
+        let word = rest.get(..token).unwrap_or_default();
+        let is_blank = first.is_whitespace() || ["//", "#", "/*"].iter().any(|start| rest.starts_with(start));
+        is_import = matches!(word, "import" | "importstr" | "importbin") || is_import && is_blank;
+        at += token;
     }
     found
+}
+
+/// Returns the length of the word, text, comment or character that Jsonnet begins with.
+fn token_len(rest: &str) -> usize {
+    let first = rest.chars().next().unwrap_or_default();
+    let to = |end: &str, from: usize| {
+        let found = rest.get(from..).and_then(|inner| inner.find(end));
+        found.map_or(rest.len(), |at| from + at + end.len())
+    };
+    if first == '#' || rest.starts_with("//") {
+        return to("\n", 0);
+    }
+    if rest.starts_with("/*") {
+        return to("*/", 2);
+    }
+    if rest.starts_with("|||") {
+        return to("|||", 3);
+    }
+    if rest.starts_with("@\"") || rest.starts_with("@'") {
+        // A quote that is written twice ends it and begins it again.
+        return to(rest.get(1..2).unwrap_or_default(), 2);
+    }
+    if first == '"' || first == '\'' {
+        let mut escaped = false;
+        let end = rest.char_indices().skip(1).find(|(_, c)| {
+            let is_end = *c == first && !escaped;
+            escaped = *c == '\\' && !escaped;
+            is_end
+        });
+        return end.map_or(rest.len(), |(at, c)| at + c.len_utf8());
+    }
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if is_word(first) {
+        return rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+    }
+    first.len_utf8()
 }
 
 /// Reads a bundle out of its archive; `None` when it is none, which is reported.
@@ -347,7 +371,8 @@ pub fn open_bundle(diagnostics: &mut Diagnostics, sources: &Sources, place: &str
     let has_ours = values.pointer("/werf/name").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
     if !has_ours {
         let message = "the chart is no bundle: its values.yaml has no `werf.name`, which `bundle publish` writes";
-        let hint = "publish it with `stagewright bundle publish`; a chart of Helm is rendered by `stagewright template`";
+        let hint =
+            "publish it with `stagewright bundle publish`; a chart of Helm is rendered by `stagewright template`";
         diagnostics.push(Diagnostic::in_file(&BUNDLE_CONTENT, place, message).hint(hint));
         return None;
     }
@@ -438,7 +463,8 @@ impl Bundle {
         let values = written(diagnostics, "values.yaml", &values)?;
         files.extend([("Chart.yaml", chart.as_slice()), ("values.yaml", values.as_slice())]);
         let archive = archive_of(&self.name, files.into_iter())?;
-        let packed = PackedBundle { archive, config: metadata.to_string().into_bytes(), name: self.name.clone(), version };
+        let packed =
+            PackedBundle { archive, config: metadata.to_string().into_bytes(), name: self.name.clone(), version };
         checked(diagnostics, packed)
     }
 }
@@ -454,7 +480,9 @@ fn images(values: &Json) -> BTreeMap<String, BundleImage> {
         let short = references.get(name).and_then(Json::as_str).map(str::to_owned);
         // The form that holds the digest says more.
         let full = part("ref").filter(|text| text.contains('@'));
-        let Some(mut image) = full.or(short).or_else(|| part("ref")).map(|text| read_reference(&text)) else { continue };
+        let Some(mut image) = full.or(short).or_else(|| part("ref")).map(|text| read_reference(&text)) else {
+            continue;
+        };
         image.digest = image.digest.or_else(|| part("digest")).filter(|digest| !digest.is_empty());
         found.insert(name.clone(), image);
     }
@@ -527,4 +555,62 @@ pub fn image_parts(repo: &str, tag: &str, digest: Option<&str>) -> Json {
         parts.insert("tag_digest".into(), json!(format!("{tag}@{digest}")));
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_what_a_tag_says_or_sorts_before_all() {
+        let versions = ["1.2.3", "v1.2.3-rc.1", "1.0.0_b7", "latest", "main_7", "2024", "007"].map(version_of_tag);
+        let expected =
+            ["1.2.3", "v1.2.3-rc.1", "1.0.0+b7", "0.0.0-latest", "0.0.0-main-7", "0.0.0-2024", "0.0.0-tag-007"];
+        assert_eq!(versions, expected);
+        assert!(versions.iter().all(|version| super::super::constraint::parse_version(version).is_some()));
+    }
+
+    #[test]
+    fn imports_are_found_in_code_alone() {
+        let text = "local a = import 'a.libsonnet';\n// import 'comment'\nlocal b = importstr /* 'no' */ \"b.txt\";\n\
+                    /* import 'c' */ { x: \"import 'd'\", y: @'import \"e\"', z: |||\n  import 'f'\n|||, important: 'g',\n\
+                    q: 'it\\'s import \\\\', w: importbin 'ü.bin' } # import 'h'\n+ import 'last";
+        let found: Vec<&str> = imports(text).into_iter().map(|(_, wanted)| wanted).collect();
+        assert_eq!(found, ["a.libsonnet", "b.txt", "ü.bin", "las"]);
+        let (at, wanted) = imports(text)[1];
+        assert_eq!(text.get(at..at + wanted.len()), Some("b.txt"));
+    }
+
+    #[test]
+    fn references_are_read_with_and_without_ports_tags_and_digests() {
+        let read = |text: &str| {
+            let image = read_reference(text);
+            [image.repo, image.tag, image.digest.unwrap_or_default()].join(" ")
+        };
+        assert_eq!(read("r.example:5000/shop:v1@sha256:0"), "r.example:5000/shop v1 sha256:0");
+        assert_eq!(read("r.example:5000/shop:v1"), "r.example:5000/shop v1 ");
+        assert_eq!(read("r.example:5000/shop@sha256:0"), "r.example:5000/shop  sha256:0");
+        assert_eq!(reference("r/shop", "", Some("sha256:0")), "r/shop@sha256:0");
+    }
+
+    #[test]
+    fn a_nameless_image_moves_too_and_what_else_is_said_of_images_stays() {
+        let mut values = json!({
+            "werf": { "name": "shop", "repo": "a/b", "nameless_image": "a/b:t@sha256:1", "image": { "web": "a/b:u" } },
+            "global": { "werf": { "images": { "web": { "ref": "a/b:u@sha256:2", "more": 1 } } } },
+            "note": "a/b:u",
+        });
+        let found = images(&values);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["", "web"]);
+        assert_eq!(found["web"].digest.as_deref(), Some("sha256:2"));
+        move_images(&mut values, &found, "c.example/d/e");
+        assert_eq!(values["werf"]["nameless_image"], "c.example/d/e:t@sha256:1");
+        assert_eq!(values["werf"]["image"]["web"], "c.example/d/e:u@sha256:2");
+        let parts = &values["global"]["werf"]["images"]["web"];
+        assert_eq!(
+            (&parts["registry"], &parts["namespace"], &parts["more"]),
+            (&json!("c.example"), &json!("d"), &json!(1))
+        );
+        assert_eq!((&values["werf"]["repo"], &values["note"]), (&json!("c.example/d/e"), &json!("a/b:u")));
+    }
 }

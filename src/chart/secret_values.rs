@@ -190,12 +190,7 @@ fn as_text(tree: Tree, sources: &Sources) -> Tree {
 }
 
 /// Reports what is not encrypted among secret values and files of a chart and its subcharts, whatever its key.
-pub(super) fn report_unsealed(
-    diagnostics: &mut Diagnostics,
-    sources: &Sources,
-    chart: &Chart,
-    inputs: &SecretInputs,
-) {
+pub(super) fn report_unsealed(diagnostics: &mut Diagnostics, sources: &Sources, chart: &Chart, inputs: &SecretInputs) {
     for (shown, bytes) in sealed_files(chart, inputs) {
         let read = values_of_text(diagnostics, sources, &shown, &bytes, chart.helm).unwrap_or_default();
         let mut found = BTreeMap::new();

@@ -154,11 +154,7 @@ impl OpenedBundle {
     }
 
     /// Asks for the images, and returns how a plan shows them.
-    pub(super) fn plan_images(
-        &self,
-        previous: &BTreeMap<String, String>,
-        asking: &mut Asking<'_>,
-    ) -> Vec<ImagePlan> {
+    pub(super) fn plan_images(&self, previous: &BTreeMap<String, String>, asking: &mut Asking<'_>) -> Vec<ImagePlan> {
         let plan = |(name, image): (&String, &chart::BundleImage)| {
             asking.image(wanted(image));
             ImagePlan {

@@ -54,7 +54,11 @@ pub fn chart_dir(project: &Project) -> String {
 /// Returns the folder of Jsonnet files, if there is one: `deploy.jsonnetDir`, or `jsonnet` in the chart.
 ///
 /// `Err` when the folder that is named is not there, which is reported.
-pub(super) fn jsonnet_dir(diagnostics: &mut Diagnostics, project: &Project, chart_dir: &str) -> Result<Option<String>, ()> {
+pub(super) fn jsonnet_dir(
+    diagnostics: &mut Diagnostics,
+    project: &Project,
+    chart_dir: &str,
+) -> Result<Option<String>, ()> {
     let exists = |dir: &str| project.files.entry(dir).ok().flatten().is_some();
     let Some(written) = &project.config.meta.deploy.jsonnet_dir else {
         let default = format!("{chart_dir}/jsonnet");

@@ -12,8 +12,7 @@ use super::stage_store::{StageStore, StoreError};
 /// The configuration of a chart in a registry. Source: Helm.
 pub const CHART_CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
 /// The layer that is the chart's archive, now, and in old versions of Helm and in werf. The first is written.
-pub const CHART_LAYERS: [&str; 2] =
-    ["application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip"];
+pub const CHART_LAYERS: [&str; 2] = ["application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip"];
 /// The largest archive that is read. Unit: bytes.
 const MAX_ARCHIVE: u64 = 100 << 20;
 

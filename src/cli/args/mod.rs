@@ -21,7 +21,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::diag::did_you_mean;
 
 pub use bundle::{
-    BundleApplyArgs, BundleCommand, BundleCopyArgs, BundlePlanArgs, BundlePublishArgs, BundleRenderArgs, BundleSourceArgs,
+    BundleApplyArgs, BundleCommand, BundleCopyArgs, BundlePlanArgs, BundlePublishArgs, BundleRenderArgs,
+    BundleSourceArgs,
 };
 pub use chart::{ChartArgs, OriginsArgs, PrintArgs};
 pub use fetch::{ChartCommand, DependencyArgs, DependencyCommand, DependencyListArgs, FetchArgs};

@@ -48,11 +48,8 @@ fn publish(global: &GlobalArgs, args: &BundlePublishArgs, invocation: &mut Invoc
         secrets: args.secrets.clone(),
         ..DeployArgs::default()
     };
-    let options = Options {
-        deploy: Some(&deploy),
-        values: Some(&args.values),
-        ..Options::images(&args.project, &args.build)
-    };
+    let options =
+        Options { deploy: Some(&deploy), values: Some(&args.values), ..Options::images(&args.project, &args.build) };
     let wish = Wish { images: &[], deploy: false, applies: true, since: None, no_hooks: false };
     let made = make_plan(global, options, wish, invocation)?;
     packed(&made, (&args.tag, &BTreeMap::new()), invocation, true)?;
@@ -183,7 +180,9 @@ fn open(global: &GlobalArgs, args: &BundleSourceArgs, invocation: &Invocation) -
         Some(_) | None => repo.clone(),
     };
     for other in repos.iter().filter(|other| **other != images_repo && !images_repo.starts_with("oci:")) {
-        invocation.streams.inform(&format!("warning: images of {other} are not looked for: only those of {images_repo}"));
+        invocation
+            .streams
+            .inform(&format!("warning: images of {other} are not looked for: only those of {images_repo}"));
     }
     Ok(OpenedBundle { bundle, reference: format!("{reference}@{digest}"), images_repo })
 }
@@ -347,6 +346,8 @@ fn copy(global: &GlobalArgs, args: &BundleCopyArgs, invocation: &Invocation) -> 
     let total = bundle.images.len();
     let there = if there { "it was there as it is" } else { "pushed" };
     let kept = total - copied;
-    invocation.streams.inform(&format!("Bundle {}@{digest}: {there}; images: {copied} copied, {kept} were there.", to.typed));
+    invocation
+        .streams
+        .inform(&format!("Bundle {}@{digest}: {there}; images: {copied} copied, {kept} were there.", to.typed));
     Ok(exit_code::DONE)
 }

@@ -33,11 +33,12 @@ pub(super) fn tell_rendered(
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let project = load(&mut diagnostics, &sources, &found.inputs);
-    let choice =
-        RenderChoice { is_upgrade: print.is_upgrade, track: origins.is_some(), ..RenderChoice::default() };
+    let choice = RenderChoice { is_upgrade: print.is_upgrade, track: origins.is_some(), ..RenderChoice::default() };
     let rendered =
         project.and_then(|project| render(&mut diagnostics, &sources, &project, &found.inputs, &found.host, choice));
-    let text = rendered.map(|r| printed(&r.rendered, (print, origins), invocation, &sources, &mut diagnostics)).unwrap_or_default();
+    let text = rendered
+        .map(|r| printed(&r.rendered, (print, origins), invocation, &sources, &mut diagnostics))
+        .unwrap_or_default();
     let failed = diagnostics.has_errors();
     invocation.streams.tell_diagnostics(diagnostics, &sources);
     if failed {
