@@ -315,7 +315,8 @@ fn imports(text: &str) -> Vec<(usize, &str)> {
         let first = rest.chars().next().unwrap_or_default();
         let token = token_len(rest);
         if first == '"' || first == '\'' {
-            let inner = text.get(at + 1..(at + token).saturating_sub(1));
+            let is_whole = token > 1 && rest.get(..token).is_some_and(|text| text.ends_with(first));
+            let inner = text.get(at + 1..(at + token).saturating_sub(1)).filter(|_| is_whole);
             found.extend(inner.filter(|_| is_import).map(|wanted| (at + 1, wanted)));
         }
         let word = rest.get(..token).unwrap_or_default();
@@ -576,7 +577,7 @@ mod tests {
                     /* import 'c' */ { x: \"import 'd'\", y: @'import \"e\"', z: |||\n  import 'f'\n|||, important: 'g',\n\
                     q: 'it\\'s import \\\\', w: importbin 'ü.bin' } # import 'h'\n+ import 'last";
         let found: Vec<&str> = imports(text).into_iter().map(|(_, wanted)| wanted).collect();
-        assert_eq!(found, ["a.libsonnet", "b.txt", "ü.bin", "las"]);
+        assert_eq!(found, ["a.libsonnet", "b.txt", "ü.bin"]);
         let (at, wanted) = imports(text)[1];
         assert_eq!(text.get(at..at + wanted.len()), Some("b.txt"));
     }

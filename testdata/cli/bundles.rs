@@ -269,7 +269,9 @@ fn a_copy_has_the_same_digests_in_another_repository_and_out_of_an_archive() {
     let repo = |name: &str| format!("{}/{}-{name}", registry.address, fresh_name());
     let (first, second, third) = (repo("a"), repo("b"), repo("c"));
     let shop = with_secrets();
-    publish(&shop, &first, &["--tag", "1.0.0", "--secret-values", "given.yaml"]);
+    // An image may be for several platforms.
+    let more = ["--secret-values", "given.yaml", "--platform", "linux/amd64,linux/arm64"];
+    publish(&shop, &first, &[&["--tag", "1.0.0"], &more[..]].concat());
     let other = Sandbox::new();
     let copy = |from: &str, to: &str| run(&other, 0, &["bundle", "copy", "--from", from, "--to", to]).err;
     let (one, two) = (format!("{first}:1.0.0"), format!("{second}:2.0.0"));
