@@ -389,8 +389,17 @@ pub fn open_bundle(diagnostics: &mut Diagnostics, sources: &Sources, place: &str
             }
         }
     }
+    let images = images(&values);
+    // Nobody's values name a folder or an engine of this machine.
+    let is_local = |repo: &str| ["oci:", "docker:"].iter().any(|scheme| repo.starts_with(scheme));
+    if let Some((name, image)) = images.iter().find(|(_, image)| is_local(&image.repo)) {
+        let message =
+            format!("the image `{name}` is named `{}`, which is no repository of a registry", image.reference);
+        diagnostics.push(Diagnostic::in_file(&BUNDLE_CONTENT, place, message));
+        return None;
+    }
     let files = files.into_iter().map(|(name, content)| (name, content.bytes().to_vec())).collect();
-    Some(Bundle { name: chart.name().to_owned(), files, images: images(&values), values, additions })
+    Some(Bundle { name: chart.name().to_owned(), files, images, values, additions })
 }
 
 impl Bundle {

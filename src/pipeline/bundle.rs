@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::chart::{self, AddedKind, Bundle, BundleInput, PackedBundle, image_parts, open_bundle, open_secrets};
 use crate::config;
-use crate::diag::{Diagnostic, Diagnostics, rules};
+use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::observed::{Asking, Observed};
 use crate::plan::{Guard, ImageAction, ImagePlan, Plan, Work, is_of_the_run};
 use crate::source::{Files, FilesError, MemoryObjects, Mode, Place, Sources};
@@ -106,7 +106,11 @@ pub fn read_bundle(diagnostics: &mut Diagnostics, sources: &Sources, place: &str
     let mut found = Diagnostics::new();
     let bundle = open_bundle(&mut found, sources, place, archive);
     let failed = found.has_errors();
-    diagnostics.extend(found);
+    for fault in found.as_slice() {
+        let is_bare = fault.severity == Severity::Error && fault.hints.is_empty();
+        let hint = "publish the bundle again, or name another one with --tag";
+        diagnostics.push(if is_bare { fault.clone().hint(hint) } else { fault.clone() });
+    }
     bundle.filter(|_| !failed)
 }
 

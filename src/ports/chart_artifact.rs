@@ -58,7 +58,7 @@ pub fn pull_chart(store: &dyn StageStore, tag: &str) -> Result<Option<PulledChar
 /// whether it was there already as it is.
 ///
 /// # Errors
-/// The store failed; the tag is then as it was before.
+/// As [`chart_under`]; the tag is then as it was before.
 pub fn push_chart(
     store: &dyn StageStore,
     tag: &str,
@@ -74,14 +74,28 @@ pub fn push_chart(
     let built = BuiltImage { config: descriptor(CHART_CONFIG, config), layers: vec![descriptor(layer, archive)] };
     let manifest = Manifest::of(&built, annotations);
     let digest = BlobDigest::of(&manifest.to_bytes());
-    let there = store.images(&[tag.to_owned()])?.into_iter().flatten().next();
-    if there.is_some_and(|image| image.manifest == digest) {
+    if chart_under(store, tag)?.is_some_and(|there| there == digest) {
         return Ok((digest, true));
     }
     for bytes in [config, archive] {
         store.put(&mut |out| out.write_all(bytes))?;
     }
     Ok((store.put_image(tag, None, &manifest)?, false))
+}
+
+/// Returns the manifest of the chart under a tag, if there is one.
+///
+/// # Errors
+/// An image has the tag, which no chart may take from it; or the store failed.
+pub fn chart_under(store: &dyn StageStore, tag: &str) -> Result<Option<BlobDigest>, StoreError> {
+    let Some(there) = store.images(&[tag.to_owned()])?.into_iter().flatten().next() else { return Ok(None) };
+    match Document::read(store, &there.manifest)? {
+        Document::Manifest(manifest) if manifest.config.media_type == CHART_CONFIG => Ok(Some(there.manifest)),
+        Document::Manifest(_) | Document::Index(_) => {
+            let why = "an image has it, and no chart is put in its place".to_owned();
+            Err(StoreError::Invalid { what: format!("tag `{tag}`"), why })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -106,5 +120,8 @@ mod tests {
         let stage = super::super::copy::tests::stored(&store, "a");
         store.tag("v1", None, &stage.manifest).unwrap();
         assert!(pull_chart(&store, "v1").unwrap_err().to_string().contains("it is no chart"));
+        let pushed = push_chart(&store, "v1", (b"archive", b"{}"), &BTreeMap::new());
+        assert!(pushed.unwrap_err().to_string().contains("an image has it"));
+        assert_eq!(store.images(&["v1".into()]).unwrap()[0].as_ref().unwrap().manifest, stage.manifest);
     }
 }

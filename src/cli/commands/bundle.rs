@@ -20,7 +20,7 @@ use crate::backend::{OciLayout, pack_layout, unpack_layout};
 use crate::chart::{Bundle, PackedBundle};
 use crate::diag::Diagnostics;
 use crate::pipeline::{OpenedBundle, pack_project, read_bundle};
-use crate::ports::{BlobDigest, PulledChart, StageStore, StoreError, copy_image, pull_chart, push_chart};
+use crate::ports::{BlobDigest, PulledChart, StageStore, StoreError, chart_under, copy_image, pull_chart, push_chart};
 use crate::source::Sources;
 
 pub fn run(global: &GlobalArgs, command: &BundleCommand, invocation: &mut Invocation) -> Result<u8, CliError> {
@@ -53,6 +53,9 @@ fn publish(global: &GlobalArgs, args: &BundlePublishArgs, invocation: &mut Invoc
     let wish = Wish { images: &[], deploy: false, applies: true, since: None, no_hooks: false };
     let made = make_plan(global, options, wish, invocation)?;
     packed(&made, (&args.tag, &BTreeMap::new()), invocation, true)?;
+    let attempt = || format!("publish the bundle {reference}");
+    let store = made.back_ends.store.as_ref();
+    chart_under(store, &args.tag).map_err(|e| refused(attempt(), e))?;
     let run = RunArgs { auto_approve: true, ..args.run.clone() };
     let code = approved(&made, &run, false, invocation)?;
     if code != exit_code::DONE {
@@ -60,8 +63,6 @@ fn publish(global: &GlobalArgs, args: &BundlePublishArgs, invocation: &mut Invoc
     }
     let digests = digests(&made)?;
     let bundle = packed(&made, (&args.tag, &digests), invocation, false)?;
-    let attempt = || format!("publish the bundle {reference}");
-    let store = made.back_ends.store.as_ref();
     let (digest, there) = push(store, &args.tag, &bundle).map_err(|e| refused(attempt(), e))?;
     let done = if there { "is there already" } else { "published" };
     let PackedBundle { name, version, .. } = &bundle;
@@ -132,7 +133,7 @@ fn apply(global: &GlobalArgs, args: &BundleApplyArgs, invocation: &mut Invocatio
         project,
         build,
         deploy: args.deploy.clone(),
-        hooks: args.hooks.clone(),
+        hooks: args.hooks,
         chart: args.chart.clone(),
         jsonnet: args.jsonnet.clone(),
         values: args.values.clone(),
@@ -230,6 +231,9 @@ fn refused(attempt: String, error: StoreError) -> CliError {
         StoreError::Invalid { why, .. } if why.starts_with("it is no chart") => {
             CliError::user(format!("{attempt}: {why}"))
                 .hint("name the tag of a bundle, which `stagewright bundle publish` has pushed")
+        }
+        StoreError::Invalid { what, why } if why.starts_with("an image has it") => {
+            CliError::user(format!("{attempt}: {what} is taken: {why}")).hint("name another tag with --tag")
         }
         StoreError::Invalid { .. } | StoreError::Blob(_) | StoreError::Io { .. } => {
             CliError::environment(attempt, error)
