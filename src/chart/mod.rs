@@ -12,6 +12,7 @@ mod explain;
 mod fuzz;
 mod helm;
 mod jsonnet;
+mod jsonnet_imports;
 pub mod kinds;
 mod load;
 pub mod lock;

@@ -275,8 +275,11 @@ fn a_copy_has_the_same_digests_in_another_repository_and_out_of_an_archive() {
     let other = Sandbox::new();
     let copy = |from: &str, to: &str| run(&other, 0, &["bundle", "copy", "--from", from, "--to", to]).err;
     let (one, two) = (format!("{first}:1.0.0"), format!("{second}:2.0.0"));
-    assert!(copy(&one, &two).ends_with("pushed; images: 2 copied, 0 were there.\n"));
-    assert!(copy(&one, &two).ends_with("it was there as it is; images: 0 copied, 2 were there.\n"));
+    let (first_copy, second_copy) = (copy(&one, &two), copy(&one, &two));
+    assert!(first_copy.starts_with(&format!("Bundle copied: {two}@sha256:")), "{first_copy}");
+    assert!(first_copy.ends_with("; images: 2 copied, 0 there already.\n"), "{first_copy}");
+    assert!(second_copy.starts_with("Bundle is there already: "), "{second_copy}");
+    assert!(second_copy.ends_with("; images: 0 copied, 2 there already.\n"), "{second_copy}");
     let (before, after) = (images(&plan(&other, &first, "1.0.0")), images(&plan(&other, &second, "2.0.0")));
     assert_eq!(digests(&before), digests(&after));
     assert!(after.iter().all(|(_, reference)| reference.starts_with(&format!("{second}:"))), "{after:?}");

@@ -347,11 +347,9 @@ fn copy(global: &GlobalArgs, args: &BundleCopyArgs, invocation: &Invocation) -> 
         pack_layout(folder, archive)
             .map_err(|e| CliError::environment(format!("write the archive {}", archive.display()), e))?;
     }
-    let total = bundle.images.len();
-    let there = if there { "it was there as it is" } else { "pushed" };
-    let kept = total - copied;
-    invocation
-        .streams
-        .inform(&format!("Bundle {}@{digest}: {there}; images: {copied} copied, {kept} were there.", to.typed));
+    let done = if there { "is there already" } else { "copied" };
+    let kept = bundle.images.len() - copied;
+    let text = format!("Bundle {done}: {}@{digest}; images: {copied} copied, {kept} there already.", to.typed);
+    invocation.streams.inform(&text);
     Ok(exit_code::DONE)
 }
