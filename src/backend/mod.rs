@@ -17,6 +17,7 @@ mod folder;
 mod file_lock;
 pub mod git;
 mod host_access;
+mod layout_archive;
 pub mod manifest_folder;
 mod native;
 mod oci_layout;
@@ -36,6 +37,7 @@ pub use eviction::{Shelf, remove_tree, size_of};
 pub use file_lock::FileLock;
 pub use folder::read_folder;
 pub use host_access::HostAccess;
+pub use layout_archive::{pack_layout, unpack_layout};
 pub use native::{NO_NAMESPACE, NativeBuilder, become_root, cannot_run, evict_layers, run_inside};
 pub use oci_layout::OciLayout;
 #[cfg(feature = "registry")]

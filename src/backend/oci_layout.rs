@@ -516,7 +516,11 @@ impl StageStore for OciLayout {
 
     fn images(&self, tags: &[String]) -> Result<Vec<Option<StoredImage>>, StoreError> {
         let index = self.index()?;
-        tags.par_iter().map(|tag| index.by_tag(tag).map_or(Ok(None), |entry| self.image(tag, entry))).collect()
+        let find = |tag: &str| match BlobDigest::parse(tag) {
+            Some(digest) => index.entries.iter().find(|entry| entry.entry.digest == digest),
+            None => index.by_tag(tag),
+        };
+        tags.par_iter().map(|tag| find(tag).map_or(Ok(None), |entry| self.image(tag, entry))).collect()
     }
 
     fn newest(&self, names: &[String]) -> Result<Vec<Option<StoredImage>>, StoreError> {

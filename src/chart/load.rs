@@ -138,6 +138,16 @@ pub fn load_archive_for(
     loader.chart(raw, name, None, 0)
 }
 
+/// Returns the files of an archive without its top folder; a fault goes to `diagnostics` and gives `None`.
+pub fn read_archive(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    name: &str,
+    bytes: &[u8],
+) -> Option<BTreeMap<String, Content>> {
+    Loader { diagnostics, sources, helm: Helm::V3, unpacked: Unpacked::default() }.archive(name, bytes)
+}
+
 pub(super) type Raw = BTreeMap<String, Content>;
 
 /// A walk over a chart's folder.

@@ -1,6 +1,7 @@
 //! Charts: loading, layered values, rendering, manifests and resource identity.
 
 mod additions;
+mod bundle;
 #[cfg(test)]
 mod cases;
 pub mod constraint;
@@ -11,6 +12,7 @@ mod explain;
 mod fuzz;
 mod helm;
 mod jsonnet;
+mod jsonnet_imports;
 pub mod kinds;
 mod load;
 pub mod lock;
@@ -34,6 +36,9 @@ mod tree_map;
 pub mod values;
 
 pub use additions::{AddedKind, Additions};
+pub use bundle::{
+    Bundle, BundleImage, BundleInput, PackedBundle, image_parts, open_bundle, pack_bundle, reference, version_of_tag,
+};
 pub use content::Content;
 pub use explain::{ExplainedValue, LaidValue, NotSet, explain_values};
 pub use helm::Helm;

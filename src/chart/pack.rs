@@ -1,10 +1,12 @@
 //! Packs a chart's folder into an archive: the same files always give the same bytes.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use crate::diag::Diagnostics;
 use crate::source::{Files, Sources};
 
+use super::content::Content;
 use super::helm::Helm;
 use super::load::{Loader, Unpacked};
 
@@ -19,18 +21,38 @@ pub fn pack(
     path: &str,
     name: &str,
 ) -> Option<Vec<u8>> {
+    pack_with(diagnostics, sources, (files, path), name, BTreeMap::new())
+}
+
+/// As [`pack`], with files that are added or replaced: what `.helmignore` names is among them where they say so.
+pub(super) fn pack_with(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    (files, path): (&Files, &str),
+    name: &str,
+    changes: BTreeMap<String, Vec<u8>>,
+) -> Option<Vec<u8>> {
     let mut loader = Loader { diagnostics, sources, helm: Helm::V3, unpacked: Unpacked::default() };
-    let raw = loader.folder(files, path)?;
+    let mut raw = loader.folder(files, path)?;
+    raw.extend(changes.into_iter().map(|(file, bytes)| (file, Content::from(bytes))));
+    let mut all = BTreeMap::new();
+    for (file, content) in &raw {
+        all.insert(file.as_str(), loader.read(file, content)?);
+    }
+    archive_of(name, all.iter().map(|(file, bytes)| (*file, &**bytes)))
+}
+
+/// Makes the archive of a chart of its files.
+pub(super) fn archive_of<'a>(name: &str, files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Option<Vec<u8>> {
     let zipped = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::default());
     let mut archive = tar::Builder::new(zipped);
-    for (file, content) in &raw {
+    for (file, bytes) in files {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Regular);
-        let bytes = loader.read(file, content)?;
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
         header.set_mtime(0);
-        archive.append_data(&mut header, format!("{name}/{file}"), &*bytes).ok()?;
+        archive.append_data(&mut header, format!("{name}/{file}"), bytes).ok()?;
     }
     let mut zipped = archive.into_inner().ok()?;
     zipped.flush().ok()?;

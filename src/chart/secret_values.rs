@@ -150,6 +150,77 @@ pub fn secret_leaves(
     found
 }
 
+/// Returns the secret values of a chart with those that are given over them, all as they are: encrypted.
+pub(super) fn sealed_values(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    chart: &Chart,
+    inputs: &SecretInputs,
+) -> TreeMap {
+    let mut all = TreeMap::new();
+    for (shown, bytes) in sealed_files(chart, inputs) {
+        let read = values_of_text(diagnostics, sources, &shown, &bytes, chart.helm).unwrap_or_default();
+        merge(&mut all, read.into_iter().map(|(key, value)| (key, as_text(value, sources))).collect());
+    }
+    all
+}
+
+/// The files of secret values of a chart, subcharts left out, and those that are given.
+fn sealed_files(chart: &Chart, inputs: &SecretInputs) -> Vec<(String, Arc<[u8]>)> {
+    let own = chart.file(SECRET_VALUES);
+    let own = own.map(|file| (format!("{}/{SECRET_VALUES}", chart.place), file.content.bytes().into()));
+    own.into_iter().chain(inputs.files.iter().map(|(name, _, bytes)| (name.clone(), bytes.clone()))).collect()
+}
+
+/// Returns values with texts for numbers, which an encrypted text may look like.
+fn as_text(tree: Tree, sources: &Sources) -> Tree {
+    let data = match tree.data {
+        Data::Map(map) => Data::Map(map.into_iter().map(|(key, value)| (key, as_text(value, sources))).collect()),
+        Data::List(list) => {
+            let items = Arc::unwrap_or_clone(list).into_iter();
+            Data::List(Arc::new(items.map(|item| as_text(item, sources)).collect()))
+        }
+        Data::Bool(_) | Data::Int(_) | Data::Float(_) => {
+            let written = tree.span.and_then(|span| sources.get(span.file).text().get(span.range()).map(str::to_owned));
+            Data::String(written.unwrap_or_default().into())
+        }
+        kept @ (Data::Null | Data::String(_)) => kept,
+    };
+    Tree { data, ..tree }
+}
+
+/// Reports what is not encrypted among secret values and files of a chart and its subcharts, whatever its key.
+pub(super) fn report_unsealed(diagnostics: &mut Diagnostics, sources: &Sources, chart: &Chart, inputs: &SecretInputs) {
+    for (shown, bytes) in sealed_files(chart, inputs) {
+        let read = values_of_text(diagnostics, sources, &shown, &bytes, chart.helm).unwrap_or_default();
+        let mut found = BTreeMap::new();
+        leaves(&as_text(read.into(), sources), String::new(), &mut found);
+        for (path, (text, span)) in found {
+            if text.is_empty() || SecretKey::is_encrypted(&text) {
+                continue;
+            }
+            // Somebody forgot to encrypt it.
+            sources.hide(sources.mask().with([text]));
+            let message = format!("the secret value `{path}` is not encrypted");
+            let d = match span {
+                Some(span) => Diagnostic::at(&SECRET_VALUE, span, message),
+                None => Diagnostic::in_file(&SECRET_VALUE, shown.clone(), message),
+            };
+            diagnostics.push(d.hint("encrypt the file: stagewright secret encrypt --values FILE -o FILE"));
+        }
+    }
+    for file in chart.files.iter().filter(|file| file.name.starts_with(FOLDER)) {
+        let text = String::from_utf8_lossy(file.content.bytes());
+        if !text.trim().is_empty() && !SecretKey::is_encrypted(&text) {
+            let shown = format!("{}/{}", chart.place, file.name);
+            let d = Diagnostic::in_file(&SECRET_VALUE, shown, "the secret file is not encrypted");
+            diagnostics.push(d.hint("encrypt it: stagewright secret encrypt FILE -o FILE"));
+        }
+    }
+    let nothing = SecretInputs { key: inputs.key.clone(), files: Vec::new() };
+    chart.subcharts.iter().for_each(|subchart| report_unsealed(diagnostics, sources, subchart, &nothing));
+}
+
 /// Depth is bounded by the reader of values.
 fn leaves(tree: &Tree, path: String, found: &mut BTreeMap<String, (String, Option<Span>)>) {
     match &tree.data {

@@ -248,7 +248,7 @@ pub(super) fn coalesce(
     Ok(())
 }
 
-fn over_defaults(warnings: &mut Warnings<'_>, chart: &Chart, values: &mut TreeMap, keep_nulls: bool) {
+pub(super) fn over_defaults(warnings: &mut Warnings<'_>, chart: &Chart, values: &mut TreeMap, keep_nulls: bool) {
     let Some(defaults) = chart.values.as_map() else { return };
     if values.is_empty() {
         values.clone_from(defaults);

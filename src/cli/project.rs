@@ -17,7 +17,7 @@ use crate::backend::git::{self, GitError, Repository};
 use crate::chart::{AddedKind, Capabilities, KeyInForce, SecretInputs};
 use crate::config;
 use crate::eval::jsonnet::External;
-use crate::pipeline::{JsonnetInputs, ProjectInputs, ValuesFile};
+use crate::pipeline::{JsonnetInputs, OpenedBundle, ProjectInputs, ValuesFile, bundle_inputs};
 use crate::source::{Files, Mode, normalize_path};
 use crate::stage::Platform;
 
@@ -68,8 +68,8 @@ impl<'a> Options<'a> {
 pub struct Found {
     /// Its directory.
     pub dir: PathBuf,
-    /// Its repository.
-    pub repository: Arc<Repository>,
+    /// Its repository; a bundle has none.
+    pub repository: Option<Arc<Repository>>,
     /// What it is read from.
     pub inputs: ProjectInputs,
     /// What templates may ask of the world.
@@ -105,7 +105,7 @@ pub fn find(global: &GlobalArgs, options: Options<'_>, invocation: &Invocation) 
     inputs.gaps = gaps;
     let looked_up = options.chart.map(|chart| chart.lookup_resources.as_slice()).unwrap_or_default();
     let host = ProcessHost::new(looked_up, &invocation.cwd)?;
-    Ok(Found { dir, repository, inputs, host })
+    Ok(Found { dir, repository: Some(repository), inputs, host })
 }
 
 /// Returns the files that must not differ from the commit: those that configure the project. No paths mean all files: a
@@ -142,11 +142,52 @@ fn compared_paths(files: &Files, project_dir: &str, project: &ProjectArgs) -> Ve
     paths
 }
 
+/// Returns a project that is read from a bundle: no git repository is asked.
+pub fn found_in_bundle(
+    global: &GlobalArgs,
+    opened: OpenedBundle,
+    options: Options<'_>,
+    invocation: &Invocation,
+) -> Result<Found, CliError> {
+    let dir = directory(global, invocation)?;
+    let deploy = options.deploy.cloned().unwrap_or_default();
+    let values = options.values.cloned().unwrap_or_default();
+    let chart = options.chart.cloned().unwrap_or_default();
+    let read = |option, names: &[String]| {
+        let file = |name: &String| Ok((name.clone(), value_file(option, name, &invocation.cwd)?));
+        names.iter().map(file).collect::<Result<Vec<_>, CliError>>()
+    };
+    let secret_files = read("--secret-values", &deploy.secrets.secret_values)?;
+    let key = if deploy.secrets.ignore_secret_key { KeyInForce::Ignored } else { find_key(&dir, invocation)? };
+    let reference = opened.reference.clone();
+    let unusable = |e| CliError::environment(format!("use the files of the bundle {reference}"), e);
+    let mut inputs = bundle_inputs(opened).map_err(unusable)?;
+    let given = read("--values", &values.values)?.into_iter();
+    inputs.values_files =
+        given.map(|(name, bytes)| ValuesFile { name, project_path: None, bytes: bytes.to_vec() }).collect();
+    inputs.secrets =
+        SecretInputs { key, files: secret_files.into_iter().map(|(name, bytes)| (name, None, bytes)).collect() };
+    let env = options.project.and_then(|project| project.env.clone()).filter(|env| !env.is_empty());
+    inputs.env = env.or(inputs.env);
+    inputs.now = now();
+    inputs.sets = sets(&values);
+    inputs.set_files = set_files(&values, &dir)?;
+    // What is given now comes last, and counts.
+    inputs.additions.extend(additions(&deploy));
+    inputs.jsonnet = jsonnet_inputs(options.jsonnet, invocation)?;
+    inputs.kube_version = kube_version(chart.kube_version)?;
+    inputs.api_versions = chart.api_versions;
+    (inputs.release, inputs.namespace) = (deploy.release, deploy.namespace);
+    let host = ProcessHost::new(&chart.lookup_resources, &invocation.cwd)?;
+    Ok(Found { dir, repository: None, inputs, host })
+}
+
 impl Found {
     /// Returns what the same project is read from at another commit.
     pub fn at(&self, rev: &str) -> Result<ProjectInputs, CliError> {
-        let commit = self.repository.commit(rev).map_err(told)?;
-        let repository = self.repository.files(&commit);
+        let repository = self.repository.as_ref().ok_or_else(|| CliError::user("a bundle has no commits"))?;
+        let commit = repository.commit(rev).map_err(told)?;
+        let repository = repository.files(&commit);
         Ok(ProjectInputs { repository, disk: None, dev: false, commit: shown_commit(&commit), ..self.inputs.clone() })
     }
 }
@@ -207,6 +248,7 @@ fn inputs(
         checks_only: false,
         custom_tag: options.build.and_then(|b| b.use_custom_tag.clone()),
         allow_includes_update: project.allow_includes_update,
+        bundle: None,
         repository: files,
         project_dir,
     })

@@ -64,6 +64,8 @@ rules! {
     CHART_FILES, "chart-files", Error, "the files of a chart cannot be taken";
     HELMIGNORE_NEGATION, "helmignore-negation", Warning, "a pattern with `!` in a .helmignore ignores all that it does not match";
     CHART_ARCHIVE, "chart-archive", Error, "a chart archive is damaged or unsafe";
+    BUNDLE_CONTENT, "bundle-content", Error, "a chart cannot become a bundle, or is none";
+    BUNDLE_IMAGE, "bundle-image", Error, "an image of a bundle is not in its repository";
     CHART_DEPENDENCY, "chart-dependency", Error, "a declared dependency is missing";
     CHART_LOCK, "chart-lock", Error, "the lock of the dependencies does not fit what is declared";
     CHART_DEPENDENCY_SWITCH, "chart-dependency-switch", Warning, "a tag, condition or import of a dependency has no use";

@@ -15,6 +15,7 @@ use crate::signature::SignedImage;
 use crate::source::{Files, FilesError, Gap, History, MemoryHistory, Objects, Sources};
 
 use super::added::add_files;
+use super::bundle::OpenedBundle;
 use super::includes::open_includes;
 use super::remotes::{OpenedRemote, open_remotes};
 use super::sign::{SignInputs, sign_images};
@@ -89,6 +90,8 @@ pub struct ProjectInputs {
     pub custom_tag: Option<String>,
     /// `--allow-includes-update`: the lock of the includes is not followed.
     pub allow_includes_update: bool,
+    /// The bundle that it is read from, in place of a commit.
+    pub bundle: Option<Arc<OpenedBundle>>,
 }
 
 impl ProjectInputs {
@@ -133,6 +136,7 @@ impl ProjectInputs {
             checks_only: false,
             custom_tag: None,
             allow_includes_update: false,
+            bundle: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod added;
 mod again;
 mod build_report;
+mod bundle;
 mod check;
 mod dependencies;
 mod dependency_list;
@@ -24,6 +25,7 @@ mod since;
 pub use added::{AddError, lay_over};
 pub use again::plan_again;
 pub use build_report::{StageLists, build_report, planned_stages, stage_lists};
+pub use bundle::{OpenedBundle, bundle_inputs, pack_project, read_bundle};
 pub use check::{ChartInputs, check, check_chart};
 pub use dependencies::{
     DependencyError, DependencyFiles, DependencyInputs, build_dependencies, fetch_from_registry, fetch_from_repository,

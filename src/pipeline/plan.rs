@@ -135,6 +135,9 @@ pub(super) fn plan_with(
         let previous = fact.and_then(read_record).map(|r| r.images).unwrap_or_default();
         let context = image_context(request, &wanted, &previous);
         let mut section = plan_images(&project.images, &context, &mut asking);
+        if let Some(opened) = &inputs.bundle {
+            section.images = opened.plan_images(&previous, &mut asking);
+        }
         let undeclared = carry_out_triggers(&project.images, &mut section, &mut asking);
         let missing = missing_bases(&project.images, &section, &mut asking);
         let questions = asking.into_questions();
@@ -144,6 +147,9 @@ pub(super) fn plan_with(
         answer(questions, &mut observed)?;
     };
     report_missing(diagnostics, sources, request, missing);
+    if let Some(opened) = &inputs.bundle {
+        opened.report_missing(diagnostics, &observed);
+    }
     report_triggers(diagnostics, sources, undeclared);
     report_commands(diagnostics, sources, request, &section);
     if request.runs_commands {
@@ -178,7 +184,8 @@ pub(super) fn plan_with(
     let with_resources = !resources.resources.is_empty();
     let mut plan = assemble(
         project.name().to_owned(),
-        inputs.commit.hash.clone(),
+        // What was made of a bundle is carried out without a repository.
+        if inputs.bundle.is_some() { String::new() } else { inputs.commit.hash.clone() },
         if observed.previews.is_some() { Fidelity::Live } else { Fidelity::Store },
         Inputs {
             env: inputs.env.clone(),
@@ -197,12 +204,16 @@ pub(super) fn plan_with(
             no_hooks: request.no_hooks,
             repositories: project.remotes.iter().map(taken).collect(),
             added: project.added.clone(),
+            bundle: inputs.bundle.as_ref().map(|opened| opened.reference.clone()),
         },
         section,
         resources,
     );
     guard_cluster(&mut plan);
-    guard_images(&mut plan, &observed);
+    match &inputs.bundle {
+        Some(opened) => opened.guard(&mut plan, &observed),
+        None => guard_images(&mut plan, &observed),
+    }
     let mask = sources.mask();
     if !mask.is_empty() {
         plan.hidden = Sensitive::new(mask.reveal().map(str::to_owned).collect());
@@ -544,6 +555,7 @@ fn hide_old(
 /// Returns the record of a release of the project, without revision and resources.
 pub(super) fn new_record(project: &Project, inputs: &ProjectInputs) -> ReleaseRecord {
     let finals = project.images.iter().filter(|i| i.is_final);
+    let images = finals.map(|i| (i.name.clone(), i.signature.to_string())).collect();
     ReleaseRecord {
         version: 1,
         release: project.names.release.clone(),
@@ -553,7 +565,7 @@ pub(super) fn new_record(project: &Project, inputs: &ProjectInputs) -> ReleaseRe
         env: inputs.env.clone(),
         commit: inputs.commit.hash.clone(),
         tree: project.files.root().to_string(),
-        images: finals.map(|i| (i.name.clone(), i.signature.to_string())).collect(),
+        images: inputs.bundle.as_ref().map_or(images, |opened| opened.tags()),
         resources: BTreeMap::new(),
         hidden: BTreeSet::new(),
         hides_hooks: false,

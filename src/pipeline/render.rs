@@ -54,7 +54,11 @@ pub fn chart_dir(project: &Project) -> String {
 /// Returns the folder of Jsonnet files, if there is one: `deploy.jsonnetDir`, or `jsonnet` in the chart.
 ///
 /// `Err` when the folder that is named is not there, which is reported.
-fn jsonnet_dir(diagnostics: &mut Diagnostics, project: &Project, chart_dir: &str) -> Result<Option<String>, ()> {
+pub(super) fn jsonnet_dir(
+    diagnostics: &mut Diagnostics,
+    project: &Project,
+    chart_dir: &str,
+) -> Result<Option<String>, ()> {
     let exists = |dir: &str| project.files.entry(dir).ok().flatten().is_some();
     let Some(written) = &project.config.meta.deploy.jsonnet_dir else {
         let default = format!("{chart_dir}/jsonnet");
@@ -262,7 +266,10 @@ fn options_of<'a>(
         jsonnet: jsonnet_dir.map(|path| JsonnetFolder {
             files: &project.files,
             path: path.to_owned(),
-            images: image_map(project, |reference| reference),
+            images: match &inputs.bundle {
+                Some(opened) => opened.references(),
+                None => image_map(project, |reference| reference),
+            },
             env: inputs.env.clone(),
             ext_vars: inputs.jsonnet.ext_vars.clone(),
             arguments: inputs.jsonnet.arguments.clone(),
@@ -283,8 +290,14 @@ fn image_map(project: &Project, make: impl Fn(String) -> String) -> Value {
     Value::Object(map)
 }
 
-/// Returns what werf puts under `werf` and `global`. Source: werf 2.x, service values.
+/// Returns what werf puts under `werf` and `global`; digests are not among it: they are known only after the build.
+///
+/// Source: werf 2.x, service values.
 pub fn service_values(project: &Project, inputs: &ProjectInputs) -> Value {
+    if let Some(opened) = &inputs.bundle {
+        let (version, env) = (env!("CARGO_PKG_VERSION"), inputs.env.as_deref());
+        return opened.bundle.service_values(version, &project.names.namespace, env);
+    }
     let tags: Map<String, Value> = final_images(project)
         .filter(|(name, _)| !name.is_empty())
         .map(|(name, tag)| (name.to_owned(), Value::String(tag)))
@@ -313,31 +326,11 @@ pub fn service_values(project: &Project, inputs: &ProjectInputs) -> Value {
     }
     let images: Map<String, Value> = final_images(project)
         .filter(|(name, _)| !name.is_empty())
-        .map(|(name, tag)| (name.to_owned(), image_parts(&project.repo_address, &tag)))
+        .map(|(name, tag)| (name.to_owned(), chart::image_parts(&project.repo_address, &tag, None)))
         .collect();
     common.insert("images".into(), Value::Object(images));
     let mut global = Map::new();
     global.insert("env".into(), json!(env));
     global.insert("werf".into(), Value::Object(common));
     json!({ "werf": werf, "global": global })
-}
-
-/// Returns the parts of a reference. The digest is not among them: it is known only after the build.
-fn image_parts(repo: &str, tag: &str) -> Value {
-    let (registry, path) = repo.split_once('/').unwrap_or(("", repo));
-    let (namespace, name) = path.rsplit_once('/').unwrap_or(("", path));
-    json!({
-        "registry": registry,
-        "namespace": namespace,
-        "name": name,
-        "tag": tag,
-        "repository": path,
-        "image": repo,
-        "ref": format!("{repo}:{tag}"),
-        "ref_tag": format!("{repo}:{tag}"),
-        "repository_ref": format!("{path}:{tag}"),
-        "repository_tag": format!("{path}:{tag}"),
-        "name_ref": format!("{name}:{tag}"),
-        "name_tag": format!("{name}:{tag}"),
-    })
 }

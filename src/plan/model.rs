@@ -159,6 +159,9 @@ pub struct Inputs {
     /// The paths in the repository that images add to their contexts from the disk, one list for each context.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<Vec<String>>,
+    /// The bundle that was read in place of a commit: `REPO:TAG@DIGEST`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<String>,
 }
 
 /// Which cluster a target is.

@@ -33,7 +33,9 @@ impl MemoryStore {
     }
 
     fn image(&self, tag: &str) -> Result<Option<StoredImage>, StoreError> {
-        let Some(manifest) = self.with(|s| s.images.get(tag).cloned()) else { return Ok(None) };
+        let by_digest = |s: &State| s.images.values().find(|digest| digest.to_string() == tag).cloned();
+        let found = self.with(|s| s.images.get(tag).cloned().or_else(|| by_digest(s)));
+        let Some(manifest) = found else { return Ok(None) };
         let annotations = match Document::read(self, &manifest)? {
             Document::Manifest(manifest) => manifest.annotations,
             Document::Index(index) => index.annotations,

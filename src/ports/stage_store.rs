@@ -126,7 +126,8 @@ pub trait StageStore: BlobStore {
         digests.iter().map(|digest| self.stages(digest)).collect()
     }
 
-    /// Returns the image under each tag, `None` where there is none; one round trip where the store can.
+    /// Returns the image under each tag, or of each digest (`sha256:…`), `None` where there is none; one round trip where
+    /// the store can.
     ///
     /// # Errors
     /// The store failed.

@@ -102,6 +102,7 @@ pub fn shop() -> Plan {
             no_hooks: false,
             repositories: Vec::new(),
             added: Vec::new(),
+            bundle: None,
         },
         summary: Summary {
             images_build: 2,

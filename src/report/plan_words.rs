@@ -236,6 +236,7 @@ fn context(plan: &Plan) -> Vec<String> {
         let dev = if inputs.dev { " with uncommitted files" } else { "" };
         list.push(format!("commit {}{dev}", shorten(&plan.commit)));
     }
+    list.extend(inputs.bundle.as_ref().map(|bundle| format!("bundle {bundle}")));
     let named = [("env", &inputs.env), ("release", &inputs.release), ("namespace", &inputs.namespace)];
     list.extend(named.iter().filter_map(|(name, value)| value.as_ref().map(|v| format!("{name} {v}"))));
     // What takes a release back builds nothing.

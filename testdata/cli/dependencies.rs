@@ -329,7 +329,14 @@ fn a_post_renderer_gets_the_manifests_without_hooks() {
 }
 
 /// Pushes a chart as `helm push` does.
-fn push(registry: &Registry, repository: &str, tag: &str, archive: Vec<u8>, config_type: &str, password: Option<&str>) {
+pub(super) fn push(
+    registry: &Registry,
+    repository: &str,
+    tag: &str,
+    archive: Vec<u8>,
+    config_type: &str,
+    password: Option<&str>,
+) {
     use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() };
@@ -344,7 +351,7 @@ fn push(registry: &Registry, repository: &str, tag: &str, archive: Vec<u8>, conf
     runtime.block_on(client.push(&reference, &[layer], config, &auth, None)).unwrap();
 }
 
-const CHART: &str = "application/vnd.cncf.helm.config.v1+json";
+pub(super) const CHART: &str = "application/vnd.cncf.helm.config.v1+json";
 
 #[test]
 fn charts_come_from_a_real_registry() {

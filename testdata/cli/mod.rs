@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests run the program and look at its files")]
 
 mod basics;
+#[cfg(feature = "registry")]
+pub mod bundles;
 pub mod hidden;
 mod includes;
 mod lint;

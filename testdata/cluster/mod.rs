@@ -3,6 +3,8 @@
 mod annotations;
 mod beside;
 mod between;
+#[cfg(feature = "registry")]
+mod bundles;
 mod connection;
 mod exact;
 mod exact_releases;

@@ -252,6 +252,8 @@ fn a_tag_names_a_manifest_and_can_move() {
         );
         store.tag("t", Some("web"), &two).unwrap();
         assert_eq!(store.images(&["t".into()]).unwrap()[0].as_ref().unwrap().manifest, two);
+        let by_digest = store.images(&[two.to_string(), BlobDigest::of(b"nothing").to_string()]).unwrap();
+        assert_eq!(by_digest.iter().flatten().map(|image| &image.manifest).collect::<Vec<_>>(), [&two]);
         let absent = store.tag("t", Some("web"), &BlobDigest::of(b"nothing"));
         assert!(matches!(absent, Err(StoreError::Blob(BlobError::Absent(_)))), "{absent:?}");
         assert_eq!(store.images(&["t".into()]).unwrap()[0].as_ref().unwrap().manifest, two);

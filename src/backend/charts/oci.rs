@@ -12,12 +12,8 @@ use oci_client::{Client, Reference};
 use super::Access;
 use super::http::{CONNECT_TIMEOUT, MAX_ARCHIVE, READ_TIMEOUT, read};
 use crate::backend::credentials::{self, CredentialSource, Login};
-use crate::ports::{BlobDigest, FetchError};
+use crate::ports::{BlobDigest, CHART_CONFIG, CHART_LAYERS, FetchError};
 
-/// The configuration of a chart in a registry. Source: Helm.
-const CHART_CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
-/// The layer that is the chart's archive, now and in old versions of Helm.
-const CHART_LAYERS: [&str; 2] = ["application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip"];
 /// How many tags are asked for at once.
 const TAGS: usize = 1_000;
 /// How many pages of tags are read.

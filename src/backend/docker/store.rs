@@ -217,7 +217,8 @@ impl StageStore for DockerStore {
 
     fn images(&self, tags: &[String]) -> Result<Vec<Option<StoredImage>>, StoreError> {
         let all = self.list()?;
-        let of = |tag: &String| all.iter().find(|f| f.tags.contains(tag)).map(|f| stored_image(f, tag));
+        let is = |f: &Found, tag: &String| f.tags.contains(tag) || f.digest.to_string() == *tag;
+        let of = |tag: &String| all.iter().find(|f| is(f, tag)).map(|f| stored_image(f, tag));
         Ok(tags.iter().map(of).collect())
     }
 

@@ -172,7 +172,7 @@ impl RegistryStore {
 
     /// Reads the manifest under a tag, and keeps it.
     async fn image(&self, tag: &str) -> Result<Option<StoredImage>, StoreError> {
-        if !is_tag(tag) {
+        if !is_tag(tag) && BlobDigest::parse(tag).is_none() {
             return Ok(None);
         }
         let Some(Document { bytes, .. }) = self.manifest(tag).await? else { return Ok(None) };

@@ -1,5 +1,6 @@
 //! What was typed: one file per group of options, one struct per command.
 
+mod bundle;
 mod chart;
 mod fetch;
 mod global;
@@ -19,13 +20,17 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::diag::did_you_mean;
 
+pub use bundle::{
+    BundleApplyArgs, BundleCommand, BundleCopyArgs, BundlePlanArgs, BundlePublishArgs, BundleRenderArgs,
+    BundleSourceArgs,
+};
 pub use chart::{ChartArgs, OriginsArgs, PrintArgs};
 pub use fetch::{ChartCommand, DependencyArgs, DependencyCommand, DependencyListArgs, FetchArgs};
 pub use global::{ColorMode, GlobalArgs};
 pub use includes::{IncludesCommand, IncludesGetArgs, IncludesListArgs, IncludesUpdateArgs};
 pub use jsonnet::JsonnetArgs;
 pub use output::{ConfigFormat, GraphFormat, LintFormat, OriginsFormat, PlanFormat, RecordFormat, RunFormat};
-pub use project::{BuildArgs, DeployArgs, KubeArgs, ProjectArgs, RegistryArgs, ReleaseDriver, TagArgs};
+pub use project::{BuildArgs, DeployArgs, KubeArgs, ProjectArgs, RegistryArgs, ReleaseDriver, SecretArgs, TagArgs};
 pub use release::{
     DismissArgs, ReleaseCommand, ReleaseGetArgs, ReleaseHistoryArgs, ReleaseListArgs, ReleasePart, ReleasePlaceArgs,
     ReleaseRollbackArgs, TakeBackArgs,
@@ -86,6 +91,9 @@ pub enum Command {
     Build(BuildCommandArgs),
     /// Builds and stores the images in a repository that is named.
     Publish(BuildCommandArgs),
+    /// Publishes the chart with its values and images as a bundle, deploys and copies bundles: without git and werf.yaml.
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// Builds an image where it is not stored, and runs it.
     Run(RunImageArgs),
     /// Builds images, and stores copies of them elsewhere, with nothing of ours in them.

@@ -29,7 +29,15 @@ pub fn run(global: &GlobalArgs, args: &ApplyArgs, invocation: &mut Invocation) -
     }
     let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     let wish = Wish { images: &[], deploy: true, applies: true, since: None, no_hooks: args.hooks.no_hooks };
-    let make = |invocation: &Invocation| make_plan(global, options, wish, invocation);
+    carry_on(args, &|invocation: &Invocation| make_plan(global, options, wish, invocation), invocation)
+}
+
+/// Makes a plan, shows it, asks and carries it out; makes it again where somebody else was faster.
+pub(super) fn carry_on(
+    args: &ApplyArgs,
+    make: &dyn Fn(&Invocation) -> Result<Made, CliError>,
+    invocation: &mut Invocation,
+) -> Result<u8, CliError> {
     let run_args = run_args(args);
     let mut made = make(invocation)?;
     allow(&made.plan, args)?;

@@ -30,7 +30,7 @@ pub fn run(global: &GlobalArgs, args: &ExportArgs, invocation: &mut Invocation) 
     };
     let mut copies = Vec::new();
     for (reference, tag) in references {
-        let (repo, name) = split(&reference)?;
+        let (repo, name) = split("--tag", &reference)?;
         let to = open_store("--tag", &repo, &made.found.dir, &reach)?;
         if several(&tag) && !to.holds_indexes() {
             let what = format!("--tag {reference}: the image is for several platforms, which {repo} cannot hold");
@@ -70,7 +70,7 @@ fn references(pattern: &str, images: &[&SignedImage]) -> Result<BTreeMap<String,
     for image in images {
         let tagged = Tagged { name: &image.name, signature: image.signature };
         let reference = expand_image(pattern, &tagged);
-        split(&reference)?;
+        split("--tag", &reference)?;
         if all.insert(reference.clone(), image.signature.to_string()).is_some_and(|t| t != image.signature.to_string())
         {
             let what = format!("--tag {pattern}: several images would be exported as {reference}");
@@ -81,7 +81,7 @@ fn references(pattern: &str, images: &[&SignedImage]) -> Result<BTreeMap<String,
 }
 
 /// Splits `REPO:TAG`; the tag `latest` may be left out.
-fn split(reference: &str) -> Result<(String, String), CliError> {
+pub(super) fn split(option: &str, reference: &str) -> Result<(String, String), CliError> {
     let schemes = ["oci:", "docker:"];
     let scheme = schemes.into_iter().find(|scheme| reference.starts_with(scheme)).unwrap_or_default();
     let rest = reference.strip_prefix(scheme).unwrap_or(reference);
@@ -91,7 +91,7 @@ fn split(reference: &str) -> Result<(String, String), CliError> {
     };
     let is_tag = crate::config::slug::is_tag(tag);
     if repo.is_empty() || !is_tag {
-        let what = format!("--tag {reference}: this is no name of an image");
+        let what = format!("{option} {reference}: this is no name of an image");
         return Err(CliError::user(what).hint("write HOST[:PORT]/PATH:TAG, docker:NAME:TAG or oci:DIR:TAG"));
     }
     Ok((format!("{scheme}{repo}"), tag.to_owned()))
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_reference_is_a_repository_and_a_tag() {
-        let split = |text: &str| split(text).map(|(repo, tag)| format!("{repo} {tag}")).unwrap_or_default();
+        let split = |text: &str| split("--tag", text).map(|(repo, tag)| format!("{repo} {tag}")).unwrap_or_default();
         assert_eq!(split("r.example:5000/shop/web:v1"), "r.example:5000/shop/web v1");
         assert_eq!(split("r.example:5000/shop"), "r.example:5000/shop latest");
         assert_eq!(split("oci:/tmp/x:v1"), "oci:/tmp/x v1");

@@ -55,7 +55,21 @@ pub fn make_plan(
     if wish.deploy && options.deploy.is_some_and(|deploy| deploy.target.is_none()) {
         refuse_forgotten_target(invocation)?;
     }
-    let mut found = find(global, options, invocation)?;
+    let found = find(global, options, invocation)?;
+    make_plan_of(found, global, options, wish, invocation)
+}
+
+/// Makes a plan for what was found, and tells all findings.
+pub fn make_plan_of(
+    mut found: Found,
+    global: &GlobalArgs,
+    options: Options<'_>,
+    wish: Wish<'_>,
+    invocation: &Invocation,
+) -> Result<Made, CliError> {
+    if found.inputs.bundle.is_some() && options.deploy.is_some_and(|deploy| deploy.target.is_none()) {
+        refuse_forgotten_target(invocation)?;
+    }
     let build = options.build.cloned().unwrap_or_default();
     let names = Names::of_options(&build, options.deploy.filter(|_| wish.deploy));
     let reach = Reach::new(&build.registry, global, invocation).with_kube(options.deploy.map(|d| &d.kube));

@@ -2,6 +2,7 @@
 
 mod apply;
 mod build;
+mod bundle;
 mod cache;
 mod chart;
 mod completion;
@@ -51,6 +52,7 @@ pub fn run(cli: Cli, invocation: &mut Invocation) -> Result<u8, CliError> {
         Command::Explain(args) => explain::run(&args, invocation),
         Command::Build(args) => build::run(global, &args, invocation),
         Command::Publish(args) => publish::run(global, &args, invocation),
+        Command::Bundle(command) => bundle::run(global, &command, invocation),
         Command::Run(args) => run::run(global, &args, invocation),
         Command::Export(args) => export::run(global, &args, invocation),
         Command::Stages(command) => stages::run(global, &command, invocation),

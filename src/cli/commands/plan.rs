@@ -6,7 +6,7 @@ use super::super::plan_file::{KeyPlaces, save_plan};
 use super::super::project::Options;
 use super::super::streams::Invocation;
 use super::explain_values::{self, Telling};
-use super::make_plan::{Wish, make_plan};
+use super::make_plan::{Made, Wish, make_plan};
 use super::show::drawn;
 use crate::plan::{Plan, sealed_texts};
 use crate::source::Mask;
@@ -24,17 +24,28 @@ pub fn run(global: &GlobalArgs, args: &PlanArgs, invocation: &mut Invocation) ->
         no_hooks: args.hooks.no_hooks,
     };
     let made = make_plan(global, options, wish, invocation)?;
+    let verb = if args.images.is_empty() { "apply" } else { "build" };
+    tell_plan(&made, (args.out.as_deref(), args.output, args.exit_code), verb, invocation)
+}
+
+/// Saves a plan where it is wanted, shows it, and returns the exit code; `verb` carries it out.
+pub(super) fn tell_plan(
+    made: &Made,
+    (out, output, exit_code): (Option<&str>, PlanFormat, bool),
+    verb: &str,
+    invocation: &mut Invocation,
+) -> Result<u8, CliError> {
     let plan = &made.plan;
-    if let Some(out) = &args.out {
+    if let Some(out) = out {
         let keys = KeyPlaces { env: &invocation.env, project: &made.found.dir };
         save_plan(plan, &invocation.cwd.join(out), keys)?;
     }
     // What was typed may be a value of a Secret.
-    let next = next(args, &invocation.args);
+    let next = next(out, verb, &invocation.args);
     let next = Mask::default().with(sealed_texts(plan)).hide(&next).into_owned();
-    let text = drawn(plan, args.output, &invocation.streams, Some(&next));
+    let text = drawn(plan, output, &invocation.streams, Some(&next));
     invocation.streams.print(&text)?;
-    Ok(code(plan, args.exit_code))
+    Ok(code(plan, exit_code))
 }
 
 /// Says how values are told: there is no plan that could be saved.
@@ -52,11 +63,10 @@ fn telling(args: &PlanArgs) -> Result<Telling, CliError> {
 }
 
 /// Returns the command that carries the plan out: the one that was typed, as `apply` or `build`.
-fn next(args: &PlanArgs, typed: &[std::ffi::OsString]) -> String {
-    if let Some(out) = &args.out {
+fn next(out: Option<&str>, verb: &str, typed: &[std::ffi::OsString]) -> String {
+    if let Some(out) = out {
         return format!("stagewright apply {out}");
     }
-    let verb = if args.images.is_empty() { "apply" } else { "build" };
     let mut words = vec!["stagewright".to_owned()];
     let mut rest = typed.iter().skip(1).map(|w| w.to_string_lossy().into_owned());
     let mut replaced = false;

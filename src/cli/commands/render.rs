@@ -1,9 +1,9 @@
 //! `render`: the manifests of the project.
 
-use super::super::args::{GlobalArgs, OriginsArgs, OriginsFormat, RenderArgs};
+use super::super::args::{GlobalArgs, OriginsArgs, OriginsFormat, PrintArgs, RenderArgs};
 use super::super::error::{CliError, exit_code};
 use super::super::plan_file::write_atomically;
-use super::super::project::{Options, find};
+use super::super::project::{Found, Options, find};
 use super::super::streams::Invocation;
 use super::explain_values::{self, Telling};
 use super::template::print_options;
@@ -20,20 +20,31 @@ pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) 
         return explain_values::run(global, options, asked, invocation);
     }
     let found = find(global, options, invocation)?;
+    tell_rendered(&found, (&args.print, Some(args.origins), args.output.as_deref()), invocation)
+}
+
+/// Renders what was found, and prints it or writes it to a file.
+pub(super) fn tell_rendered(
+    found: &Found,
+    (print, origins, output): (&PrintArgs, Option<OriginsArgs>, Option<&str>),
+    invocation: &mut Invocation,
+) -> Result<u8, CliError> {
+    let origins = origins.filter(|origins| origins.origins);
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let project = load(&mut diagnostics, &sources, &found.inputs);
-    let choice =
-        RenderChoice { is_upgrade: args.print.is_upgrade, track: args.origins.origins, ..RenderChoice::default() };
+    let choice = RenderChoice { is_upgrade: print.is_upgrade, track: origins.is_some(), ..RenderChoice::default() };
     let rendered =
         project.and_then(|project| render(&mut diagnostics, &sources, &project, &found.inputs, &found.host, choice));
-    let text = rendered.map(|r| printed(&r.rendered, args, invocation, &sources, &mut diagnostics)).unwrap_or_default();
+    let text = rendered
+        .map(|r| printed(&r.rendered, (print, origins), invocation, &sources, &mut diagnostics))
+        .unwrap_or_default();
     let failed = diagnostics.has_errors();
     invocation.streams.tell_diagnostics(diagnostics, &sources);
     if failed {
         return Err(CliError::Config);
     }
-    match &args.output {
+    match output {
         Some(file) => write_atomically(&invocation.cwd.join(file), text.as_bytes())
             .map_err(|e| CliError::environment(format!("write the manifests to {file}"), e))?,
         None => invocation.streams.print(&text)?,
@@ -43,14 +54,14 @@ pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) 
 
 fn printed(
     rendered: &Rendered,
-    args: &RenderArgs,
+    (print, origins): (&PrintArgs, Option<OriginsArgs>),
     invocation: &Invocation,
     sources: &Sources,
     diagnostics: &mut Diagnostics,
 ) -> String {
-    let options = print_options(&args.print);
-    if args.origins.origins {
-        return with_origins(rendered, &options, args.origins, invocation, sources, diagnostics);
+    let options = print_options(print);
+    if let Some(origins) = origins {
+        return with_origins(rendered, &options, origins, invocation, sources, diagnostics);
     }
     if options.show_only.is_empty() { rendered.print(&options) } else { rendered.print_only(diagnostics, &options) }
 }
