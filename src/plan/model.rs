@@ -153,6 +153,9 @@ pub struct Inputs {
     /// Whether hooks do not run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_hooks: bool,
+    /// Whether what people changed by hand stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_remove_manual_changes: bool,
     /// The commits of other repositories that git mappings take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<TakenRepository>,
@@ -425,6 +428,9 @@ pub struct ResourcePlan {
     /// Fields that somebody else changed since the last apply; apply sets them back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<FieldChange>,
+    /// Fields that people changed by hand and that stay: as they are, and as the chart says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<FieldChange>,
     /// A restart of pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,

@@ -98,6 +98,10 @@ pub struct ReleaseRollbackArgs {
     /// Leaves fields to controllers and others that set them over what the release says.
     #[arg(long, conflicts_with = "force_conflicts")]
     pub yield_conflicts: bool,
+    /// Keeps what people changed by hand (kubectl and its commands but `apply`; k9s, browsers, consoles) over what the release
+    /// says: the plan tells who, when and what. What the two revisions say differently is written.
+    #[arg(long, hide_short_help = true)]
+    pub no_remove_manual_changes: bool,
     #[command(flatten)]
     pub hooks: HookArgs,
     #[command(flatten)]

@@ -20,7 +20,7 @@ use crate::pipeline::{
     BegunRollback, Conflicts, ReleaseError, ReleaseRequest, StageLists, begun_rollback, forbid_unbuildable,
     load_config, plan_dismiss, plan_rollback,
 };
-use crate::plan::{Dismissal, Plan, Work, sealed_texts};
+use crate::plan::{Dismissal, Inputs, Plan, Work, sealed_texts};
 use crate::ports::{Hold, LockGuard, ReleaseStore, Target};
 use crate::source::{MemoryHistory, MemoryObjects, Objects, Sources};
 
@@ -127,6 +127,8 @@ pub struct Back {
     pub to: Option<u64>,
     /// What becomes of fields that controllers set.
     pub conflicts: Conflicts,
+    /// Whether what people changed by hand stays.
+    pub no_remove_manual_changes: bool,
     /// Whether hooks do not run.
     pub no_hooks: bool,
 }
@@ -135,7 +137,7 @@ pub struct Back {
 pub fn rollback(
     named: &Named,
     opened: &Opened,
-    Back { to, conflicts, no_hooks }: Back,
+    Back { to, conflicts, no_remove_manual_changes, no_hooks }: Back,
     args: &TakeBackArgs,
     invocation: &mut Invocation,
 ) -> Result<u8, CliError> {
@@ -144,6 +146,7 @@ pub fn rollback(
         namespace: &named.namespace,
         release: &named.release,
         conflicts,
+        no_remove_manual_changes,
         no_hooks,
     };
     let sources = Sources::new();
@@ -165,8 +168,10 @@ pub fn dismiss(
 ) -> Result<u8, CliError> {
     let Named { release, namespace, .. } = named;
     let conflicts = Conflicts::default();
-    let request =
-        ReleaseRequest { target: (opened.target()?, CLUSTER), namespace, release, conflicts, no_hooks: false };
+    let target = (opened.target()?, CLUSTER);
+    // What is deleted keeps nothing.
+    let no_remove_manual_changes = false;
+    let request = ReleaseRequest { target, namespace, release, conflicts, no_remove_manual_changes, no_hooks: false };
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let made = plan_dismiss(&mut diagnostics, &sources, &request, with);
@@ -276,6 +281,8 @@ struct FailedRevision<'a> {
     revision: u64,
     /// Whether its hooks did not run: those of the rollback do not then.
     no_hooks: bool,
+    /// Whether it kept what people changed by hand: its rollback does then.
+    no_remove_manual_changes: bool,
 }
 
 impl<'a> FailedRevision<'a> {
@@ -283,7 +290,8 @@ impl<'a> FailedRevision<'a> {
         let (namespace, release) = self.key.split_once('/').unwrap_or(("default", self.key));
         // Nobody can be asked.
         let (target, conflicts) = ((target, CLUSTER), Conflicts::Yield);
-        ReleaseRequest { target, namespace, release, conflicts, no_hooks: self.no_hooks }
+        let Self { no_hooks, no_remove_manual_changes, .. } = *self;
+        ReleaseRequest { target, namespace, release, conflicts, no_remove_manual_changes, no_hooks }
     }
 }
 
@@ -291,7 +299,9 @@ impl<'a> FailedRevision<'a> {
 fn opened(plan: &Plan) -> Option<(&String, FailedRevision<'_>)> {
     plan.operations.iter().find_map(|operation| {
         let Work::OpenRelease { release, revision, .. } = &operation.work else { return None };
-        Some((&operation.id, FailedRevision { key: release, revision: *revision, no_hooks: plan.inputs.no_hooks }))
+        let (key, revision) = (release, *revision);
+        let Inputs { no_hooks, no_remove_manual_changes, .. } = plan.inputs;
+        Some((&operation.id, FailedRevision { key, revision, no_hooks, no_remove_manual_changes }))
     })
 }
 
