@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::analysis::hazards::{generated_name, name_instead};
-use crate::chart::{Manifest, SECRET_VALUES, secret_leaves, secret_texts};
+use crate::chart::{Manifest, Nulls, SECRET_VALUES, secret_leaves, secret_texts};
 use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
@@ -198,6 +198,7 @@ pub(super) fn plan_with(
             dev: inputs.dev,
             no_hooks: request.no_hooks,
             no_remove_manual_changes: request.no_remove_manual_changes,
+            values_nulls: Some(inputs.nulls).filter(|nulls| *nulls != Nulls::Helm).map(|nulls| nulls.name().to_owned()),
             repositories: project.remotes.iter().map(taken).collect(),
             added: project.added.clone(),
         },

@@ -156,6 +156,9 @@ pub struct Inputs {
     /// Whether what people changed by hand stays.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_remove_manual_changes: bool,
+    /// What a null in values means, where it is not what it means to Helm: `helm4`, `werf`, `strict`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values_nulls: Option<String>,
     /// The commits of other repositories that git mappings take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<TakenRepository>,

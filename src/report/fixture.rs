@@ -102,6 +102,7 @@ pub fn shop() -> Plan {
             dev: false,
             no_hooks: false,
             no_remove_manual_changes: false,
+            values_nulls: None,
             repositories: Vec::new(),
             added: Vec::new(),
         },

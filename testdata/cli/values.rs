@@ -16,6 +16,29 @@ fn project(values: &str, config: &str, port: &str) -> Sandbox {
 }
 
 #[test]
+fn s3_a_profile_of_nulls_is_chosen_and_in_the_plan() {
+    let sandbox = project("sub: {image: null}\n", "{{ toJson .Values.sub.image | quote }}", "80");
+    let chart = "apiVersion: v2\nname: sub\nversion: 1.0.0\n";
+    sandbox.write(".helm/charts/sub/Chart.yaml", chart).write(".helm/charts/sub/values.yaml", "image: {tag: v1}\n");
+    sandbox.write(".helm/Chart.yaml", &chart.replace("sub", "shop")).commit("a subchart");
+    let lint = sandbox.run(&["lint"]);
+    let told = "note[ambiguous-null]: `sub.image` is gone with `helm`, `werf`, `strict`, and there with `helm4`";
+    assert!(lint.out.contains(told) && lint.out.contains(".helm/values.yaml:1:14"), "{}", lint.out);
+    let by_profile = |args: &[&str], profile: &str| sandbox.run(&[args, &["--values-nulls", profile]].concat()).out;
+    for profile in ["helm", "werf", "strict", "helm4"] {
+        let expected = if profile == "helm4" { r#"config: "{\"tag\":\"v1\"}""# } else { "config: \"null\"" };
+        for args in [&["render"][..], &["template", ".helm"]] {
+            let printed = by_profile(args, profile);
+            assert!(printed.contains(expected), "{args:?} {profile}: {printed}");
+        }
+        let plan: serde_json::Value = serde_json::from_str(&by_profile(&["plan", "-o", "json"], profile)).unwrap();
+        let named = if profile == "helm" { serde_json::Value::Null } else { profile.into() };
+        assert_eq!(plan["inputs"]["values_nulls"], named, "{}", plan["inputs"]);
+    }
+    assert_eq!(sandbox.run(&["render", "--values-nulls", "helm5"]).code, 64);
+}
+
+#[test]
 fn s8_a_list_of_the_chart_that_an_index_of_set_replaces_is_told() {
     let sandbox = project("servers: [{port: 80}, {port: 81}]\n", "{{ toJson .Values.servers | quote }}", "80");
     let ran = sandbox.run(&["lint", "--set", "servers[1].port=8081"]);

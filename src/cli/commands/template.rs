@@ -9,7 +9,7 @@ use super::super::host::ProcessHost;
 use super::super::post_render::post_render;
 use super::super::project::now;
 use super::super::streams::Invocation;
-use super::super::values::{read_file, sets, value_files};
+use super::super::values::{nulls, read_file, sets, value_files};
 use super::explain_values::{Telling, settings, tell, variable};
 use super::render::with_origins;
 use crate::backend::read_folder;
@@ -94,6 +94,7 @@ fn rendered(
     let input = ValuesInput {
         files: value_files(&args.values, cwd)?,
         sets: sets(&args.values),
+        nulls: nulls(&args.values),
         read_file: &|path| read_file(path, cwd),
         check_schema: !args.skip_schema_validation,
         ..ValuesInput::default()
@@ -141,6 +142,7 @@ fn explain(
     let input = ValuesInput {
         files: value_files(&args.values, &cwd)?,
         sets: sets(&args.values),
+        nulls: nulls(&args.values),
         read_file: &|path| read_file(path, &cwd),
         check_schema: false,
         ..ValuesInput::default()
