@@ -161,6 +161,22 @@ fn a_table_is_told_by_the_winners_of_its_values_and_what_nobody_sets_by_what_is_
     assert!(missing.err.contains("hint: did you mean `web.port`?"), "{}", missing.err);
     assert_eq!(sandbox.run(&["plan", "--explain-values", "web", "-o", "html"]).code, 64);
     assert_eq!(sandbox.run(&["plan", "--explain-values", "web", "--out", "p"]).code, 64);
+    let refused = [
+        (&["render", "--output", "x.yaml"][..], "leave --output away"),
+        (&["render", "--origins"], "leave --origins away"),
+        (&["template", ".helm", "--origins"], "leave --origins away"),
+        (&["template", ".helm", "--post-renderer", "cat"], "leave --post-renderer away"),
+        (&["plan", "web"], "leave the names of images away"),
+    ];
+    for (args, told) in refused {
+        let ran = sandbox.run(&[args, &["--explain-values", "web"]].concat());
+        assert_eq!((ran.code, ran.err.contains(told)), (64, true), "{args:?}: {}{}", ran.out, ran.err);
+    }
+    assert!(!sandbox.project().join("x.yaml").exists());
+    // What replaces the table around a value is what wins.
+    let around = sandbox.run(&["plan", "--set", "web=off", "--explain-values", "web.port"]).out;
+    let expected = "web.port: nothing, for a layer replaces the table around it\n  * --set  web=off              \"off\" for `web`\n    chart  .helm/values.yaml:2  80\n";
+    assert_eq!(around, expected);
     // The schema refuses it, and the chart cannot be rendered: where it comes from is told, what it is is not.
     sandbox.write(".helm/values.schema.json", "{\"properties\": {\"token\": {\"type\": \"integer\"}}}");
     sandbox.commit("a schema");
