@@ -139,6 +139,8 @@ pub struct DismissArgs {
     pub place: ReleasePlaceArgs,
     #[command(flatten)]
     pub run: TakeBackArgs,
+    #[command(flatten)]
+    pub report: DeployReportArgs,
 }
 
 /// Where a release is.
@@ -175,7 +177,7 @@ pub struct TakeBackArgs {
     /// Ends when all is written, ready or not.
     #[arg(long)]
     pub no_wait: bool,
-    /// Where a report of the deploy is saved; an option of `release rollback`.
+    /// Where a report of the deploy is saved; an option of commands that take a release back, see [`DeployReportArgs`].
     #[arg(skip)]
     pub deploy_report: Option<String>,
     /// Format of the outcome.

@@ -22,6 +22,7 @@ use crate::pipeline::{
 };
 use crate::plan::{Dismissal, Inputs, Plan, Work, sealed_texts};
 use crate::ports::{Hold, LockGuard, ReleaseStore, Target};
+use crate::report::{RolledBack, revision};
 use crate::source::{MemoryHistory, MemoryObjects, Objects, Sources};
 
 /// How the cluster is named as a target.
@@ -236,25 +237,25 @@ fn plan_back(
 }
 
 /// After a failed apply, goes back to the revision that was deployed before; where nothing was written, nothing is done.
-/// What failed first is told again at the end.
+/// What failed first is told again at the end. Returns what became of the rollback, where there was one.
 pub fn roll_back_failed(
     plan: &Plan,
     outcome: &Outcome,
     run: &Run<'_>,
     lock: Option<&dyn LockGuard>,
     invocation: &mut Invocation,
-) -> Result<(), CliError> {
+) -> Result<Option<RolledBack>, CliError> {
     let opened = opened(plan).filter(|(operation, _)| outcome.done.contains(operation));
     let target = run.back_ends.target.as_deref();
     let (Some((_, failed)), Some(target)) = (opened, target) else {
         invocation.streams.inform("Nothing of the release was written: there is nothing to roll back.");
-        return Ok(());
+        return Ok(None);
     };
     let first = outcome.failed.first().map(|failure| {
         let causes: String = failure.causes.iter().map(|cause| format!("\n  caused by: {cause}")).collect();
         format!("\n  what failed first: {}{causes}", failure.subject.name)
     });
-    roll_back(&failed, (target, None), &first.unwrap_or_default(), run, lock, invocation)
+    roll_back(&failed, (target, None), &first.unwrap_or_default(), run, lock, invocation).map(Some)
 }
 
 /// Says whether the run that is resumed had failed, and begun to go back.
@@ -268,10 +269,10 @@ pub fn go_on_rolling_back(
     run: &Run<'_>,
     lock: Option<&dyn LockGuard>,
     invocation: &mut Invocation,
-) -> Result<(), CliError> {
+) -> Result<Option<RolledBack>, CliError> {
     // Whoever had the lock before may have gone on with it.
-    let Some((failed, target, begun)) = begun(plan, run)? else { return Ok(()) };
-    roll_back(&failed, (target, Some(begun)), "", run, lock, invocation)
+    let Some((failed, target, begun)) = begun(plan, run)? else { return Ok(None) };
+    roll_back(&failed, (target, Some(begun)), "", run, lock, invocation).map(Some)
 }
 
 /// A revision that failed.
@@ -321,7 +322,7 @@ fn roll_back(
     run: &Run<'_>,
     lock: Option<&dyn LockGuard>,
     invocation: &mut Invocation,
-) -> Result<(), CliError> {
+) -> Result<RolledBack, CliError> {
     let request = failed.request(target);
     let release = request.release;
     let sources = Sources::new();
@@ -335,6 +336,7 @@ fn roll_back(
         }
     };
     invocation.streams.tell_diagnostics(diagnostics, &sources);
+    let mut rolled_back = RolledBack::default();
     let verdict = match made {
         Ok(None) => "was not rolled back: somebody else has taken it over; see `release history`".to_owned(),
         Ok(Some((back, to))) => {
@@ -344,17 +346,25 @@ fn roll_back(
                 .inform(&format!("The apply failed: {what} the release {release} back to revision {to}."));
             invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&back)));
             show(&back, run.args, invocation)?;
+            (rolled_back.to, rolled_back.revision) = (Some(to), revision(&back));
             // What nobody was asked about must lose nothing.
             if back.data_losses().next().is_some() {
                 format!("was not rolled back to revision {to}, which would lose data; see `release rollback`")
             } else {
                 // Stdout is for the outcome of the apply.
-                // So is the report.
+                // The report of the apply tells of both.
                 let args = RunArgs { output: RunFormat::Text, deploy_report: None, ..run.args.clone() };
                 let again = Run { stages: StageLists::new(), args: &args, resume: begun.is_some(), ..*run };
                 match run_plan::undo(&back, &again, lock, invocation) {
-                    Ok(outcome) if outcome.is_success() => format!("was rolled back to revision {to}"),
-                    Ok(_) => format!("was not rolled back to revision {to}: the rollback failed too"),
+                    Ok(outcome) => {
+                        rolled_back.is_done = outcome.is_success();
+                        rolled_back.outcome = Some(outcome);
+                        if rolled_back.is_done {
+                            format!("was rolled back to revision {to}")
+                        } else {
+                            format!("was not rolled back to revision {to}: the rollback failed too")
+                        }
+                    }
                     Err(error) => format!("was not rolled back to revision {to}\n  {}", error.text(false)),
                 }
             }
@@ -368,5 +378,5 @@ fn roll_back(
     let text = format!("error: the apply failed, and the release {release} {verdict}{first}");
     let text = invocation.streams.mask().hide(&text).into_owned();
     invocation.streams.tell(&text);
-    Ok(())
+    Ok(RolledBack { message: format!("the release {release} {verdict}"), ..rolled_back })
 }
