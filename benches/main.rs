@@ -97,6 +97,7 @@ fn main() {
                 force_adoption: false,
                 force_conflicts: false,
                 yield_conflicts: false,
+                no_remove_manual_changes: false,
                 no_hooks: false,
                 cannot_run: &|_| None,
                 final_store: None,

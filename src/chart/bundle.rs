@@ -206,10 +206,11 @@ fn values(diagnostics: &mut Diagnostics, sources: &Sources, input: &BundleInput<
         read_file: given.read_file,
         // What is still missing may be given when it is applied.
         check_schema: false,
+        nulls: given.nulls,
     };
     let mut values = compose(diagnostics, sources, input.chart, &plain)?.user;
     merge(&mut values, given.service.clone());
-    over_defaults(&mut Warnings::Off, input.chart, &mut values, false);
+    over_defaults(&mut Warnings::Off, input.chart, &mut values, Some(given.nulls));
     Some(Tree::from(values).to_json())
 }
 

@@ -15,6 +15,7 @@ use super::constraint::{Constraint, parse_version};
 use super::helm::Helm;
 use super::load::Chart;
 use super::metadata::{Dependency, ImportValues};
+use super::nulls::{Nulls, without_nulls};
 use super::tree::{Data, Tree, TreeMap};
 use super::values::{Warnings, coalesce, lay_over};
 
@@ -22,11 +23,11 @@ use super::values::{Warnings, coalesce, lay_over};
 const MAX_CHARTS: usize = 2_000;
 
 /// Returns the chart with the subcharts that are on; faults go to `diagnostics`.
-pub(super) fn resolve(diagnostics: &mut Diagnostics, chart: &Chart, user: &TreeMap) -> Option<Chart> {
+pub(super) fn resolve(diagnostics: &mut Diagnostics, chart: &Chart, user: &TreeMap, nulls: Nulls) -> Option<Chart> {
     if !check_present(diagnostics, chart) {
         return None;
     }
-    let mut forest = Forest { nodes: Vec::new(), declared: Vec::new(), visits: 0 };
+    let mut forest = Forest { nodes: Vec::new(), declared: Vec::new(), visits: 0, nulls };
     let root = forest.add(chart.clone(), None);
     let resolved = switch(diagnostics, &mut forest, root, user, "")
         .and_then(|()| import_values(diagnostics, &mut forest, root))
@@ -40,6 +41,7 @@ struct Forest {
     declared: Vec<Declared>,
     /// How many charts were decided.
     visits: usize,
+    nulls: Nulls,
 }
 
 /// What a Chart.yaml declares: once for all charts that share it.
@@ -220,11 +222,12 @@ fn switch(
     }
     forest.set_below(id, below.clone());
     let mut all = values.clone();
-    coalesce(&mut Warnings::Off, &forest.tree(id)?, &mut all, false)?;
+    coalesce(&mut Warnings::Off, &forest.tree(id)?, &mut all, Some(forest.nulls))?;
     let place = forest.chart(id).place.clone();
+    let seen = if forest.nulls == Nulls::Strict { without_nulls(&all) } else { all.clone() };
     for dependency in &mut declared {
-        by_tags(diagnostics, dependency, &all, &place);
-        by_condition(diagnostics, dependency, &all, path, &place);
+        by_tags(diagnostics, dependency, &seen, &place);
+        by_condition(diagnostics, dependency, &seen, path, &place);
     }
     let off: Vec<String> = declared.iter().filter(|d| !d.enabled).map(|d| d.name.clone()).collect();
     declared.retain(|d| !off.contains(&d.name));
@@ -295,7 +298,8 @@ fn import_values(diagnostics: &mut Diagnostics, forest: &mut Forest, id: usize) 
         return Ok(());
     }
     let mut defaults = TreeMap::new();
-    coalesce(&mut Warnings::Off, &forest.tree(id)?, &mut defaults, true)?;
+    let nulls = Some(forest.nulls).filter(|nulls| *nulls == Nulls::Strict);
+    coalesce(&mut Warnings::Off, &forest.tree(id)?, &mut defaults, nulls)?;
     let mut imported = TreeMap::new();
     let place = forest.chart(id).place.clone();
     let declared = forest.declared(id);
@@ -312,11 +316,11 @@ fn import_values(diagnostics: &mut Diagnostics, forest: &mut Forest, id: usize) 
                 continue;
             };
             let table = at_path(&parent, table.clone());
-            lay_over(&mut Warnings::Off, &mut imported, &table, "", true);
+            lay_over(&mut Warnings::Off, &mut imported, &table, "", None);
             *import = ImportValues::Table { child, parent };
         }
     }
-    lay_over(&mut Warnings::Off, &mut defaults, &imported, "", true);
+    lay_over(&mut Warnings::Off, &mut defaults, &imported, "", None);
     let chart = &mut forest.node_mut(id).chart;
     chart.values = Tree { data: Data::Map(defaults), span: chart.values.span, key: None };
     Ok(())
@@ -350,7 +354,7 @@ mod tests {
         let chart = load(&mut diagnostics, &sources, &files, "p", &LoadOptions::default()).unwrap();
         let node = yaml::decode(user, crate::source::FileId(0), 0, yaml::Options::HELM).unwrap();
         let user = Tree::from_node(node).into_map().unwrap_or_default();
-        let chart = resolve(&mut diagnostics, &chart, &user);
+        let chart = resolve(&mut diagnostics, &chart, &user, Nulls::Helm);
         let names = chart.iter().flat_map(|c| &c.subcharts).map(|c| c.metadata.name.clone()).collect();
         (names, diagnostics.as_slice().iter().map(|d| d.message.clone()).collect())
     }

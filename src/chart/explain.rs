@@ -41,6 +41,8 @@ pub struct LaidValue {
     pub is_secret: bool,
     /// Whether it is the one that templates see.
     pub wins: bool,
+    /// The path that the layer sets, where it replaces the table around the value.
+    pub around: Option<String>,
 }
 
 /// A path that no layer sets.
@@ -186,8 +188,20 @@ impl Explaining<'_> {
         };
         if let Some(laid) = winner.and_then(|at| layers.get_mut(at)) {
             laid.wins = true;
+        } else if let Some(laid) = value.is_none().then(|| self.around(steps)).flatten().filter(|_| !layers.is_empty())
+        {
+            layers.insert(0, laid);
         }
         ExplainedValue { path: shown(steps), value, layers }
+    }
+
+    /// Returns the layer that replaces the table around a value. Bounded: each call is for a shorter path.
+    fn around(&self, steps: &[String]) -> Option<LaidValue> {
+        let (_, above) = steps.split_last().filter(|(_, above)| !above.is_empty())?;
+        let one = self.explained(above);
+        let around = shown(above);
+        let winner = one.layers.into_iter().find(|laid| laid.wins)?;
+        Some(LaidValue { around: Some(winner.around.clone().unwrap_or(around)), ..winner })
     }
 
     /// Returns the paths that a value is set at, the highest first: the globals of a subchart are those of the charts above
@@ -238,7 +252,7 @@ impl Explaining<'_> {
 
     fn laid(&self, layer: Layer, value: &Tree) -> LaidValue {
         let is_secret = layer == Layer::Secret || self.holds_secret(value);
-        LaidValue { layer, value: value.clone(), is_secret, wins: false }
+        LaidValue { layer, value: value.clone(), is_secret, wins: false, around: None }
     }
 
     fn holds_secret(&self, value: &Tree) -> bool {
@@ -340,7 +354,8 @@ mod tests {
         let line = |laid: &LaidValue| {
             let place = laid.value.span.map_or_else(|| "-".to_owned(), |span| sources.place(span).to_string());
             let secret = if laid.is_secret { " secret" } else { "" };
-            format!("{} {place} {}{secret}", if laid.wins { "*" } else { " " }, laid.value.to_json())
+            let around = laid.around.as_ref().map(|path| format!(" for {path}")).unwrap_or_default();
+            format!("{} {place} {}{secret}{around}", if laid.wins { "*" } else { " " }, laid.value.to_json())
         };
         std::iter::once(head).chain(value.layers.iter().map(line)).collect()
     }
@@ -385,6 +400,20 @@ mod tests {
         assert_eq!(world.told("ports"), list);
         assert_eq!(world.told("ports[1]"), ["ports.1 = 9", "* --set:1 9", "  user.yaml:1 8"]);
         assert_eq!(world.told("gone"), ["gone = nothing", "* --set:1 null", "  p/values.yaml:2 5"]);
+    }
+
+    #[test]
+    fn what_replaces_the_table_around_a_value_wins_over_it() {
+        let world = World {
+            files: vec![("p/values.yaml", "web: {tls: {port: 80}}\n")],
+            user: "web: {tls: {port: 81}}\n",
+            sets: vec![(SetKind::Typed, "web=off")],
+            ..World::default()
+        };
+        let layers = ["* --set:1 \"off\" for web", "  user.yaml:1 81", "  p/values.yaml:1 80"];
+        assert_eq!(world.told("web.tls.port"), [&["web.tls.port = nothing"], &layers[..]].concat());
+        let gone = World { user: "web: null\n", sets: Vec::new(), ..world };
+        assert_eq!(gone.told("web.tls.port")[1], "* user.yaml:1 null for web");
     }
 
     #[test]

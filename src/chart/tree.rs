@@ -164,6 +164,12 @@ impl From<Data> for Tree {
     }
 }
 
+impl From<TreeMap> for Data {
+    fn from(map: TreeMap) -> Self {
+        Self::Map(map)
+    }
+}
+
 impl From<&str> for Tree {
     fn from(text: &str) -> Self {
         Self::from(Data::String(text.into()))

@@ -14,6 +14,7 @@ use crate::source::{Sources, Span};
 
 use super::dependencies;
 use super::load::{Chart, values_of_text};
+use super::nulls::{Nulls, has_nulls, without_nulls};
 use super::schema;
 use super::strvals::{self, ReadFile, SetKind};
 use super::tree::{Data, Tree, TreeMap};
@@ -32,6 +33,8 @@ pub struct ValuesInput<'a> {
     pub read_file: ReadFile<'a>,
     /// Whether values.schema.json is looked at.
     pub check_schema: bool,
+    /// What a null means.
+    pub nulls: Nulls,
 }
 
 impl Default for ValuesInput<'_> {
@@ -44,6 +47,7 @@ impl Default for ValuesInput<'_> {
             service: TreeMap::new(),
             read_file,
             check_schema: true,
+            nulls: Nulls::default(),
         }
     }
 }
@@ -124,15 +128,27 @@ pub(super) fn compose_telling(
     report_shadowed(diagnostics, sources, &user, &secrets, "");
     merge(&mut all, input.service.clone());
     laid(Layer::Service, &all);
-    let chart = dependencies::resolve(diagnostics, chart, &all)?;
+    let (chart, values) = laid_over(diagnostics, chart, &all, input.nulls)?;
     report_lost(diagnostics, &chart, &user, "");
-    let mut values = all;
-    coalesce(&mut Warnings::On(diagnostics), &chart, &mut values, false).map_err(|e| diagnostics.push(*e)).ok()?;
     if input.check_schema {
         schema::check(diagnostics, &chart, &values, &input.service);
     }
     let after = diagnostics.as_slice().iter().filter(|d| d.severity == crate::diag::Severity::Error).count();
     (before == after).then(|| ChartValues { chart, values: values.into(), user })
+}
+
+/// Decides which subcharts are on, and lays values over the defaults of all.
+pub(super) fn laid_over(
+    diagnostics: &mut Diagnostics,
+    chart: &Chart,
+    all: &TreeMap,
+    nulls: Nulls,
+) -> Option<(Chart, TreeMap)> {
+    let chart = dependencies::resolve(diagnostics, chart, all, nulls)?;
+    let mut values = all.clone();
+    let laid = coalesce(&mut Warnings::On(diagnostics), &chart, &mut values, Some(nulls));
+    laid.map_err(|e| diagnostics.push(*e)).ok()?;
+    Some((chart, if nulls == Nulls::Strict { without_nulls(&values) } else { values }))
 }
 
 /// Warns of items of lists in a chart that the user replaces with nothing, as an index of `--set` does.
@@ -222,19 +238,22 @@ impl Warnings<'_> {
     }
 }
 
-/// Lays `values` over the defaults of a chart and of its subcharts. With `keep_nulls` a null stays, so that a
-/// later call still sees it; without, a null takes the default away. Source: Helm 3.20, also what looks odd.
+/// Lays `values` over the defaults of a chart and of its subcharts. Without `nulls`, and with `strict`, a null stays, so that
+/// a later call still sees it; else it takes the default away. Source: Helm 3.20, also what looks odd; see [`Nulls`].
 pub(super) fn coalesce(
     warnings: &mut Warnings<'_>,
     chart: &Chart,
     values: &mut TreeMap,
-    keep_nulls: bool,
+    nulls: Option<Nulls>,
 ) -> Result<(), Box<Diagnostic>> {
-    over_defaults(warnings, chart, values, keep_nulls);
+    over_defaults(warnings, chart, values, nulls);
     for subchart in &chart.subcharts {
         let global = values.get("global").cloned();
         let table = values.get_or_insert_with(subchart.name(), Tree::empty_map);
         let span = table.span;
+        if table.is_null() && nulls == Some(Nulls::Strict) {
+            *table = Tree::empty_map();
+        }
         let Some(below) = table.as_map_mut() else {
             let message = format!("the values of the subchart `{}` must be a table", subchart.name());
             return Err(Box::new(match span {
@@ -242,31 +261,49 @@ pub(super) fn coalesce(
                 None => Diagnostic::in_file(&VALUES_FILE, &chart.place, message),
             }));
         };
-        pass_globals(warnings, below, global.as_ref());
-        coalesce(warnings, subchart, below, keep_nulls)?;
+        pass_globals(warnings, below, global.as_ref(), nulls);
+        coalesce(warnings, subchart, below, nulls)?;
     }
     Ok(())
 }
 
-pub(super) fn over_defaults(warnings: &mut Warnings<'_>, chart: &Chart, values: &mut TreeMap, keep_nulls: bool) {
+/// Says whether nulls stay for a later call.
+fn keeps(nulls: Option<Nulls>) -> bool {
+    matches!(nulls, None | Some(Nulls::Strict))
+}
+
+pub(super) fn over_defaults(warnings: &mut Warnings<'_>, chart: &Chart, values: &mut TreeMap, nulls: Option<Nulls>) {
     let Some(defaults) = chart.values.as_map() else { return };
+    let is_clean = nulls == Some(Nulls::Helm4);
     if values.is_empty() {
-        values.clone_from(defaults);
+        *values = if is_clean { without_nulls(defaults) } else { defaults.clone() };
         return;
     }
     let mut missing = Vec::new();
     for (key, default) in defaults {
         match values.get_mut(key) {
-            None => missing.push((key.clone(), default.clone())),
+            None if is_clean && default.is_null() => {}
+            None => match default.as_map().filter(|_| is_clean) {
+                Some(table) => {
+                    missing.push((key.clone(), Tree { data: without_nulls(table).into(), ..default.clone() }));
+                }
+                None => missing.push((key.clone(), default.clone())),
+            },
             Some(value) if value.is_null() => {
-                if !keep_nulls {
+                if !keeps(nulls) {
                     values.remove(key);
                 }
             }
             Some(value) => match (&mut value.data, &default.data) {
                 (Data::Map(over), Data::Map(below)) => {
-                    let of_subchart = chart.subcharts.iter().any(|c| *c.name() == **key);
-                    lay_over(warnings, over, below, key, keep_nulls || of_subchart);
+                    // What the subchart is to see stays for its own turn.
+                    let is_passed = || chart.subcharts.iter().any(|c| *c.name() == **key);
+                    let nulls = nulls.filter(|nulls| matches!(nulls, Nulls::Werf | Nulls::Strict) || !is_passed());
+                    if nulls == Some(Nulls::Helm4) {
+                        lay_over(warnings, over, &without_nulls(below), key, nulls);
+                    } else {
+                        lay_over(warnings, over, below, key, nulls);
+                    }
                 }
                 (Data::Map(_), default_data) if *default_data != Data::Null => {
                     let message = format!("`{key}` is a table here and {} in the chart", default.kind());
@@ -279,23 +316,25 @@ pub(super) fn over_defaults(warnings: &mut Warnings<'_>, chart: &Chart, values: 
     values.extend(missing);
 }
 
-/// Says whether there is a null in a table or below.
-fn has_nulls(table: &TreeMap) -> bool {
-    let is_null = |value: &Tree| match &value.data {
-        Data::Null => true,
-        Data::Map(below) => has_nulls(below),
-        Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::String(_) | Data::List(_) => false,
-    };
-    table.iter().any(|(_, value)| is_null(value))
-}
-
 /// Fills `over` with what only `below` has. See [`coalesce`] for nulls.
-pub(super) fn lay_over(warnings: &mut Warnings<'_>, over: &mut TreeMap, below: &TreeMap, path: &str, keep_nulls: bool) {
-    if over.same(below) && (keep_nulls || !has_nulls(over)) {
+pub(super) fn lay_over(
+    warnings: &mut Warnings<'_>,
+    over: &mut TreeMap,
+    below: &TreeMap,
+    path: &str,
+    nulls: Option<Nulls>,
+) {
+    if over.same(below) && (keeps(nulls) || !has_nulls(over)) {
         return;
     }
-    let nulls = over.iter().filter(|(_, value)| !keep_nulls && value.is_null()).map(|(key, _)| key.clone());
-    let nulls: Vec<Arc<str>> = nulls.collect();
+    let falls = |key: &str| match nulls {
+        None | Some(Nulls::Strict) => false,
+        Some(Nulls::Helm) => true,
+        Some(Nulls::Helm4) => below.get(key).is_some_and(|default| !default.is_null()),
+        Some(Nulls::Werf) => below.contains_key(key),
+    };
+    let fallen = over.iter().filter(|(key, value)| value.is_null() && falls(key)).map(|(key, _)| key.clone());
+    let fallen: Vec<Arc<str>> = fallen.collect();
     let mut missing = Vec::new();
     for (key, default) in below {
         let Some(value) = over.get_mut(key) else {
@@ -304,7 +343,7 @@ pub(super) fn lay_over(warnings: &mut Warnings<'_>, over: &mut TreeMap, below: &
         };
         match (&mut value.data, &default.data) {
             (Data::Map(over), Data::Map(below)) => {
-                lay_over(warnings, over, below, &format!("{path}.{key}"), keep_nulls);
+                lay_over(warnings, over, below, &format!("{path}.{key}"), nulls);
             }
             (Data::Null, _) | (_, Data::Null) => {}
             (Data::Map(_), _) => {
@@ -319,13 +358,13 @@ pub(super) fn lay_over(warnings: &mut Warnings<'_>, over: &mut TreeMap, below: &
         }
     }
     over.extend(missing);
-    for key in nulls {
+    for key in fallen {
         over.remove(&key);
     }
 }
 
 /// Copies the parent's globals into a subchart's table; the parent wins.
-fn pass_globals(warnings: &mut Warnings<'_>, table: &mut TreeMap, global: Option<&Tree>) {
+fn pass_globals(warnings: &mut Warnings<'_>, table: &mut TreeMap, global: Option<&Tree>, nulls: Option<Nulls>) {
     let own = table.get_or_insert_with("global", Tree::empty_map);
     let empty = TreeMap::new();
     let from = match global {
@@ -341,9 +380,10 @@ fn pass_globals(warnings: &mut Warnings<'_>, table: &mut TreeMap, global: Option
             (Some(Tree { data: Data::Map(below), .. }), Data::Map(above)) => {
                 let mut merged = above.clone();
                 let below = std::mem::take(below);
-                lay_over(warnings, &mut merged, &below, key, true);
+                lay_over(warnings, &mut merged, &below, key, None);
                 own.insert(key.clone(), Tree { data: Data::Map(merged), span: value.span, key: value.key });
             }
+            (Some(own), Data::Null) if nulls == Some(Nulls::Strict) => *own = value.clone(),
             (Some(_), Data::Map(_)) | (Some(Tree { data: Data::Map(_), .. }), _) => {}
             (Some(own), _) => *own = value.clone(),
         }

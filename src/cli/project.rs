@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::host::ProcessHost;
 use super::secret_key::find_key;
 use super::streams::Invocation;
-use super::values::{read_file, sets, value_file};
+use super::values::{nulls, read_file, sets, value_file};
 use super::wiring::repo_address;
 use crate::backend::git::{self, GitError, Repository};
 use crate::chart::{AddedKind, Capabilities, KeyInForce, SecretInputs};
@@ -235,6 +235,7 @@ fn inputs(
         namespace: deploy.namespace,
         values_files,
         sets: sets(&values),
+        nulls: nulls(&values),
         set_files: set_files(&values, dir)?,
         additions,
         secrets,

@@ -4,8 +4,9 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args::ValuesArgs;
+use super::args::{NullsProfile, ValuesArgs};
 use super::error::CliError;
+use crate::chart::Nulls;
 use crate::chart::strvals::SetKind;
 
 /// A file of values: its name as typed, and its content.
@@ -33,6 +34,16 @@ pub fn value_file(option: &str, name: &str, cwd: &Path) -> Result<Arc<[u8]>, Cli
                 .hint("check the name; a file of the project must be committed"))
         }
         Err(e) => Err(CliError::environment(format!("read the values {name}"), e)),
+    }
+}
+
+/// Returns what a null means.
+pub fn nulls(args: &ValuesArgs) -> Nulls {
+    match args.values_nulls {
+        NullsProfile::Helm => Nulls::Helm,
+        NullsProfile::Helm4 => Nulls::Helm4,
+        NullsProfile::Werf => Nulls::Werf,
+        NullsProfile::Strict => Nulls::Strict,
     }
 }
 

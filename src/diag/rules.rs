@@ -71,6 +71,7 @@ rules! {
     CHART_DEPENDENCY_SWITCH, "chart-dependency-switch", Warning, "a tag, condition or import of a dependency has no use";
     VALUES_CONFLICT, "values-conflict", Warning, "a table meets another kind of value in two layers";
     LIST_ITEM_LOST, "list-item-lost", Warning, "an item of a list that `--set` sets takes the place of the chart's whole list";
+    AMBIGUOUS_NULL, "ambiguous-null", Note, "a null takes a value away with some profiles of nulls, and not with others";
     VALUES_SCHEMA, "values-schema", Error, "a values.schema.json cannot be used";
     VALUES_INVALID, "values-invalid", Error, "values do not meet the schema of their chart";
     MANIFEST_YAML, "manifest-yaml", Error, "a rendered manifest is not the YAML of an object";

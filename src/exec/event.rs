@@ -233,6 +233,26 @@ pub struct Outcome {
     /// Failed, and the run went on all the same; they count as done.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<Failure>,
+    /// Broken pods that held a `StatefulSet` up and that the plan names, in the order in which they were deleted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freed: Vec<FreedPod>,
+}
+
+/// A pod that held a `StatefulSet` up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FreedPod {
+    /// The operation that waits for the `StatefulSet`.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// The pod.
+    pub pod: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its uid.
+    pub uid: String,
+    /// Why it could not be deleted, where it could not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
 }
 
 impl Outcome {

@@ -17,7 +17,7 @@ mod tests;
 mod tracking;
 mod work;
 
-pub use event::{Event, Failure, Outcome, Skip, Skipped, Subject, Verb};
+pub use event::{Event, Failure, FreedPod, Outcome, Skip, Skipped, Subject, Verb};
 pub use forecast::{Durations, Forecast};
 pub use guards::{Checked, Violation, check_guards, check_revisions};
 pub use observe::{World, observe, unready_pods};

@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Ports;
-use super::event::{Event, Failure, Outcome, Skip, Skipped, Subject, causes};
+use super::event::{Event, Failure, FreedPod, Outcome, Skip, Skipped, Subject, causes};
 use super::forecast::{Forecast, dag};
 use super::guards::Checked;
 use super::tracking::watched;
@@ -151,6 +151,8 @@ pub(super) struct State {
     pub(super) halted: bool,
     /// Failures that are told, and count for nothing.
     ignored: Vec<Failure>,
+    /// Pods that held what is waited for up.
+    pub(super) freed: Vec<FreedPod>,
     panic: Option<Box<dyn Any + Send>>,
 }
 
@@ -428,7 +430,8 @@ impl Walk<'_> {
             resume_unwind(payload);
         }
         skip_users_of_failures(self.operations, &mut state.fates);
-        let mut outcome = Outcome { ignored: std::mem::take(&mut state.ignored), ..Outcome::default() };
+        let (ignored, freed) = (std::mem::take(&mut state.ignored), std::mem::take(&mut state.freed));
+        let mut outcome = Outcome { ignored, freed, ..Outcome::default() };
         for (operation, fate) in self.operations.iter().zip(state.fates) {
             let skip = match fate {
                 Fate::Done => {

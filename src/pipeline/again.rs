@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::plan::{
-    ChartChanges, ClusterChart, DesiredResource, Dismissal, Dismissed, Plan, RecordedRelease, ReleaseContext,
+    ChartChanges, ClusterChart, DesiredResource, Dismissal, Dismissed, Kept, Plan, RecordedRelease, ReleaseContext,
     ReleaseSection, Sensitive, Work, cluster_path, plan_release, read_record, read_release, release_key,
     wanted_resources,
 };
@@ -39,7 +39,18 @@ pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSect
     let desired: Vec<DesiredResource> =
         beside_release(plan, &recorded).into_iter().chain(recorded.resources.iter().cloned()).collect();
     let wanted = wanted_resources(&desired, &recorded.hooks, &recorded.record, before.as_ref());
-    let Some(previews) = target.preview(&wanted)? else { return Ok(None) };
+    let Some(mut previews) = target.preview(&wanted)? else { return Ok(None) };
+    let mut kept = Kept::default();
+    if plan.inputs.no_remove_manual_changes {
+        kept = Kept::of(&desired, &fact.history, &previews);
+    }
+    if !kept.is_empty() {
+        let sent = kept.without(&desired);
+        let wanted = wanted_resources(&sent, &recorded.hooks, &recorded.record, before.as_ref());
+        let Some(without) = target.preview(&wanted)? else { return Ok(None) };
+        kept.compare(&previews, &without);
+        previews = without;
+    }
     let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());
     let is_rollback = payload.pointer("/info/status").is_some_and(|status| status == "pending-rollback");
     let notes = payload.pointer("/info/notes").and_then(|notes| notes.as_str().map(str::to_owned));
@@ -59,6 +70,7 @@ pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSect
         force_adoption: true,
         force_conflicts: true,
         no_hooks: plan.inputs.no_hooks,
+        kept: &kept,
     };
     let mut section = plan_release(&desired, &context);
     name_unready(&mut section, target, &previews);

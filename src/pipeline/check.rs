@@ -9,7 +9,7 @@ use crate::analysis::kubernetes::{Extent, Release, check_release};
 use crate::analysis::{dockerfile, helpers};
 use crate::chart::strvals::SetKind;
 use crate::chart::tree::TreeMap;
-use crate::chart::{self, Capabilities, LoadOptions, RenderOptions, Rendered, ValuesInput};
+use crate::chart::{self, Capabilities, LoadOptions, Nulls, RenderOptions, Rendered, ValuesInput};
 use crate::config::{INCLUDES_FILE, ImageIndex};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
@@ -181,6 +181,8 @@ pub struct ChartInputs<'a> {
     pub values_files: Vec<(String, Arc<[u8]>)>,
     /// `--set` and its family, in order.
     pub sets: Vec<(SetKind, String)>,
+    /// What a null in values means.
+    pub nulls: Nulls,
     /// Reads what `--set-file` names.
     pub read_file: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
     /// `.Capabilities`.
@@ -217,11 +219,15 @@ pub fn check_chart(
         let values = ValuesInput {
             files,
             sets: if number == 0 { inputs.sets.clone() } else { Vec::new() },
+            nulls: inputs.nulls,
             read_file: inputs.read_file,
             ..ValuesInput::default()
         };
         let mut found = Diagnostics::new();
         let composed = chart::compose(&mut found, sources, &chart, &values);
+        if let Some(composed) = composed.as_ref().filter(|_| number == 0) {
+            chart::check_nulls(&mut found, &chart, composed, &values);
+        }
         let options = RenderOptions {
             capabilities: inputs.capabilities.clone(),
             host,

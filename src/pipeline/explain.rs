@@ -105,7 +105,7 @@ impl Showing<'_> {
             layers: value
                 .layers
                 .iter()
-                .map(|laid| self.layer(laid, shown(laid.value.to_json()), &value.path))
+                .map(|laid| self.layer(laid, shown(laid.value.to_json()), laid.around.as_ref().unwrap_or(&value.path)))
                 .collect(),
         }
     }
@@ -140,6 +140,6 @@ impl Showing<'_> {
             Layer::Secret => ("secret", place, None, None),
             Layer::Service => ("service", None, None, None),
         };
-        ValueLayer { layer, place, argument, variable, value: shown, wins: laid.wins }
+        ValueLayer { layer, place, argument, variable, value: shown, wins: laid.wins, around: laid.around.clone() }
     }
 }

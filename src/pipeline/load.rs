@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chart::strvals::SetKind;
-use crate::chart::{AddedKind, SecretInputs};
+use crate::chart::{AddedKind, Nulls, SecretInputs};
 use crate::config::{self, Config, DeployNames, Explicit, Included, Tagged, deploy_names};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::digest::Sha224Digest;
@@ -63,6 +63,8 @@ pub struct ProjectInputs {
     pub values_files: Vec<ValuesFile>,
     /// `--set` and its family, in order.
     pub sets: Vec<(SetKind, String)>,
+    /// `--values-nulls`.
+    pub nulls: Nulls,
     /// The files that `--set-file` names.
     pub set_files: BTreeMap<String, Vec<u8>>,
     /// `--add-annotation` and `--add-label`, in order.
@@ -123,6 +125,7 @@ impl ProjectInputs {
             namespace: None,
             values_files: Vec::new(),
             sets: Vec::new(),
+            nulls: Nulls::default(),
             set_files: BTreeMap::new(),
             additions: Vec::new(),
             secrets: SecretInputs::default(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::analysis::hazards::{generated_name, name_instead};
-use crate::chart::{Manifest, SECRET_VALUES, secret_leaves, secret_texts};
+use crate::chart::{Manifest, Nulls, SECRET_VALUES, secret_leaves, secret_texts};
 use crate::config::{Finals, select};
 use crate::diag::{Diagnostic, Diagnostics, Severity, rules};
 use crate::eval::Host;
@@ -13,11 +13,11 @@ use crate::exec::{WorkError, World, observe};
 use crate::observed::{Asking, Observed, Preview, Question, ReleaseFact, StoredFact};
 use crate::plan::{
     ChartChanges, Concealing, DesiredHook, DesiredResource, Fidelity, Guard, ImageAction, ImageContext, ImagePlan,
-    ImageSection, Inputs, Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection, ResourceAction,
-    Risk, RiskLevel, Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work, address_of,
-    assemble, budget_risks, carry_out_triggers, chart_changes, cluster_path, conceal, endangered, is_of_anyone,
-    is_sensitive, items_of, missing_bases, name_stuck, ordered_sets, plan_images, plan_release, read_directives,
-    read_record, release_key, wanted_resources, was_ever_deployed, yield_fields,
+    ImageSection, Inputs, Kept, Layout, Plan, Problem, Reason, ReleaseContext, ReleaseRecord, ReleaseSection,
+    ResourceAction, Risk, RiskLevel, Secrecy, Sensitive, StageSelection, TakenRepository, UndeclaredTriggers, Work,
+    address_of, assemble, budget_risks, carry_out_triggers, chart_changes, cluster_path, conceal, endangered,
+    is_of_anyone, is_sensitive, items_of, missing_bases, name_stuck, ordered_sets, plan_images, plan_release,
+    read_directives, read_record, release_key, wanted_resources, was_ever_deployed, yield_fields,
 };
 use crate::ports::{RemoteReference, StageStore, Target, shown_url};
 use crate::source::{Files, ObjectId, Objects, Place, Sources, Span};
@@ -64,6 +64,8 @@ pub struct PlanRequest<'a> {
     pub force_conflicts: bool,
     /// Leaves fields to controllers and others that set them over what the chart says.
     pub yield_conflicts: bool,
+    /// Keeps what people changed by hand, unless the chart changes the same field.
+    pub no_remove_manual_changes: bool,
     /// Whether hooks do not run; to a folder they are not written.
     pub no_hooks: bool,
     /// What templates may ask of the world.
@@ -202,6 +204,8 @@ pub(super) fn plan_with(
             tree: inputs.repository.root().to_string(),
             dev: inputs.dev,
             no_hooks: request.no_hooks,
+            no_remove_manual_changes: request.no_remove_manual_changes,
+            values_nulls: Some(inputs.nulls).filter(|nulls| *nulls != Nulls::Helm).map(|nulls| nulls.name().to_owned()),
             repositories: project.remotes.iter().map(taken).collect(),
             added: project.added.clone(),
             bundle: inputs.bundle.as_ref().map(|opened| opened.reference.clone()),
@@ -447,7 +451,7 @@ fn plan_resources(
     sources: &Sources,
     request: &PlanRequest<'_>,
     (manifests, hooks, rendered): (&[DesiredResource], &[DesiredHook], Option<&ProjectRender>),
-    (fact, previews): (&ReleaseFact, Option<&BTreeMap<String, Preview>>),
+    (fact, previews, kept): (&ReleaseFact, Option<&BTreeMap<String, Preview>>, &Kept),
     section: &ImageSection,
 ) -> ReleaseSection {
     let PlanRequest { project, inputs, .. } = request;
@@ -495,6 +499,7 @@ fn plan_resources(
         force_adoption: request.force_adoption,
         force_conflicts: request.force_conflicts,
         no_hooks: request.no_hooks,
+        kept,
     };
     let mut section = plan_release(manifests, &context);
     let live = previews.map(live_texts);
@@ -612,7 +617,7 @@ impl Deploy<'_> {
             let read =
                 |render: &ProjectRender| desired_or_not(sources, project, render, self.layout, &mut unread.problems);
             let mut manifests = rendered.as_ref().map(read).unwrap_or_default();
-            let mut yielded = Vec::new();
+            let (mut yielded, mut kept) = (Vec::new(), Kept::default());
             report_problems(diagnostics, sources, &unread);
             if diagnostics.has_errors() {
                 return Err(PlanError::Diagnostics);
@@ -637,18 +642,28 @@ impl Deploy<'_> {
                 }
                 let wanted = wanted_resources(&manifests, running, &record, self.before);
                 (self.answer)(vec![Question::Previews(wanted)], observed)?;
+                if let Some(whole) = observed.previews.as_ref().filter(|_| request.no_remove_manual_changes) {
+                    kept = Kept::of(&manifests, &self.fact.history, whole);
+                }
+                if !kept.is_empty() {
+                    let whole = observed.previews.take().unwrap_or_default();
+                    let wanted = wanted_resources(&kept.without(&manifests), running, &record, self.before);
+                    (self.answer)(vec![Question::Previews(wanted)], observed)?;
+                    kept.compare(&whole, observed.previews.as_ref().unwrap_or(&BTreeMap::new()));
+                }
                 if request.yield_conflicts {
                     yielded = yield_all(&mut manifests, observed.previews.as_ref());
                     if !yielded.is_empty() {
                         observed.previews = None;
-                        let wanted = wanted_resources(&manifests, running, &record, self.before);
+                        let wanted = wanted_resources(&kept.without(&manifests), running, &record, self.before);
                         (self.answer)(vec![Question::Previews(wanted)], observed)?;
                     }
                 }
                 report_previews(diagnostics, observed.previews.as_ref().unwrap_or(&BTreeMap::new()), &BTreeSet::new());
             }
             let made = (manifests.as_slice(), hooks.as_slice(), rendered.as_ref());
-            resources = plan_resources(sources, request, made, (self.fact, observed.previews.as_ref()), self.images);
+            resources =
+                plan_resources(sources, request, made, (self.fact, observed.previews.as_ref(), &kept), self.images);
             resources.risks.append(&mut yielded);
             if !resources.operations.is_empty() {
                 resources.risks.append(&mut left_out);

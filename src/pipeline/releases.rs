@@ -10,8 +10,8 @@ use crate::exec::unready_pods;
 use crate::observed::{Preview, ReleaseFact};
 use crate::plan::{
     ChartChanges, ClusterChart, Concealing, DesiredResource, Dismissal, Dismissed, Fidelity, ImageSection, Inputs,
-    Plan, RecordedRelease, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, budget_risks, conceal, endangered,
-    name_stuck, ordered_sets, plan_release, read_record, read_release, release_key, revision_to_go_back_to,
+    Kept, Plan, RecordedRelease, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, budget_risks, conceal,
+    endangered, name_stuck, ordered_sets, plan_release, read_record, read_release, release_key, revision_to_go_back_to,
     wanted_resources,
 };
 use crate::ports::{ReleaseStore, Target, TargetError};
@@ -30,6 +30,8 @@ pub struct ReleaseRequest<'a> {
     pub release: &'a str,
     /// What becomes of fields that controllers set over it.
     pub conflicts: Conflicts,
+    /// Keeps what people changed by hand, unless the release changes the same field.
+    pub no_remove_manual_changes: bool,
     /// Whether hooks do not run.
     pub no_hooks: bool,
 }
@@ -107,6 +109,7 @@ impl ReleaseRequest<'_> {
             cluster: self.target.0.cluster()?,
             release_driver: self.target.0.release_driver().map(str::to_owned),
             no_hooks: self.no_hooks,
+            no_remove_manual_changes: self.no_remove_manual_changes,
             ..Inputs::default()
         })
     }
@@ -213,12 +216,21 @@ pub fn plan_rollback(
     let running = if request.no_hooks { &[][..] } else { &recorded.hooks };
     let wanted = wanted_resources(&recorded.resources, running, &recorded.record, Some(&before));
     let mut previews = request.previews(&wanted)?;
-    let mut yielded = Vec::new();
+    let ask = |resources: &[DesiredResource]| {
+        request.previews(&wanted_resources(resources, running, &recorded.record, Some(&before)))
+    };
+    let (mut yielded, mut kept) = (Vec::new(), Kept::default());
+    if request.no_remove_manual_changes {
+        kept = Kept::of(&recorded.resources, &fact.history, &previews);
+    }
+    if !kept.is_empty() {
+        let whole = std::mem::replace(&mut previews, ask(&kept.without(&recorded.resources))?);
+        kept.compare(&whole, &previews);
+    }
     if request.conflicts == Conflicts::Yield {
         yielded = yield_all(&mut recorded.resources, Some(&previews));
         if !yielded.is_empty() {
-            let resources = &recorded.resources;
-            previews = request.previews(&wanted_resources(resources, running, &recorded.record, Some(&before)))?;
+            previews = ask(&kept.without(&recorded.resources))?;
         }
     }
     let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());
@@ -236,6 +248,7 @@ pub fn plan_rollback(
         chart: ClusterChart::default(),
         hooks: &recorded.hooks,
         rollback: Some(&payload),
+        kept: &kept,
     };
     let mut section = plan_release(&recorded.resources, &context);
     section.risks.append(&mut yielded);
@@ -289,7 +302,7 @@ fn hide(
     previews: &BTreeMap<String, Preview>,
 ) {
     for resource in section.resources.iter_mut().filter(|r| hidden.contains(&r.address())) {
-        for field in resource.fields.iter_mut().chain(&mut resource.drift) {
+        for field in resource.fields.iter_mut().chain(&mut resource.drift).chain(&mut resource.kept) {
             field.sensitive = true;
         }
     }

@@ -129,6 +129,7 @@ pub fn render(
         let rendered = chart::render_explained(&mut found, sources, &composed, &options);
         hide(sources, &inputs.secrets, &options.host.secrets());
         if choice.lint && !found.has_errors() {
+            chart::check_nulls(&mut found, &chart, &composed, &values);
             let renderings = [(composed, rendered)];
             chart::check_values(&mut found, sources, &renderings);
             return renderings.into_iter().next().map(|(_, rendered)| rendered);
@@ -176,6 +177,7 @@ pub(super) fn values_input<'a>(
     ValuesInput {
         files: inputs.values_files.iter().map(|f| (f.name.clone(), Arc::from(f.bytes.as_slice()))).collect(),
         sets: inputs.sets.clone(),
+        nulls: inputs.nulls,
         secrets,
         service: Tree::from_json(&service_values(project, inputs), None).into_map().unwrap_or_default(),
         read_file,

@@ -99,6 +99,7 @@ impl World {
                 force_adoption: false,
                 force_conflicts: false,
                 yield_conflicts: false,
+                no_remove_manual_changes: false,
                 no_hooks: false,
                 project: &project,
                 inputs: &inputs,

@@ -304,6 +304,7 @@ mod tests {
             fields,
             replace_paths: Vec::new(),
             drift: Vec::new(),
+            kept: Vec::new(),
             restart: None,
             reasons: Vec::new(),
         }

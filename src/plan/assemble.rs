@@ -17,7 +17,8 @@ pub fn assemble(
     images: ImageSection,
     release: ReleaseSection,
 ) -> Plan {
-    let all = release.resources.iter().flat_map(|r| r.fields.iter().chain(&r.drift)).filter(|f| f.sensitive);
+    let all =
+        release.resources.iter().flat_map(|r| r.fields.iter().chain(&r.drift).chain(&r.kept)).filter(|f| f.sensitive);
     let is_concealed = |v: &Value| v.is_null() || v.as_str().is_some_and(|text| text.starts_with("(secret"));
     assert!(
         all.flat_map(|f| [&f.before, &f.after]).all(is_concealed),

@@ -19,6 +19,7 @@ use super::helm::{
     rollback_record,
 };
 use super::hooks::{DesiredHook, HookPlan, HookRun, are_recorded, left_hooks, run_hooks};
+use super::keeping::Kept;
 use super::model::{RecordReason, ResourceAction};
 use super::operation::{Guard, Operation, Work};
 use super::order::{Node, Parts, arrange};
@@ -296,6 +297,7 @@ pub(super) fn plan_cluster(
         if matches!(plan.action, ResourceAction::Update | ResourceAction::Replace) {
             add_causes(&mut plan, context.images, changes.get_or_insert_with(context.changes));
         }
+        context.kept.tell(&mut plan, resource, preview);
         if plan.action == ResourceAction::Noop {
             stays.push(guard(&path, preview.stays.as_ref()));
         }
@@ -304,8 +306,8 @@ pub(super) fn plan_cluster(
             "CustomResourceDefinition" => 1,
             _ => 2,
         };
-        let mut write =
-            (plan.action != ResourceAction::Noop).then(|| write(resource, &path, preview, &record, plan.action));
+        let mut write = (plan.action != ResourceAction::Noop)
+            .then(|| write(resource, &path, preview, &record, (plan.action, context.kept)));
         if phase == 0 && resource.name == record.namespace && missing {
             // The record is kept in it.
             before_open = write.take().map(|write| Operation { needs: context.after.clone(), ..write });
@@ -521,16 +523,19 @@ fn write(
     path: &str,
     preview: &Preview,
     record: &ReleaseRecord,
-    action: ResourceAction,
+    (action, kept): (ResourceAction, &Kept),
 ) -> Operation {
     let secret = resource.is_secret();
-    let manifest = with_first_replicas(written(resource, record), preview, action);
+    let is_whole = action == ResourceAction::Replace;
+    let sent = kept.sent(resource).filter(|_| !is_whole);
+    let content = kept.whole_content(path).filter(|_| is_whole).or(preview.content.as_ref());
+    let manifest = with_first_replicas(written(sent.as_ref().unwrap_or(resource), record), preview, action);
     let leaves_replicas = leaves_replicas(&manifest);
     let manifest = manifest.to_string();
     Operation {
         id: format!("write:{path}"),
         needs: Vec::new(),
-        guards: vec![guard(path, preview.content.as_ref())],
+        guards: vec![guard(path, content)],
         work: Work::WriteResource {
             address: resource.address(),
             path: path.to_owned(),
@@ -604,6 +609,7 @@ mod tests {
             force_adoption: false,
             force_conflicts: false,
             no_hooks: false,
+            kept: &Kept::default(),
         };
         plan_cluster(desired, &context, previews)
     }

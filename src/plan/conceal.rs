@@ -44,7 +44,7 @@ pub fn conceal(section: &mut ReleaseSection, with: &Concealing<'_>) {
     let mask = with.mask;
     for resource in &mut section.resources {
         let lost = with.lost.contains(&resource.address());
-        for field in resource.fields.iter_mut().chain(&mut resource.drift) {
+        for field in resource.fields.iter_mut().chain(&mut resource.drift).chain(&mut resource.kept) {
             conceal_field(mask, field, lost);
         }
         conceal_reasons(mask, &mut resource.reasons);
@@ -238,6 +238,7 @@ mod tests {
             fields,
             replace_paths: Vec::new(),
             drift: Vec::new(),
+            kept: Vec::new(),
             restart: None,
             reasons: Vec::new(),
         };

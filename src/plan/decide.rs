@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::cluster::{is_ours, release_key, replicas_on_creation, with_replicas};
 use super::diff::{diff, hide_fields, redact};
 use super::directives::{DeletePolicy, Directives, Propagation, ResourcePolicy};
+use super::keeping::{Kept, is_by_hand};
 use super::model::{FieldChange, FieldOp, ResourceAction, ResourcePlan, Risk, RiskLevel};
 use super::reason::{DriftOutcome, Reason, Setter};
 use super::release::{DesiredResource, Problem, ReleaseContext, ReleaseRecord, is_of_the_run, left_alone};
@@ -84,7 +85,7 @@ pub(super) fn decide(considered: &Considered<'_>, record: &ReleaseRecord, contex
         }
     }
     if !context.force_conflicts {
-        decision.blocks.extend(conflicts(considered).into_iter().map(problem));
+        decision.blocks.extend(conflicts(considered, context.kept).into_iter().map(problem));
     }
     decision.blocks.extend(forbidden_replacement(&decision.plan, considered.directives).map(problem));
     decision.risks.extend(removed_and_stays(considered, context));
@@ -131,8 +132,8 @@ fn foreign(live: &Value, record: &ReleaseRecord) -> String {
     )
 }
 
-/// Says which fields controllers would set again.
-fn conflicts(considered: &Considered<'_>) -> Vec<String> {
+/// Says which fields controllers would set again, and which somebody set with a tool that we do not know.
+fn conflicts(considered: &Considered<'_>, kept: &Kept) -> Vec<String> {
     let Considered { resource, preview, .. } = considered;
     let told = |field: &str, who: &str, ways: &str| {
         let mut told =
@@ -144,9 +145,20 @@ fn conflicts(considered: &Considered<'_>) -> Vec<String> {
         }
         told
     };
-    let taken = preview.taken.iter().filter(|(_, manager)| !may_be_taken_from(manager));
+    let is_open = |manager: &str| !may_be_taken_from(manager) && !kept.decides(manager);
+    let taken = preview.taken.iter().filter(|(_, manager)| is_open(manager));
     let ways = "leave it to them with --yield-conflicts, or take it over with --force-conflicts";
-    let mut found: Vec<String> = taken.map(|(field, manager)| told(field, &format!("`{manager}`"), ways)).collect();
+    let mut found: Vec<String> = taken
+        .map(|(field, manager)| {
+            if is_by_hand(manager) {
+                return format!(
+                    "`{field}` was set by hand, with `{manager}`: keep that with --no-remove-manual-changes, or take it over \
+                     with --force-conflicts"
+                );
+            }
+            told(field, &format!("`{manager}`"), ways)
+        })
+        .collect();
     let replicas = |object: Option<&Value>| object.and_then(|o| o.pointer("/spec/replicas")).cloned();
     if let (Some(scaler), Some(wanted)) = (considered.scaled_by, replicas(Some(&resource.data)))
         && !found.iter().any(|told| told.starts_with("`spec.replicas`"))
@@ -312,7 +324,7 @@ fn touches(a: &FieldChange, b: &FieldChange) -> bool {
 }
 
 /// Says who set the fields that drifted, and when, as the API server keeps it.
-fn setters(managers: &Value, drift: &[FieldChange]) -> Vec<Setter> {
+pub(super) fn setters(managers: &Value, drift: &[FieldChange]) -> Vec<Setter> {
     let paths: Vec<(&str, Vec<String>)> = drift.iter().map(|f| (f.path.as_str(), keys_of(&f.path))).collect();
     let mut found = Vec::new();
     for entry in managers.as_array().into_iter().flatten() {
@@ -408,6 +420,7 @@ pub(super) fn leave(plan: &mut ResourcePlan, why: Reason) {
     plan.fields.clear();
     plan.replace_paths.clear();
     plan.drift.clear();
+    plan.kept.clear();
     plan.restart = None;
     plan.reasons = vec![why];
 }

@@ -23,6 +23,7 @@ mod images;
 mod helm;
 mod hooks;
 mod instructions;
+mod keeping;
 mod model;
 mod operation;
 mod order;
@@ -59,6 +60,7 @@ pub use helm::{
 };
 pub use hooks::{DesiredHook, HookPlan};
 pub use images::{ImageContext, ImageSection, differences, missing_bases, plan_images};
+pub use keeping::Kept;
 pub use model::{
     CleanupItem, ClusterName, Fidelity, FieldChange, FieldOp, ImageAction, ImagePlan, Inputs, Plan, RecordReason,
     RejectedStage, ResourceAction, ResourcePlan, Restart, Risk, RiskLevel, StageAction, StagePlan, Summary,

@@ -153,6 +153,12 @@ pub struct Inputs {
     /// Whether hooks do not run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_hooks: bool,
+    /// Whether what people changed by hand stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_remove_manual_changes: bool,
+    /// What a null in values means, where it is not what it means to Helm: `helm4`, `werf`, `strict`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values_nulls: Option<String>,
     /// The commits of other repositories that git mappings take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<TakenRepository>,
@@ -428,6 +434,9 @@ pub struct ResourcePlan {
     /// Fields that somebody else changed since the last apply; apply sets them back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<FieldChange>,
+    /// Fields that people changed by hand and that stay: as they are, and as the chart says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<FieldChange>,
     /// A restart of pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,

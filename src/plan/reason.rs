@@ -40,6 +40,10 @@ pub struct Setter {
 pub enum DriftOutcome {
     /// Apply sets it back.
     Reverted,
+    /// It stays as it is.
+    Kept,
+    /// The chart changes the same field in this release, and wins.
+    Overwritten,
 }
 
 /// The cause of an action, with before and after. Considered-and-unchanged is recorded too.

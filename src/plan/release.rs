@@ -10,6 +10,7 @@ use super::cluster::{no_next_revision, plan_cluster};
 use super::diff::{diff, hide_fields, is_sensitive, redact};
 use super::helm::{ClusterChart, read_history};
 use super::hooks::{DesiredHook, HookPlan};
+use super::keeping::Kept;
 use super::model::{FieldChange, ImagePlan, RecordReason, ResourceAction, ResourcePlan, Risk};
 use super::operation::{Guard, Operation, Work};
 use super::reason::{FileChange, Reason};
@@ -141,6 +142,8 @@ pub struct ReleaseContext<'a> {
     pub force_conflicts: bool,
     /// Whether hooks are recorded, and none runs.
     pub no_hooks: bool,
+    /// What stays of what people changed by hand.
+    pub kept: &'a Kept,
 }
 
 /// The resources' part of a plan.
@@ -368,6 +371,7 @@ pub(super) fn left_alone(resource: &DesiredResource) -> ResourcePlan {
         fields: Vec::new(),
         replace_paths: Vec::new(),
         drift: Vec::new(),
+        kept: Vec::new(),
         restart: None,
         reasons: Vec::new(),
     }
@@ -436,6 +440,7 @@ pub(super) fn deleted(recorded: &RecordedResource, data: &Value) -> ResourcePlan
         fields,
         replace_paths: Vec::new(),
         drift: Vec::new(),
+        kept: Vec::new(),
         restart: None,
         reasons: vec![Reason::NotDeclared],
     }

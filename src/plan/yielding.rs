@@ -14,12 +14,7 @@ pub fn yield_fields(resource: &mut DesiredResource, preview: &Preview) -> Option
     let theirs = preview.taken.iter().filter(|(_, manager)| !may_be_taken_from(manager));
     let mut told: Vec<String> = Vec::new();
     for (field, manager) in theirs {
-        // The server keeps the texts of a Secret as data.
-        let text = field.strip_prefix("data.").filter(|_| resource.kind == "Secret");
-        let text = text.map(|key| format!(".stringData.{key}"));
-        if remove(&mut resource.data, &format!(".{field}"))
-            || text.is_some_and(|text| remove(&mut resource.data, &text))
-        {
+        if take_field(&mut resource.data, field).is_some() {
             told.push(format!("`{field}` to `{manager}`"));
         }
     }
@@ -28,33 +23,40 @@ pub fn yield_fields(resource: &mut DesiredResource, preview: &Preview) -> Option
     (!told.is_empty()).then_some(Risk { code, level: RiskLevel::Info, address, path: None, message })
 }
 
-/// Removes what stands under a path as the API server writes it: `.spec.containers[name="app"].image`. Keys may hold dots.
+/// Takes a field out of a manifest, as the API server names it, and returns what the manifest says there.
+pub(super) fn take_field(manifest: &mut Value, field: &str) -> Option<Value> {
+    // The server keeps the texts of a Secret as data.
+    let is_secret = manifest.get("kind").is_some_and(|kind| kind == "Secret");
+    let text = field.strip_prefix("data.").filter(|_| is_secret).map(|key| format!(".stringData.{key}"));
+    let text = text.and_then(|text| take(manifest, &text));
+    let data = take(manifest, &format!(".{field}"));
+    // Where both say it, the text counts.
+    text.or(data)
+}
+
+/// Takes out what stands under a path as the API server writes it: `.spec.containers[name="app"].image`. Keys may hold dots.
 /// Bounded: each step takes a part of the path away.
-fn remove(value: &mut Value, path: &str) -> bool {
+fn take(value: &mut Value, path: &str) -> Option<Value> {
     match value {
         Value::Object(map) => {
-            let Some(rest) = path.strip_prefix('.') else { return false };
-            if map.shift_remove(rest).is_some() {
-                return true;
+            let rest = path.strip_prefix('.')?;
+            if let Some(taken) = map.shift_remove(rest) {
+                return Some(taken);
             }
             let mut keys: Vec<String> = map.keys().filter(|key| rest.starts_with(key.as_str())).cloned().collect();
             // The longest first: of `a` and `a.b` the latter is meant by `a.b.c`.
             keys.sort_by_key(|key| std::cmp::Reverse(key.len()));
-            keys.iter().any(|key| {
-                let rest = rest.get(key.len()..).unwrap_or_default();
-                rest.starts_with(['.', '[']) && map.get_mut(key).is_some_and(|inner| remove(inner, rest))
+            keys.iter().find_map(|key| {
+                let rest = rest.get(key.len()..).filter(|rest| rest.starts_with(['.', '[']))?;
+                take(map.get_mut(key)?, rest)
             })
         }
         Value::Array(items) => {
-            let Some((selector, rest)) = selector(path) else { return false };
-            let Some(at) = items.iter().position(|item| is_meant(item, selector)) else { return false };
-            if rest.is_empty() {
-                items.remove(at);
-                return true;
-            }
-            items.get_mut(at).is_some_and(|item| remove(item, rest))
+            let (selector, rest) = selector(path)?;
+            let at = items.iter().position(|item| is_meant(item, selector))?;
+            if rest.is_empty() { Some(items.remove(at)) } else { take(items.get_mut(at)?, rest) }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn paths_of_the_server_name_one_field() {
-        let removed = |mut value: Value, path: &str| remove(&mut value, path).then_some(value);
+        let removed = |mut value: Value, path: &str| take(&mut value, path).map(|_| value);
         let webhook =
             json!({"webhooks": [{"name": "a.b"}, {"name": "x]", "clientConfig": {"caBundle": "", "url": "u"}}]});
         assert_eq!(
@@ -142,9 +144,9 @@ mod tests {
         let preview = |who: &str| Preview { taken: vec![("data.a".into(), who.into())], ..Preview::default() };
         let (mut one, mut two) = (resource(), resource());
         let mut secret = resource();
-        (secret.kind, secret.data) = ("Secret".into(), json!({"stringData": {"a": "1", "b": "2"}}));
+        (secret.kind, secret.data) = ("Secret".into(), json!({"kind": "Secret", "stringData": {"a": "1", "b": "2"}}));
         assert!(yield_fields(&mut secret, &preview("injector")).is_some());
-        assert_eq!(secret.data, json!({"stringData": {"b": "2"}}));
+        assert_eq!(secret.data, json!({"kind": "Secret", "stringData": {"b": "2"}}));
         assert!(yield_fields(&mut one, &preview("kubectl-edit")).is_none());
         let told = yield_fields(&mut two, &preview("injector")).unwrap();
         assert_eq!((&one.data, &two.data), (&json!({"data": {"a": "1"}}), &json!({"data": {}})));

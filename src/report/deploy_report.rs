@@ -64,6 +64,27 @@ struct Report<'a> {
     resources: Vec<Reported<'a>>,
     hooks: Vec<Reported<'a>>,
     outcome: Outcome,
+    /// The automatic rollback that followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollback: Option<RolledBack>,
+}
+
+/// What became of a release that failed and was to be rolled back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RolledBack {
+    /// The revision that it goes back to, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+    /// The revision that the rollback makes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Whether the release is as it was.
+    pub is_done: bool,
+    /// What became of it, in words.
+    pub message: String,
+    /// The outcome of the rollback, where it was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
 }
 
 /// A resource that changes, or a hook that runs.
@@ -82,7 +103,12 @@ struct Reported<'a> {
 }
 
 /// Returns the report of a run, without what must not be shown. `error` says why none was begun.
-pub fn deploy_report_json(plan: &Plan, outcome: &Outcome, error: Option<&str>, mask: &Mask) -> String {
+pub fn deploy_report_json(
+    plan: &Plan,
+    (outcome, rollback): (&Outcome, Option<&RolledBack>),
+    error: Option<&str>,
+    mask: &Mask,
+) -> String {
     let fates = Fates::of(plan, outcome);
     let named = |wanted: Fate| {
         let of = plan.operations.iter().filter(|operation| fates.listed(operation) == wanted);
@@ -113,6 +139,11 @@ pub fn deploy_report_json(plan: &Plan, outcome: &Outcome, error: Option<&str>, m
         resources: changed.map(|resource| of_resource(resource, &fates)).collect(),
         hooks: plan.hooks.iter().map(|hook| of_hook(hook, &fates)).collect(),
         outcome: masked(outcome, mask),
+        rollback: rollback.map(|back| RolledBack {
+            message: mask.hide(&back.message).into_owned(),
+            outcome: back.outcome.as_ref().map(|outcome| masked(outcome, mask)),
+            ..back.clone()
+        }),
     };
     pretty_json(&report)
 }
@@ -134,7 +165,7 @@ fn status(plan: &Plan, outcome: &Outcome, error: Option<&str>) -> Status {
 }
 
 /// Returns the revision that a plan makes, or else the one that there is.
-fn revision(plan: &Plan) -> Option<u64> {
+pub fn revision(plan: &Plan) -> Option<u64> {
     let made = plan.operations.iter().find_map(|operation| match &operation.work {
         Work::RecordRelease { revision, .. } => Some(*revision),
         Work::BuildStage { .. }
@@ -267,7 +298,7 @@ mod tests {
 
     fn report(plan: &Plan, outcome: &Outcome, error: Option<&str>) -> Value {
         let mask = Mask::default().with(["hunter2-x"]);
-        serde_json::from_str(&deploy_report_json(plan, outcome, error, &mask)).unwrap()
+        serde_json::from_str(&deploy_report_json(plan, (outcome, None), error, &mask)).unwrap()
     }
 
     #[test]
@@ -298,6 +329,7 @@ mod tests {
             failed: vec![failure],
             skipped: skipped.collect(),
             ignored: Vec::new(),
+            freed: Vec::new(),
         };
         let failed = report(&plan, &outcome, None);
         assert_eq!(failed["status"], "failed");

@@ -38,6 +38,7 @@ fn resource(kind: &str, name: &str, action: ResourceAction, reasons: Vec<Reason>
         fields: Vec::new(),
         replace_paths: Vec::new(),
         drift: Vec::new(),
+        kept: Vec::new(),
         restart: None,
         reasons,
     }
@@ -100,6 +101,8 @@ pub fn shop() -> Plan {
             tree: "9f".repeat(20),
             dev: false,
             no_hooks: false,
+            no_remove_manual_changes: false,
+            values_nulls: None,
             repositories: Vec::new(),
             added: Vec::new(),
             bundle: None,

@@ -22,7 +22,7 @@ pub(crate) mod fixture;
 pub(crate) mod golden;
 
 pub use build_report::{BuildReport, ReportedImage, ReportedStage, report_seconds};
-pub use deploy_report::deploy_report_json;
+pub use deploy_report::{RolledBack, deploy_report_json, revision};
 pub use origins::{OriginCounts, OriginLine, OriginValue, origin_lines, origins_json, origins_text};
 pub use plan_document::{Forge, plan_comment, plan_html, plan_markdown};
 pub use plan_json::{plan_json, plan_schema};

@@ -1,6 +1,6 @@
 //! The plan for a reviewer at a terminal or in a log.
 //!
-//! Order: verdict, risks, images, resources, drift, cleanup, summary, what to run next. Everything reads without
+//! Order: verdict, risks, images, resources, drift, what is kept, cleanup, summary, what to run next. Everything reads without
 //! colour; values are cut to the width, reasons never.
 
 use std::borrow::Cow;
@@ -24,6 +24,7 @@ pub fn plan_text(plan: &Plan, look: Look, next: Option<&str>) -> String {
     page.resources(&view);
     page.hooks(&view);
     page.drift(&view);
+    page.by_hand(&view);
     page.cleanup(&view);
     page.out += &format!("\n{}\n", page.paint(Style::new().bold(), &view.summary));
     if let (Some(command), false) = (next, plan.operations.is_empty()) {
@@ -241,6 +242,23 @@ impl Page {
                 self.field(field);
             }
             for by in &drift.by {
+                self.line(6, by);
+            }
+        }
+    }
+
+    fn by_hand(&mut self, view: &View) {
+        if view.by_hand.is_empty() {
+            return;
+        }
+        self.heading("Kept: somebody changed these by hand, and apply leaves them");
+        for kept in &view.by_hand {
+            self.line(2, &format!("=   {}", kept.address));
+            let room = self.look.width.saturating_sub(6).max(20);
+            for field in &kept.fields {
+                self.line(6, &cut(field, room));
+            }
+            for by in &kept.by {
                 self.line(6, by);
             }
         }

@@ -13,7 +13,7 @@ use super::count;
 use super::terminal::printable;
 use crate::plan::{
     DriftOutcome, FieldChange, FieldOp, FileChange, HookPlan, ImageAction, ImagePlan, Plan, Reason, RecordReason,
-    ResourceAction, ResourcePlan, Restart, RiskLevel, Summary, Work,
+    ResourceAction, ResourcePlan, Restart, RiskLevel, Setter, Summary, Work,
 };
 use crate::source::Place;
 
@@ -33,6 +33,7 @@ pub(super) struct View {
     pub images: Vec<ImageView>,
     pub resources: Vec<ResourceView>,
     pub drift: Vec<DriftView>,
+    pub by_hand: Vec<KeptView>,
     pub cleanup: Vec<CleanupView>,
     pub hooks: Vec<HookView>,
     /// Counted, not listed.
@@ -81,6 +82,15 @@ pub(super) struct DriftView {
     /// Who changed it, when, and what becomes of that.
     pub by: Vec<String>,
     pub fields: Vec<FieldView>,
+}
+
+/// What people changed by hand, and what stays.
+#[derive(Debug, Serialize)]
+pub(super) struct KeptView {
+    pub address: String,
+    pub fields: Vec<String>,
+    /// Who changed it, and when.
+    pub by: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -133,6 +143,7 @@ impl View {
             unchanged: plan.resources.len() - resources.len(),
             resources: resources.into_iter().map(|r| with_replicas(resource(r), &left)).collect(),
             drift: plan.resources.iter().filter(|r| !r.drift.is_empty()).map(drift).collect(),
+            by_hand: plan.resources.iter().filter(|r| !r.kept.is_empty()).map(kept).collect(),
             cleanup: plan
                 .cleanup
                 .iter()
@@ -315,20 +326,41 @@ fn resource(r: &ResourcePlan) -> ResourceView {
 }
 
 fn drift(r: &ResourcePlan) -> DriftView {
-    let setters =
-        r.reasons.iter().flat_map(|reason| if let Reason::Drift { by, .. } = reason { by.as_slice() } else { &[] });
-    let by = setters.map(|setter| {
-        let when = setter.time.as_ref().map(|time| format!(" at {time}")).unwrap_or_default();
-        let outcome = match setter.outcome {
-            DriftOutcome::Reverted => "it is set back",
-        };
-        printable(&format!("{} by {}{when}: {outcome}", list(&setter.paths), setter.manager))
-    });
     DriftView {
         address: printable(&r.address()),
-        by: by.collect(),
+        by: setters(r).filter(|setter| setter.outcome != DriftOutcome::Kept).map(setter).collect(),
         fields: r.drift.iter().map(|f| field(f, false)).collect(),
     }
+}
+
+fn kept(r: &ResourcePlan) -> KeptView {
+    let field = |change: &FieldChange| {
+        let said = |value: &Value| if value.is_null() { "nothing".to_owned() } else { self::value(value) };
+        let path = printable(&change.path);
+        if change.sensitive {
+            return format!("{path}: (sensitive)");
+        }
+        format!("{path}: {}, the chart says {}", said(&change.before), said(&change.after))
+    };
+    KeptView {
+        address: printable(&r.address()),
+        fields: r.kept.iter().map(field).collect(),
+        by: setters(r).filter(|setter| setter.outcome == DriftOutcome::Kept).map(setter).collect(),
+    }
+}
+
+fn setters(r: &ResourcePlan) -> impl Iterator<Item = &Setter> {
+    r.reasons.iter().flat_map(|reason| if let Reason::Drift { by, .. } = reason { by.as_slice() } else { &[] })
+}
+
+fn setter(setter: &Setter) -> String {
+    let when = setter.time.as_ref().map(|time| format!(" at {time}")).unwrap_or_default();
+    let outcome = match setter.outcome {
+        DriftOutcome::Reverted => "it is set back",
+        DriftOutcome::Kept => "it is kept",
+        DriftOutcome::Overwritten => "the chart changes it too, and wins",
+    };
+    printable(&format!("{} by {}{when}: {outcome}", list(&setter.paths), setter.manager))
 }
 
 fn restart(restart: &Restart) -> String {
@@ -483,6 +515,9 @@ pub(super) fn sentence(reason: &Reason) -> String {
         Reason::Template { place: p, paths } => format!("{} writes {}", place(p), list(paths)),
         Reason::Value { place, key, before, after } => {
             format!("{}{key}: {} -> {}", at(place), value(before), value(after))
+        }
+        Reason::Drift { paths, by } if by.iter().any(|by| by.outcome == DriftOutcome::Kept) => {
+            format!("somebody changed {} by hand, and it is kept", list(paths))
         }
         Reason::Drift { paths, .. } => format!("somebody else changed {}", list(paths)),
         Reason::UsesConfig { address, .. } => format!("its pods read {address}, which changed"),

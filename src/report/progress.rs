@@ -246,6 +246,9 @@ pub(super) fn masked(outcome: &Outcome, mask: &Mask) -> Outcome {
             *text = mask.hide(text).into_owned();
         }
     }
+    for text in outcome.freed.iter_mut().flat_map(|freed| &mut freed.causes) {
+        *text = mask.hide(text).into_owned();
+    }
     outcome
 }
 

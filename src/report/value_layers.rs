@@ -41,6 +41,9 @@ pub struct ValueLayer {
     pub value: Value,
     /// Whether it is the one that templates see.
     pub wins: bool,
+    /// The path that has this value, where the layer replaces the table around what is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub around: Option<String>,
 }
 
 impl ValueLayer {
@@ -66,7 +69,7 @@ pub fn value_layers_text(values: &[ValueLayers], look: Look) -> String {
 }
 
 fn layers_text(value: &ValueLayers, look: Look) -> String {
-    let is_null = value.layers.first().is_some_and(|layer| layer.value.is_null());
+    let is_null = value.layers.first().is_some_and(|layer| layer.value.is_null() && layer.around.is_none());
     let why = if is_null { "nothing, null takes it away" } else { "nothing, for a layer replaces the table around it" };
     let seen = value.value.as_ref().map_or_else(|| why.to_owned(), short);
     let mut text = format!("{}: {seen}\n", printable(&value.path));
@@ -77,7 +80,8 @@ fn layers_text(value: &ValueLayers, look: Look) -> String {
         let origin = layer.origin();
         let gap = " ".repeat(origins.saturating_sub(measure_text_width(&origin)));
         let mark = if layer.wins { "*" } else { " " };
-        let line = format!("{mark} {:<layers$}  {origin}{gap}  {}", layer.layer, short(&layer.value));
+        let around = layer.around.as_ref().map(|path| format!(" for `{}`", printable(path))).unwrap_or_default();
+        let line = format!("{mark} {:<layers$}  {origin}{gap}  {}{around}", layer.layer, short(&layer.value));
         let style = if layer.wins { Style::new().green() } else { Style::new() };
         text += &format!("  {}\n", style.force_styling(look.color).apply_to(line));
     }
@@ -124,7 +128,7 @@ mod tests {
 
     fn layer(layer: &'static str, place: Option<(&str, u32)>, value: Value) -> ValueLayer {
         let place = place.map(|(file, line)| Place { line: Some(line), ..Place::file(file) });
-        ValueLayer { layer, place, argument: None, variable: None, value, wins: false }
+        ValueLayer { layer, place, argument: None, variable: None, value, wins: false, around: None }
     }
 
     fn port() -> ValueLayers {

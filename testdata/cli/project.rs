@@ -177,6 +177,28 @@ fn uncommitted_files_count_with_dev_only() {
 }
 
 #[test]
+fn reports_of_a_run_are_not_read_by_the_next_one_with_dev() {
+    let sandbox = shop();
+    let tree = || {
+        let plan: serde_json::Value = serde_json::from_str(&sandbox.run(&["plan", "--dev", "-o", "json"]).out).unwrap();
+        plan["inputs"]["tree"].clone()
+    };
+    let before = tree();
+    let apply = [&APPLY[..], &["--dev"]].concat();
+    let usual = ok(sandbox.run(&[&apply[..], &["--save-build-report", "--save-deploy-report"]].concat()));
+    let is_there = |name: &str| sandbox.project().join(name).exists();
+    assert!(is_there(".werf-build-report.json") && is_there(".werf-deploy-report.json"));
+    assert!(!usual.err.contains("lies in the work tree"), "{}", usual.err);
+    assert_eq!(tree(), before);
+    let told = "The report out.json lies in the work tree";
+    let other = ok(sandbox.run(&[&apply[..], &["--deploy-report-path", "out.json"]].concat()));
+    assert!(other.err.contains(told), "{}", other.err);
+    assert_ne!(tree(), before);
+    let outside = ok(sandbox.run(&[&apply[..], &["--deploy-report-path", "../out.json"]].concat()));
+    assert!(!outside.err.contains("lies in the work tree"), "{}", outside.err);
+}
+
+#[test]
 fn the_configuration_is_listed() {
     let sandbox = shop();
     assert_eq!(ok(sandbox.run(&["config", "list"])).out, "backend\nfrontend\n");

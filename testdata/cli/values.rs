@@ -16,6 +16,29 @@ fn project(values: &str, config: &str, port: &str) -> Sandbox {
 }
 
 #[test]
+fn s3_a_profile_of_nulls_is_chosen_and_in_the_plan() {
+    let sandbox = project("sub: {image: null}\n", "{{ toJson .Values.sub.image | quote }}", "80");
+    let chart = "apiVersion: v2\nname: sub\nversion: 1.0.0\n";
+    sandbox.write(".helm/charts/sub/Chart.yaml", chart).write(".helm/charts/sub/values.yaml", "image: {tag: v1}\n");
+    sandbox.write(".helm/Chart.yaml", &chart.replace("sub", "shop")).commit("a subchart");
+    let lint = sandbox.run(&["lint"]);
+    let told = "note[ambiguous-null]: `sub.image` is gone with `helm`, `werf`, `strict`, and there with `helm4`";
+    assert!(lint.out.contains(told) && lint.out.contains(".helm/values.yaml:1:14"), "{}", lint.out);
+    let by_profile = |args: &[&str], profile: &str| sandbox.run(&[args, &["--values-nulls", profile]].concat()).out;
+    for profile in ["helm", "werf", "strict", "helm4"] {
+        let expected = if profile == "helm4" { r#"config: "{\"tag\":\"v1\"}""# } else { "config: \"null\"" };
+        for args in [&["render"][..], &["template", ".helm"]] {
+            let printed = by_profile(args, profile);
+            assert!(printed.contains(expected), "{args:?} {profile}: {printed}");
+        }
+        let plan: serde_json::Value = serde_json::from_str(&by_profile(&["plan", "-o", "json"], profile)).unwrap();
+        let named = if profile == "helm" { serde_json::Value::Null } else { profile.into() };
+        assert_eq!(plan["inputs"]["values_nulls"], named, "{}", plan["inputs"]);
+    }
+    assert_eq!(sandbox.run(&["render", "--values-nulls", "helm5"]).code, 64);
+}
+
+#[test]
 fn s8_a_list_of_the_chart_that_an_index_of_set_replaces_is_told() {
     let sandbox = project("servers: [{port: 80}, {port: 81}]\n", "{{ toJson .Values.servers | quote }}", "80");
     let ran = sandbox.run(&["lint", "--set", "servers[1].port=8081"]);
@@ -138,6 +161,22 @@ fn a_table_is_told_by_the_winners_of_its_values_and_what_nobody_sets_by_what_is_
     assert!(missing.err.contains("hint: did you mean `web.port`?"), "{}", missing.err);
     assert_eq!(sandbox.run(&["plan", "--explain-values", "web", "-o", "html"]).code, 64);
     assert_eq!(sandbox.run(&["plan", "--explain-values", "web", "--out", "p"]).code, 64);
+    let refused = [
+        (&["render", "--output", "x.yaml"][..], "leave --output away"),
+        (&["render", "--origins"], "leave --origins away"),
+        (&["template", ".helm", "--origins"], "leave --origins away"),
+        (&["template", ".helm", "--post-renderer", "cat"], "leave --post-renderer away"),
+        (&["plan", "web"], "leave the names of images away"),
+    ];
+    for (args, told) in refused {
+        let ran = sandbox.run(&[args, &["--explain-values", "web"]].concat());
+        assert_eq!((ran.code, ran.err.contains(told)), (64, true), "{args:?}: {}{}", ran.out, ran.err);
+    }
+    assert!(!sandbox.project().join("x.yaml").exists());
+    // What replaces the table around a value is what wins.
+    let around = sandbox.run(&["plan", "--set", "web=off", "--explain-values", "web.port"]).out;
+    let expected = "web.port: nothing, for a layer replaces the table around it\n  * --set  web=off              \"off\" for `web`\n    chart  .helm/values.yaml:2  80\n";
+    assert_eq!(around, expected);
     // The schema refuses it, and the chart cannot be rendered: where it comes from is told, what it is is not.
     sandbox.write(".helm/values.schema.json", "{\"properties\": {\"token\": {\"type\": \"integer\"}}}");
     sandbox.commit("a schema");

@@ -69,7 +69,11 @@ fn a_field_of_a_stranger_is_taken_where_somebody_says_so() {
     let address = "/api/v1/namespaces/stranger/configmaps/a?fieldManager=dashboard";
     cluster.call("PATCH", address, Some(("application/merge-patch+json", patch)));
     let ran = deploy.run(5, &["plan"]);
-    assert!(ran.err.contains("`data.a` is set by `dashboard`") && ran.err.contains("--force-conflicts"), "{}", ran.err);
+    assert!(
+        ran.err.contains("`data.a` was set by hand, with `dashboard`") && ran.err.contains("--force-conflicts"),
+        "{}",
+        ran.err
+    );
     deploy.run(0, &["apply", "--auto-approve", "--force-conflicts"]);
     assert_eq!(cluster.get(&["configmap", "a", "-n", "stranger"])["data"]["a"], "1");
     deploy.assert_no_changes();

@@ -60,6 +60,11 @@ fn a_deploy_is_reported_with_what_became_of_every_resource() {
         take_back(deploy, 0, &back);
         let third = report(deploy, DEFAULT);
         assert_eq!((&third["status"], &third["revision"]), (&json!("deployed"), &json!(3)));
+
+        take_back(deploy, 0, &["dismiss", "--auto-approve", "--save-deploy-report"]);
+        let gone = report(deploy, DEFAULT);
+        assert_eq!((&gone["status"], &gone["release"]), (&json!("uninstalled"), &json!("shop")));
+        assert_eq!(results(&gone)[..2], ["a delete done", "b delete done"]);
     });
 }
 
@@ -80,6 +85,10 @@ fn a_deploy_that_failed_or_could_not_begin_is_reported_too() {
         "it is not that of the rollback"
     );
     assert_eq!(results(&failed)[0], "a update failed");
+    let back = &failed["rollback"];
+    assert_eq!((&back["to"], &back["revision"], &back["is_done"]), (&json!(1), &json!(3), &json!(true)), "{back:#}");
+    assert_eq!(back["message"], "the release shop was rolled back to revision 1");
+    assert_eq!(back["outcome"]["failed"], json!([]));
     assert_eq!(failed["failedOperations"], json!(["write unreported/ConfigMap/a"]));
     assert!(failed["outcome"]["failed"][0]["causes"].is_array() && failed["error"].is_null());
     // Nowhere to write it to: the release is rolled back all the same.

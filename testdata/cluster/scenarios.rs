@@ -152,6 +152,141 @@ fn s30_drift_names_who_changed_what_and_when() {
     deploy.assert_no_changes();
 }
 
+/// What a plan says of what people changed by hand: the fields and their values, and what becomes of it.
+fn by_hand(plan: &Value, name: &str) -> (Vec<String>, Vec<String>) {
+    let kept = resource(plan, name)["kept"].as_array().cloned().unwrap_or_default();
+    let kept = kept.iter().map(|f| format!("{} {} {}", f["path"].as_str().unwrap(), f["before"], f["after"])).collect();
+    let by = reasons(plan, name, "drift").into_iter().flat_map(|drift| drift["by"].as_array().cloned().unwrap());
+    let by = by.map(|by| format!("{} {}: {}", by["manager"], by["paths"], by["outcome"]).replace('"', ""));
+    (kept, by.collect())
+}
+
+/// Returns the operations of a plan that write resources.
+fn written(plan: &Value) -> Vec<&Value> {
+    let all = plan["operations"].as_array().unwrap().iter().map(|o| &o["work"]);
+    all.filter(|work| work["action"] == "write_resource").collect()
+}
+
+#[test]
+fn s30_what_people_changed_by_hand_is_kept_where_somebody_says_so() {
+    let web = |replicas: u32, image: &str| {
+        let text = idle("Deployment", "web", "").replace("replicas: 0", &format!("replicas: {replicas}"));
+        text.replace("example/web:1", image)
+    };
+    let one = || [("web", web(3, "example/web:1")), ("config", config("config", "", "chart"))];
+    let Some((deploy, cluster)) = release("s30kept", &one()) else { return };
+    let keep = |code: i32, args: &[&str]| deploy.run(code, &[args, &["--no-remove-manual-changes"]].concat());
+    let plan =
+        |code: i32| -> Value { serde_json::from_str(&keep(code, &["plan", "--exit-code", "-o", "json"]).out).unwrap() };
+    let apply = || keep(0, &["apply", "--auto-approve", "--no-wait"]);
+    let live = || cluster.object(&deployment("s30kept", "web")).unwrap()["spec"].clone();
+    deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
+    // Each of them by other people's ways, and what a controller set beside them.
+    patch_as(cluster, "kubectl-edit", &deployment("s30kept", "web"), &json!({"spec": {"replicas": 5}}));
+    let config_map = "/api/v1/namespaces/s30kept/configmaps/config";
+    patch_as(cluster, "Mozilla", config_map, &json!({"data": {"k": "console", "beside": "x"}}));
+    let made = plan(0);
+    assert_eq!((written(&made), made["operations"].as_array().unwrap().len()), (vec![], 0), "{made:#}");
+    let (kept, by) = by_hand(&made, "web");
+    assert_eq!((kept, by), (vec!["spec.replicas 5 3".to_owned()], vec!["kubectl-edit [spec.replicas]: kept".into()]));
+    assert_eq!(by_hand(&made, "config").0, [r#"data.k "console" "chart""#]);
+    let text = keep(0, &["plan"]).out;
+    assert!(text.contains("Kept: somebody changed these by hand, and apply leaves them"), "{text}");
+    assert!(text.contains("spec.replicas: 5, the chart says 3\n      spec.replicas by kubectl-edit at 2"), "{text}");
+    deploy.writes();
+    apply();
+    assert_eq!(deploy.writes(), (vec![], vec![]), "nothing is written");
+    // What the chart changes beside it is written, and theirs stays; what is written is what the plan says.
+    write(&deploy, &[("web", web(3, "example/web:2")), ("config", config("config", "", "chart"))]);
+    let made = plan(2);
+    assert_eq!(by_hand(&made, "web").0, ["spec.replicas 5 3"]);
+    let manifest = |plan: &Value| -> Value {
+        let web = written(plan).into_iter().find(|work| work["address"] == "s30kept/Deployment/web").unwrap();
+        serde_json::from_str(web["manifest"].as_str().unwrap()).unwrap()
+    };
+    assert_eq!(manifest(&made)["spec"].get("replicas"), None, "{made:#}");
+    apply();
+    let spec = live();
+    let image = &spec["template"]["spec"]["containers"][0]["image"];
+    assert_eq!((&spec["replicas"], image), (&json!(5), &json!("example/web:2")));
+    assert_eq!(cluster.object(config_map).unwrap()["data"], json!({"k": "console", "beside": "x"}));
+    assert_eq!(written(&plan(0)).len(), 0);
+    // What the chart changes in this release wins, and they are told.
+    write(&deploy, &[("web", web(4, "example/web:2")), ("config", config("config", "", "other"))]);
+    let made = plan(2);
+    let (kept, by) = by_hand(&made, "web");
+    assert_eq!((kept, by), (vec![], vec!["kubectl-edit [spec.replicas]: overwritten".to_owned()]));
+    assert_eq!(manifest(&made)["spec"]["replicas"], 4);
+    assert!(keep(0, &["plan"]).out.contains(": the chart changes it too, and wins"));
+    apply();
+    assert_eq!((&live()["replicas"], &cluster.object(config_map).unwrap()["data"]["k"]), (&json!(4), &json!("other")));
+    // Without the choice it is set back as ever, or has to be decided.
+    patch_as(cluster, "Mozilla", config_map, &json!({"data": {"k": "console"}}));
+    let ran = deploy.run(5, &["plan"]);
+    let told = "`data.k` was set by hand, with `Mozilla`: keep that with --no-remove-manual-changes";
+    assert!(ran.err.contains(told), "{}", ran.err);
+    patch_as(cluster, "kubectl-patch", config_map, &json!({"data": {"k": "patched"}}));
+    let ran = deploy.run(0, &["plan"]);
+    assert!(ran.out.contains("data.k: patched -> other"), "{}", ran.out);
+    // What a controller sets is nobody's by hand.
+    patch_as(cluster, "kube-controller-manager", &deployment("s30kept", "web"), &json!({"spec": {"replicas": 9}}));
+    assert!(keep(5, &["plan"]).err.contains("`spec.replicas` is set by `kube-controller-manager`"));
+}
+
+#[test]
+fn s30_a_saved_plan_and_a_rollback_keep_what_people_changed_by_hand() {
+    let both = |value: &str| [("a", config("a", "", "chart")), ("b", config("b", "", value))];
+    let Some((deploy, cluster)) = release("s30saved", &both("1")) else { return };
+    let a = "/api/v1/namespaces/s30saved/configmaps/a";
+    let values = || {
+        ["a", "b"].map(|name| {
+            let address = format!("/api/v1/namespaces/s30saved/configmaps/{name}");
+            cluster.object(&address).unwrap()["data"]["k"].as_str().unwrap().to_owned()
+        })
+    };
+    let by_hand = |value: &str| patch_as(cluster, "kubectl-edit", a, &json!({"data": {"k": value}}));
+    deploy.run(0, &["apply", "--auto-approve"]);
+    by_hand("hand");
+    write(&deploy, &both("2"));
+    deploy.run(0, &["plan", "--no-remove-manual-changes", "--out", "kept.plan"]);
+    deploy.run(0, &["plan", "--out", "reverts.plan"]);
+    let late = deploy.run(64, &["apply", "reverts.plan", "--no-remove-manual-changes"]);
+    assert!(late.err.contains("give it to the command that plans"), "{}", late.err);
+    // What is kept is theirs to change until it is carried out; what changed beside it is planned again.
+    by_hand("hand again");
+    patch_as(
+        cluster,
+        "kubectl-edit",
+        "/api/v1/namespaces/s30saved/configmaps/b",
+        &json!({"metadata": {"labels": {"x": "y"}}}),
+    );
+    deploy.run(0, &["apply", "kept.plan", "--stale=replan-if-equal"]);
+    assert_eq!(values(), ["hand again", "2"]);
+    let ran = deploy.run(0, &["release", "rollback", "--auto-approve", "--no-remove-manual-changes"]);
+    assert!(ran.out.contains("data.k: hand again, the chart says chart"), "{}", ran.out);
+    assert_eq!(values(), ["hand again", "1"]);
+}
+
+#[test]
+fn s30_what_is_made_anew_is_made_as_the_chart_says_and_that_is_told() {
+    let anew = "werf.io/delete-policy: before-creation";
+    let Some((deploy, cluster)) = release("s30anew", &[("a", config("a", anew, "1"))]) else { return };
+    let both = |deploy: &Deploy, value: &str| {
+        let text = config("a", anew, "1").replace("data: {", &format!("data: {{own: '{value}', "));
+        write(deploy, &[("a", text)]);
+    };
+    both(&deploy, "1");
+    deploy.run(0, &["apply", "--auto-approve"]);
+    let a = "/api/v1/namespaces/s30anew/configmaps/a";
+    patch_as(cluster, "kubectl-edit", a, &json!({"data": {"k": "hand"}}));
+    both(&deploy, "2");
+    let plan = deploy.run(2, &["plan", "--exit-code", "-o", "json", "--no-remove-manual-changes"]);
+    let plan: Value = serde_json::from_str(&plan.out).unwrap();
+    assert_eq!(by_hand(&plan, "a"), (vec![], vec!["kubectl-edit [data.k]: reverted".to_owned()]), "{plan:#}");
+    deploy.run(0, &["apply", "--auto-approve", "--no-remove-manual-changes"]);
+    assert_eq!(cluster.object(a).unwrap()["data"], json!({"k": "1", "own": "2"}));
+}
+
 #[test]
 fn s31_replicas_that_an_autoscaler_sets_are_left_to_it() {
     let web = |annotations: &str| idle("Deployment", "web", annotations).replace("replicas: 0", "replicas: 2");

@@ -131,8 +131,12 @@ fn a_stateful_set_that_is_stuck_is_mended_by_the_next_apply() {
         plan["operations"].as_array().unwrap().iter().find(|o| o["id"] == "await:stucknext/StatefulSet.apps/db");
     assert_eq!(waits.unwrap()["work"]["tracking"]["stuck"], json!([{"name": "db-2", "uid": pod["metadata"]["uid"]}]));
     taken(&begun);
-    let ran = apply(&deploy, 0);
+    let ran = deploy.run(0, &["apply", "--auto-approve", "-o", "json"]);
     assert!(ran.err.contains("pod db-2 is deleted: it is broken, and of the revision before"), "{}", ran.err);
+    let outcome: Value = serde_json::from_str(&ran.out).unwrap();
+    let freed = json!([{"operation": "await:stucknext/StatefulSet.apps/db", "verb": "wait", "name": "stucknext/StatefulSet/db",
+        "pod": "db-2", "namespace": "stucknext", "uid": pod["metadata"]["uid"]}]);
+    assert_eq!(outcome["freed"], freed);
     assert_eq!(pod_writes(&deploy), ["delete /api/v1/namespaces/stucknext/pods/db-2"], "that one, and once");
     assert_eq!(taken(&begun), ["db-2 2", "db-1 2", "db-0 2"]);
     assert_eq!(images(cluster, "stucknext"), ["2", "2", "2"]);

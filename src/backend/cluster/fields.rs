@@ -161,6 +161,46 @@ pub fn merged(live: Option<&Value>, wanted: &Value) -> Value {
     object
 }
 
+/// Returns what others set over what is wanted, as the server tells it of a dry run that takes nothing over: the field, and
+/// who set it.
+pub fn taken(live: &Value, wanted: &Value) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in entries(live).filter(|entry| !is_ours(entry) && text(entry, "subresource") != "status") {
+        let Some(fields) = entry.get("fieldsV1").and_then(Value::as_object) else { continue };
+        differing(fields, live, wanted, "", &mut |field| {
+            found.push((field.trim_start_matches('.').to_owned(), text(entry, "manager").to_owned()));
+        });
+    }
+    found
+}
+
+/// Names the fields of a set that have another value than what is wanted, where that has any.
+fn differing(fields: &Fields, live: &Value, wanted: &Value, path: &str, found: &mut dyn FnMut(&str)) {
+    for (key, below) in fields {
+        let at = |object| -> Option<(String, &Value)> {
+            let object: &Value = object;
+            match key.split_once(':')? {
+                ("f", name) => Some((format!("{path}.{name}"), object.get(name)?)),
+                ("k", keys) => {
+                    let item = object.as_array()?.iter().find(|item| has_keys(item, keys))?;
+                    let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
+                    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                    Some((format!("{path}[{}]", keys.join(",")), item))
+                }
+                _ => None,
+            }
+        };
+        let (Some((path, live)), Some((_, wanted)), Some(below)) = (at(live), at(wanted), below.as_object()) else {
+            continue;
+        };
+        if below.keys().any(|key| key != ".") {
+            differing(below, live, wanted, &path, found);
+        } else if live != wanted && !live.is_object() {
+            found(&path);
+        }
+    }
+}
+
 /// Removes what is in a set and not in what is wanted, nor kept by others.
 fn drop_unwanted(object: &mut Value, fields: &Fields, wanted: &Value, kept: &Fields) {
     let none = Fields::new();
@@ -547,6 +587,23 @@ mod tests {
         let same = json!({"metadata": {"name": "w"}, "spec": {"replicas": 3, "paused": true,
             "containers": [{"name": "a", "image": "a:1", "tty": true}]}});
         assert_eq!(merged(Some(&live), &same), live, "what is there is no change");
+    }
+
+    #[test]
+    fn what_others_set_over_a_manifest_is_found_without_the_server() {
+        let live = json!({
+            "metadata": {"managedFields": [
+                entry(FIELD_MANAGER, "Apply", &json!({"f:spec": {"f:paused": {}}})),
+                entry("kubectl-edit", "Update", &json!({"f:spec": {"f:replicas": {}, "f:mine": {}, "f:same": {}, "f:ports":
+                    {"k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:targetPort": {}}}}})),
+            ]},
+            "spec": {"replicas": 5, "paused": true, "mine": 1, "same": 2, "ports": [{"port": 80, "protocol": "TCP", "targetPort": 9}]},
+        });
+        let wanted = json!({"spec": {"replicas": 3, "paused": false, "same": 2,
+            "ports": [{"port": 80, "protocol": "TCP", "targetPort": 1}]}});
+        let by = |field: &str| (field.to_owned(), "kubectl-edit".to_owned());
+        let expected = [by("spec.replicas"), by("spec.ports[port=80,protocol=\"TCP\"].targetPort")];
+        assert_eq!(taken(&live, &wanted), expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 
 use super::api::{Api, ApiError, is_mistyped, word};
-use super::fields::{has_predecessor, merged, stands, without_leftovers};
+use super::fields::{has_predecessor, merged, stands, taken, without_leftovers};
 use super::lives::{Lives, Namespaces};
 use super::objects::{cleaned, guarded, is_going, metadata, set};
 use super::retry::{has_no_account, is_webhook};
@@ -178,6 +178,9 @@ pub async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &M
         && let Some(why) = no_dry_run(error)
     {
         let after = Some(cleaned(&merged(found.as_ref(), &object)));
+        if preview.taken.is_empty() {
+            preview.taken = found.as_ref().map(|live| taken(live, &object)).unwrap_or_default();
+        }
         // Where nothing is to be written, nothing is missing.
         preview.blind = (preview.live != after).then_some(why);
         preview.after = after;

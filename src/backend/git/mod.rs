@@ -26,6 +26,11 @@ pub use history::GitHistory;
 pub use remote::RemoteRepositories;
 pub use worktree::{WorktreeChange, WorktreeState};
 
+/// Where the report of a build is saved when no file is named. Source: werf 2.x.
+pub const BUILD_REPORT: &str = ".werf-build-report.json";
+/// Where the report of a deploy is saved when no file is named. Source: werf 2.x.
+pub const DEPLOY_REPORT: &str = ".werf-deploy-report.json";
+
 /// Why the repository could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::submodules::Which;
-use super::{Commit, GitError, Repository, git_error};
+use super::{BUILD_REPORT, Commit, DEPLOY_REPORT, GitError, Repository, git_error};
 use crate::ports::{WorkTree, WorkTreeError};
 use crate::source::{Files, MemoryObjects, Mode, ObjectId, Objects};
 
@@ -100,6 +100,16 @@ impl Repository {
         Some(true)
     }
 
+    /// Says whether a file is no part of the work tree: git ignores it, or it lies elsewhere.
+    pub fn is_ignored(&self, file: &Path) -> bool {
+        let (Some(Ok(dir)), Ok(root)) = (file.parent().map(Path::canonicalize), self.root.canonicalize()) else {
+            return true;
+        };
+        let Ok(within) = dir.strip_prefix(root) else { return true };
+        let name = file.file_name().map(|name| within.join(name)).unwrap_or_default();
+        self.with(|git| git.is_path_ignored(&name)).unwrap_or(true)
+    }
+
     /// Returns the files of the work tree as if all of it were committed: changed, new and deleted files count,
     /// ignored ones do not.
     ///
@@ -122,7 +132,12 @@ impl Repository {
 
     fn changed_files(self: &Arc<Self>, head: &Commit, paths: &[String]) -> Result<Files, GitError> {
         let mut changes = BTreeMap::new();
-        for WorktreeChange { path, state } in self.changes(paths)? {
+        let is_report = |change: &WorktreeChange| {
+            let name = change.path.rsplit('/').next().unwrap_or_default();
+            change.state == WorktreeState::Untracked && [BUILD_REPORT, DEPLOY_REPORT].contains(&name)
+        };
+        // What a run says of itself is nothing that it is made from.
+        for WorktreeChange { path, state } in self.changes(paths)?.into_iter().filter(|change| !is_report(change)) {
             let content = match state {
                 WorktreeState::Deleted => None,
                 WorktreeState::Modified | WorktreeState::Untracked => read_work_file(&self.root, &path)?,
@@ -233,6 +248,19 @@ mod tests {
         let author = git2::Signature::now("a", "a@example.org").unwrap();
         repo.commit(Some("HEAD"), &author, &author, "first", &tree, &[]).unwrap();
         Arc::new(Repository::discover(&dir.join("sub")).unwrap())
+    }
+
+    #[test]
+    fn reports_of_runs_are_no_part_of_the_work_tree_unless_they_are_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = repository(dir.path());
+        let head = repo.head().unwrap();
+        for name in [BUILD_REPORT, DEPLOY_REPORT, "sub/.werf-deploy-report.json"] {
+            std::fs::write(dir.path().join(name), "{}").unwrap();
+        }
+        assert_eq!(repo.dev_files(&head).unwrap().root(), head.tree);
+        assert!(!repo.is_ignored(&dir.path().join("report.json")));
+        assert!(repo.is_ignored(&dir.path().join("report.log")) && repo.is_ignored(&dir.path().join("../report.json")));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use release::{
 };
 pub use run::{DeployReportArgs, HookArgs, RunArgs};
 pub use secret::{SecretCommand, SecretEditArgs, SecretFileArgs, SecretRotateArgs};
-pub use values::{ExplainValuesArgs, ValuesArgs};
+pub use values::{ExplainValuesArgs, NullsProfile, ValuesArgs};
 
 /// Compiles werf.yaml, Dockerfiles and charts to one exact plan, shows it, and carries it out.
 #[derive(Debug, Parser)]

@@ -121,6 +121,10 @@ pub struct DeployArgs {
     /// Leaves fields to controllers and others that set them over what the chart says.
     #[arg(long, hide_short_help = true, conflicts_with = "force_conflicts")]
     pub yield_conflicts: bool,
+    /// Keeps what people changed by hand (kubectl and its commands but `apply`; k9s, browsers, consoles) over what the chart
+    /// says: the plan tells who, when and what. What the chart changes in this release wins.
+    #[arg(long, hide_short_help = true)]
+    pub no_remove_manual_changes: bool,
     /// Adds an annotation to every resource of the chart and every hook; may be repeated. Those of the run (`ci.werf.io/…`,
     /// `project.werf.io/…`) are left out.
     #[arg(long, value_name = "KEY=VALUE", hide_short_help = true)]

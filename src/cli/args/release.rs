@@ -98,6 +98,10 @@ pub struct ReleaseRollbackArgs {
     /// Leaves fields to controllers and others that set them over what the release says.
     #[arg(long, conflicts_with = "force_conflicts")]
     pub yield_conflicts: bool,
+    /// Keeps what people changed by hand (kubectl and its commands but `apply`; k9s, browsers, consoles) over what the release
+    /// says: the plan tells who, when and what. What the two revisions say differently is written.
+    #[arg(long, hide_short_help = true)]
+    pub no_remove_manual_changes: bool,
     #[command(flatten)]
     pub hooks: HookArgs,
     #[command(flatten)]
@@ -135,6 +139,8 @@ pub struct DismissArgs {
     pub place: ReleasePlaceArgs,
     #[command(flatten)]
     pub run: TakeBackArgs,
+    #[command(flatten)]
+    pub report: DeployReportArgs,
 }
 
 /// Where a release is.
@@ -171,7 +177,7 @@ pub struct TakeBackArgs {
     /// Ends when all is written, ready or not.
     #[arg(long)]
     pub no_wait: bool,
-    /// Where a report of the deploy is saved; an option of `release rollback`.
+    /// Where a report of the deploy is saved; an option of commands that take a release back, see [`DeployReportArgs`].
     #[arg(skip)]
     pub deploy_report: Option<String>,
     /// Format of the outcome.

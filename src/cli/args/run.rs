@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::RunFormat;
+use crate::backend::git::DEPLOY_REPORT;
 
 /// How a plan is carried out.
 #[derive(Clone, Debug, Default, Args)]
@@ -58,9 +59,6 @@ pub struct HookArgs {
     #[arg(long)]
     pub no_hooks: bool,
 }
-
-/// Where the report of a deploy is saved when no file is named. Source: werf 2.x.
-const DEPLOY_REPORT: &str = ".werf-deploy-report.json";
 
 /// A report of a deploy.
 #[derive(Clone, Debug, Default, Args)]

@@ -1,6 +1,6 @@
 //! Options that give values to charts, as in Helm and werf.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 /// Values, lowest layer first: files, then JSON, then the others in Helm's order.
 #[derive(Clone, Debug, Default, Args)]
@@ -24,6 +24,23 @@ pub struct ValuesArgs {
     /// Sets a value to a text as it is, commas included.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set_literal: Vec<String>,
+    /// What a null in values means.
+    #[arg(long, value_enum, default_value_t, value_name = "PROFILE", hide_short_help = true)]
+    pub values_nulls: NullsProfile,
+}
+
+/// Whose rules nulls follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum NullsProfile {
+    /// As Helm 3.20 and 4.1.
+    #[default]
+    Helm,
+    /// As Helm 4 after 4.1: nulls in the defaults of a chart take nothing away.
+    Helm4,
+    /// As werf 2 and Nelm 1: a null may bring the default of a subchart back.
+    Werf,
+    /// A null takes away what all layers below it say, and is no value itself.
+    Strict,
 }
 
 /// Where values come from.

@@ -179,6 +179,11 @@ fn saved(global: &GlobalArgs, args: &ApplyArgs, path: &str, invocation: &mut Inv
         let text = "--no-hooks says what a plan does, and this one is saved and runs its hooks: give it to the command that plans";
         return Err(CliError::Usage(text.to_owned()));
     }
+    if args.deploy.no_remove_manual_changes && !plan.inputs.no_remove_manual_changes {
+        let text = "--no-remove-manual-changes says what a plan does, and this one is saved and sets them back: give it to the command \
+                    that plans";
+        return Err(CliError::Usage(text.to_owned()));
+    }
     let mut kube = args.deploy.kube.clone();
     let context = plan.inputs.cluster.as_ref().and_then(|cluster| cluster.context.clone());
     let is_named = kube.kube_context.is_some();

@@ -1,6 +1,6 @@
 //! `dismiss`.
 
-use super::super::args::{DismissArgs, GlobalArgs};
+use super::super::args::{DismissArgs, GlobalArgs, TakeBackArgs};
 use super::super::error::CliError;
 use super::super::streams::Invocation;
 use super::take_back::{dismiss, named, open_cluster};
@@ -10,5 +10,6 @@ pub fn run(global: &GlobalArgs, args: &DismissArgs, invocation: &mut Invocation)
     let named = named(global, args.name.as_deref().or(args.release.as_deref()), &args.place, invocation)?;
     let opened = open_cluster(global, &args.place.kube, named.dir.as_deref(), invocation)?;
     let with = Dismissal { namespace: args.with_namespace, hooks: args.with_hooks };
-    dismiss(&named, &opened, with, &args.run, invocation)
+    let run = TakeBackArgs { deploy_report: args.report.path(), ..args.run.clone() };
+    dismiss(&named, &opened, with, &run, invocation)
 }

@@ -41,6 +41,16 @@ pub fn run(
     tell(answers.ok_or(CliError::Config)?, telling, invocation)
 }
 
+/// Refuses options beside which nothing would be done: each is named with whether it is given.
+pub fn refuse_beside(options: &[(&str, bool)]) -> Result<(), CliError> {
+    match options.iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => Err(CliError::Usage(format!(
+            "--explain-values tells where values come from, and does nothing else: leave {option} away"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Returns the options that are in force.
 pub fn settings(invocation: &Invocation) -> Vec<Setting> {
     in_force(&command(), &invocation.args, &invocation.env)

@@ -10,7 +10,7 @@ use super::super::host::ProcessHost;
 use super::super::plan_file::write_atomically;
 use super::super::project::{Found, Options, find, now};
 use super::super::streams::Invocation;
-use super::super::values::{read_file, sets, value_files};
+use super::super::values::{nulls, read_file, sets, value_files};
 use super::template::{capabilities, mount};
 use crate::analysis::{Policy, fixed};
 use crate::backend::read_folder;
@@ -80,6 +80,7 @@ fn lint_chart(global: &GlobalArgs, args: &LintArgs, path: &str, invocation: &mut
         path: &mount,
         values_files: value_files(&args.values, &cwd)?,
         sets: sets(&args.values),
+        nulls: nulls(&args.values),
         read_file: &|path| read_file(path, &cwd),
         capabilities: capabilities(&args.chart, crate::chart::Helm::V3)?,
         now: now(),

@@ -144,6 +144,7 @@ fn planned(
         force_adoption: options.deploy.is_some_and(|deploy| deploy.force_adoption),
         force_conflicts: options.deploy.is_some_and(|deploy| deploy.force_conflicts),
         yield_conflicts: options.deploy.is_some_and(|deploy| deploy.yield_conflicts),
+        no_remove_manual_changes: options.deploy.is_some_and(|deploy| deploy.no_remove_manual_changes),
         no_hooks: wish.no_hooks,
         host: &LiveHost::new(&found.host, back_ends.target.as_deref().filter(|_| wish.deploy)),
     };

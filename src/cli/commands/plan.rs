@@ -5,7 +5,7 @@ use super::super::error::{CliError, exit_code};
 use super::super::plan_file::{KeyPlaces, save_plan};
 use super::super::project::Options;
 use super::super::streams::Invocation;
-use super::explain_values::{self, Telling};
+use super::explain_values::{self, Telling, refuse_beside};
 use super::make_plan::{Made, Wish, make_plan};
 use super::show::drawn;
 use crate::plan::{Plan, sealed_texts};
@@ -50,9 +50,7 @@ pub(super) fn tell_plan(
 
 /// Says how values are told: there is no plan that could be saved.
 fn telling(args: &PlanArgs) -> Result<Telling, CliError> {
-    if args.out.is_some() {
-        return Err(CliError::Usage("--explain-values makes no plan: leave --out away".into()));
-    }
+    refuse_beside(&[("--out", args.out.is_some()), ("the names of images", !args.images.is_empty())])?;
     match args.output {
         PlanFormat::Text => Ok(Telling::Text),
         PlanFormat::Json => Ok(Telling::Json),

@@ -189,7 +189,12 @@ fn rollback(global: &GlobalArgs, args: &ReleaseRollbackArgs, invocation: &mut In
         (false, false) => Conflicts::Refuse,
     };
     let run = TakeBackArgs { deploy_report: args.report.path(), ..args.run.clone() };
-    let back = Back { to: revision, conflicts, no_hooks: args.hooks.no_hooks };
+    let back = Back {
+        to: revision,
+        conflicts,
+        no_remove_manual_changes: args.no_remove_manual_changes,
+        no_hooks: args.hooks.no_hooks,
+    };
     take_back::rollback(&named, &opened, back, &run, invocation)
 }
 

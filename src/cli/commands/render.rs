@@ -5,7 +5,7 @@ use super::super::error::{CliError, exit_code};
 use super::super::plan_file::write_atomically;
 use super::super::project::{Found, Options, find};
 use super::super::streams::Invocation;
-use super::explain_values::{self, Telling};
+use super::explain_values::{self, Telling, refuse_beside};
 use super::template::print_options;
 use crate::chart::{PrintOptions, Rendered};
 use crate::diag::Diagnostics;
@@ -16,6 +16,7 @@ use crate::source::Sources;
 pub fn run(global: &GlobalArgs, args: &RenderArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let options = Options::all(&args.project, &args.build, &args.deploy, &args.values, &args.chart, &args.jsonnet);
     if !args.explain.explain_values.is_empty() {
+        refuse_beside(&[("--output", args.output.is_some()), ("--origins", args.origins.origins)])?;
         let asked = (args.explain.explain_values.as_slice(), Telling::Text);
         return explain_values::run(global, options, asked, invocation);
     }

@@ -15,7 +15,7 @@ use super::super::streams::Invocation;
 use super::super::wiring::{DEFAULT_REPO, Names, Reach, open_store, runner};
 use super::apply::carried_out;
 use super::make_plan::{Wish, make_plan};
-use super::run_plan::BUILD_REPORT;
+use crate::backend::git::BUILD_REPORT;
 use crate::digest::Sha224Digest;
 use crate::ports::{BuildContext, ImageRun, StageId};
 use crate::report::plan_text;

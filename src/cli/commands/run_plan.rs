@@ -16,6 +16,7 @@ use super::super::plan_file::write_atomically;
 use super::super::streams::Invocation;
 use super::super::wiring::{BackEnds, SystemClock};
 use super::take_back::{go_on_rolling_back, has_begun_to_roll_back, roll_back_failed};
+use crate::backend::git::{BUILD_REPORT, DEPLOY_REPORT, Repository};
 use crate::exec::{
     self, Checked, Durations, Forecast, OnFailure, Options, Outcome, Ports, Violation, WorkError, check_guards,
     check_revisions,
@@ -23,7 +24,7 @@ use crate::exec::{
 use crate::pipeline::{StageLists, build_report};
 use crate::plan::{Operation, Plan, Work, discreet_record, release_key};
 use crate::ports::{Hold, LockError, LockGuard};
-use crate::report::{deploy_report_json, outcome_json, outcome_line};
+use crate::report::{RolledBack, deploy_report_json, outcome_json, outcome_line};
 use crate::source::{History, Objects};
 
 /// What a run needs besides the plan.
@@ -51,17 +52,20 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
     if run.resume && run.args.auto_rollback && has_begun_to_roll_back(plan, run)? {
         let told = |error| not_begun(plan, run, error, invocation);
         let (lock, _) = lock(plan, run, &interrupted, invocation).map_err(told)?;
-        go_on_rolling_back(plan, run, lock.as_deref(), invocation)?;
-        not_begun(plan, run, CliError::user("the rollback that was begun was gone on with"), invocation);
+        let rolled_back = go_on_rolling_back(plan, run, lock.as_deref(), invocation)?;
+        let error = CliError::user("the rollback that was begun was gone on with");
+        not_begun_but(plan, run, (error, rolled_back.as_ref()), invocation);
         return Err(CliError::Failed);
     }
     let begun = begun(plan, run, &interrupted, invocation);
     let (checked, lock) = begun.map_err(|error| not_begun(plan, run, error, invocation))?;
-    let (outcome, reported) = carry_out(plan, run, &checked, lock.as_deref(), invocation)?;
+    let (outcome, mut reported) = carry_out(plan, run, &checked, lock.as_deref(), invocation)?;
     let verdict = verdict(&outcome);
     if run.args.auto_rollback && matches!(verdict, Err(CliError::Failed)) {
         // Under the same lock: nobody comes between.
-        roll_back_failed(plan, &outcome, run, lock.as_deref(), invocation)?;
+        let rolled_back = roll_back_failed(plan, &outcome, run, lock.as_deref(), invocation)?;
+        let again = save_deploy_report(plan, run, (&outcome, rolled_back.as_ref()), None, invocation);
+        reported = reported.and(again);
     }
     match (verdict, reported) {
         (Ok(code), reported) => reported.map(|()| code),
@@ -177,7 +181,7 @@ fn carry_out(
     let taken = taken.into_inner().unwrap_or_else(PoisonError::into_inner);
     let saved = if outcome.is_success() { save_report(plan, run, &taken, invocation) } else { Ok(()) };
     durations::write(&run.back_ends.durations, taken);
-    let reported = save_deploy_report(plan, run, &outcome, None, invocation);
+    let reported = save_deploy_report(plan, run, (&outcome, None), None, invocation);
     if let Some(Hold::Lost(why)) = lock.map(LockGuard::hold)
         && !outcome.is_success()
     {
@@ -202,9 +206,6 @@ fn notes(plan: &Plan) -> Option<String> {
     (!notes.trim().is_empty()).then(|| notes.to_owned())
 }
 
-/// Where the build report is saved when no file is named. Source: werf 2.x.
-pub const BUILD_REPORT: &str = ".werf-build-report.json";
-
 /// Saves the build report, where one is wanted.
 fn save_report(plan: &Plan, run: &Run<'_>, took: &Durations, invocation: &Invocation) -> Result<(), CliError> {
     let path = match &run.args.build_report_path {
@@ -216,28 +217,57 @@ fn save_report(plan: &Plan, run: &Run<'_>, took: &Durations, invocation: &Invoca
     let report = build_report(plan, &run.stages, took, run.back_ends.store.as_ref());
     let report = report.map_err(|e| CliError::environment(attempt(), e))?;
     let text = if path.ends_with(".env") { report.to_env() } else { report.to_json() };
-    std::fs::write(invocation.cwd.join(path), text).map_err(|e| CliError::environment(attempt(), e))
+    std::fs::write(invocation.cwd.join(path), text).map_err(|e| CliError::environment(attempt(), e))?;
+    tell_if_it_counts(plan, run, path, invocation);
+    Ok(())
+}
+
+/// A report in the work tree is a file of it like any other, unless it has the usual name.
+fn tell_if_it_counts(plan: &Plan, run: &Run<'_>, path: &str, invocation: &Invocation) {
+    let file = invocation.cwd.join(path);
+    let is_usual = file.file_name().is_some_and(|name| name == BUILD_REPORT || name == DEPLOY_REPORT);
+    if !plan.inputs.dev || is_usual {
+        return;
+    }
+    let counts = Repository::discover(run.project).is_ok_and(|repository| !repository.is_ignored(&file));
+    if counts {
+        invocation.streams.inform(&format!(
+            "The report {path} lies in the work tree, and is a part of what the next run with --dev reads: name it in .gitignore."
+        ));
+    }
 }
 
 /// Saves the report of a deploy, where one is wanted; `error` says why it was not begun.
 fn save_deploy_report(
     plan: &Plan,
     run: &Run<'_>,
-    outcome: &Outcome,
+    (outcome, rollback): (&Outcome, Option<&RolledBack>),
     error: Option<&CliError>,
     invocation: &Invocation,
 ) -> Result<(), CliError> {
     let Some(path) = &run.args.deploy_report else { return Ok(()) };
     let error = error.map(|error| error.text(false));
-    let text = deploy_report_json(plan, outcome, error.as_deref(), &invocation.streams.mask());
+    let text = deploy_report_json(plan, (outcome, rollback), error.as_deref(), &invocation.streams.mask());
     // What a cluster says of a failure is nobody else's business.
     write_atomically(&invocation.cwd.join(path), text.as_bytes())
-        .map_err(|e| CliError::environment(format!("save the deploy report to {path}"), e))
+        .map_err(|e| CliError::environment(format!("save the deploy report to {path}"), e))?;
+    tell_if_it_counts(plan, run, path, invocation);
+    Ok(())
 }
 
 /// Reports a run that was not begun; that it cannot be reported is told beside the error.
 fn not_begun(plan: &Plan, run: &Run<'_>, error: CliError, invocation: &Invocation) -> CliError {
-    if let Err(unsaved) = save_deploy_report(plan, run, &Outcome::default(), Some(&error), invocation) {
+    not_begun_but(plan, run, (error, None), invocation)
+}
+
+/// As [`not_begun`], where a rollback was gone on with instead.
+fn not_begun_but(
+    plan: &Plan,
+    run: &Run<'_>,
+    (error, rolled_back): (CliError, Option<&RolledBack>),
+    invocation: &Invocation,
+) -> CliError {
+    if let Err(unsaved) = save_deploy_report(plan, run, (&Outcome::default(), rolled_back), Some(&error), invocation) {
         invocation.streams.tell(&unsaved.text(invocation.streams.err_color));
     }
     error

@@ -20,8 +20,9 @@ use crate::pipeline::{
     BegunRollback, Conflicts, ReleaseError, ReleaseRequest, StageLists, begun_rollback, forbid_unbuildable,
     load_config, plan_dismiss, plan_rollback,
 };
-use crate::plan::{Dismissal, Plan, Work, sealed_texts};
+use crate::plan::{Dismissal, Inputs, Plan, Work, sealed_texts};
 use crate::ports::{Hold, LockGuard, ReleaseStore, Target};
+use crate::report::{RolledBack, revision};
 use crate::source::{MemoryHistory, MemoryObjects, Objects, Sources};
 
 /// How the cluster is named as a target.
@@ -127,6 +128,8 @@ pub struct Back {
     pub to: Option<u64>,
     /// What becomes of fields that controllers set.
     pub conflicts: Conflicts,
+    /// Whether what people changed by hand stays.
+    pub no_remove_manual_changes: bool,
     /// Whether hooks do not run.
     pub no_hooks: bool,
 }
@@ -135,7 +138,7 @@ pub struct Back {
 pub fn rollback(
     named: &Named,
     opened: &Opened,
-    Back { to, conflicts, no_hooks }: Back,
+    Back { to, conflicts, no_remove_manual_changes, no_hooks }: Back,
     args: &TakeBackArgs,
     invocation: &mut Invocation,
 ) -> Result<u8, CliError> {
@@ -144,6 +147,7 @@ pub fn rollback(
         namespace: &named.namespace,
         release: &named.release,
         conflicts,
+        no_remove_manual_changes,
         no_hooks,
     };
     let sources = Sources::new();
@@ -165,8 +169,10 @@ pub fn dismiss(
 ) -> Result<u8, CliError> {
     let Named { release, namespace, .. } = named;
     let conflicts = Conflicts::default();
-    let request =
-        ReleaseRequest { target: (opened.target()?, CLUSTER), namespace, release, conflicts, no_hooks: false };
+    let target = (opened.target()?, CLUSTER);
+    // What is deleted keeps nothing.
+    let no_remove_manual_changes = false;
+    let request = ReleaseRequest { target, namespace, release, conflicts, no_remove_manual_changes, no_hooks: false };
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     let made = plan_dismiss(&mut diagnostics, &sources, &request, with);
@@ -231,25 +237,25 @@ fn plan_back(
 }
 
 /// After a failed apply, goes back to the revision that was deployed before; where nothing was written, nothing is done.
-/// What failed first is told again at the end.
+/// What failed first is told again at the end. Returns what became of the rollback, where there was one.
 pub fn roll_back_failed(
     plan: &Plan,
     outcome: &Outcome,
     run: &Run<'_>,
     lock: Option<&dyn LockGuard>,
     invocation: &mut Invocation,
-) -> Result<(), CliError> {
+) -> Result<Option<RolledBack>, CliError> {
     let opened = opened(plan).filter(|(operation, _)| outcome.done.contains(operation));
     let target = run.back_ends.target.as_deref();
     let (Some((_, failed)), Some(target)) = (opened, target) else {
         invocation.streams.inform("Nothing of the release was written: there is nothing to roll back.");
-        return Ok(());
+        return Ok(None);
     };
     let first = outcome.failed.first().map(|failure| {
         let causes: String = failure.causes.iter().map(|cause| format!("\n  caused by: {cause}")).collect();
         format!("\n  what failed first: {}{causes}", failure.subject.name)
     });
-    roll_back(&failed, (target, None), &first.unwrap_or_default(), run, lock, invocation)
+    roll_back(&failed, (target, None), &first.unwrap_or_default(), run, lock, invocation).map(Some)
 }
 
 /// Says whether the run that is resumed had failed, and begun to go back.
@@ -263,10 +269,10 @@ pub fn go_on_rolling_back(
     run: &Run<'_>,
     lock: Option<&dyn LockGuard>,
     invocation: &mut Invocation,
-) -> Result<(), CliError> {
+) -> Result<Option<RolledBack>, CliError> {
     // Whoever had the lock before may have gone on with it.
-    let Some((failed, target, begun)) = begun(plan, run)? else { return Ok(()) };
-    roll_back(&failed, (target, Some(begun)), "", run, lock, invocation)
+    let Some((failed, target, begun)) = begun(plan, run)? else { return Ok(None) };
+    roll_back(&failed, (target, Some(begun)), "", run, lock, invocation).map(Some)
 }
 
 /// A revision that failed.
@@ -276,6 +282,8 @@ struct FailedRevision<'a> {
     revision: u64,
     /// Whether its hooks did not run: those of the rollback do not then.
     no_hooks: bool,
+    /// Whether it kept what people changed by hand: its rollback does then.
+    no_remove_manual_changes: bool,
 }
 
 impl<'a> FailedRevision<'a> {
@@ -283,7 +291,8 @@ impl<'a> FailedRevision<'a> {
         let (namespace, release) = self.key.split_once('/').unwrap_or(("default", self.key));
         // Nobody can be asked.
         let (target, conflicts) = ((target, CLUSTER), Conflicts::Yield);
-        ReleaseRequest { target, namespace, release, conflicts, no_hooks: self.no_hooks }
+        let Self { no_hooks, no_remove_manual_changes, .. } = *self;
+        ReleaseRequest { target, namespace, release, conflicts, no_remove_manual_changes, no_hooks }
     }
 }
 
@@ -291,7 +300,9 @@ impl<'a> FailedRevision<'a> {
 fn opened(plan: &Plan) -> Option<(&String, FailedRevision<'_>)> {
     plan.operations.iter().find_map(|operation| {
         let Work::OpenRelease { release, revision, .. } = &operation.work else { return None };
-        Some((&operation.id, FailedRevision { key: release, revision: *revision, no_hooks: plan.inputs.no_hooks }))
+        let (key, revision) = (release, *revision);
+        let Inputs { no_hooks, no_remove_manual_changes, .. } = plan.inputs;
+        Some((&operation.id, FailedRevision { key, revision, no_hooks, no_remove_manual_changes }))
     })
 }
 
@@ -311,7 +322,7 @@ fn roll_back(
     run: &Run<'_>,
     lock: Option<&dyn LockGuard>,
     invocation: &mut Invocation,
-) -> Result<(), CliError> {
+) -> Result<RolledBack, CliError> {
     let request = failed.request(target);
     let release = request.release;
     let sources = Sources::new();
@@ -325,6 +336,7 @@ fn roll_back(
         }
     };
     invocation.streams.tell_diagnostics(diagnostics, &sources);
+    let mut rolled_back = RolledBack::default();
     let verdict = match made {
         Ok(None) => "was not rolled back: somebody else has taken it over; see `release history`".to_owned(),
         Ok(Some((back, to))) => {
@@ -334,17 +346,25 @@ fn roll_back(
                 .inform(&format!("The apply failed: {what} the release {release} back to revision {to}."));
             invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&back)));
             show(&back, run.args, invocation)?;
+            (rolled_back.to, rolled_back.revision) = (Some(to), revision(&back));
             // What nobody was asked about must lose nothing.
             if back.data_losses().next().is_some() {
                 format!("was not rolled back to revision {to}, which would lose data; see `release rollback`")
             } else {
                 // Stdout is for the outcome of the apply.
-                // So is the report.
+                // The report of the apply tells of both.
                 let args = RunArgs { output: RunFormat::Text, deploy_report: None, ..run.args.clone() };
                 let again = Run { stages: StageLists::new(), args: &args, resume: begun.is_some(), ..*run };
                 match run_plan::undo(&back, &again, lock, invocation) {
-                    Ok(outcome) if outcome.is_success() => format!("was rolled back to revision {to}"),
-                    Ok(_) => format!("was not rolled back to revision {to}: the rollback failed too"),
+                    Ok(outcome) => {
+                        rolled_back.is_done = outcome.is_success();
+                        rolled_back.outcome = Some(outcome);
+                        if rolled_back.is_done {
+                            format!("was rolled back to revision {to}")
+                        } else {
+                            format!("was not rolled back to revision {to}: the rollback failed too")
+                        }
+                    }
                     Err(error) => format!("was not rolled back to revision {to}\n  {}", error.text(false)),
                 }
             }
@@ -358,5 +378,5 @@ fn roll_back(
     let text = format!("error: the apply failed, and the release {release} {verdict}{first}");
     let text = invocation.streams.mask().hide(&text).into_owned();
     invocation.streams.tell(&text);
-    Ok(())
+    Ok(RolledBack { message: format!("the release {release} {verdict}"), ..rolled_back })
 }

@@ -9,8 +9,8 @@ use super::super::host::ProcessHost;
 use super::super::post_render::post_render;
 use super::super::project::now;
 use super::super::streams::Invocation;
-use super::super::values::{read_file, sets, value_files};
-use super::explain_values::{Telling, settings, tell, variable};
+use super::super::values::{nulls, read_file, sets, value_files};
+use super::explain_values::{Telling, refuse_beside, settings, tell, variable};
 use super::render::with_origins;
 use crate::backend::read_folder;
 use crate::chart::repository::shown;
@@ -35,6 +35,8 @@ pub fn run(args: &TemplateArgs, invocation: &mut Invocation) -> Result<u8, CliEr
     let sources = Sources::new();
     let mut diagnostics = Diagnostics::new();
     if !args.explain.explain_values.is_empty() {
+        let programs = ("--post-renderer", args.post_renderer.is_some());
+        refuse_beside(&[("--origins", args.origins.origins), programs])?;
         return explain(args, name, path, invocation, &sources, diagnostics);
     }
     let (on, found) = (&mut *invocation, &mut diagnostics);
@@ -94,6 +96,7 @@ fn rendered(
     let input = ValuesInput {
         files: value_files(&args.values, cwd)?,
         sets: sets(&args.values),
+        nulls: nulls(&args.values),
         read_file: &|path| read_file(path, cwd),
         check_schema: !args.skip_schema_validation,
         ..ValuesInput::default()
@@ -141,6 +144,7 @@ fn explain(
     let input = ValuesInput {
         files: value_files(&args.values, &cwd)?,
         sets: sets(&args.values),
+        nulls: nulls(&args.values),
         read_file: &|path| read_file(path, &cwd),
         check_schema: false,
         ..ValuesInput::default()

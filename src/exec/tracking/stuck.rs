@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ready::text;
 use super::{Masks, Watch};
-use crate::exec::event::{Event, Subject, causes};
+use crate::exec::event::{Event, FreedPod, Subject, causes};
 use crate::exec::run::Walk;
 use crate::exec::work::WorkError;
 use crate::plan::{StuckPod, Tracking, broken};
@@ -21,11 +21,14 @@ impl Walk<'_> {
             if watch.freed.contains(&uid) {
                 continue;
             }
-            let path = format!("{}/Pod/{name}", text(pod, "/metadata/namespace").unwrap_or_default());
-            let end = self.workshop.delete_seen(&path, &Over::of(pod));
-            let Some(line) = told(&name, end.err(), masks) else { continue };
-            watch.freed.insert(uid);
-            (self.events)(Event::Output { subject: Subject::of(operation), line });
+            let namespace = text(pod, "/metadata/namespace").unwrap_or_default().to_owned();
+            let error = self.workshop.delete_seen(&format!("{namespace}/Pod/{name}"), &Over::of(pod)).err();
+            let why = error.as_ref().map(|error| causes(error).iter().map(|cause| masks.hide(cause)).collect());
+            let Some(line) = told(&name, error, masks) else { continue };
+            let (subject, causes) = (Subject::of(operation), why.unwrap_or_default());
+            watch.freed.insert(uid.clone());
+            self.state().freed.push(FreedPod { subject: subject.clone(), pod: name, namespace, uid, causes });
+            (self.events)(Event::Output { subject, line });
         }
     }
 }

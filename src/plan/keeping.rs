@@ -1,0 +1,188 @@
+//! What people changed by hand and what stays of it: `--no-remove-manual-changes`.
+//!
+//! The one idea: as with `yielding`, what is not in the manifest that is sent, nobody takes. It stays only where the chart
+//! says what it said in all records since the last deploy: what the chart changes in this release is wanted.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::cluster::{cluster_path, served_path};
+use super::decide::setters;
+use super::diff::{diff, hide_fields, redact};
+use super::helm::read_release;
+use super::model::{FieldChange, ResourceAction, ResourcePlan};
+use super::reason::{DriftOutcome, Reason, Setter};
+use super::release::DesiredResource;
+use super::yielding::take_field;
+use crate::observed::Preview;
+
+/// Names under which people change objects: browsers and consoles, besides `kubectl` and its commands.
+const BY_HAND: [&str; 7] =
+    ["oc", "k9s", "Mozilla", "dashboard", "GoogleCloudConsole", "node-fetch", "kubernetes-dashboard"];
+/// What `kubectl apply` writes to an object is a manifest of its own, and goes over to the release.
+const OF_MANIFESTS: [&str; 2] = ["kubectl-client-side-apply", "kubectl-last-applied"];
+
+/// Says whether changes of a manager are made by hand.
+pub(super) fn is_by_hand(manager: &str) -> bool {
+    let is_kubectl = manager == "kubectl" || manager.starts_with("kubectl-") && !OF_MANIFESTS.contains(&manager);
+    is_kubectl || BY_HAND.contains(&manager)
+}
+
+/// What stays of what people changed by hand; by default nothing does.
+#[derive(Debug, Default)]
+pub struct Kept {
+    is_wanted: bool,
+    resources: BTreeMap<String, KeptResource>,
+}
+
+/// What stays of one resource.
+#[derive(Debug, Default)]
+struct KeptResource {
+    /// The fields, as the server names them.
+    fields: Vec<String>,
+    /// As they are, and as the chart says.
+    stays: Vec<FieldChange>,
+    /// What a guard compares where the whole manifest is written.
+    content: Option<Vec<u8>>,
+}
+
+impl Kept {
+    /// Finds what stays of resources, over what the server says of their whole manifests.
+    pub fn of(desired: &[DesiredResource], history: &[Value], previews: &BTreeMap<String, Preview>) -> Self {
+        let records: Vec<BTreeMap<String, Value>> = history.iter().map(recorded).collect();
+        let mut resources = BTreeMap::new();
+        for resource in desired {
+            let path = cluster_path(resource);
+            // What is made anew is made as the chart says.
+            let Some(preview) = previews.get(&path).filter(|preview| preview.after.is_some()) else { continue };
+            let old: Option<Vec<&Value>> = records.iter().map(|record| record.get(&served_path(&path))).collect();
+            let Some(old) = old.filter(|old| !old.is_empty()) else { continue };
+            let says = |data: &Value, field: &str| take_field(&mut data.clone(), field);
+            let stays = |field: &str| {
+                let now = says(&resource.data, field);
+                now.is_some() && old.iter().all(|old| says(old, field) == now)
+            };
+            let by_hand = preview.taken.iter().filter(|(_, manager)| is_by_hand(manager));
+            let fields: Vec<String> = by_hand.map(|(field, _)| field.clone()).filter(|field| stays(field)).collect();
+            if !fields.is_empty() {
+                resources.insert(path, KeptResource { fields, ..KeptResource::default() });
+            }
+        }
+        Self { is_wanted: true, resources }
+    }
+
+    /// Says whether what somebody set by hand has been decided: it stays, or the chart wins.
+    pub(super) fn decides(&self, manager: &str) -> bool {
+        self.is_wanted && is_by_hand(manager)
+    }
+
+    /// Says whether nothing stays.
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    /// Returns the resources without what stays.
+    pub fn without(&self, desired: &[DesiredResource]) -> Vec<DesiredResource> {
+        desired.iter().map(|resource| self.sent(resource).unwrap_or_else(|| resource.clone())).collect()
+    }
+
+    /// Learns what stays: what a write of the whole manifests would change, and of those without it would not.
+    pub fn compare(&mut self, whole: &BTreeMap<String, Preview>, without: &BTreeMap<String, Preview>) {
+        for (path, kept) in &mut self.resources {
+            let Some(Preview { live: Some(live), after: Some(after), content, .. }) = whole.get(path) else { continue };
+            kept.content.clone_from(content);
+            let changes = without.get(path).and_then(|preview| preview.after.as_ref()).map(|after| diff(live, after));
+            let goes = |field: &FieldChange| changes.iter().flatten().any(|change| change.path == field.path);
+            kept.stays = diff(live, after);
+            kept.stays.retain(|field| !goes(field));
+        }
+    }
+
+    /// Returns a resource without what stays of it; `None` where nothing does.
+    pub(super) fn sent(&self, resource: &DesiredResource) -> Option<DesiredResource> {
+        let kept = self.resources.get(&cluster_path(resource))?;
+        let mut sent = resource.clone();
+        for field in &kept.fields {
+            take_field(&mut sent.data, field);
+        }
+        Some(sent)
+    }
+
+    /// Returns what the guard of a resource compares that is written whole though something of it would have stayed.
+    pub(super) fn whole_content(&self, path: &str) -> Option<&Vec<u8>> {
+        self.resources.get(path)?.content.as_ref()
+    }
+
+    /// Tells in the plan of a resource what stays of it, and what does not for the chart changes it or it is made anew.
+    pub(super) fn tell(&self, plan: &mut ResourcePlan, resource: &DesiredResource, preview: &Preview) {
+        let Some(live) = preview.live.as_ref().filter(|_| self.is_wanted) else { return };
+        let kept = self.resources.get(&cluster_path(resource));
+        let mut stays = kept.map(|kept| kept.stays.clone()).unwrap_or_default();
+        redact(&plan.kind, &mut stays);
+        hide_fields(&[&resource.data, live], &mut stays);
+        match plan.action {
+            ResourceAction::Update => {
+                follow_chart(plan, &preview.managers);
+                keep(plan, stays, &preview.managers);
+            }
+            ResourceAction::Noop if plan.reasons.contains(&Reason::Unchanged) => keep(plan, stays, &preview.managers),
+            ResourceAction::Replace if !stays.is_empty() => {
+                plan.reasons.push(drift(&stays, by_hand(&preview.managers, &stays, DriftOutcome::Reverted)));
+                plan.fields.extend(stays.iter().cloned());
+                plan.fields.sort_by(|a, b| a.path.cmp(&b.path));
+                plan.drift.append(&mut stays);
+            }
+            ResourceAction::Noop | ResourceAction::Create | ResourceAction::Replace | ResourceAction::Delete => {}
+        }
+    }
+}
+
+/// Returns the manifests of a record, by the paths under which servers serve them.
+fn recorded(release: &Value) -> BTreeMap<String, Value> {
+    let all = read_release(release).map(|release| release.resources).unwrap_or_default();
+    all.into_iter().map(|resource| (served_path(&cluster_path(&resource)), resource.data)).collect()
+}
+
+fn by_hand(managers: &Value, fields: &[FieldChange], outcome: DriftOutcome) -> Vec<Setter> {
+    let all = setters(managers, fields).into_iter().filter(|setter| is_by_hand(&setter.manager));
+    all.map(|setter| Setter { outcome, ..setter }).collect()
+}
+
+fn drift(fields: &[FieldChange], by: Vec<Setter>) -> Reason {
+    Reason::Drift { paths: fields.iter().map(|field| field.path.clone()).collect(), by }
+}
+
+fn keep(plan: &mut ResourcePlan, stays: Vec<FieldChange>, managers: &Value) {
+    if !stays.is_empty() {
+        plan.reasons.push(drift(&stays, by_hand(managers, &stays, DriftOutcome::Kept)));
+        plan.kept = stays;
+    }
+}
+
+/// Where the chart changes what somebody set by hand, that one is told.
+fn follow_chart(plan: &mut ResourcePlan, managers: &Value) {
+    let mut changed = plan.fields.clone();
+    changed.retain(|field| !plan.drift.contains(field));
+    let by = by_hand(managers, &changed, DriftOutcome::Overwritten);
+    changed.retain(|field| by.iter().any(|setter| setter.paths.contains(&field.path)));
+    if !changed.is_empty() {
+        plan.reasons.push(drift(&changed, by));
+        plan.drift.append(&mut changed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_hand_is_what_people_type_and_click() {
+        for person in ["kubectl", "kubectl-edit", "kubectl-patch", "kubectl-scale", "kubectl-set", "Mozilla", "k9s"] {
+            assert!(is_by_hand(person), "{person}");
+        }
+        for program in ["kubectl-client-side-apply", "kube-controller-manager", "helm", "werf", "kubectlx", "node"] {
+            assert!(!is_by_hand(program), "{program}");
+        }
+    }
+}
