@@ -211,9 +211,9 @@ fn a_run_goes_on_where_the_locks_of_werf_are_deleted_and_an_answer_is_lost() {
     // What is given back and not answered is given back all the same; so is what is taken.
     let locks = Locks::of(&ship);
     ship.write(2);
-    ship.proxy.set(|asked| match asked.target.contains("werf-synchronization?fieldManager") && asked.again == 0 {
-        true => Fate::Lose,
-        false => Fate::Pass,
+    ship.proxy.set(|asked| {
+        let is_first = asked.target.contains("werf-synchronization?fieldManager") && asked.again == 0;
+        if is_first { Fate::Lose } else { Fate::Pass }
     });
     ship.deploy.apply();
     assert_eq!(locks.lease(), None);
