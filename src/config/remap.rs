@@ -75,7 +75,7 @@ impl Places {
         match self.offset(span.end - 1) {
             // The byte before the end is literal text of the same template, further on.
             Some(end) if end.file == start.file && end.start >= start.start => {
-                let last = if end.exact { end.start + 1 } else { end.end };
+                let last = if end.exact { end.end.min(end.start + 1) } else { end.end };
                 Span { file: start.file, start: start.start, end: last.max(start.start) }
             }
             Some(_) | None => Span { file: start.file, start: start.start, end: start.end },
@@ -89,7 +89,8 @@ impl Places {
         let length = (origin.end - origin.start).max(1);
         let within = match times {
             0 => 0,
-            1 => (offset - start).saturating_sub(*lead).min(length - 1),
+            // After it is its end, which is no byte of it.
+            1 => (offset - start).saturating_sub(*lead).min(origin.end - origin.start),
             _ => (offset - start) % length,
         };
         Some(Found { file: origin.file, start: origin.start + within, end: origin.end, exact: *times > 0 })

@@ -571,6 +571,18 @@ fn merged_keys_may_be_overridden() {
     assert_eq!((git[1].to.value.as_str(), git[1].owner.as_ref().unwrap().value.as_str()), ("/b", "u"));
 }
 
+#[test]
+fn the_place_of_a_fault_after_what_a_template_made_lies_between_characters() {
+    let text = format!("{META}{{{{printf \"a: b\"}}}}\né");
+    let tree: Files = MemoryObjects::files([("werf.yaml", text.as_str())]);
+    let (sources, mut d) = (Sources::new(), Diagnostics::new());
+    load(&mut d, &sources, &Inputs::new(tree, &Commit::default(), &BTreeMap::new()));
+    assert!(d.has_errors());
+    for label in d.as_slice().iter().flat_map(|x| x.primary.iter().chain(&x.secondary)) {
+        assert!(sources.get(label.span.file).text().get(label.span.range()).is_some(), "{:?}", label.span);
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn load_never_panics_and_places_lie_in_texts(
