@@ -107,7 +107,16 @@ impl WerfLock {
     }
 
     /// Takes the lock in the config map that was seen, where nobody living has it. `false` where there can be none.
-    pub async fn take(&self, mut seen: Option<Value>) -> Result<bool, Refusal> {
+    pub async fn take(&self, seen: Option<Value>) -> Result<bool, Refusal> {
+        let taken = self.try_take(seen).await;
+        // What was not answered may have been done.
+        if !matches!(taken, Ok(true)) {
+            self.give_back().await;
+        }
+        taken
+    }
+
+    async fn try_take(&self, mut seen: Option<Value>) -> Result<bool, Refusal> {
         let id = uuid::Uuid::new_v4().to_string();
         let since = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
         for _ in 0..MOST_TRIES {
@@ -128,11 +137,9 @@ impl WerfLock {
                 operations.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
             }
             operations.push(json!({"op": "add", "path": self.path(), "value": ours}));
+            *locked(&self.held) = Some((id.clone(), ours));
             match self.api.patch(&self.address, &operations).await {
-                Ok(_) => {
-                    *locked(&self.held) = Some((id, ours));
-                    return Ok(true);
-                }
+                Ok(_) => return Ok(true),
                 Err(error) if error.code() == Some(403) => {
                     let why = error.status().map(|status| status.message.clone()).unwrap_or_default();
                     self.api
@@ -148,8 +155,12 @@ impl WerfLock {
     }
 
     /// Renews the lease, where we have one. Only that is written: other releases have theirs beside it.
+    ///
+    /// # Errors
+    /// It was not renewed; it may be ours still.
     pub async fn renew(&self) -> Result<Renewed, ApiError> {
         let Some((id, mut text)) = locked(&self.held).clone() else { return Ok(Renewed::Held) };
+        let mut last = None;
         for _ in 0..MOST_TRIES {
             let mut lease = read(&text);
             lease.insert("ExpireAtTimestamp".to_owned(), (Timestamp::now().as_second() + LASTS).into());
@@ -163,7 +174,7 @@ impl WerfLock {
                     return Ok(Renewed::Held);
                 }
                 Err(error) if !is_changed(&error) => return Err(error),
-                Err(_) => {}
+                Err(error) => last = Some(error),
             }
             let Some(map) = self.look().await? else { return Ok(Renewed::Gone) };
             match self.text(&map).filter(|found| is_of(&read(found), &id)) {
@@ -171,7 +182,7 @@ impl WerfLock {
                 None => return Ok(Renewed::Lost("werf, or whoever cleaned up after it, took its lock".to_owned())),
             }
         }
-        Ok(Renewed::Held)
+        last.map_or(Ok(Renewed::Held), Err)
     }
 
     /// Takes our lease away; who waits in line is let in. One that stays is over after a while.
