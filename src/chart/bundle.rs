@@ -20,10 +20,11 @@ use crate::syntax::yaml::{self, Data, Node};
 
 use super::additions::AddedKind;
 use super::jsonnet_imports::imports;
+use super::Nulls;
 use super::load::{Chart, join, load_archive, parse_yaml, read_archive};
 use super::pack::{archive_of, pack_with};
 use super::secret_values::{SecretInputs, report_unsealed, sealed_values};
-use super::tree::Tree;
+use super::tree::{Tree, TreeMap};
 use super::values::{ValuesInput, Warnings, compose, merge, over_defaults};
 use super::{KeyInForce, SECRET_VALUES};
 
@@ -31,6 +32,8 @@ use super::{KeyInForce, SECRET_VALUES};
 const EXTRA_ANNOTATIONS: &str = "extra_annotations.json";
 /// The file of labels that every resource of a bundle gets. Source: werf 2.x.
 const EXTRA_LABELS: &str = "extra_labels.json";
+/// The annotation of Chart.yaml that says whose rules the nulls in values follow, where they are not Helm's.
+const NULLS: &str = "io.stagewright.values-nulls";
 /// The folder of Jsonnet files in a chart.
 const JSONNET: &str = "jsonnet";
 
@@ -93,6 +96,8 @@ pub struct Bundle {
     pub images: BTreeMap<String, BundleImage>,
     /// What every resource gets.
     pub additions: Vec<(AddedKind, String)>,
+    /// Whose rules the nulls in its values follow.
+    pub nulls: Nulls,
 }
 
 /// Returns the version of a chart with a tag: what the tag says, else one that sorts before all others.
@@ -112,6 +117,7 @@ pub fn version_of_tag(tag: &str) -> String {
 pub fn pack_bundle(diagnostics: &mut Diagnostics, sources: &Sources, input: &BundleInput<'_>) -> Option<PackedBundle> {
     let version = version_of_tag(input.tag);
     let mut found = Diagnostics::new();
+    report_name(&mut found, &join(input.dir, "Chart.yaml"), input.chart.name());
     let metadata = metadata(&mut found, sources, input, &version);
     let values = values(&mut found, sources, input);
     let secret = secret_file(&mut found, sources, input);
@@ -135,6 +141,16 @@ pub fn pack_bundle(diagnostics: &mut Diagnostics, sources: &Sources, input: &Bun
     changes.extend(secret.map(|text| (SECRET_VALUES.to_owned(), text.into_bytes())));
     let archive = pack_with(diagnostics, sources, (input.files, input.dir), &name, changes)?;
     checked(diagnostics, PackedBundle { archive, config: metadata.to_string().into_bytes(), name, version })
+}
+
+/// Reports a name that is more than a word: the files of a bundle lie in a folder of it, which a template names.
+fn report_name(diagnostics: &mut Diagnostics, place: &str, name: &str) {
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if !name.bytes().all(is_word) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        let message = format!("the chart is named `{name}`, which a bundle cannot be");
+        let hint = "a name has letters, digits, `.`, `_` and `-`, and begins with a letter or a digit";
+        diagnostics.push(Diagnostic::in_file(&BUNDLE_CONTENT, place, message).hint(hint));
+    }
 }
 
 /// What nobody could load again is not pushed: limits are those of the reader.
@@ -175,6 +191,21 @@ fn metadata(diagnostics: &mut Diagnostics, sources: &Sources, input: &BundleInpu
     if !own.app_version.is_empty() {
         map.insert("appVersion".into(), json!(own.app_version));
     }
+    // Of who applies it nobody knows what the values were made for.
+    let named = map.get_mut("annotations").and_then(Json::as_object_mut);
+    let left = named.is_some_and(|notes| notes.remove(NULLS).is_some() && notes.is_empty());
+    if left {
+        map.remove("annotations");
+    }
+    if input.values.nulls != Nulls::Helm {
+        let notes = map.entry("annotations").or_insert_with(|| json!({}));
+        if !notes.is_object() {
+            *notes = json!({});
+        }
+        if let Some(notes) = notes.as_object_mut() {
+            notes.insert(NULLS.into(), json!(input.values.nulls.name()));
+        }
+    }
     Some(Json::Object(map))
 }
 
@@ -211,7 +242,24 @@ fn values(diagnostics: &mut Diagnostics, sources: &Sources, input: &BundleInput<
     let mut values = compose(diagnostics, sources, input.chart, &plain)?.user;
     merge(&mut values, given.service.clone());
     over_defaults(&mut Warnings::Off, input.chart, &mut values, Some(given.nulls));
+    // In a bundle they are nulls of defaults, which that profile drops.
+    if let Some(path) = first_null(&values).filter(|_| given.nulls == Nulls::Helm4) {
+        let message = format!("`{path}` is set to null, which a bundle cannot say with `--values-nulls helm4`");
+        let hint = "give the null where the bundle is applied, or publish with another profile";
+        diagnostics.push(Diagnostic::in_file(&BUNDLE_CONTENT, input.dir, message).hint(hint));
+        return None;
+    }
     Some(Tree::from(values).to_json())
+}
+
+/// Returns the path of a null in a table or below; nulls in lists are items. Depth is bounded by the reader of values.
+fn first_null(table: &TreeMap) -> Option<String> {
+    table.iter().find_map(|(key, value)| {
+        if value.is_null() {
+            return Some(key.to_string());
+        }
+        Some(format!("{key}.{}", first_null(value.as_map()?)?))
+    })
 }
 
 /// Returns secret-values.yaml where it is another one than that of the chart. Nothing goes in that is not encrypted.
@@ -314,6 +362,13 @@ pub fn open_bundle(diagnostics: &mut Diagnostics, sources: &Sources, place: &str
     // All that its loading would find, and its limits.
     let chart = load_archive(diagnostics, sources, place, archive)?;
     let files = read_archive(diagnostics, sources, place, archive)?;
+    let mut named = Diagnostics::new();
+    report_name(&mut named, place, chart.name());
+    let is_named = !named.has_errors();
+    diagnostics.extend(named);
+    if !is_named {
+        return None;
+    }
     let values = chart.values.to_json();
     let has_ours = values.pointer("/werf/name").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
     if !has_ours {
@@ -323,6 +378,12 @@ pub fn open_bundle(diagnostics: &mut Diagnostics, sources: &Sources, place: &str
         diagnostics.push(Diagnostic::in_file(&BUNDLE_CONTENT, place, message).hint(hint));
         return None;
     }
+    let noted = chart.metadata.annotations.iter().find(|(key, _)| key == NULLS).map(|(_, name)| name.as_str());
+    let Some(nulls) = noted.map_or(Some(Nulls::Helm), |name| Nulls::ALL.into_iter().find(|n| n.name() == name)) else {
+        let message = format!("`{NULLS}` in Chart.yaml names no profile of nulls: {}", noted.unwrap_or_default());
+        diagnostics.push(Diagnostic::in_file(&BUNDLE_CONTENT, place, message));
+        return None;
+    };
     let mut additions = Vec::new();
     for (file, kind) in [(EXTRA_ANNOTATIONS, AddedKind::Annotation), (EXTRA_LABELS, AddedKind::Label)] {
         let Some(content) = files.get(file) else { continue };
@@ -345,7 +406,7 @@ pub fn open_bundle(diagnostics: &mut Diagnostics, sources: &Sources, place: &str
         return None;
     }
     let files = files.into_iter().map(|(name, content)| (name, content.bytes().to_vec())).collect();
-    Some(Bundle { name: chart.name().to_owned(), files, images, values, additions })
+    Some(Bundle { name: chart.name().to_owned(), files, images, values, additions, nulls })
 }
 
 impl Bundle {
@@ -524,6 +585,24 @@ mod tests {
             ["1.2.3", "v1.2.3-rc.1", "1.0.0+b7", "0.0.0-latest", "0.0.0-main-7", "0.0.0-2024", "0.0.0-tag-007"];
         assert_eq!(versions, expected);
         assert!(versions.iter().all(|version| super::super::constraint::parse_version(version).is_some()));
+    }
+
+    #[test]
+    fn a_name_that_a_template_would_carry_out_is_refused() {
+        let opened = |name: &str| {
+            let chart = json!({ "apiVersion": "v2", "name": name, "version": "1.0.0" }).to_string();
+            let values = br#"{"werf": {"name": "shop"}}"#;
+            let files = [("Chart.yaml", chart.as_bytes()), ("values.yaml", &values[..])];
+            let archive = archive_of("shop", files.into_iter()).unwrap();
+            let mut diagnostics = Diagnostics::new();
+            let opened = open_bundle(&mut diagnostics, &Sources::new(), "x", &archive);
+            assert_eq!(opened.is_none(), diagnostics.has_errors(), "{name}");
+            opened.is_some()
+        };
+        assert!(opened("shop-1.x_y"));
+        for name in ["x{{ printf `%c` 34 }}", ".werf", "a b", "a\nb", "-x"] {
+            assert!(!opened(name), "{name}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::host::ProcessHost;
 use super::secret_key::find_key;
 use super::streams::Invocation;
-use super::values::{nulls, read_file, sets, value_file};
+use super::values::{chosen_nulls, read_file, sets, value_file};
 use super::wiring::repo_address;
 use crate::backend::git::{self, GitError, Repository};
 use crate::chart::{AddedKind, Capabilities, KeyInForce, SecretInputs};
@@ -152,34 +152,49 @@ pub fn found_in_bundle(
     let dir = directory(global, invocation)?;
     let deploy = options.deploy.cloned().unwrap_or_default();
     let values = options.values.cloned().unwrap_or_default();
-    let chart = options.chart.cloned().unwrap_or_default();
     let read = |option, names: &[String]| {
         let file = |name: &String| Ok((name.clone(), value_file(option, name, &invocation.cwd)?));
         names.iter().map(file).collect::<Result<Vec<_>, CliError>>()
     };
-    let secret_files = read("--secret-values", &deploy.secrets.secret_values)?;
-    let key = if deploy.secrets.ignore_secret_key { KeyInForce::Ignored } else { find_key(&dir, invocation)? };
     let reference = opened.reference.clone();
     let unusable = |e| CliError::environment(format!("use the files of the bundle {reference}"), e);
     let mut inputs = bundle_inputs(opened).map_err(unusable)?;
     let given = read("--values", &values.values)?.into_iter();
     inputs.values_files =
         given.map(|(name, bytes)| ValuesFile { name, project_path: None, bytes: bytes.to_vec() }).collect();
-    inputs.secrets =
-        SecretInputs { key, files: secret_files.into_iter().map(|(name, bytes)| (name, None, bytes)).collect() };
+    let secret_files = read("--secret-values", &deploy.secrets.secret_values)?.into_iter();
+    inputs.secrets.files = secret_files.map(|(name, bytes)| (name, None, bytes)).collect();
+    take_options(&mut inputs, &dir, options, invocation)?;
+    let looked_up = options.chart.map(|chart| chart.lookup_resources.as_slice()).unwrap_or_default();
+    let host = ProcessHost::new(looked_up, &invocation.cwd)?;
+    Ok(Found { dir, repository: None, inputs, host })
+}
+
+/// Takes over what options say alike of a commit and of a bundle; what is said over what the inputs hold already.
+fn take_options(
+    inputs: &mut ProjectInputs,
+    dir: &Path,
+    options: Options<'_>,
+    invocation: &Invocation,
+) -> Result<(), CliError> {
+    let deploy = options.deploy.cloned().unwrap_or_default();
+    let values = options.values.cloned().unwrap_or_default();
+    let chart = options.chart.cloned().unwrap_or_default();
     let env = options.project.and_then(|project| project.env.clone()).filter(|env| !env.is_empty());
-    inputs.env = env.or(inputs.env);
+    inputs.env = env.or(inputs.env.take());
     inputs.now = now();
+    inputs.secrets.key =
+        if deploy.secrets.ignore_secret_key { KeyInForce::Ignored } else { find_key(dir, invocation)? };
     inputs.sets = sets(&values);
-    inputs.set_files = set_files(&values, &dir)?;
+    inputs.nulls = chosen_nulls(&values).unwrap_or(inputs.nulls);
+    inputs.set_files = set_files(&values, dir)?;
     // What is given now comes last, and counts.
     inputs.additions.extend(additions(&deploy));
     inputs.jsonnet = jsonnet_inputs(options.jsonnet, invocation)?;
     inputs.kube_version = kube_version(chart.kube_version)?;
     inputs.api_versions = chart.api_versions;
     (inputs.release, inputs.namespace) = (deploy.release, deploy.namespace);
-    let host = ProcessHost::new(&chart.lookup_resources, &invocation.cwd)?;
-    Ok(Found { dir, repository: None, inputs, host })
+    Ok(())
 }
 
 impl Found {
@@ -204,55 +219,38 @@ fn inputs(
     let project = options.project.cloned().unwrap_or_default();
     let deploy = options.deploy.cloned().unwrap_or_default();
     let values = options.values.cloned().unwrap_or_default();
-    let chart = options.chart.cloned().unwrap_or_default();
     let project_dir = repository.relative(dir).map_err(told)?;
     let reader = ValuesReader { dir, files: &files, project_dir: &project_dir, project: &project, invocation };
     let read = |option, names: &[String]| names.iter().map(|name| reader.read(option, name)).collect::<Result<_, _>>();
     let values_files = read("--values", &values.values)?;
     let secret_files: Vec<ValuesFile> = read("--secret-values", &deploy.secrets.secret_values)?;
     let secret_files = secret_files.into_iter().map(|file| (file.name, file.project_path, file.bytes.into()));
-    let key = if deploy.secrets.ignore_secret_key { KeyInForce::Ignored } else { find_key(dir, invocation)? };
-    let additions = additions(&deploy);
-    let secrets = SecretInputs { key, files: secret_files.collect() };
-    Ok(ProjectInputs {
-        gaps: Vec::new(),
+    let secrets = SecretInputs { files: secret_files.collect(), ..SecretInputs::default() };
+    let mut inputs = ProjectInputs {
         disk,
         dev: project.dev,
-        commit: shown_commit(head),
         config_path: project.config.map(|path| config_path(&path, dir, repository.root())).transpose()?,
         templates_dir: project.config_templates_dir.unwrap_or_else(|| ".werf".into()),
         giterminism_path: project.giterminism_config.unwrap_or_else(|| "werf-giterminism.yaml".into()),
         loose: project.loose_giterminism,
-        env: project.env.filter(|env| !env.is_empty()),
         environment: invocation.env.clone(),
-        now: now(),
         project_hint: project_hint(repository),
         platforms: options.build.map(|build| platforms(&build.platform)).transpose()?.unwrap_or_default(),
         repo_address: repo_address(
             options.build.and_then(|build| build.final_repo.as_deref().or(build.repo.as_deref())),
         ),
-        release: deploy.release,
-        namespace: deploy.namespace,
         values_files,
-        sets: sets(&values),
-        nulls: nulls(&values),
-        set_files: set_files(&values, dir)?,
-        additions,
         secrets,
-        kube_version: kube_version(chart.kube_version)?,
-        api_versions: chart.api_versions,
-        asks_cluster: false,
-        jsonnet: jsonnet_inputs(options.jsonnet, invocation)?,
         remotes: Arc::new(git::RemoteRepositories::new(dir, cache_dir(&invocation.env, "git"), &invocation.env)),
         work_tree: repository.clone(),
         history: Arc::new(repository.history(head)),
-        checks_only: false,
         custom_tag: options.build.and_then(|b| b.use_custom_tag.clone()),
         allow_includes_update: project.allow_includes_update,
-        bundle: None,
-        repository: files,
         project_dir,
-    })
+        ..ProjectInputs::new(files, shown_commit(head))
+    };
+    take_options(&mut inputs, dir, options, invocation)?;
+    Ok(inputs)
 }
 
 /// Reads `NAME=TEXT`, and `NAME` alone, which takes the environment variable of that name. Source: `jsonnet`.

@@ -39,12 +39,17 @@ pub fn value_file(option: &str, name: &str, cwd: &Path) -> Result<Arc<[u8]>, Cli
 
 /// Returns what a null means.
 pub fn nulls(args: &ValuesArgs) -> Nulls {
-    match args.values_nulls {
+    chosen_nulls(args).unwrap_or_default()
+}
+
+/// Returns what a null means, where that is said.
+pub fn chosen_nulls(args: &ValuesArgs) -> Option<Nulls> {
+    args.values_nulls.map(|profile| match profile {
         NullsProfile::Helm => Nulls::Helm,
         NullsProfile::Helm4 => Nulls::Helm4,
         NullsProfile::Werf => Nulls::Werf,
         NullsProfile::Strict => Nulls::Strict,
-    }
+    })
 }
 
 /// Returns the `--set` family in the order of their kinds.

@@ -135,6 +135,7 @@ pub fn bundle_inputs(opened: OpenedBundle) -> Result<ProjectInputs, FilesError> 
         config::Commit { hash: bundle.commit().to_owned(), date_human: String::new(), date_unix: String::new() };
     let mut inputs = ProjectInputs::new(Files::new(Arc::new(store), root), commit);
     inputs.additions.clone_from(&bundle.additions);
+    inputs.nulls = bundle.nulls;
     inputs.env = bundle.env().map(str::to_owned);
     inputs.repo_address = Some(opened.images_repo.clone());
     inputs.bundle = Some(Arc::new(opened));

@@ -136,10 +136,13 @@ pub(super) fn plan_with(
         let fact = if target.is_some() { asking.release(&key) } else { None };
         let previous = fact.and_then(read_record).map(|r| r.images).unwrap_or_default();
         let context = image_context(request, &wanted, &previous);
-        let mut section = plan_images(&project.images, &context, &mut asking);
-        if let Some(opened) = &inputs.bundle {
-            section.images = opened.plan_images(&previous, &mut asking);
-        }
+        let mut section = match &inputs.bundle {
+            // Whatever its files say, nothing is built of a bundle.
+            Some(opened) => {
+                ImageSection { images: opened.plan_images(&previous, &mut asking), ..ImageSection::default() }
+            }
+            None => plan_images(&project.images, &context, &mut asking),
+        };
         let undeclared = carry_out_triggers(&project.images, &mut section, &mut asking);
         let missing = missing_bases(&project.images, &section, &mut asking);
         let questions = asking.into_questions();

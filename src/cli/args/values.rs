@@ -24,16 +24,15 @@ pub struct ValuesArgs {
     /// Sets a value to a text as it is, commas included.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set_literal: Vec<String>,
-    /// What a null in values means.
-    #[arg(long, value_enum, default_value_t, value_name = "PROFILE", hide_short_help = true)]
-    pub values_nulls: NullsProfile,
+    /// What a null in values means: `helm` by default, and in a bundle what it meant at its publication.
+    #[arg(long, value_enum, value_name = "PROFILE", hide_short_help = true)]
+    pub values_nulls: Option<NullsProfile>,
 }
 
 /// Whose rules nulls follow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NullsProfile {
     /// As Helm 3.20 and 4.1.
-    #[default]
     Helm,
     /// As Helm 4 after 4.1: nulls in the defaults of a chart take nothing away.
     Helm4,
