@@ -153,9 +153,15 @@ impl StageStore for LayeredStore {
         self.primary.tag(tag, name, &manifest)
     }
 
-    fn put_image(&self, tag: &str, name: Option<&str>, manifest: &Manifest) -> Result<BlobDigest, StoreError> {
+    fn put_image_as(
+        &self,
+        tag: &str,
+        name: Option<&str>,
+        bytes: &[u8],
+        manifest: &Manifest,
+    ) -> Result<BlobDigest, StoreError> {
         self.bring(manifest.blobs())?;
-        self.primary.put_image(tag, name, manifest)
+        self.primary.put_image_as(tag, name, bytes, manifest)
     }
 }
 

@@ -175,8 +175,22 @@ pub trait StageStore: BlobStore {
     /// # Errors
     /// The store failed; the tag is then as it was before.
     fn put_image(&self, tag: &str, name: Option<&str>, manifest: &Manifest) -> Result<BlobDigest, StoreError> {
-        let bytes = manifest.to_bytes();
-        let (digest, _) = self.put(&mut |out| out.write_all(&bytes))?;
+        self.put_image_as(tag, name, &manifest.to_bytes(), manifest)
+    }
+
+    /// Stores an image as [`StageStore::put_image`] does, with a manifest that is written in these bytes: others indent
+    /// theirs, and note what we do not know.
+    ///
+    /// # Errors
+    /// The store failed; the tag is then as it was before.
+    fn put_image_as(
+        &self,
+        tag: &str,
+        name: Option<&str>,
+        bytes: &[u8],
+        _manifest: &Manifest,
+    ) -> Result<BlobDigest, StoreError> {
+        let (digest, _) = self.put(&mut |out| out.write_all(bytes))?;
         self.tag(tag, name, &digest)?;
         Ok(digest)
     }

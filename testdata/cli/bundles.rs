@@ -332,6 +332,61 @@ fn a_copy_has_the_same_digests_in_another_repository_and_out_of_an_archive() {
     assert_eq!(images(&plan(&far, "oci:layout", "x")), before);
 }
 
+/// What a registry has under a tag or a digest, as it is.
+fn raw_manifest(repo: &str, tag: &str) -> Vec<u8> {
+    use stagewright::ports::BlobStore as _;
+    let store = store(repo);
+    let found = store.images(&[tag.to_owned()]).unwrap().remove(0).unwrap();
+    store.read(&found.manifest).unwrap()
+}
+
+/// Puts a manifest into a registry byte by byte.
+fn put_manifest(address: &str, path: &str, tag: &str, bytes: &[u8]) {
+    use std::io::Write as _;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = "Content-Type: application/vnd.oci.image.manifest.v1+json";
+    write!(
+        stream,
+        "PUT /v2/{path}/manifests/{tag} HTTP/1.0\r\n{head}\r\nContent-Length: {}\r\n\r\n",
+        bytes.len()
+    )
+    .unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(" 201 "), "{answer}");
+}
+
+#[test]
+fn an_image_whose_manifest_others_wrote_keeps_its_digest() {
+    let Some(registry) = Registry::shared() else { return };
+    let (path, shop) = (fresh_name(), shop());
+    let repo = format!("{}/{path}", registry.address);
+    shop.commit("the shop");
+    publish(&shop, &repo, &["--tag", "1.0.0"]);
+    let (_, reference) = images(&plan(&shop, &repo, "1.0.0")).remove(1);
+    let mut manifest: Value =
+        serde_json::from_slice(&raw_manifest(&repo, reference.split_once('@').unwrap().1)).unwrap();
+    manifest["unknown"] = "field".into();
+    let indented = serde_json::to_vec_pretty(&manifest).unwrap();
+    put_manifest(&registry.address, &path, "theirs", &indented);
+    let digest = stagewright::ports::BlobDigest::of(&indented).to_string();
+    let values = format!("werf: {{name: shop, image: {{web: '{repo}:theirs@{digest}'}}}}\n");
+    push(registry, &path, "bundle", archive(&[("shop/values.yaml", &values)]), CHART, None);
+    let (to, other) = (format!("{repo}/copy"), Sandbox::new());
+    for (from, to) in [
+        (format!("{repo}:bundle"), format!("{to}:1.0.0")),
+        (format!("{repo}:bundle"), "archive:a.tar.gz".to_owned()),
+        ("archive:a.tar.gz".to_owned(), format!("{to}-b:1.0.0")),
+    ] {
+        run(&other, 0, &["bundle", "copy", "--from", &from, "--to", &to]);
+    }
+    for to in [to.clone(), format!("{to}-b")] {
+        assert_eq!(images(&plan(&other, &to, "1.0.0")), [("web".to_owned(), format!("{to}:theirs@{digest}"))]);
+        assert_eq!(raw_manifest(&to, "theirs"), indented);
+    }
+}
+
 #[test]
 fn what_is_no_bundle_is_told_with_what_to_do() {
     let Some(registry) = Registry::start(None) else { return };

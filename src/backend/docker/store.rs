@@ -325,7 +325,14 @@ impl StageStore for DockerStore {
         name.map_or(Ok(()), |name| self.put_tag(&found.id, &newest_tag(name)))
     }
 
-    fn put_image(&self, tag: &str, name: Option<&str>, manifest: &Manifest) -> Result<BlobDigest, StoreError> {
+    // An engine keeps no manifests: it is written as ours are.
+    fn put_image_as(
+        &self,
+        tag: &str,
+        name: Option<&str>,
+        _: &[u8],
+        manifest: &Manifest,
+    ) -> Result<BlobDigest, StoreError> {
         let digest = BlobDigest::of(&manifest.to_bytes());
         if !self.list()?.iter().any(|found| found.digest == digest) {
             self.load(manifest.clone(), &format!("{}:{tag}", self.name))?;

@@ -108,14 +108,19 @@ impl StageStore for RegistryStore {
         })
     }
 
-    fn put_image(&self, tag: &str, name: Option<&str>, manifest: &Manifest) -> Result<BlobDigest, StoreError> {
+    fn put_image_as(
+        &self,
+        tag: &str,
+        name: Option<&str>,
+        bytes: &[u8],
+        manifest: &Manifest,
+    ) -> Result<BlobDigest, StoreError> {
         check_tag(tag)?;
-        let bytes = manifest.to_bytes();
-        let digest = self.keep(&bytes)?;
+        let digest = self.keep(bytes)?;
         runtime::block_on(async {
             let blobs = stream::iter(manifest.blobs()).map(|blob| self.bring(&blob.digest));
             blobs.buffer_unordered(UPLOADS).try_collect::<()>().await?;
-            self.move_tag(tag, manifest.media_type.as_deref().unwrap_or(MEDIA_MANIFEST), &bytes).await?;
+            self.move_tag(tag, manifest.media_type.as_deref().unwrap_or(MEDIA_MANIFEST), bytes).await?;
             match name {
                 Some(name) => self.remember_newest(name, tag).await,
                 None => Ok(()),
