@@ -18,9 +18,9 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::source::{Files, FilesError, Sources, Span, normalize_path};
 use crate::syntax::yaml::{self, Data, Node};
 
+use super::Nulls;
 use super::additions::AddedKind;
 use super::jsonnet_imports::imports;
-use super::Nulls;
 use super::load::{Chart, join, load_archive, parse_yaml, read_archive};
 use super::pack::{archive_of, pack_with};
 use super::secret_values::{SecretInputs, report_unsealed, sealed_values};

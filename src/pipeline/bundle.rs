@@ -101,14 +101,19 @@ fn with_digests(mut service: Value, project: &Project, digests: &BTreeMap<String
     service
 }
 
-/// Reads a bundle; `None` when it is none, which is reported.
-pub fn read_bundle(diagnostics: &mut Diagnostics, sources: &Sources, place: &str, archive: &[u8]) -> Option<Bundle> {
+/// Reads a bundle, which was named by `option`; `None` when it is none, which is reported.
+pub fn read_bundle(
+    diagnostics: &mut Diagnostics,
+    sources: &Sources,
+    (place, option): (&str, &str),
+    archive: &[u8],
+) -> Option<Bundle> {
     let mut found = Diagnostics::new();
     let bundle = open_bundle(&mut found, sources, place, archive);
     let failed = found.has_errors();
     for fault in found.as_slice() {
         let is_bare = fault.severity == Severity::Error && fault.hints.is_empty();
-        let hint = "publish the bundle again, or name another one with --tag";
+        let hint = format!("publish the bundle again, or name another one with {option}");
         diagnostics.push(if is_bare { fault.clone().hint(hint) } else { fault.clone() });
     }
     bundle.filter(|_| !failed)

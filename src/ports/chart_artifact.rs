@@ -25,31 +25,58 @@ pub struct PulledChart {
     pub archive: Vec<u8>,
 }
 
+/// Why no chart was pulled or pushed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChartError {
+    /// What has the tag is something else.
+    #[error("it is no chart: {why}")]
+    NoChart {
+        /// What it is.
+        why: String,
+    },
+    /// An image has the tag.
+    #[error("the tag `{tag}` is taken: an image has it, and no chart is put in its place")]
+    Taken {
+        /// The tag.
+        tag: String,
+    },
+    /// The store failed, or what it holds is corrupted.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<BlobError> for ChartError {
+    fn from(error: BlobError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 /// Pulls the chart under a tag; `None` where there is nothing.
 ///
 /// # Errors
 /// What is there is no chart, is too large or corrupted, or the store failed.
-pub fn pull_chart(store: &dyn StageStore, tag: &str) -> Result<Option<PulledChart>, StoreError> {
+pub fn pull_chart(store: &dyn StageStore, tag: &str) -> Result<Option<PulledChart>, ChartError> {
     let Some(found) = store.images(&[tag.to_owned()])?.into_iter().flatten().next() else { return Ok(None) };
+    let no_chart = |why: String| ChartError::NoChart { why };
     let invalid = |why: String| StoreError::Invalid { what: format!("chart `{tag}`"), why };
     let manifest = match Document::read(store, &found.manifest)? {
         Document::Manifest(manifest) => manifest,
-        Document::Index(_) => return Err(invalid("it is no chart, but an image for several platforms".to_owned())),
+        Document::Index(_) => return Err(no_chart("it is an image for several platforms".to_owned())),
     };
     if manifest.config.media_type != CHART_CONFIG {
-        return Err(invalid(format!("it is no chart: its configuration is {}", manifest.config.media_type)));
+        return Err(no_chart(format!("its configuration is {}", manifest.config.media_type)));
     }
     let layer = manifest.layers.iter().find(|layer| CHART_LAYERS.contains(&layer.media_type.as_str()));
     let layer = layer.ok_or_else(|| invalid("its manifest names no archive of a chart".to_owned()))?;
     let too_large = || invalid(format!("it is larger than {MAX_ARCHIVE} bytes"));
     if layer.size > MAX_ARCHIVE {
-        return Err(too_large());
+        return Err(too_large().into());
     }
     let mut archive = Vec::new();
     let read = store.open(&layer.digest)?.take(MAX_ARCHIVE + 1).read_to_end(&mut archive);
     read.map_err(|e| BlobError::from_io(format!("read blob {}", layer.digest), e))?;
     if archive.len() as u64 > MAX_ARCHIVE {
-        return Err(too_large());
+        return Err(too_large().into());
     }
     Ok(Some(PulledChart { digest: found.manifest, archive }))
 }
@@ -64,7 +91,7 @@ pub fn push_chart(
     tag: &str,
     (archive, config): (&[u8], &[u8]),
     annotations: &BTreeMap<String, String>,
-) -> Result<(BlobDigest, bool), StoreError> {
+) -> Result<(BlobDigest, bool), ChartError> {
     let descriptor = |media_type: &str, bytes: &[u8]| Descriptor {
         media_type: media_type.to_owned(),
         digest: BlobDigest::of(bytes),
@@ -87,14 +114,11 @@ pub fn push_chart(
 ///
 /// # Errors
 /// An image has the tag, which no chart may take from it; or the store failed.
-pub fn chart_under(store: &dyn StageStore, tag: &str) -> Result<Option<BlobDigest>, StoreError> {
+pub fn chart_under(store: &dyn StageStore, tag: &str) -> Result<Option<BlobDigest>, ChartError> {
     let Some(there) = store.images(&[tag.to_owned()])?.into_iter().flatten().next() else { return Ok(None) };
     match Document::read(store, &there.manifest)? {
         Document::Manifest(manifest) if manifest.config.media_type == CHART_CONFIG => Ok(Some(there.manifest)),
-        Document::Manifest(_) | Document::Index(_) => {
-            let why = "an image has it, and no chart is put in its place".to_owned();
-            Err(StoreError::Invalid { what: format!("tag `{tag}`"), why })
-        }
+        Document::Manifest(_) | Document::Index(_) => Err(ChartError::Taken { tag: tag.to_owned() }),
     }
 }
 

@@ -26,7 +26,7 @@ mod work_tree;
 
 pub use blobs::{BlobDigest, BlobError, BlobStore, CheckedReader, Descriptor};
 pub use builder::{BuildContext, BuildError, Builder, BuiltImage, PlacedError};
-pub use chart_artifact::{CHART_CONFIG, CHART_LAYERS, PulledChart, chart_under, pull_chart, push_chart};
+pub use chart_artifact::{CHART_CONFIG, CHART_LAYERS, ChartError, PulledChart, chart_under, pull_chart, push_chart};
 pub use charts::{ArchiveCache, ChartRelease, ChartSource, FetchError, MemoryArchives, MemoryCharts, Wanted};
 pub use clock::{Clock, FixedClock};
 pub use copy::{copy_blobs, copy_image, copy_manifest, copy_stage};

@@ -171,7 +171,8 @@ fn a_bundle_means_by_its_nulls_what_they_meant_when_it_was_published() {
     let repo = format!("{}/{}", registry.address, fresh_name());
     let shop = shop();
     let sub = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: sub}\ndata: {all: {{ omit .Values \"global\" | toJson | quote }}}\n";
-    shop.write(".helm/charts/sub/templates/sub.yaml", sub).write(".helm/values.yaml", "replicas: 1\nsub: {gone: null}\n");
+    shop.write(".helm/charts/sub/templates/sub.yaml", sub)
+        .write(".helm/values.yaml", "replicas: 1\nsub: {gone: null}\n");
     shop.write("values.yaml", "sub: {kept: null}\nnone: null\n").commit("nulls");
     let all = |out: &str| out.lines().find(|line| line.contains("  all: ")).map(str::to_owned).unwrap();
     let mut seen = Vec::new();
@@ -188,7 +189,11 @@ fn a_bundle_means_by_its_nulls_what_they_meant_when_it_was_published() {
     let other = all(&run(&Sandbox::new(), 0, &[&["bundle", "render", "--repo", &repo], &given[..]].concat()).out);
     assert!(!seen.contains(&other) && other.contains("kept"), "{other}: {seen:?}");
     let ran = run(&shop, 1, &["bundle", "publish", "--repo", &repo, "-f", "values.yaml", "--values-nulls", "helm4"]);
-    assert!(ran.err.contains("`none` is set to null, which a bundle cannot say") && ran.err.contains("hint: "), "{}", ran.err);
+    assert!(
+        ran.err.contains("`none` is set to null, which a bundle cannot say") && ran.err.contains("hint: "),
+        "{}",
+        ran.err
+    );
     publish(&shop, &repo, &["--tag", "v4", "--values-nulls", "helm4"]);
     let before = all(&run(&shop, 0, &["render", "--values-nulls", "helm4"]).out);
     assert_eq!(all(&run(&Sandbox::new(), 0, &["bundle", "render", "--repo", &repo, "--tag", "v4"]).out), before);
@@ -345,12 +350,8 @@ fn put_manifest(address: &str, path: &str, tag: &str, bytes: &[u8]) {
     use std::io::Write as _;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let head = "Content-Type: application/vnd.oci.image.manifest.v1+json";
-    write!(
-        stream,
-        "PUT /v2/{path}/manifests/{tag} HTTP/1.0\r\n{head}\r\nContent-Length: {}\r\n\r\n",
-        bytes.len()
-    )
-    .unwrap();
+    write!(stream, "PUT /v2/{path}/manifests/{tag} HTTP/1.0\r\n{head}\r\nContent-Length: {}\r\n\r\n", bytes.len())
+        .unwrap();
     stream.write_all(bytes).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -439,13 +440,64 @@ fn what_is_no_bundle_is_told_with_what_to_do() {
     let ran = run(&other, 1, &["bundle", "plan", "--repo", &repo, "--tag", "1.0.0"]);
     let told = format!("error[bundle-image]: the image `web` of the bundle is not in {repo}: {digest}");
     assert!(ran.err.contains(&told), "{}", ran.err);
-    let ran = run(&other, 1, &["bundle", "copy", "--from", &at("1.0.0"), "--to", &format!("{repo}/copy:1.0.0")]);
+    let proxy = Proxy::start(&registry.address, |_, _| Deed::Pass);
+    let copy = format!("{}/shop/copy:1.0.0", proxy.address);
+    let ran = run(&other, 1, &["bundle", "copy", "--from", &at("1.0.0"), "--to", &copy]);
     assert!(
         ran.err.contains(&format!("the image `web` of the bundle {} is not in {repo}", at("1.0.0"))),
         "{}",
         ran.err
     );
-    assert!(pull_chart(&store(&format!("{repo}/copy")), "1.0.0").unwrap().is_none(), "the chart comes last");
+    let writes: Vec<_> = proxy.asked().into_iter().filter(|a| !matches!(a.method.as_str(), "GET" | "HEAD")).collect();
+    assert!(writes.is_empty(), "nothing is written before all images are found: {writes:#?}");
+}
+
+#[test]
+fn no_image_and_no_bundle_takes_the_tag_of_the_other() {
+    let Some(registry) = Registry::shared() else { return };
+    let (path, shop) = (fresh_name(), shop());
+    let repo = format!("{}/{path}", registry.address);
+    shop.commit("the shop");
+    publish(&shop, &repo, &["--tag", "web-v1"]);
+    let before = raw_manifest(&repo, "web-v1");
+    for option in ["--add-custom-tag", "--use-custom-tag"] {
+        let more = ["--tag", "web-v1", option, "%image_slug%-v1", "--loose-giterminism"];
+        let ran = run(&shop, 1, &[&["bundle", "publish", "--repo", &repo], &more[..]].concat());
+        let told = format!("publish the bundle {repo}:web-v1: the image `web` gets the tag `web-v1` too");
+        assert!(ran.err.contains(&told) && ran.err.contains("hint: name another tag with --tag"), "{}", ran.err);
+        assert_eq!(raw_manifest(&repo, "web-v1"), before);
+    }
+    // Copies, of which nothing is written where something stands in their way.
+    let proxy = Proxy::start(&registry.address, |_, _| Deed::Pass);
+    let to = format!("{}/{path}/copy", proxy.address);
+    let (named, other) = (images(&plan(&shop, &repo, "web-v1")), Sandbox::new());
+    let [first, second] = [0, 1].map(|at: usize| named[at].1.split_once('@').unwrap().1);
+    for (tag, one, two, told) in [
+        ("a", "a", "b", "the tag `a` is that of the bundle"),
+        ("x", "b", "b", "the image `api`, another one, has the tag `b`"),
+        ("x", "web-v1", "b", "a chart has the tag `web-v1` there"),
+    ] {
+        let values =
+            format!("werf: {{name: shop, image: {{api: '{repo}:{one}@{first}', web: '{repo}:{two}@{second}'}}}}\n");
+        push(registry, &path, "made", archive(&[("shop/values.yaml", &values)]), CHART, None);
+        let to = if one == "web-v1" { format!("{}/{path}:{tag}", proxy.address) } else { format!("{to}:{tag}") };
+        let ran = run(&other, 1, &["bundle", "copy", "--from", &format!("{repo}:made"), "--to", &to]);
+        assert!(ran.err.contains(told) && ran.err.contains("with --to"), "{}", ran.err);
+        let writes = proxy.asked().into_iter().filter(|a| !matches!(a.method.as_str(), "GET" | "HEAD")).count();
+        assert_eq!(writes, 0, "{told}");
+    }
+    // What lies elsewhere is named before it is copied.
+    let elsewhere = format!("{repo}/elsewhere");
+    push(
+        registry,
+        &format!("{path}/elsewhere"),
+        "made",
+        archive(&[("shop/values.yaml", &{ format!("werf: {{name: shop, image: {{api: '{repo}:x@{first}'}}}}\n") })]),
+        CHART,
+        None,
+    );
+    let ran = run(&other, 0, &["bundle", "copy", "--from", &format!("{elsewhere}:made"), "--to", &format!("{to}:y")]);
+    assert!(ran.err.starts_with(&format!("warning: images of {repo} are copied too")), "{}", ran.err);
 }
 
 #[test]

@@ -17,10 +17,13 @@ use super::make_plan::{Made, Wish, make_plan, make_plan_of};
 use super::plan::tell_plan;
 use super::render::tell_rendered;
 use crate::backend::{OciLayout, pack_layout, unpack_layout};
-use crate::chart::{Bundle, PackedBundle};
+use crate::chart::{Bundle, BundleImage, PackedBundle};
 use crate::diag::Diagnostics;
 use crate::pipeline::{OpenedBundle, pack_project, read_bundle};
-use crate::ports::{BlobDigest, PulledChart, StageStore, StoreError, chart_under, copy_image, pull_chart, push_chart};
+use crate::plan::ImagePlan;
+use crate::ports::{
+    BlobDigest, ChartError, PulledChart, StageStore, StoreError, chart_under, copy_image, pull_chart, push_chart,
+};
 use crate::source::Sources;
 
 pub fn run(global: &GlobalArgs, command: &BundleCommand, invocation: &mut Invocation) -> Result<u8, CliError> {
@@ -55,7 +58,8 @@ fn publish(global: &GlobalArgs, args: &BundlePublishArgs, invocation: &mut Invoc
     packed(&made, (&args.tag, &BTreeMap::new()), invocation, true)?;
     let attempt = || format!("publish the bundle {reference}");
     let store = made.back_ends.store.as_ref();
-    chart_under(store, &args.tag).map_err(|e| refused(attempt(), e))?;
+    refuse_tags_of_images(&made, args, &reference)?;
+    chart_under(store, &args.tag).map_err(|e| refused(attempt(), "--tag", e))?;
     let run = RunArgs { auto_approve: true, ..args.run.clone() };
     let code = approved(&made, &run, false, invocation)?;
     if code != exit_code::DONE {
@@ -63,11 +67,26 @@ fn publish(global: &GlobalArgs, args: &BundlePublishArgs, invocation: &mut Invoc
     }
     let digests = digests(&made)?;
     let bundle = packed(&made, (&args.tag, &digests), invocation, false)?;
-    let (digest, there) = push(store, &args.tag, &bundle).map_err(|e| refused(attempt(), e))?;
+    let (digest, there) = push(store, &args.tag, &bundle).map_err(|e| refused(attempt(), "--tag", e))?;
     let done = if there { "is there already" } else { "published" };
     let PackedBundle { name, version, .. } = &bundle;
     invocation.streams.inform(&format!("Bundle {done}: {reference}@{digest} (chart {name}, version {version})."));
     Ok(exit_code::DONE)
+}
+
+/// What the plan puts on an image of the same repository would take the tag from the bundle, or the bundle from it.
+fn refuse_tags_of_images(made: &Made, args: &BundlePublishArgs, reference: &str) -> Result<(), CliError> {
+    // Tags of the user's choice are put on what is in the final repository, where there is one.
+    let beside = args.build.final_repo.is_none() || args.build.final_repo == args.build.repo;
+    let has_tag = |image: &&ImagePlan| image.tag == args.tag || beside && image.custom_tags.contains(&args.tag);
+    let used = made.project.used_tags.iter().find(|(_, tag)| beside && **tag == args.tag).map(|(name, _)| name);
+    match made.plan.images.iter().find(has_tag).map(|image| &image.name).or(used) {
+        Some(name) => {
+            let what = format!("publish the bundle {reference}: the image `{name}` gets the tag `{}` too", args.tag);
+            Err(CliError::user(what).hint("name another tag with --tag"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Packs the chart of a project, and tells what keeps it from being packed; what else there is to tell, `first`.
@@ -102,7 +121,7 @@ fn digests(made: &Made) -> Result<BTreeMap<String, String>, CliError> {
     Ok(digests)
 }
 
-fn push(store: &dyn StageStore, tag: &str, bundle: &PackedBundle) -> Result<(BlobDigest, bool), StoreError> {
+fn push(store: &dyn StageStore, tag: &str, bundle: &PackedBundle) -> Result<(BlobDigest, bool), ChartError> {
     let notes = [("title", &bundle.name), ("version", &bundle.version)];
     let notes = notes.map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.clone())).into();
     push_chart(store, tag, (&bundle.archive, &bundle.config), &notes)
@@ -172,7 +191,7 @@ fn open(global: &GlobalArgs, args: &BundleSourceArgs, invocation: &Invocation) -
     split("--tag", &reference)?;
     let dir = directory(global, invocation)?;
     let store = bundle_store("--repo", repo, &dir, &Reach::new(&args.registry, global, invocation))?;
-    let (bundle, digest) = pulled(store.as_ref(), &reference, &args.tag, invocation)?;
+    let (bundle, digest) = pulled(store.as_ref(), (&reference, &args.tag), "--tag", invocation)?;
     let repos: BTreeSet<&str> = bundle.images.values().map(|image| image.repo.as_str()).collect();
     // Images lie beside their bundle, wherever they were named before: a folder has no name that images could have.
     let is_beside = repo.starts_with("oci:") || repos.is_empty() || repos.contains(repo.as_str());
@@ -188,20 +207,20 @@ fn open(global: &GlobalArgs, args: &BundleSourceArgs, invocation: &Invocation) -
     Ok(OpenedBundle { bundle, reference: format!("{reference}@{digest}"), images_repo })
 }
 
-/// Pulls and reads a bundle, and tells what is wrong with it.
+/// Pulls and reads a bundle that `option` names, and tells what is wrong with it.
 fn pulled(
     store: &dyn StageStore,
-    reference: &str,
-    tag: &str,
+    (reference, tag): (&str, &str),
+    option: &str,
     invocation: &Invocation,
 ) -> Result<(Bundle, BlobDigest), CliError> {
-    let found = pull_chart(store, tag).map_err(|e| refused(format!("pull the bundle {reference}"), e))?;
+    let found = pull_chart(store, tag).map_err(|e| refused(format!("pull the bundle {reference}"), option, e))?;
     let Some(PulledChart { digest, archive }) = found else {
         let what = format!("there is no bundle {reference}");
-        return Err(CliError::user(what).hint(tags_hint(store)));
+        return Err(CliError::user(what).hint(tags_hint(store, option)));
     };
     let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
-    let bundle = read_bundle(&mut diagnostics, &sources, reference, &archive);
+    let bundle = read_bundle(&mut diagnostics, &sources, (reference, option), &archive);
     invocation.streams.tell_diagnostics(diagnostics, &sources);
     Ok((bundle.ok_or(CliError::Config)?, digest))
 }
@@ -210,7 +229,7 @@ fn pulled(
 const NAMED: usize = 8;
 
 /// Names the tags that may be bundles: those that are no stages and no images of ours.
-fn tags_hint(store: &dyn StageStore) -> String {
+fn tags_hint(store: &dyn StageStore, option: &str) -> String {
     let is_ours = |tag: &String| {
         let (digest, _) = tag.split_once('-').unwrap_or((tag, ""));
         digest.len() == 56 || tag.starts_with("newest-")
@@ -222,22 +241,20 @@ fn tags_hint(store: &dyn StageStore) -> String {
     }
     let more = if tags.len() > NAMED { ", …" } else { "" };
     tags.truncate(NAMED);
-    format!("name another tag with --tag; there are: {}{more}", tags.join(", "))
+    format!("name another tag with {option}; there are: {}{more}", tags.join(", "))
 }
 
-/// Tells a failure; what is no chart is a fault of the user's, not of the network.
-fn refused(attempt: String, error: StoreError) -> CliError {
-    match &error {
-        StoreError::Invalid { why, .. } if why.starts_with("it is no chart") => {
-            CliError::user(format!("{attempt}: {why}"))
-                .hint("name the tag of a bundle, which `stagewright bundle publish` has pushed")
+/// Tells a failure; a tag that has something else is a fault of the user's, not of the network.
+fn refused(attempt: String, option: &str, error: ChartError) -> CliError {
+    match error {
+        ChartError::NoChart { .. } => {
+            let hint = format!("name the tag of a bundle with {option}: `stagewright bundle publish` pushes them");
+            CliError::user(format!("{attempt}: {error}")).hint(hint)
         }
-        StoreError::Invalid { what, why } if why.starts_with("an image has it") => {
-            CliError::user(format!("{attempt}: {what} is taken: {why}")).hint("name another tag with --tag")
+        ChartError::Taken { .. } => {
+            CliError::user(format!("{attempt}: {error}")).hint(format!("name another tag with {option}"))
         }
-        StoreError::Invalid { .. } | StoreError::Blob(_) | StoreError::Io { .. } => {
-            CliError::environment(attempt, error)
-        }
+        ChartError::Store(error) => CliError::environment(attempt, error),
     }
 }
 
@@ -299,7 +316,27 @@ impl Side {
     }
 }
 
-/// Copies the images, then the chart, which names them by where they are now.
+/// An image that is copied.
+struct Copied<'a> {
+    /// Its name in the bundle.
+    name: &'a str,
+    /// As the bundle names it.
+    reference: &'a str,
+    /// Where it is.
+    from: &'a dyn StageStore,
+    /// Its manifest or index.
+    manifest: BlobDigest,
+    /// The tag that it gets.
+    tag: String,
+}
+
+impl Copied<'_> {
+    fn failed(&self, to: &Side, error: StoreError) -> CliError {
+        CliError::environment(format!("copy the image `{}` ({}) to {}", self.name, self.reference, to.typed), error)
+    }
+}
+
+/// Copies the images, then the chart, which names them by where they are now. Nothing is written before all is known.
 fn copy(global: &GlobalArgs, args: &BundleCopyArgs, invocation: &Invocation) -> Result<u8, CliError> {
     let dir = directory(global, invocation)?;
     let reach = Reach::new(&args.registry, global, invocation);
@@ -309,47 +346,103 @@ fn copy(global: &GlobalArgs, args: &BundleCopyArgs, invocation: &Invocation) -> 
         unpack_layout(archive, folder)
             .map_err(|e| CliError::environment(format!("read the archive {}", archive.display()), e))?;
     }
-    let (bundle, _) = pulled(from.store.as_ref(), &from.typed, &from.tag, invocation)?;
-    let mut copied = 0;
-    let mut others: BTreeMap<&str, Box<dyn StageStore>> = BTreeMap::new();
-    for (name, image) in &bundle.images {
-        let is_elsewhere = from.repo.as_ref().is_some_and(|repo| *repo != image.repo);
-        if is_elsewhere && !others.contains_key(image.repo.as_str()) {
-            others.insert(&image.repo, bundle_store("--from", &image.repo, &dir, &reach)?);
-        }
-        let elsewhere = others.get(image.repo.as_str()).filter(|_| is_elsewhere);
-        let source = elsewhere.map_or(from.store.as_ref(), AsRef::as_ref);
-        let wanted = image.digest.clone().unwrap_or_else(|| image.tag.clone());
-        let attempt = || format!("copy the image `{name}` ({}) to {}", image.reference, to.typed);
-        let failed = |e| CliError::environment(attempt(), e);
-        let found = source.images(std::slice::from_ref(&wanted)).map_err(failed)?.into_iter().flatten().next();
-        let Some(found) = found else {
-            let place = from.repo.as_ref().map_or(from.typed.as_str(), |_| image.repo.as_str());
-            let what = format!("the image `{name}` of the bundle {} is not in {place}: {wanted}", from.typed);
-            return Err(CliError::user(what).hint("publish the bundle again, from the commit that it was made of"));
-        };
-        let tag = if image.tag.is_empty() { found.manifest.hex().to_owned() } else { image.tag.clone() };
-        let there = to.store.images(std::slice::from_ref(&tag)).map_err(failed)?.into_iter().flatten().next();
-        if there.is_some_and(|there| there.manifest == found.manifest) {
-            continue;
-        }
-        copy_image(source, to.store.as_ref(), &found.manifest, &tag, None).map_err(failed)?;
-        copied += 1;
+    let (bundle, _) = pulled(from.store.as_ref(), (&from.typed, &from.tag), "--from", invocation)?;
+    let others = other_stores(&bundle, &from, |repo| bundle_store("--from", repo, &dir, &reach))?;
+    for other in others.keys() {
+        invocation
+            .streams
+            .inform(&format!("warning: images of {other} are copied too: they are not beside the bundle"));
     }
+    let images = found_images(&bundle, &from, &others)?;
+    let attempt = || format!("push the bundle {}", to.typed);
+    chart_under(to.store.as_ref(), &to.tag).map_err(|e| refused(attempt(), "--to", e))?;
+    let missing = missing_images(&images, &to)?;
     let mut diagnostics = Diagnostics::new();
     let tag = to.archive.is_none().then_some(to.tag.as_str());
     let packed = bundle.packed_for(&mut diagnostics, tag, to.repo.as_deref());
     invocation.streams.tell_diagnostics(diagnostics, &Sources::new());
     let packed = packed.ok_or(CliError::Config)?;
-    let attempt = || format!("push the bundle {}", to.typed);
-    let (digest, there) = push(to.store.as_ref(), &to.tag, &packed).map_err(|e| refused(attempt(), e))?;
+    for image in &missing {
+        copy_image(image.from, to.store.as_ref(), &image.manifest, &image.tag, None)
+            .map_err(|e| image.failed(&to, e))?;
+    }
+    let (digest, there) = push(to.store.as_ref(), &to.tag, &packed).map_err(|e| refused(attempt(), "--to", e))?;
     if let Some((archive, folder)) = to.archive() {
         pack_layout(folder, archive)
             .map_err(|e| CliError::environment(format!("write the archive {}", archive.display()), e))?;
     }
     let done = if there { "is there already" } else { "copied" };
-    let kept = bundle.images.len() - copied;
+    let (copied, kept) = (missing.len(), images.len() - missing.len());
     let text = format!("Bundle {done}: {}@{digest}; images: {copied} copied, {kept} there already.", to.typed);
     invocation.streams.inform(&text);
     Ok(exit_code::DONE)
+}
+
+/// Opens the repositories of images that do not lie beside their bundle.
+fn other_stores(
+    bundle: &Bundle,
+    from: &Side,
+    open: impl Fn(&str) -> Result<Box<dyn StageStore>, CliError>,
+) -> Result<BTreeMap<String, Box<dyn StageStore>>, CliError> {
+    let is_other = |repo: &&String| from.repo.as_ref().is_some_and(|own| own != *repo);
+    let repos: BTreeSet<&String> = bundle.images.values().map(|image| &image.repo).filter(is_other).collect();
+    repos.into_iter().map(|repo| Ok((repo.clone(), open(repo)?))).collect()
+}
+
+/// Finds the images of a bundle, every one.
+fn found_images<'a>(
+    bundle: &'a Bundle,
+    from: &'a Side,
+    others: &'a BTreeMap<String, Box<dyn StageStore>>,
+) -> Result<Vec<Copied<'a>>, CliError> {
+    let find = |(name, image): (&'a String, &'a BundleImage)| {
+        let source = others.get(&image.repo).map_or(from.store.as_ref(), AsRef::as_ref);
+        let wanted = image.digest.clone().unwrap_or_else(|| image.tag.clone());
+        let attempt = || format!("find the image `{name}` ({})", image.reference);
+        let found = source.images(std::slice::from_ref(&wanted)).map_err(|e| CliError::environment(attempt(), e))?;
+        let Some(found) = found.into_iter().flatten().next() else {
+            let place = from.repo.as_ref().map_or(from.typed.as_str(), |_| image.repo.as_str());
+            let what = format!("the image `{name}` of the bundle {} is not in {place}: {wanted}", from.typed);
+            return Err(CliError::user(what).hint("publish the bundle again, from the commit that it was made of"));
+        };
+        let tag = if image.tag.is_empty() { found.manifest.hex().to_owned() } else { image.tag.clone() };
+        Ok(Copied { name, reference: &image.reference, from: source, manifest: found.manifest, tag })
+    };
+    bundle.images.iter().map(find).collect()
+}
+
+/// Returns the images that are not where they go; what would take a tag from something else is refused.
+fn missing_images<'a>(images: &'a [Copied<'a>], to: &Side) -> Result<Vec<&'a Copied<'a>>, CliError> {
+    let refused = |image: &Copied<'_>, why: String| {
+        let what = format!("copy the image `{}` ({}) to {}: {why}", image.name, image.reference, to.typed);
+        Err(CliError::user(what).hint("name another repository or tag with --to"))
+    };
+    let mut tags: BTreeMap<&str, &Copied<'_>> = BTreeMap::new();
+    let mut missing = Vec::new();
+    for image in images {
+        if image.tag == to.tag {
+            return refused(image, format!("the tag `{}` is that of the bundle", image.tag));
+        }
+        match tags.insert(&image.tag, image) {
+            Some(first) if first.manifest != image.manifest => {
+                return refused(image, format!("the image `{}`, another one, has the tag `{}`", first.name, image.tag));
+            }
+            Some(_) => continue,
+            None => {}
+        }
+        match chart_under(to.store.as_ref(), &image.tag) {
+            Ok(None) => missing.push(image),
+            Ok(Some(_)) => return refused(image, format!("a chart has the tag `{}` there", image.tag)),
+            // As it is to be.
+            Err(ChartError::Taken { .. }) => {
+                let there = to.store.images(std::slice::from_ref(&image.tag)).map_err(|e| image.failed(to, e))?;
+                if there.into_iter().flatten().next().is_none_or(|there| there.manifest != image.manifest) {
+                    missing.push(image);
+                }
+            }
+            Err(ChartError::NoChart { why }) => return refused(image, why),
+            Err(ChartError::Store(error)) => return Err(image.failed(to, error)),
+        }
+    }
+    Ok(missing)
 }
