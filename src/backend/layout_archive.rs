@@ -7,13 +7,21 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Error, Result, Write as _};
+use std::io::{BufReader, BufWriter, Error, Read, Result, Write as _};
 use std::path::Path;
 
 use tar::{Archive, Builder, EntryType, Header};
 
 /// The folder of blobs.
 const BLOBS: &str = "blobs/sha256";
+/// The most entries that an archive may have.
+const MAX_ENTRIES: usize = 100_000;
+/// The largest `oci-layout` and `index.json` that are read. Unit: bytes.
+const MAX_INDEX: u64 = 5 << 20;
+/// What an archive may unpack to, however small it is. Unit: bytes.
+const MAX_SMALL: u64 = 100 << 20;
+/// What it may unpack to beyond that, as a multiple of its own length: layers are compressed, or compress less.
+const MAX_RATIO: u64 = 100;
 
 /// Packs the layout in a folder: the same blobs give the same archive. It is there whole or not at all.
 ///
@@ -56,14 +64,19 @@ pub fn pack_layout(folder: &Path, archive: &Path) -> Result<()> {
 /// Unpacks an archive into an empty folder.
 ///
 /// # Errors
-/// It cannot be read, or holds what no layout holds.
+/// It cannot be read, holds what no layout holds, or more than a limit allows.
 pub fn unpack_layout(archive: &Path, folder: &Path) -> Result<()> {
-    let plain = flate2::read::MultiGzDecoder::new(BufReader::new(File::open(archive)?));
-    let mut entries = Archive::new(plain);
+    let file = File::open(archive)?;
+    let limit = file.metadata()?.len().saturating_mul(MAX_RATIO).saturating_add(MAX_SMALL);
+    let plain = flate2::read::MultiGzDecoder::new(BufReader::new(file));
+    let mut entries = Archive::new(Limited { inner: plain, limit, left: limit });
     std::fs::create_dir_all(folder.join(BLOBS))?;
     let mut any = false;
-    for entry in entries.entries()? {
+    for (index, entry) in entries.entries()?.enumerate() {
         let mut entry = entry?;
+        if index >= MAX_ENTRIES {
+            return Err(Error::other(format!("it has more than {MAX_ENTRIES} entries")));
+        }
         let kind = entry.header().entry_type();
         if kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
             continue;
@@ -73,12 +86,35 @@ pub fn unpack_layout(archive: &Path, folder: &Path) -> Result<()> {
         if !kind.is_file() || !is_of_layout(name) {
             return Err(Error::other(format!("`{path}` is no part of an OCI image layout")));
         }
+        if !name.starts_with(BLOBS) && entry.size() > MAX_INDEX {
+            return Err(Error::other(format!("`{path}` is larger than {MAX_INDEX} bytes")));
+        }
         let mut file = BufWriter::new(File::create_new(folder.join(name))?);
         std::io::copy(&mut entry, &mut file)?;
         file.flush()?;
         any = true;
     }
     if any { Ok(()) } else { Err(Error::other("it holds no OCI image layout")) }
+}
+
+/// A reader that fails where more comes than a limit allows.
+struct Limited<R> {
+    inner: R,
+    /// Unit: bytes.
+    limit: u64,
+    /// Unit: bytes.
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let read = self.inner.read(buffer)?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => return Err(Error::other(format!("it unpacks to more than {} bytes", self.limit))),
+        }
+        Ok(read)
+    }
 }
 
 fn is_of_layout(name: &str) -> bool {
@@ -134,5 +170,27 @@ mod tests {
             assert!(archive(path, kind).contains("is no part of an OCI image layout"), "{path}");
         }
         assert!(archive("blobs/", EntryType::Directory).contains("holds no OCI image layout"));
+    }
+
+    #[test]
+    fn what_unpacks_to_more_than_a_limit_is_refused_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let unpacked = |entries: &mut dyn Iterator<Item = (String, u64)>| {
+            let mut out = Builder::new(flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::fast()));
+            for (name, size) in entries {
+                let mut header = Header::new_gnu();
+                header.set_entry_type(EntryType::Regular);
+                header.set_size(size);
+                out.append_data(&mut header, name, std::io::repeat(0).take(size)).unwrap();
+            }
+            let file = dir.path().join("x.tar.gz");
+            std::fs::write(&file, out.into_inner().unwrap().finish().unwrap()).unwrap();
+            let to = tempfile::tempdir().unwrap();
+            unpack_layout(&file, to.path()).unwrap_err().to_string()
+        };
+        let large = unpacked(&mut [("index.json".to_owned(), MAX_INDEX + 1)].into_iter());
+        assert_eq!(large, "`index.json` is larger than 5242880 bytes");
+        let bomb = unpacked(&mut (0..4).map(|n| (format!("{BLOBS}/{}", format!("0{n}").repeat(32)), 64 << 20)));
+        assert!(bomb.starts_with("it unpacks to more than "), "{bomb}");
     }
 }
