@@ -61,9 +61,9 @@ impl SecretKey {
         mask.keyed(&self.0)
     }
 
-    /// Says whether a text looks as an encrypted one does.
+    /// Says whether a text looks as an encrypted one does: with a vector, and blocks after it.
     pub fn is_encrypted(text: &str) -> bool {
-        hex::decode(text.trim()).is_ok_and(|bytes| bytes.starts_with(&IV_LENGTH))
+        hex::decode(text.trim()).is_ok_and(|bytes| parts(&bytes).is_some())
     }
 
     /// Encrypts a text; the empty one stays empty. `iv` is random, and another one each time.
@@ -94,11 +94,7 @@ impl SecretKey {
             return Ok(Vec::new());
         }
         let bytes = hex::decode(text).map_err(|_| SecretError::Format)?;
-        let (length, rest) = bytes.split_first_chunk::<2>().ok_or(SecretError::Format)?;
-        let (iv, body) = rest.split_first_chunk::<16>().ok_or(SecretError::Format)?;
-        if *length != IV_LENGTH || body.is_empty() || body.len() % 16 != 0 {
-            return Err(SecretError::Format);
-        }
+        let (iv, body) = parts(&bytes).ok_or(SecretError::Format)?;
         let (iv, key) = (&(*iv).into(), self.0.as_slice());
         let wrong = "a key has a length of AES";
         let plain = match key.len() {
@@ -112,6 +108,12 @@ impl SecretKey {
         };
         plain.map_err(|_| SecretError::WrongKey)
     }
+}
+
+/// Returns the initial vector and the blocks of an encrypted text; `None` when it is none.
+fn parts(bytes: &[u8]) -> Option<(&[u8; 16], &[u8])> {
+    let (iv, body) = bytes.strip_prefix(&IV_LENGTH)?.split_first_chunk::<16>()?;
+    (!body.is_empty() && body.len() % 16 == 0).then_some((iv, body))
 }
 
 /// What could not be done with a value, and where it stands.
@@ -276,10 +278,12 @@ mod tests {
     #[test]
     fn what_werf_encrypted_is_read() {
         assert!(!key().decrypt(&format!(" {TEXT}\n")).unwrap().is_empty());
+        assert!(SecretKey::is_encrypted(TEXT));
         let changed = format!("{}5b", &TEXT[..TEXT.len() - 2]);
         assert_eq!(key().decrypt(&changed), Err(SecretError::WrongKey));
         for wrong in ["zz", "1000", "2000", &TEXT[..60], "plain text"] {
             assert_eq!(key().decrypt(wrong), Err(SecretError::Format), "{wrong}");
+            assert!(!SecretKey::is_encrypted(wrong), "{wrong}");
         }
         assert_eq!(SecretKey::from_hex("abcd").unwrap_err(), SecretError::Key);
         assert_eq!(format!("{:?}", key()), "SecretKey(…)");
