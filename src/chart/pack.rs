@@ -34,12 +34,26 @@ pub(super) fn pack_with(
 ) -> Option<Vec<u8>> {
     let mut loader = Loader { diagnostics, sources, helm: Helm::V3, unpacked: Unpacked::default() };
     let mut raw = loader.folder(files, path)?;
+    // What no chart takes goes nowhere: nobody has looked at what is in it.
+    raw.retain(|file, _| !is_passed_over(file));
     raw.extend(changes.into_iter().map(|(file, bytes)| (file, Content::from(bytes))));
     let mut all = BTreeMap::new();
     for (file, content) in &raw {
         all.insert(file.as_str(), loader.read(file, content)?);
     }
     archive_of(name, all.iter().map(|(file, bytes)| (*file, &**bytes)))
+}
+
+/// Says whether a file is in a folder that is no subchart: `charts/_old/…`, `charts/sub/charts/.git/…`.
+fn is_passed_over(file: &str) -> bool {
+    let mut rest = file;
+    while let Some(below) = rest.strip_prefix("charts/") {
+        if below.starts_with(['_', '.']) {
+            return true;
+        }
+        rest = below.split_once('/').map_or("", |(_, rest)| rest);
+    }
+    false
 }
 
 /// Makes the archive of a chart of its files.
@@ -73,6 +87,8 @@ mod tests {
             ("libs/web/templates/a.yaml", "a: 1\n"),
             ("libs/web/templates/a.bak", "x"),
             ("libs/web/charts/sub/Chart.yaml", "apiVersion: v2\nname: sub\nversion: 1.0.0\n"),
+            ("libs/web/charts/sub/charts/.old/secret-values.yaml", "a: clear\n"),
+            ("libs/web/charts/_off/secret/key", "clear"),
         ]);
         let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
         let bytes = pack(&mut diagnostics, &sources, &files, "libs/web", "web").unwrap();
@@ -80,5 +96,7 @@ mod tests {
         let chart = load_archive(&mut diagnostics, &sources, "web-1.0.0.tgz", &bytes).unwrap();
         assert!(diagnostics.is_empty());
         assert_eq!((chart.name(), chart.templates.len(), chart.subcharts.len()), ("web", 1, 1));
+        let packed = super::super::load::read_archive(&mut diagnostics, &sources, "web-1.0.0.tgz", &bytes).unwrap();
+        assert!(!packed.keys().any(|file| file.contains("_off") || file.contains(".old")), "no chart takes them");
     }
 }
