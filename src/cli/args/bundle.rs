@@ -41,8 +41,14 @@ pub struct BundleSourceArgs {
     pub registry: RegistryArgs,
 }
 
-/// `bundle publish`.
+/// What has no effect is not shown.
+fn hidden(arg: clap::Arg) -> clap::Arg {
+    arg.hide(true)
+}
+
+/// `bundle publish`. It asks nothing and deploys nothing.
 #[derive(Debug, Args)]
+#[command(mut_arg("auto_approve", hidden), mut_arg("no_wait", hidden), mut_arg("lock_timeout", hidden))]
 pub struct BundlePublishArgs {
     /// The tag of the bundle; the version of the chart too, where it is one.
     #[arg(long, default_value = "latest", value_name = "TAG")]

@@ -36,6 +36,9 @@ pub struct RunArgs {
     /// Where a report of the deploy is saved; an option of commands that deploy, see [`DeployReportArgs`].
     #[arg(skip)]
     pub deploy_report: Option<String>,
+    /// Whether the command prints another result where all went well; an option of `bundle publish`.
+    #[arg(skip)]
+    pub has_result: bool,
     /// Opens a shell in the state that a failed command left, when stdin is a terminal.
     #[arg(long)]
     pub introspect_error: bool,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::args::{
     ApplyArgs, BuildArgs, BundleApplyArgs, BundleCommand, BundleCopyArgs, BundlePlanArgs, BundlePublishArgs,
-    BundleRenderArgs, BundleSourceArgs, DeployArgs, GlobalArgs, ProjectArgs, RunArgs,
+    BundleRenderArgs, BundleSourceArgs, DeployArgs, GlobalArgs, ProjectArgs, RunArgs, RunFormat,
 };
 use super::super::error::{CliError, exit_code};
 use super::super::project::{Options, directory, found_in_bundle};
@@ -24,6 +24,7 @@ use crate::plan::ImagePlan;
 use crate::ports::{
     BlobDigest, ChartError, PulledChart, StageStore, StoreError, chart_under, copy_image, pull_chart, push_chart,
 };
+use crate::report::pretty_json;
 use crate::source::Sources;
 
 pub fn run(global: &GlobalArgs, command: &BundleCommand, invocation: &mut Invocation) -> Result<u8, CliError> {
@@ -60,7 +61,7 @@ fn publish(global: &GlobalArgs, args: &BundlePublishArgs, invocation: &mut Invoc
     let store = made.back_ends.store.as_ref();
     refuse_tags_of_images(&made, args, &reference)?;
     chart_under(store, &args.tag).map_err(|e| refused(attempt(), "--tag", e))?;
-    let run = RunArgs { auto_approve: true, ..args.run.clone() };
+    let run = RunArgs { auto_approve: true, has_result: true, ..args.run.clone() };
     let code = approved(&made, &run, false, invocation)?;
     if code != exit_code::DONE {
         return Ok(code);
@@ -71,6 +72,12 @@ fn publish(global: &GlobalArgs, args: &BundlePublishArgs, invocation: &mut Invoc
     let done = if there { "is there already" } else { "published" };
     let PackedBundle { name, version, .. } = &bundle;
     invocation.streams.inform(&format!("Bundle {done}: {reference}@{digest} (chart {name}, version {version})."));
+    if args.run.output == RunFormat::Json {
+        let result = serde_json::json!({
+            "reference": reference, "digest": digest.to_string(), "name": name, "version": version,
+        });
+        invocation.streams.print(&pretty_json(&result))?;
+    }
     Ok(exit_code::DONE)
 }
 

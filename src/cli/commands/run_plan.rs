@@ -190,7 +190,9 @@ fn carry_out(
     if let Some(notes) = notes(plan).filter(|_| outcome.is_success()) {
         invocation.streams.inform(&format!("\n{}\n", notes.trim_end()));
     }
-    tell(&outcome, run.args.output, invocation)?;
+    if run.args.output == RunFormat::Text || !run.args.has_result || !outcome.is_success() {
+        tell(&outcome, run.args.output, invocation)?;
+    }
     // What became of the run is told first.
     Ok((outcome, saved.and(reported)))
 }
