@@ -176,7 +176,7 @@ mod tests {
     fn what_unpacks_to_more_than_a_limit_is_refused_by_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let unpacked = |entries: &mut dyn Iterator<Item = (String, u64)>| {
-            let mut out = Builder::new(flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::fast()));
+            let mut out = Builder::new(flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best()));
             for (name, size) in entries {
                 let mut header = Header::new_gnu();
                 header.set_entry_type(EntryType::Regular);
@@ -190,7 +190,7 @@ mod tests {
         };
         let large = unpacked(&mut [("index.json".to_owned(), MAX_INDEX + 1)].into_iter());
         assert_eq!(large, "`index.json` is larger than 5242880 bytes");
-        let bomb = unpacked(&mut (0..4).map(|n| (format!("{BLOBS}/{}", format!("0{n}").repeat(32)), 64 << 20)));
+        let bomb = unpacked(&mut (0..3).map(|n| (format!("{BLOBS}/{}", format!("0{n}").repeat(32)), 64 << 20)));
         assert!(bomb.starts_with("it unpacks to more than "), "{bomb}");
     }
 }
