@@ -41,14 +41,15 @@ pub struct BundleSourceArgs {
     pub registry: RegistryArgs,
 }
 
-/// What has no effect is not shown.
-fn hidden(arg: clap::Arg) -> clap::Arg {
-    arg.hide(true)
+/// Hides options of a run that have no effect where nothing is asked and nothing is deployed.
+fn without_idle(arg: clap::Arg) -> clap::Arg {
+    let is_idle = ["auto_approve", "no_wait", "lock_timeout"].contains(&arg.get_id().as_str());
+    if is_idle { arg.hide(true) } else { arg }
 }
 
 /// `bundle publish`. It asks nothing and deploys nothing.
 #[derive(Debug, Args)]
-#[command(mut_arg("auto_approve", hidden), mut_arg("no_wait", hidden), mut_arg("lock_timeout", hidden))]
+#[command(mut_args(without_idle))]
 pub struct BundlePublishArgs {
     /// The tag of the bundle; the version of the chart too, where it is one.
     #[arg(long, default_value = "latest", value_name = "TAG")]
