@@ -40,10 +40,7 @@ pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSect
         beside_release(plan, &recorded).into_iter().chain(recorded.resources.iter().cloned()).collect();
     let wanted = wanted_resources(&desired, &recorded.hooks, &recorded.record, before.as_ref());
     let Some(mut previews) = target.preview(&wanted)? else { return Ok(None) };
-    let mut kept = Kept::default();
-    if plan.inputs.no_remove_manual_changes {
-        kept = Kept::of(&desired, &fact.history, &previews);
-    }
+    let mut kept = Kept::of(plan.inputs.no_remove_manual_changes, &desired, &fact.history, &previews);
     if !kept.is_empty() {
         let sent = kept.without(&desired);
         let wanted = wanted_resources(&sent, &recorded.hooks, &recorded.record, before.as_ref());

@@ -642,8 +642,8 @@ impl Deploy<'_> {
                 }
                 let wanted = wanted_resources(&manifests, running, &record, self.before);
                 (self.answer)(vec![Question::Previews(wanted)], observed)?;
-                if let Some(whole) = observed.previews.as_ref().filter(|_| request.no_remove_manual_changes) {
-                    kept = Kept::of(&manifests, &self.fact.history, whole);
+                if let Some(whole) = &observed.previews {
+                    kept = Kept::of(request.no_remove_manual_changes, &manifests, &self.fact.history, whole);
                 }
                 if !kept.is_empty() {
                     let whole = observed.previews.take().unwrap_or_default();

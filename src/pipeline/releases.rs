@@ -219,10 +219,8 @@ pub fn plan_rollback(
     let ask = |resources: &[DesiredResource]| {
         request.previews(&wanted_resources(resources, running, &recorded.record, Some(&before)))
     };
-    let (mut yielded, mut kept) = (Vec::new(), Kept::default());
-    if request.no_remove_manual_changes {
-        kept = Kept::of(&recorded.resources, &fact.history, &previews);
-    }
+    let mut yielded = Vec::new();
+    let mut kept = Kept::of(request.no_remove_manual_changes, &recorded.resources, &fact.history, &previews);
     if !kept.is_empty() {
         let whole = std::mem::replace(&mut previews, ask(&kept.without(&recorded.resources))?);
         kept.compare(&whole, &previews);

@@ -8,7 +8,7 @@
 
 use serde_json::{Map, Value};
 
-use super::cluster::{is_ours, release_key, replicas_on_creation, with_replicas};
+use super::cluster::{cluster_path, is_ours, release_key, replicas_on_creation, with_replicas};
 use super::diff::{diff, hide_fields, redact};
 use super::directives::{DeletePolicy, Directives, Propagation, ResourcePolicy};
 use super::keeping::{Kept, is_by_hand};
@@ -145,16 +145,14 @@ fn conflicts(considered: &Considered<'_>, kept: &Kept) -> Vec<String> {
         }
         told
     };
-    let is_open = |manager: &str| !may_be_taken_from(manager) && !kept.decides(manager);
-    let taken = preview.taken.iter().filter(|(_, manager)| is_open(manager));
+    let taken = preview.taken.iter().filter(|(_, manager)| !may_be_taken_from(manager));
+    let path = cluster_path(resource);
     let ways = "leave it to them with --yield-conflicts, or take it over with --force-conflicts";
     let mut found: Vec<String> = taken
         .map(|(field, manager)| {
             if is_by_hand(manager) {
-                return format!(
-                    "`{field}` was set by hand, with `{manager}`: keep that with --no-remove-manual-changes, or take it over \
-                     with --force-conflicts"
-                );
+                let keep = if kept.offers(&path, field) { "keep that with --no-remove-manual-changes, " } else { "" };
+                return format!("`{field}` was set by hand, with `{manager}`: {keep}{ways}");
             }
             told(field, &format!("`{manager}`"), ways)
         })

@@ -34,6 +34,8 @@ pub(super) fn is_by_hand(manager: &str) -> bool {
 pub struct Kept {
     is_wanted: bool,
     resources: BTreeMap<String, KeptResource>,
+    /// The fields of resources that would stay if somebody wanted that.
+    offered: BTreeMap<String, Vec<String>>,
 }
 
 /// What stays of one resource.
@@ -48,10 +50,20 @@ struct KeptResource {
 }
 
 impl Kept {
-    /// Finds what stays of resources, over what the server says of their whole manifests.
-    pub fn of(desired: &[DesiredResource], history: &[Value], previews: &BTreeMap<String, Preview>) -> Self {
+    /// Finds what stays of resources where that is wanted, and else what could, over what the server says of their whole
+    /// manifests.
+    pub fn of(
+        is_wanted: bool,
+        desired: &[DesiredResource],
+        history: &[Value],
+        previews: &BTreeMap<String, Preview>,
+    ) -> Self {
+        let has_hands = |preview: &Preview| preview.taken.iter().any(|(_, manager)| is_by_hand(manager));
+        if !previews.values().any(has_hands) {
+            return Self { is_wanted, ..Self::default() };
+        }
         let records: Vec<BTreeMap<String, Value>> = history.iter().map(recorded).collect();
-        let mut resources = BTreeMap::new();
+        let mut found = BTreeMap::new();
         for resource in desired {
             let path = cluster_path(resource);
             // What is made anew is made as the chart says.
@@ -66,15 +78,19 @@ impl Kept {
             let by_hand = preview.taken.iter().filter(|(_, manager)| is_by_hand(manager));
             let fields: Vec<String> = by_hand.map(|(field, _)| field.clone()).filter(|field| stays(field)).collect();
             if !fields.is_empty() {
-                resources.insert(path, KeptResource { fields, ..KeptResource::default() });
+                found.insert(path, fields);
             }
         }
-        Self { is_wanted: true, resources }
+        if !is_wanted {
+            return Self { offered: found, ..Self::default() };
+        }
+        let resources = found.into_iter().map(|(path, fields)| (path, KeptResource { fields, ..KeptResource::default() }));
+        Self { is_wanted, resources: resources.collect(), ..Self::default() }
     }
 
-    /// Says whether what somebody set by hand has been decided: it stays, or the chart wins.
-    pub(super) fn decides(&self, manager: &str) -> bool {
-        self.is_wanted && is_by_hand(manager)
+    /// Says whether a field would stay if that were wanted.
+    pub(super) fn offers(&self, path: &str, field: &str) -> bool {
+        self.offered.get(path).is_some_and(|fields| fields.iter().any(|offered| offered == field))
     }
 
     /// Says whether nothing stays.

@@ -211,20 +211,28 @@ fn s30_what_people_changed_by_hand_is_kept_where_somebody_says_so() {
     assert_eq!((&spec["replicas"], image), (&json!(5), &json!("example/web:2")));
     assert_eq!(cluster.object(config_map).unwrap()["data"], json!({"k": "console", "beside": "x"}));
     assert_eq!(written(&plan(0)).len(), 0);
-    // What the chart changes in this release wins, and they are told.
+    // What the chart changes in this release wins over `kubectl`, and that is told; of others somebody decides.
     write(&deploy, &[("web", web(4, "example/web:2")), ("config", config("config", "", "other"))]);
     let made = plan(2);
     let (kept, by) = by_hand(&made, "web");
     assert_eq!((kept, by), (vec![], vec!["kubectl-edit [spec.replicas]: overwritten".to_owned()]));
     assert_eq!(manifest(&made)["spec"]["replicas"], 4);
-    assert!(keep(0, &["plan"]).out.contains(": the chart changes it too, and wins"));
-    apply();
+    assert!(deploy.run(0, &["plan", "--no-remove-manual-changes", "--force-conflicts"]).out.contains("wins"));
+    let ran = keep(5, &["plan"]);
+    let ways = "leave it to them with --yield-conflicts, or take it over with --force-conflicts";
+    let told = format!("`data.k` was set by hand, with `Mozilla`: {ways}");
+    for ran in [ran, deploy.run(5, &["plan"])] {
+        assert!(ran.err.contains(&told), "{}", ran.err);
+    }
+    let ran = keep(0, &["plan", "--yield-conflicts"]);
+    assert!(ran.out.contains("left, as --yield-conflicts says: `data.k` to `Mozilla`"), "{}", ran.out);
+    keep(0, &["apply", "--auto-approve", "--no-wait", "--force-conflicts"]);
     assert_eq!((&live()["replicas"], &cluster.object(config_map).unwrap()["data"]["k"]), (&json!(4), &json!("other")));
     // Without the choice it is set back as ever, or has to be decided.
     patch_as(cluster, "Mozilla", config_map, &json!({"data": {"k": "console"}}));
     let ran = deploy.run(5, &["plan"]);
-    let told = "`data.k` was set by hand, with `Mozilla`: keep that with --no-remove-manual-changes";
-    assert!(ran.err.contains(told), "{}", ran.err);
+    let told = format!("`data.k` was set by hand, with `Mozilla`: keep that with --no-remove-manual-changes, {ways}");
+    assert!(ran.err.contains(&told), "{}", ran.err);
     patch_as(cluster, "kubectl-patch", config_map, &json!({"data": {"k": "patched"}}));
     let ran = deploy.run(0, &["plan"]);
     assert!(ran.out.contains("data.k: patched -> other"), "{}", ran.out);
