@@ -158,7 +158,9 @@ fn conflicts(considered: &Considered<'_>, kept: &Kept) -> Vec<String> {
         })
         .collect();
     let replicas = |object: Option<&Value>| object.and_then(|o| o.pointer("/spec/replicas")).cloned();
-    if let (Some(scaler), Some(wanted)) = (considered.scaled_by, replicas(Some(&resource.data)))
+    let sent = kept.sent(resource);
+    let wanted = replicas(Some(sent.as_ref().map_or(&resource.data, |sent| &sent.data)));
+    if let (Some(scaler), Some(wanted)) = (considered.scaled_by, wanted)
         && !found.iter().any(|told| told.starts_with("`spec.replicas`"))
         && replicas_on_creation(&resource.data).is_none()
         && replicas(preview.live.as_ref()).is_some_and(|live| live != wanted)

@@ -29,6 +29,22 @@ pub(super) fn is_by_hand(manager: &str) -> bool {
     is_kubectl || BY_HAND.contains(&manager)
 }
 
+/// Says whether an entry of those who set fields tells of an apply: of a manifest, and of no change by hand.
+fn is_apply(entry: &Value) -> bool {
+    entry.get("operation").is_some_and(|operation| operation == "Apply")
+}
+
+/// Returns the fields that a write would take over and that people changed by hand.
+fn by_hand(preview: &Preview) -> impl Iterator<Item = &str> {
+    let taken = preview.taken.iter().filter(|(_, manager)| {
+        let named = |entry: &&Value| entry.get("manager").is_some_and(|name| name == manager);
+        let mut entries = preview.managers.as_array().into_iter().flatten().filter(named).peekable();
+        // Where nobody tells of it, the name alone does.
+        is_by_hand(manager) && (entries.peek().is_none() || !entries.all(is_apply))
+    });
+    taken.map(|(field, _)| field.as_str())
+}
+
 /// What stays of what people changed by hand; by default nothing does.
 #[derive(Debug, Default)]
 pub struct Kept {
@@ -58,8 +74,7 @@ impl Kept {
         history: &[Value],
         previews: &BTreeMap<String, Preview>,
     ) -> Self {
-        let has_hands = |preview: &Preview| preview.taken.iter().any(|(_, manager)| is_by_hand(manager));
-        if !previews.values().any(has_hands) {
+        if !previews.values().any(|preview| by_hand(preview).next().is_some()) {
             return Self { is_wanted, ..Self::default() };
         }
         let records: Vec<BTreeMap<String, Value>> = history.iter().map(recorded).collect();
@@ -75,8 +90,7 @@ impl Kept {
                 let now = says(&resource.data, field);
                 now.is_some() && old.iter().all(|old| says(old, field) == now)
             };
-            let by_hand = preview.taken.iter().filter(|(_, manager)| is_by_hand(manager));
-            let fields: Vec<String> = by_hand.map(|(field, _)| field.clone()).filter(|field| stays(field)).collect();
+            let fields: Vec<String> = by_hand(preview).filter(|field| stays(field)).map(str::to_owned).collect();
             if !fields.is_empty() {
                 found.insert(path, fields);
             }
@@ -144,7 +158,7 @@ impl Kept {
             }
             ResourceAction::Noop if plan.reasons.contains(&Reason::Unchanged) => keep(plan, stays, &preview.managers),
             ResourceAction::Replace if !stays.is_empty() => {
-                plan.reasons.push(drift(&stays, by_hand(&preview.managers, &stays, DriftOutcome::Reverted)));
+                plan.reasons.push(drift(&stays, hands(&preview.managers, &stays, DriftOutcome::Reverted)));
                 plan.fields.extend(stays.iter().cloned());
                 plan.fields.sort_by(|a, b| a.path.cmp(&b.path));
                 plan.drift.append(&mut stays);
@@ -160,8 +174,9 @@ fn recorded(release: &Value) -> BTreeMap<String, Value> {
     all.into_iter().map(|resource| (served_path(&cluster_path(&resource)), resource.data)).collect()
 }
 
-fn by_hand(managers: &Value, fields: &[FieldChange], outcome: DriftOutcome) -> Vec<Setter> {
-    let all = setters(managers, fields).into_iter().filter(|setter| is_by_hand(&setter.manager));
+fn hands(managers: &Value, fields: &[FieldChange], outcome: DriftOutcome) -> Vec<Setter> {
+    let updates = managers.as_array().into_iter().flatten().filter(|entry| !is_apply(entry)).cloned().collect();
+    let all = setters(&updates, fields).into_iter().filter(|setter| is_by_hand(&setter.manager));
     all.map(|setter| Setter { outcome, ..setter }).collect()
 }
 
@@ -171,7 +186,7 @@ fn drift(fields: &[FieldChange], by: Vec<Setter>) -> Reason {
 
 fn keep(plan: &mut ResourcePlan, stays: Vec<FieldChange>, managers: &Value) {
     if !stays.is_empty() {
-        plan.reasons.push(drift(&stays, by_hand(managers, &stays, DriftOutcome::Kept)));
+        plan.reasons.push(drift(&stays, hands(managers, &stays, DriftOutcome::Kept)));
         plan.kept = stays;
     }
 }
@@ -180,7 +195,7 @@ fn keep(plan: &mut ResourcePlan, stays: Vec<FieldChange>, managers: &Value) {
 fn follow_chart(plan: &mut ResourcePlan, managers: &Value) {
     let mut changed = plan.fields.clone();
     changed.retain(|field| !plan.drift.contains(field));
-    let by = by_hand(managers, &changed, DriftOutcome::Overwritten);
+    let by = hands(managers, &changed, DriftOutcome::Overwritten);
     changed.retain(|field| by.iter().any(|setter| setter.paths.contains(&field.path)));
     if !changed.is_empty() {
         plan.reasons.push(drift(&changed, by));
@@ -190,6 +205,8 @@ fn follow_chart(plan: &mut ResourcePlan, managers: &Value) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -200,5 +217,20 @@ mod tests {
         for program in ["kubectl-client-side-apply", "kube-controller-manager", "helm", "werf", "kubectlx", "node"] {
             assert!(!is_by_hand(program), "{program}");
         }
+    }
+
+    #[test]
+    fn what_somebody_applied_is_no_change_by_hand() {
+        let preview = |operation: &str| Preview {
+            taken: vec![("data.a".into(), "kubectl".into()), ("data.b".into(), "helm".into())],
+            managers: json!([{"manager": "kubectl", "operation": operation, "fieldsV1": {"f:data": {"f:a": {}}}}]),
+            ..Preview::default()
+        };
+        assert_eq!(by_hand(&preview("Update")).collect::<Vec<_>>(), ["data.a"]);
+        assert_eq!(by_hand(&preview("Apply")).count(), 0);
+        assert_eq!(by_hand(&Preview { managers: Value::Null, ..preview("Apply") }).count(), 1);
+        let changed = diff(&json!({"data": {"a": "1"}}), &json!({"data": {"a": "2"}}));
+        let told = |operation: &str| hands(&preview(operation).managers, &changed, DriftOutcome::Kept).len();
+        assert_eq!((told("Update"), told("Apply")), (1, 0));
     }
 }

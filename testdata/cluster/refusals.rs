@@ -1,5 +1,7 @@
 //! What the API server refuses, and what a plan makes of it.
 
+use serde_json::json;
+
 use super::releases::take_back;
 use super::tracking::{release, workload, write};
 use super::{Deploy, Ground, actions};
