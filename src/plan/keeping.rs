@@ -144,8 +144,14 @@ impl Kept {
         self.resources.get(path)?.content.as_ref()
     }
 
-    /// Tells in the plan of a resource what stays of it, and what does not for the chart changes it or it is made anew.
-    pub(super) fn tell(&self, plan: &mut ResourcePlan, resource: &DesiredResource, preview: &Preview) {
+    /// Tells in the plan of a resource what stays of it, and what does not: the chart changes it, it is made anew, or there is no
+    /// record of it.
+    pub(super) fn tell(
+        &self,
+        plan: &mut ResourcePlan,
+        (resource, is_recorded): (&DesiredResource, bool),
+        preview: &Preview,
+    ) {
         let Some(live) = preview.live.as_ref().filter(|_| self.is_wanted) else { return };
         let kept = self.resources.get(&cluster_path(resource));
         let mut stays = kept.map(|kept| kept.stays.clone()).unwrap_or_default();
@@ -153,7 +159,9 @@ impl Kept {
         hide_fields(&[&resource.data, live], &mut stays);
         match plan.action {
             ResourceAction::Update => {
-                follow_chart(plan, &preview.managers);
+                // What the chart changed, only a record tells.
+                let outcome = if is_recorded { DriftOutcome::Overwritten } else { DriftOutcome::Reverted };
+                follow_chart(plan, &preview.managers, outcome);
                 keep(plan, stays, &preview.managers);
             }
             ResourceAction::Noop if plan.reasons.contains(&Reason::Unchanged) => keep(plan, stays, &preview.managers),
@@ -191,11 +199,11 @@ fn keep(plan: &mut ResourcePlan, stays: Vec<FieldChange>, managers: &Value) {
     }
 }
 
-/// Where the chart changes what somebody set by hand, that one is told.
-fn follow_chart(plan: &mut ResourcePlan, managers: &Value) {
+/// Where what the chart says, and no drift, goes over what somebody set by hand, that one is told.
+fn follow_chart(plan: &mut ResourcePlan, managers: &Value, outcome: DriftOutcome) {
     let mut changed = plan.fields.clone();
     changed.retain(|field| !plan.drift.contains(field));
-    let by = hands(managers, &changed, DriftOutcome::Overwritten);
+    let by = hands(managers, &changed, outcome);
     changed.retain(|field| by.iter().any(|setter| setter.paths.contains(&field.path)));
     if !changed.is_empty() {
         plan.reasons.push(drift(&changed, by));
