@@ -98,7 +98,8 @@ impl Kept {
         if !is_wanted {
             return Self { offered: found, ..Self::default() };
         }
-        let resources = found.into_iter().map(|(path, fields)| (path, KeptResource { fields, ..KeptResource::default() }));
+        let resources =
+            found.into_iter().map(|(path, fields)| (path, KeptResource { fields, ..KeptResource::default() }));
         Self { is_wanted, resources: resources.collect(), ..Self::default() }
     }
 
