@@ -15,7 +15,7 @@ use super::model::{FieldChange, ResourceAction, ResourcePlan};
 use super::reason::{DriftOutcome, Reason, Setter};
 use super::release::DesiredResource;
 use super::yielding::take_field;
-use crate::observed::Preview;
+use crate::observed::{Preview, WantedResource};
 
 /// Names under which people change objects: browsers and consoles, besides `kubectl` and its commands.
 const BY_HAND: [&str; 7] =
@@ -116,6 +116,14 @@ impl Kept {
     /// Returns the resources without what stays.
     pub fn without(&self, desired: &[DesiredResource]) -> Vec<DesiredResource> {
         desired.iter().map(|resource| self.sent(resource).unwrap_or_else(|| resource.clone())).collect()
+    }
+
+    /// Returns what a target is asked anew, of what is wanted without what stays: the resources of which something does, and the
+    /// namespaces and definitions over which it answers.
+    pub fn asked_anew(&self, wanted: Vec<WantedResource>) -> Vec<WantedResource> {
+        let is_base = |path: &str| path.starts_with("-/Namespace/") || path.starts_with("-/CustomResourceDefinition.");
+        let is_asked = |wanted: &WantedResource| self.resources.contains_key(&wanted.path) || is_base(&wanted.path);
+        wanted.into_iter().filter(is_asked).collect()
     }
 
     /// Learns what stays: what a write of the whole manifests would change, and of those without it would not.
@@ -241,5 +249,20 @@ mod tests {
         let changed = diff(&json!({"data": {"a": "1"}}), &json!({"data": {"a": "2"}}));
         let told = |operation: &str| hands(&preview(operation).managers, &changed, DriftOutcome::Kept).len();
         assert_eq!((told("Update"), told("Apply")), (1, 0));
+    }
+
+    #[test]
+    fn a_target_is_asked_anew_of_what_stays_alone() {
+        let fields = vec!["data.a".to_owned()];
+        let kept = Kept {
+            is_wanted: true,
+            resources: [("n/ConfigMap/a".to_owned(), KeptResource { fields, ..KeptResource::default() })].into(),
+            offered: BTreeMap::new(),
+        };
+        let crd = "-/CustomResourceDefinition.apiextensions.k8s.io/x";
+        let paths = ["-/Namespace/n", crd, "n/ConfigMap/a", "n/ConfigMap/b", "n/Namespace.example.org/c"];
+        let wanted = paths.map(|path| WantedResource { path: path.to_owned(), manifest: None });
+        let asked: Vec<String> = kept.asked_anew(wanted.into()).into_iter().map(|wanted| wanted.path).collect();
+        assert_eq!(asked, ["-/Namespace/n", crd, "n/ConfigMap/a"]);
     }
 }
