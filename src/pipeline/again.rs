@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::plan::{
-    ChartChanges, ClusterChart, DesiredResource, Dismissal, Dismissed, Kept, Plan, RecordedRelease, ReleaseContext,
+    ChartChanges, ClusterChart, DesiredResource, Dismissal, Dismissed, Plan, RecordedRelease, ReleaseContext,
     ReleaseSection, Sensitive, Work, cluster_path, plan_release, read_record, read_release, release_key,
     wanted_resources,
 };
@@ -15,6 +15,7 @@ use crate::ports::{Target, TargetError};
 use crate::source::FileId;
 use crate::syntax::yaml;
 
+use super::kept::keep_changes;
 use super::releases::name_unready;
 
 /// Plans the resources of a saved plan again; `None` where its file does not say enough, as of what goes to a folder. It is to
@@ -40,17 +41,13 @@ pub fn plan_again(plan: &Plan, target: &dyn Target) -> Result<Option<ReleaseSect
         beside_release(plan, &recorded).into_iter().chain(recorded.resources.iter().cloned()).collect();
     let wanted = wanted_resources(&desired, &recorded.hooks, &recorded.record, before.as_ref());
     let Some(mut previews) = target.preview(&wanted)? else { return Ok(None) };
-    let mut kept = Kept::default();
-    if plan.inputs.no_remove_manual_changes {
-        kept = Kept::of(&desired, &fact.history, &previews);
-    }
-    if !kept.is_empty() {
-        let sent = kept.without(&desired);
-        let wanted = wanted_resources(&sent, &recorded.hooks, &recorded.record, before.as_ref());
-        let Some(without) = target.preview(&wanted)? else { return Ok(None) };
-        kept.compare(&previews, &without);
-        previews = without;
-    }
+    let kept = keep_changes(
+        plan.inputs.no_remove_manual_changes,
+        (&desired, &fact.history),
+        &mut previews,
+        |sent| wanted_resources(sent, &recorded.hooks, &recorded.record, before.as_ref()),
+        |wanted| Ok::<_, TargetError>(target.preview(&wanted)?.unwrap_or_default()),
+    )?;
     let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());
     let is_rollback = payload.pointer("/info/status").is_some_and(|status| status == "pending-rollback");
     let notes = payload.pointer("/info/notes").and_then(|notes| notes.as_str().map(str::to_owned));

@@ -13,6 +13,7 @@ mod dependency_list;
 mod explain;
 mod graph;
 mod includes;
+mod kept;
 mod load;
 mod plan;
 mod platforms;

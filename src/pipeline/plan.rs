@@ -25,6 +25,7 @@ use crate::stage::{Platform, Stage, declaration};
 use crate::syntax::yaml;
 
 use super::check::report_refused;
+use super::kept::keep_changes;
 use super::load::{Project, ProjectInputs};
 use super::platforms::{report_foreign_commands, report_indexes};
 use super::remotes::OpenedRemote;
@@ -645,14 +646,18 @@ impl Deploy<'_> {
                 }
                 let wanted = wanted_resources(&manifests, running, &record, self.before);
                 (self.answer)(vec![Question::Previews(wanted)], observed)?;
-                if let Some(whole) = observed.previews.as_ref().filter(|_| request.no_remove_manual_changes) {
-                    kept = Kept::of(&manifests, &self.fact.history, whole);
-                }
-                if !kept.is_empty() {
-                    let whole = observed.previews.take().unwrap_or_default();
-                    let wanted = wanted_resources(&kept.without(&manifests), running, &record, self.before);
-                    (self.answer)(vec![Question::Previews(wanted)], observed)?;
-                    kept.compare(&whole, observed.previews.as_ref().unwrap_or(&BTreeMap::new()));
+                if let Some(mut previews) = observed.previews.take() {
+                    kept = keep_changes(
+                        request.no_remove_manual_changes,
+                        (&manifests, &self.fact.history),
+                        &mut previews,
+                        |sent| wanted_resources(sent, running, &record, self.before),
+                        |wanted| -> Result<_, PlanError> {
+                            (self.answer)(vec![Question::Previews(wanted)], observed)?;
+                            Ok(observed.previews.take().unwrap_or_default())
+                        },
+                    )?;
+                    observed.previews = Some(previews);
                 }
                 if request.yield_conflicts {
                     yielded = yield_all(&mut manifests, observed.previews.as_ref());

@@ -10,14 +10,15 @@ use crate::exec::unready_pods;
 use crate::observed::{Preview, ReleaseFact};
 use crate::plan::{
     ChartChanges, ClusterChart, Concealing, DesiredResource, Dismissal, Dismissed, Fidelity, ImageSection, Inputs,
-    Kept, Plan, RecordedRelease, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, budget_risks, conceal,
-    endangered, name_stuck, ordered_sets, plan_release, read_record, read_release, release_key, revision_to_go_back_to,
+    Plan, RecordedRelease, ReleaseContext, ReleaseRecord, ReleaseSection, assemble, budget_risks, conceal, endangered,
+    name_stuck, ordered_sets, plan_release, read_record, read_release, release_key, revision_to_go_back_to,
     wanted_resources,
 };
 use crate::ports::{ReleaseStore, Target, TargetError};
 use crate::source::{FileId, Sources};
 use crate::syntax::yaml;
 
+use super::kept::keep_changes;
 use super::plan::{is_blocked, live_texts, report_previews, report_problems, yield_all};
 
 /// A release in a cluster, and who is asked about it.
@@ -216,21 +217,19 @@ pub fn plan_rollback(
     let running = if request.no_hooks { &[][..] } else { &recorded.hooks };
     let wanted = wanted_resources(&recorded.resources, running, &recorded.record, Some(&before));
     let mut previews = request.previews(&wanted)?;
-    let ask = |resources: &[DesiredResource]| {
-        request.previews(&wanted_resources(resources, running, &recorded.record, Some(&before)))
-    };
-    let (mut yielded, mut kept) = (Vec::new(), Kept::default());
-    if request.no_remove_manual_changes {
-        kept = Kept::of(&recorded.resources, &fact.history, &previews);
-    }
-    if !kept.is_empty() {
-        let whole = std::mem::replace(&mut previews, ask(&kept.without(&recorded.resources))?);
-        kept.compare(&whole, &previews);
-    }
+    let mut yielded = Vec::new();
+    let kept = keep_changes(
+        request.no_remove_manual_changes,
+        (&recorded.resources, &fact.history),
+        &mut previews,
+        |sent| wanted_resources(sent, running, &recorded.record, Some(&before)),
+        |wanted| request.previews(&wanted),
+    )?;
     if request.conflicts == Conflicts::Yield {
         yielded = yield_all(&mut recorded.resources, Some(&previews));
         if !yielded.is_empty() {
-            previews = ask(&kept.without(&recorded.resources))?;
+            let sent = kept.without(&recorded.resources);
+            previews = request.previews(&wanted_resources(&sent, running, &recorded.record, Some(&before)))?;
         }
     }
     let parse = |text: &str| yaml::decode(text, FileId(u32::MAX), 0, yaml::Options::HELM).ok().map(|n| n.to_plain());

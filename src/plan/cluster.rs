@@ -297,7 +297,7 @@ pub(super) fn plan_cluster(
         if matches!(plan.action, ResourceAction::Update | ResourceAction::Replace) {
             add_causes(&mut plan, context.images, changes.get_or_insert_with(context.changes));
         }
-        context.kept.tell(&mut plan, resource, preview);
+        context.kept.tell(&mut plan, (resource, before.is_some()), preview);
         if plan.action == ResourceAction::Noop {
             stays.push(guard(&path, preview.stays.as_ref()));
         }

@@ -8,7 +8,7 @@
 
 use serde_json::{Map, Value};
 
-use super::cluster::{is_ours, release_key, replicas_on_creation, with_replicas};
+use super::cluster::{cluster_path, is_ours, release_key, replicas_on_creation, with_replicas};
 use super::diff::{diff, hide_fields, redact};
 use super::directives::{DeletePolicy, Directives, Propagation, ResourcePolicy};
 use super::keeping::{Kept, is_by_hand};
@@ -145,22 +145,22 @@ fn conflicts(considered: &Considered<'_>, kept: &Kept) -> Vec<String> {
         }
         told
     };
-    let is_open = |manager: &str| !may_be_taken_from(manager) && !kept.decides(manager);
-    let taken = preview.taken.iter().filter(|(_, manager)| is_open(manager));
+    let taken = preview.taken.iter().filter(|(_, manager)| !may_be_taken_from(manager));
+    let path = cluster_path(resource);
     let ways = "leave it to them with --yield-conflicts, or take it over with --force-conflicts";
     let mut found: Vec<String> = taken
         .map(|(field, manager)| {
             if is_by_hand(manager) {
-                return format!(
-                    "`{field}` was set by hand, with `{manager}`: keep that with --no-remove-manual-changes, or take it over \
-                     with --force-conflicts"
-                );
+                let keep = if kept.offers(&path, field) { "keep that with --no-remove-manual-changes, " } else { "" };
+                return format!("`{field}` was set by hand, with `{manager}`: {keep}{ways}");
             }
             told(field, &format!("`{manager}`"), ways)
         })
         .collect();
     let replicas = |object: Option<&Value>| object.and_then(|o| o.pointer("/spec/replicas")).cloned();
-    if let (Some(scaler), Some(wanted)) = (considered.scaled_by, replicas(Some(&resource.data)))
+    let sent = kept.sent(resource);
+    let wanted = replicas(Some(sent.as_ref().map_or(&resource.data, |sent| &sent.data)));
+    if let (Some(scaler), Some(wanted)) = (considered.scaled_by, wanted)
         && !found.iter().any(|told| told.starts_with("`spec.replicas`"))
         && replicas_on_creation(&resource.data).is_none()
         && replicas(preview.live.as_ref()).is_some_and(|live| live != wanted)

@@ -15,7 +15,7 @@ use super::model::{FieldChange, ResourceAction, ResourcePlan};
 use super::reason::{DriftOutcome, Reason, Setter};
 use super::release::DesiredResource;
 use super::yielding::take_field;
-use crate::observed::Preview;
+use crate::observed::{Preview, WantedResource};
 
 /// Names under which people change objects: browsers and consoles, besides `kubectl` and its commands.
 const BY_HAND: [&str; 7] =
@@ -29,11 +29,29 @@ pub(super) fn is_by_hand(manager: &str) -> bool {
     is_kubectl || BY_HAND.contains(&manager)
 }
 
+/// Says whether an entry of those who set fields tells of an apply: of a manifest, and of no change by hand.
+fn is_apply(entry: &Value) -> bool {
+    entry.get("operation").is_some_and(|operation| operation == "Apply")
+}
+
+/// Returns the fields that a write would take over and that people changed by hand.
+fn by_hand(preview: &Preview) -> impl Iterator<Item = &str> {
+    let taken = preview.taken.iter().filter(|(_, manager)| {
+        let named = |entry: &&Value| entry.get("manager").is_some_and(|name| name == manager);
+        let mut entries = preview.managers.as_array().into_iter().flatten().filter(named).peekable();
+        // Where nobody tells of it, the name alone does.
+        is_by_hand(manager) && (entries.peek().is_none() || !entries.all(is_apply))
+    });
+    taken.map(|(field, _)| field.as_str())
+}
+
 /// What stays of what people changed by hand; by default nothing does.
 #[derive(Debug, Default)]
 pub struct Kept {
     is_wanted: bool,
     resources: BTreeMap<String, KeptResource>,
+    /// The fields of resources that would stay if somebody wanted that.
+    offered: BTreeMap<String, Vec<String>>,
 }
 
 /// What stays of one resource.
@@ -48,10 +66,19 @@ struct KeptResource {
 }
 
 impl Kept {
-    /// Finds what stays of resources, over what the server says of their whole manifests.
-    pub fn of(desired: &[DesiredResource], history: &[Value], previews: &BTreeMap<String, Preview>) -> Self {
+    /// Finds what stays of resources where that is wanted, and else what could, over what the server says of their whole
+    /// manifests.
+    pub fn of(
+        is_wanted: bool,
+        desired: &[DesiredResource],
+        history: &[Value],
+        previews: &BTreeMap<String, Preview>,
+    ) -> Self {
+        if !previews.values().any(|preview| by_hand(preview).next().is_some()) {
+            return Self { is_wanted, ..Self::default() };
+        }
         let records: Vec<BTreeMap<String, Value>> = history.iter().map(recorded).collect();
-        let mut resources = BTreeMap::new();
+        let mut found = BTreeMap::new();
         for resource in desired {
             let path = cluster_path(resource);
             // What is made anew is made as the chart says.
@@ -63,18 +90,22 @@ impl Kept {
                 let now = says(&resource.data, field);
                 now.is_some() && old.iter().all(|old| says(old, field) == now)
             };
-            let by_hand = preview.taken.iter().filter(|(_, manager)| is_by_hand(manager));
-            let fields: Vec<String> = by_hand.map(|(field, _)| field.clone()).filter(|field| stays(field)).collect();
+            let fields: Vec<String> = by_hand(preview).filter(|field| stays(field)).map(str::to_owned).collect();
             if !fields.is_empty() {
-                resources.insert(path, KeptResource { fields, ..KeptResource::default() });
+                found.insert(path, fields);
             }
         }
-        Self { is_wanted: true, resources }
+        if !is_wanted {
+            return Self { offered: found, ..Self::default() };
+        }
+        let resources =
+            found.into_iter().map(|(path, fields)| (path, KeptResource { fields, ..KeptResource::default() }));
+        Self { is_wanted, resources: resources.collect(), ..Self::default() }
     }
 
-    /// Says whether what somebody set by hand has been decided: it stays, or the chart wins.
-    pub(super) fn decides(&self, manager: &str) -> bool {
-        self.is_wanted && is_by_hand(manager)
+    /// Says whether a field would stay if that were wanted.
+    pub(super) fn offers(&self, path: &str, field: &str) -> bool {
+        self.offered.get(path).is_some_and(|fields| fields.iter().any(|offered| offered == field))
     }
 
     /// Says whether nothing stays.
@@ -85,6 +116,14 @@ impl Kept {
     /// Returns the resources without what stays.
     pub fn without(&self, desired: &[DesiredResource]) -> Vec<DesiredResource> {
         desired.iter().map(|resource| self.sent(resource).unwrap_or_else(|| resource.clone())).collect()
+    }
+
+    /// Returns what a target is asked anew, of what is wanted without what stays: the resources of which something does, and the
+    /// namespaces and definitions over which it answers.
+    pub fn asked_anew(&self, wanted: Vec<WantedResource>) -> Vec<WantedResource> {
+        let is_base = |path: &str| path.starts_with("-/Namespace/") || path.starts_with("-/CustomResourceDefinition.");
+        let is_asked = |wanted: &WantedResource| self.resources.contains_key(&wanted.path) || is_base(&wanted.path);
+        wanted.into_iter().filter(is_asked).collect()
     }
 
     /// Learns what stays: what a write of the whole manifests would change, and of those without it would not.
@@ -114,8 +153,14 @@ impl Kept {
         self.resources.get(path)?.content.as_ref()
     }
 
-    /// Tells in the plan of a resource what stays of it, and what does not for the chart changes it or it is made anew.
-    pub(super) fn tell(&self, plan: &mut ResourcePlan, resource: &DesiredResource, preview: &Preview) {
+    /// Tells in the plan of a resource what stays of it, and what does not: the chart changes it, it is made anew, or there is no
+    /// record of it.
+    pub(super) fn tell(
+        &self,
+        plan: &mut ResourcePlan,
+        (resource, is_recorded): (&DesiredResource, bool),
+        preview: &Preview,
+    ) {
         let Some(live) = preview.live.as_ref().filter(|_| self.is_wanted) else { return };
         let kept = self.resources.get(&cluster_path(resource));
         let mut stays = kept.map(|kept| kept.stays.clone()).unwrap_or_default();
@@ -123,12 +168,14 @@ impl Kept {
         hide_fields(&[&resource.data, live], &mut stays);
         match plan.action {
             ResourceAction::Update => {
-                follow_chart(plan, &preview.managers);
+                // What the chart changed, only a record tells.
+                let outcome = if is_recorded { DriftOutcome::Overwritten } else { DriftOutcome::Reverted };
+                follow_chart(plan, &preview.managers, outcome);
                 keep(plan, stays, &preview.managers);
             }
             ResourceAction::Noop if plan.reasons.contains(&Reason::Unchanged) => keep(plan, stays, &preview.managers),
             ResourceAction::Replace if !stays.is_empty() => {
-                plan.reasons.push(drift(&stays, by_hand(&preview.managers, &stays, DriftOutcome::Reverted)));
+                plan.reasons.push(drift(&stays, hands(&preview.managers, &stays, DriftOutcome::Reverted)));
                 plan.fields.extend(stays.iter().cloned());
                 plan.fields.sort_by(|a, b| a.path.cmp(&b.path));
                 plan.drift.append(&mut stays);
@@ -144,8 +191,9 @@ fn recorded(release: &Value) -> BTreeMap<String, Value> {
     all.into_iter().map(|resource| (served_path(&cluster_path(&resource)), resource.data)).collect()
 }
 
-fn by_hand(managers: &Value, fields: &[FieldChange], outcome: DriftOutcome) -> Vec<Setter> {
-    let all = setters(managers, fields).into_iter().filter(|setter| is_by_hand(&setter.manager));
+fn hands(managers: &Value, fields: &[FieldChange], outcome: DriftOutcome) -> Vec<Setter> {
+    let updates = managers.as_array().into_iter().flatten().filter(|entry| !is_apply(entry)).cloned().collect();
+    let all = setters(&updates, fields).into_iter().filter(|setter| is_by_hand(&setter.manager));
     all.map(|setter| Setter { outcome, ..setter }).collect()
 }
 
@@ -155,16 +203,16 @@ fn drift(fields: &[FieldChange], by: Vec<Setter>) -> Reason {
 
 fn keep(plan: &mut ResourcePlan, stays: Vec<FieldChange>, managers: &Value) {
     if !stays.is_empty() {
-        plan.reasons.push(drift(&stays, by_hand(managers, &stays, DriftOutcome::Kept)));
+        plan.reasons.push(drift(&stays, hands(managers, &stays, DriftOutcome::Kept)));
         plan.kept = stays;
     }
 }
 
-/// Where the chart changes what somebody set by hand, that one is told.
-fn follow_chart(plan: &mut ResourcePlan, managers: &Value) {
+/// Where what the chart says, and no drift, goes over what somebody set by hand, that one is told.
+fn follow_chart(plan: &mut ResourcePlan, managers: &Value, outcome: DriftOutcome) {
     let mut changed = plan.fields.clone();
     changed.retain(|field| !plan.drift.contains(field));
-    let by = by_hand(managers, &changed, DriftOutcome::Overwritten);
+    let by = hands(managers, &changed, outcome);
     changed.retain(|field| by.iter().any(|setter| setter.paths.contains(&field.path)));
     if !changed.is_empty() {
         plan.reasons.push(drift(&changed, by));
@@ -174,6 +222,8 @@ fn follow_chart(plan: &mut ResourcePlan, managers: &Value) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -184,5 +234,35 @@ mod tests {
         for program in ["kubectl-client-side-apply", "kube-controller-manager", "helm", "werf", "kubectlx", "node"] {
             assert!(!is_by_hand(program), "{program}");
         }
+    }
+
+    #[test]
+    fn what_somebody_applied_is_no_change_by_hand() {
+        let preview = |operation: &str| Preview {
+            taken: vec![("data.a".into(), "kubectl".into()), ("data.b".into(), "helm".into())],
+            managers: json!([{"manager": "kubectl", "operation": operation, "fieldsV1": {"f:data": {"f:a": {}}}}]),
+            ..Preview::default()
+        };
+        assert_eq!(by_hand(&preview("Update")).collect::<Vec<_>>(), ["data.a"]);
+        assert_eq!(by_hand(&preview("Apply")).count(), 0);
+        assert_eq!(by_hand(&Preview { managers: Value::Null, ..preview("Apply") }).count(), 1);
+        let changed = diff(&json!({"data": {"a": "1"}}), &json!({"data": {"a": "2"}}));
+        let told = |operation: &str| hands(&preview(operation).managers, &changed, DriftOutcome::Kept).len();
+        assert_eq!((told("Update"), told("Apply")), (1, 0));
+    }
+
+    #[test]
+    fn a_target_is_asked_anew_of_what_stays_alone() {
+        let fields = vec!["data.a".to_owned()];
+        let kept = Kept {
+            is_wanted: true,
+            resources: [("n/ConfigMap/a".to_owned(), KeptResource { fields, ..KeptResource::default() })].into(),
+            offered: BTreeMap::new(),
+        };
+        let crd = "-/CustomResourceDefinition.apiextensions.k8s.io/x";
+        let paths = ["-/Namespace/n", crd, "n/ConfigMap/a", "n/ConfigMap/b", "n/Namespace.example.org/c"];
+        let wanted = paths.map(|path| WantedResource { path: path.to_owned(), manifest: None });
+        let asked: Vec<String> = kept.asked_anew(wanted.into()).into_iter().map(|wanted| wanted.path).collect();
+        assert_eq!(asked, ["-/Namespace/n", crd, "n/ConfigMap/a"]);
     }
 }

@@ -431,7 +431,7 @@ pub struct ResourcePlan {
     pub fields: Vec<FieldChange>,
     /// The fields that force a replacement.
     pub replace_paths: Vec<String>,
-    /// Fields that somebody else changed since the last apply; apply sets them back.
+    /// Fields that somebody else changed since the last apply; apply writes over them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<FieldChange>,
     /// Fields that people changed by hand and that stay: as they are, and as the chart says.

@@ -75,7 +75,7 @@ pub struct RolledBack {
     /// The revision that it goes back to, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
-    /// The revision that the rollback makes.
+    /// The revision that the rollback made, where it came so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
     /// Whether the release is as it was.

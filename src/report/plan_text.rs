@@ -235,7 +235,7 @@ impl Page {
         if view.drift.is_empty() {
             return;
         }
-        self.heading("Drift: somebody else changed these, apply sets them back");
+        self.heading("Drift: somebody else changed these, apply writes over them");
         for drift in &view.drift {
             self.line(2, &format!("~   {}", drift.address));
             for field in &drift.fields {

@@ -1,5 +1,7 @@
 //! What the API server refuses, and what a plan makes of it.
 
+use serde_json::json;
+
 use super::releases::take_back;
 use super::tracking::{release, workload, write};
 use super::{Deploy, Ground, actions};
@@ -66,6 +68,15 @@ fn a_definition_that_gains_a_field_and_an_object_that_uses_it_are_one_plan() {
     apply(&deploy);
     assert_eq!(cluster.get(&["parts", "p", "-n", "gains"])["spec"]["color"], "red");
     deploy.assert_no_changes();
+    // The server cannot say yet what somebody set by hand over that.
+    let patch = json!({"spec": {"size": 7}}).to_string();
+    let address = "/apis/refusals.example/v1/namespaces/gains/parts/p?fieldManager=kubectl-edit";
+    cluster.call("PATCH", address, Some(("application/merge-patch+json", patch)));
+    let all = "size: {type: integer}, color: {type: string}, shape: {type: string}";
+    write(&deploy, &[("crd", definition(all)), ("part", part("size: 1, color: red, shape: round"))]);
+    deploy.run(0, &["apply", "--auto-approve", "--no-remove-manual-changes"]);
+    let spec = &cluster.get(&["parts", "p", "-n", "gains"])["spec"];
+    assert_eq!(*spec, json!({"size": 7, "color": "red", "shape": "round"}));
     cluster.kubectl(&["delete", "crd", "parts.refusals.example"]);
 }
 

@@ -211,20 +211,30 @@ fn s30_what_people_changed_by_hand_is_kept_where_somebody_says_so() {
     assert_eq!((&spec["replicas"], image), (&json!(5), &json!("example/web:2")));
     assert_eq!(cluster.object(config_map).unwrap()["data"], json!({"k": "console", "beside": "x"}));
     assert_eq!(written(&plan(0)).len(), 0);
-    // What the chart changes in this release wins, and they are told.
+    // What the chart changes in this release wins over `kubectl`, and that is told; of others somebody decides.
     write(&deploy, &[("web", web(4, "example/web:2")), ("config", config("config", "", "other"))]);
-    let made = plan(2);
+    let forced = keep(2, &["plan", "--exit-code", "-o", "json", "--force-conflicts"]);
+    let made: Value = serde_json::from_str(&forced.out).unwrap();
     let (kept, by) = by_hand(&made, "web");
     assert_eq!((kept, by), (vec![], vec!["kubectl-edit [spec.replicas]: overwritten".to_owned()]));
     assert_eq!(manifest(&made)["spec"]["replicas"], 4);
-    assert!(keep(0, &["plan"]).out.contains(": the chart changes it too, and wins"));
-    apply();
+    let text = keep(0, &["plan", "--force-conflicts"]).out;
+    assert!(text.contains("apply writes over them") && text.contains(": the chart changes it too, and wins"), "{text}");
+    let ran = keep(5, &["plan"]);
+    let ways = "leave it to them with --yield-conflicts, or take it over with --force-conflicts";
+    let told = format!("`data.k` was set by hand, with `Mozilla`: {ways}");
+    for ran in [ran, deploy.run(5, &["plan"])] {
+        assert!(ran.err.contains(&told), "{}", ran.err);
+    }
+    let ran = keep(0, &["plan", "--yield-conflicts"]);
+    assert!(ran.out.contains("left, as --yield-conflicts says: `data.k` to `Mozilla`"), "{}", ran.out);
+    keep(0, &["apply", "--auto-approve", "--no-wait", "--force-conflicts"]);
     assert_eq!((&live()["replicas"], &cluster.object(config_map).unwrap()["data"]["k"]), (&json!(4), &json!("other")));
     // Without the choice it is set back as ever, or has to be decided.
     patch_as(cluster, "Mozilla", config_map, &json!({"data": {"k": "console"}}));
     let ran = deploy.run(5, &["plan"]);
-    let told = "`data.k` was set by hand, with `Mozilla`: keep that with --no-remove-manual-changes";
-    assert!(ran.err.contains(told), "{}", ran.err);
+    let told = format!("`data.k` was set by hand, with `Mozilla`: keep that with --no-remove-manual-changes, {ways}");
+    assert!(ran.err.contains(&told), "{}", ran.err);
     patch_as(cluster, "kubectl-patch", config_map, &json!({"data": {"k": "patched"}}));
     let ran = deploy.run(0, &["plan"]);
     assert!(ran.out.contains("data.k: patched -> other"), "{}", ran.out);
@@ -252,19 +262,64 @@ fn s30_a_saved_plan_and_a_rollback_keep_what_people_changed_by_hand() {
     deploy.run(0, &["plan", "--out", "reverts.plan"]);
     let late = deploy.run(64, &["apply", "reverts.plan", "--no-remove-manual-changes"]);
     assert!(late.err.contains("give it to the command that plans"), "{}", late.err);
-    // What is kept is theirs to change until it is carried out; what changed beside it is planned again.
+    // What is kept is theirs to change until it is carried out.
     by_hand("hand again");
-    patch_as(
-        cluster,
-        "kubectl-edit",
-        "/api/v1/namespaces/s30saved/configmaps/b",
-        &json!({"metadata": {"labels": {"x": "y"}}}),
-    );
-    deploy.run(0, &["apply", "kept.plan", "--stale=replan-if-equal"]);
+    // A field that others set and set back is ours no more: that counts, and changes nothing of what is done.
+    for value in ["theirs", "1"] {
+        let b = "/api/v1/namespaces/s30saved/configmaps/b";
+        patch_as(cluster, "terraform", b, &json!({"data": {"k": value}}));
+    }
+    let ran = deploy.run(4, &["apply", "kept.plan"]);
+    assert!(ran.err.contains("s30saved/ConfigMap/b") && !ran.err.contains("s30saved/ConfigMap/a"), "{}", ran.err);
+    let ran = deploy.run(0, &["apply", "kept.plan", "--stale=replan-if-equal"]);
+    assert!(ran.err.contains("Planned again, it does what was approved."), "{}", ran.err);
     assert_eq!(values(), ["hand again", "2"]);
     let ran = deploy.run(0, &["release", "rollback", "--auto-approve", "--no-remove-manual-changes"]);
     assert!(ran.out.contains("data.k: hand again, the chart says chart"), "{}", ran.out);
     assert_eq!(values(), ["hand again", "1"]);
+}
+
+#[test]
+fn s30_a_kept_image_replicas_beside_an_autoscaler_and_a_secret_value() {
+    let web = |annotations: &str| idle("Deployment", "web", annotations).replace("replicas: 0", "replicas: 1");
+    let secret = |more: &str| {
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: key}}\nstringData: {{token: theirs-of-old{more}}}\n")
+    };
+    let scaler = "apiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: auto}\nspec: {maxReplicas: 9, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}\n";
+    let files = [("web", web("")), ("key", secret("")), ("auto", String::new())];
+    let Some((deploy, cluster)) = release("s30more", &files) else { return };
+    deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
+    let web_at = deployment("s30more", "web");
+    let image = || {
+        let spec = cluster.object(&web_at).unwrap()["spec"].clone();
+        (spec["replicas"].clone(), spec["template"]["spec"]["containers"][0]["image"].clone())
+    };
+    let mut containers = cluster.object(&web_at).unwrap()["spec"]["template"]["spec"]["containers"].clone();
+    containers[0]["image"] = json!("example/web:hand");
+    let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+    patch_as(cluster, "kubectl-set", &web_at, &patch);
+    patch_as(cluster, "kubectl-scale", &web_at, &json!({"spec": {"replicas": 0}}));
+    // `a2V5LW9mLWhhbmQ=`: key-of-hand
+    let key = "/api/v1/namespaces/s30more/secrets/key";
+    patch_as(cluster, "kubectl-edit", key, &json!({"data": {"token": "a2V5LW9mLWhhbmQ="}}));
+    write(&deploy, &[("web", web("note: changed")), ("key", secret(", more: more")), ("auto", scaler.to_owned())]);
+    let json = deploy.run(2, &["plan", "--exit-code", "-o", "json", "--no-remove-manual-changes"]).out;
+    let plan: Value = serde_json::from_str(&json).unwrap();
+    let path = "spec.template.spec.containers[name=main].image";
+    let (kept, mut by) = by_hand(&plan, "web");
+    assert_eq!(kept, ["spec.replicas 0 1".to_owned(), format!("{path} \"example/web:hand\" \"example/web:1\"")]);
+    by.sort();
+    assert_eq!(by, ["kubectl-scale [spec.replicas]: kept".to_owned(), format!("kubectl-set [{path}]: kept")]);
+    assert_eq!(by_hand(&plan, "key").1, ["kubectl-edit [data.token]: kept"]);
+    let ran = deploy.run(0, &["apply", "--auto-approve", "--no-wait", "--no-remove-manual-changes"]);
+    assert_eq!(image(), (json!(0), json!("example/web:hand")));
+    let data = &cluster.object(key).unwrap()["data"];
+    assert_eq!(*data, json!({"token": "a2V5LW9mLWhhbmQ=", "more": "bW9yZQ=="}));
+    for told in [json, ran.out, ran.err] {
+        for value in ["a2V5LW9mLWhhbmQ=", "key-of-hand", "theirs-of-old"] {
+            assert!(!told.contains(value), "{value}: {told}");
+        }
+    }
 }
 
 #[test]

@@ -112,6 +112,8 @@ pub async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &M
                     after: Some(cleaned(&merged(Some(&live), &object))),
                     content: Some(guarded(&live, Some(&object))),
                     stays: Some(guarded(&live, None)),
+                    taken: taken(&live, &object),
+                    managers: managers(&live),
                     live: Some(cleaned(&live)),
                     ..Preview::default()
                 });
@@ -143,9 +145,7 @@ pub async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &M
     };
     let mut preview = Preview { live: found.as_ref().map(cleaned), content, stays, ..Preview::default() };
     preview.failed = found.as_ref().and_then(failure);
-    if let Some(managers) = found.as_ref().and_then(|live| live.pointer("/metadata/managedFields")) {
-        preview.managers = managers.clone();
-    }
+    preview.managers = found.as_ref().map(managers).unwrap_or_default();
     if found.as_ref().is_some_and(|live| stands(live, &object) || is_only_named(&object)) {
         preview.after.clone_from(&preview.live);
         return Ok(preview);
@@ -178,9 +178,7 @@ pub async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &M
         && let Some(why) = no_dry_run(error)
     {
         let after = Some(cleaned(&merged(found.as_ref(), &object)));
-        if preview.taken.is_empty() {
-            preview.taken = found.as_ref().map(|live| taken(live, &object)).unwrap_or_default();
-        }
+        take_note(&mut preview, found.as_ref(), &object);
         // Where nothing is to be written, nothing is missing.
         preview.blind = (preview.live != after).then_some(why);
         preview.after = after;
@@ -192,6 +190,7 @@ pub async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &M
         && definition_changes(api, &place, made).await?
     {
         // What the new definition says, only a server knows that has it.
+        take_note(&mut preview, found.as_ref(), &object);
         preview.after = Some(cleaned(&merged(found.as_ref(), &object)));
         return Ok(preview);
     }
@@ -210,6 +209,17 @@ pub async fn preview(api: &Api, wanted: &WantedResource, lives: &Lives, made: &M
         }
     }
     Ok(preview)
+}
+
+fn managers(live: &Value) -> Value {
+    live.pointer("/metadata/managedFields").cloned().unwrap_or_default()
+}
+
+/// Notes what others set over what is wanted, where the server did not say it.
+fn take_note(preview: &mut Preview, live: Option<&Value>, wanted: &Value) {
+    if let Some(live) = live.filter(|_| preview.taken.is_empty()) {
+        preview.taken = taken(live, wanted);
+    }
 }
 
 /// Says why a Job has failed for good.

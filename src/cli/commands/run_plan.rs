@@ -64,7 +64,7 @@ pub fn run(plan: &Plan, run: &Run<'_>, invocation: &mut Invocation) -> Result<u8
     if run.args.auto_rollback && matches!(verdict, Err(CliError::Failed)) {
         // Under the same lock: nobody comes between.
         let rolled_back = roll_back_failed(plan, &outcome, run, lock.as_deref(), invocation)?;
-        let again = save_deploy_report(plan, run, (&outcome, rolled_back.as_ref()), None, invocation);
+        let again = write_deploy_report(plan, run, (&outcome, rolled_back.as_ref()), None, invocation);
         reported = reported.and(again);
     }
     match (verdict, reported) {
@@ -243,6 +243,21 @@ fn tell_if_it_counts(plan: &Plan, run: &Run<'_>, path: &str, invocation: &Invoca
 fn save_deploy_report(
     plan: &Plan,
     run: &Run<'_>,
+    outcomes: (&Outcome, Option<&RolledBack>),
+    error: Option<&CliError>,
+    invocation: &Invocation,
+) -> Result<(), CliError> {
+    write_deploy_report(plan, run, outcomes, error, invocation)?;
+    if let Some(path) = &run.args.deploy_report {
+        tell_if_it_counts(plan, run, path, invocation);
+    }
+    Ok(())
+}
+
+/// As [`save_deploy_report`], where all else about its file has been told.
+fn write_deploy_report(
+    plan: &Plan,
+    run: &Run<'_>,
     (outcome, rollback): (&Outcome, Option<&RolledBack>),
     error: Option<&CliError>,
     invocation: &Invocation,
@@ -252,9 +267,7 @@ fn save_deploy_report(
     let text = deploy_report_json(plan, (outcome, rollback), error.as_deref(), &invocation.streams.mask());
     // What a cluster says of a failure is nobody else's business.
     write_atomically(&invocation.cwd.join(path), text.as_bytes())
-        .map_err(|e| CliError::environment(format!("save the deploy report to {path}"), e))?;
-    tell_if_it_counts(plan, run, path, invocation);
-    Ok(())
+        .map_err(|e| CliError::environment(format!("save the deploy report to {path}"), e))
 }
 
 /// Reports a run that was not begun; that it cannot be reported is told beside the error.

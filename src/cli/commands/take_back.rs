@@ -296,6 +296,11 @@ impl<'a> FailedRevision<'a> {
     }
 }
 
+/// Says whether the release was opened: before that there is no revision.
+fn is_opened(plan: &Plan, outcome: &Outcome) -> bool {
+    plan.operations.iter().any(|operation| operation.work.opened().is_some() && outcome.done.contains(&operation.id))
+}
+
 /// Returns the operation that opens a release, and the revision that it makes.
 fn opened(plan: &Plan) -> Option<(&String, FailedRevision<'_>)> {
     plan.operations.iter().find_map(|operation| {
@@ -346,7 +351,7 @@ fn roll_back(
                 .inform(&format!("The apply failed: {what} the release {release} back to revision {to}."));
             invocation.streams.hide(invocation.streams.mask().with(sealed_texts(&back)));
             show(&back, run.args, invocation)?;
-            (rolled_back.to, rolled_back.revision) = (Some(to), revision(&back));
+            rolled_back.to = Some(to);
             // What nobody was asked about must lose nothing.
             if back.data_losses().next().is_some() {
                 format!("was not rolled back to revision {to}, which would lose data; see `release rollback`")
@@ -358,6 +363,7 @@ fn roll_back(
                 match run_plan::undo(&back, &again, lock, invocation) {
                     Ok(outcome) => {
                         rolled_back.is_done = outcome.is_success();
+                        rolled_back.revision = revision(&back).filter(|_| is_opened(&back, &outcome));
                         rolled_back.outcome = Some(outcome);
                         if rolled_back.is_done {
                             format!("was rolled back to revision {to}")
