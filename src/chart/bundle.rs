@@ -22,7 +22,7 @@ use super::Nulls;
 use super::additions::AddedKind;
 use super::jsonnet_imports::imports;
 use super::load::{Chart, join, load_archive, parse_yaml, read_archive};
-use super::pack::{archive_of, pack_with};
+use super::pack::{archive_of, is_passed_over, pack_with};
 use super::secret_values::{SecretInputs, report_unsealed, sealed_values};
 use super::tree::{Tree, TreeMap};
 use super::values::{ValuesInput, Warnings, compose, merge, over_defaults};
@@ -309,7 +309,7 @@ fn jsonnet_files(
             }
         };
         if path.ends_with("sonnet") {
-            report_imports(diagnostics, sources, input.files, (&path, &bytes), inside);
+            report_imports(diagnostics, sources, input, (&path, &bytes), inside);
         }
         let name = path.strip_prefix(folder).unwrap_or(&path).trim_start_matches('/');
         // Those of the chart too: `.helmignore` is not for them.
@@ -318,17 +318,21 @@ fn jsonnet_files(
     taken
 }
 
-/// Reports the imports of a Jsonnet file that lead out of a folder.
+/// Reports the imports of a Jsonnet file that lead out of a folder, or to what is not packed.
 fn report_imports(
     diagnostics: &mut Diagnostics,
     sources: &Sources,
-    files: &Files,
+    input: &BundleInput<'_>,
     (path, bytes): (&str, &[u8]),
     inside: &str,
 ) {
     let text = String::from_utf8_lossy(bytes);
     let beside = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let is_in = |path: &str| path.strip_prefix(inside).is_some_and(|rest| inside.is_empty() || rest.starts_with('/'));
+    let files = input.files;
+    let is_in = |path: &str| {
+        let left_out = path.strip_prefix(input.dir).is_some_and(|file| is_passed_over(file.trim_start_matches('/')));
+        !left_out && path.strip_prefix(inside).is_some_and(|rest| inside.is_empty() || rest.starts_with('/'))
+    };
     for (at, wanted) in imports(&text) {
         let target =
             normalize_path(&join(beside, wanted)).filter(|target| files.resolve(target).ok().flatten().is_some());

@@ -517,7 +517,7 @@ fn set_if_empty(field: &mut String, value: &str) {
 }
 
 /// Says whether a name ends in an extension; case counts, as in Helm.
-fn has_extension(name: &str, extension: &str) -> bool {
+pub(super) fn has_extension(name: &str, extension: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, found)| found == extension)
 }
 

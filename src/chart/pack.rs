@@ -8,7 +8,7 @@ use crate::source::{Files, Sources};
 
 use super::content::Content;
 use super::helm::Helm;
-use super::load::{Loader, Unpacked};
+use super::load::{Loader, Unpacked, has_extension, is_archive};
 
 /// Packs the chart in the folder `path` of `files` under the name that its Chart.yaml gives.
 ///
@@ -44,14 +44,18 @@ pub(super) fn pack_with(
     archive_of(name, all.iter().map(|(file, bytes)| (*file, &**bytes)))
 }
 
-/// Says whether a file is in a folder that is no subchart: `charts/_old/…`, `charts/sub/charts/.git/…`.
-fn is_passed_over(file: &str) -> bool {
+/// Says whether a file lies where subcharts do and is of none: `charts/_old/…`, `charts/sub/charts/.git/…`,
+/// `charts/notes.txt`.
+pub(super) fn is_passed_over(file: &str) -> bool {
     let mut rest = file;
     while let Some(below) = rest.strip_prefix("charts/") {
         if below.starts_with(['_', '.']) {
             return true;
         }
-        rest = below.split_once('/').map_or("", |(_, rest)| rest);
+        match below.split_once('/') {
+            Some((_, inner)) => rest = inner,
+            None => return !is_archive(below) && !has_extension(below, "prov"),
+        }
     }
     false
 }
@@ -89,6 +93,8 @@ mod tests {
             ("libs/web/charts/sub/Chart.yaml", "apiVersion: v2\nname: sub\nversion: 1.0.0\n"),
             ("libs/web/charts/sub/charts/.old/secret-values.yaml", "a: clear\n"),
             ("libs/web/charts/_off/secret/key", "clear"),
+            ("libs/web/charts/key.txt", "clear"),
+            ("libs/web/charts/sub/charts/key.txt", "clear"),
         ]);
         let (mut diagnostics, sources) = (Diagnostics::new(), Sources::new());
         let bytes = pack(&mut diagnostics, &sources, &files, "libs/web", "web").unwrap();
@@ -97,6 +103,8 @@ mod tests {
         assert!(diagnostics.is_empty());
         assert_eq!((chart.name(), chart.templates.len(), chart.subcharts.len()), ("web", 1, 1));
         let packed = super::super::load::read_archive(&mut diagnostics, &sources, "web-1.0.0.tgz", &bytes).unwrap();
-        assert!(!packed.keys().any(|file| file.contains("_off") || file.contains(".old")), "no chart takes them");
+        let names: Vec<&str> = packed.keys().map(String::as_str).collect();
+        let taken = [".helmignore", "Chart.yaml", "charts/sub/Chart.yaml", "templates/a.yaml"];
+        assert_eq!(names, taken, "what no chart takes is left out");
     }
 }

@@ -293,6 +293,10 @@ fn jsonnet_files_travel_and_imports_that_lead_out_are_told_before_anything_is_pu
     assert!(proxy.asked().iter().all(|asked| asked.method == "GET"), "nothing is pushed");
     std::fs::remove_file(shop.project().join("deploy/js/out.jsonnet")).unwrap();
     shop.write("deploy/js/out.jsonnet", "{}\n").commit("no way out");
+    // What no bundle takes of a chart, out of the chart's own folder.
+    let within = shop_with_jsonnet_that_imports("../charts/_off/key.txt");
+    let ran = run(&within, 1, &["bundle", "publish", "--repo", &repo]);
+    assert!(ran.err.contains("[bundle-content]: the import `../charts/_off/key.txt` leads to"), "{}", ran.err);
     publish(&shop, &repo, &["--env", "prod"]);
     let other = Sandbox::new();
     let rendered = run(&other, 0, &["bundle", "render", "--repo", &repo]).out;
@@ -301,6 +305,14 @@ fn jsonnet_files_travel_and_imports_that_lead_out_are_told_before_anything_is_pu
         "{rendered}"
     );
     assert!(rendered.contains(&format!("  image: {repo}:")) && rendered.contains("@sha256:"), "{rendered}");
+}
+
+/// The shop, with an import in `.helm/jsonnet`; what it leads to is there.
+fn shop_with_jsonnet_that_imports(path: &str) -> Sandbox {
+    let shop = shop();
+    shop.write(".helm/jsonnet/main.jsonnet", &format!("local a = importstr '{path}';\n{{}}\n"));
+    shop.write(&format!(".helm/jsonnet/{path}"), "clear").commit("an import");
+    shop
 }
 
 #[test]
@@ -478,15 +490,18 @@ fn no_image_and_no_bundle_takes_the_tag_of_the_other() {
     let to = format!("{}/{path}/copy", proxy.address);
     let (named, other) = (images(&plan(&shop, &repo, "web-v1")), Sandbox::new());
     let [first, second] = [0, 1].map(|at: usize| named[at].1.split_once('@').unwrap().1);
+    put_manifest(&registry.address, &path, "own", &raw_manifest(&repo, first));
     for (tag, one, two, told) in [
         ("a", "a", "b", "the tag `a` is that of the bundle"),
         ("x", "b", "b", "the image `api`, another one, has the tag `b`"),
         ("x", "web-v1", "b", "a chart has the tag `web-v1` there"),
+        ("x", "a", "own", "another image has the tag `own` there"),
     ] {
         let values =
             format!("werf: {{name: shop, image: {{api: '{repo}:{one}@{first}', web: '{repo}:{two}@{second}'}}}}\n");
         push(registry, &path, "made", archive(&[("shop/values.yaml", &values)]), CHART, None);
-        let to = if one == "web-v1" { format!("{}/{path}:{tag}", proxy.address) } else { format!("{to}:{tag}") };
+        let taken = one == "web-v1" || two == "own";
+        let to = if taken { format!("{}/{path}:{tag}", proxy.address) } else { format!("{to}:{tag}") };
         let ran = run(&other, 1, &["bundle", "copy", "--from", &format!("{repo}:made"), "--to", &to]);
         assert!(ran.err.contains(told) && ran.err.contains("with --to"), "{}", ran.err);
         let writes = proxy.asked().into_iter().filter(|a| !matches!(a.method.as_str(), "GET" | "HEAD")).count();

@@ -440,11 +440,13 @@ fn missing_images<'a>(images: &'a [Copied<'a>], to: &Side) -> Result<Vec<&'a Cop
         match chart_under(to.store.as_ref(), &image.tag) {
             Ok(None) => missing.push(image),
             Ok(Some(_)) => return refused(image, format!("a chart has the tag `{}` there", image.tag)),
-            // As it is to be.
+            // As it is to be, unless it is another one.
             Err(ChartError::Taken { .. }) => {
                 let there = to.store.images(std::slice::from_ref(&image.tag)).map_err(|e| image.failed(to, e))?;
-                if there.into_iter().flatten().next().is_none_or(|there| there.manifest != image.manifest) {
-                    missing.push(image);
+                match there.into_iter().flatten().next() {
+                    None => missing.push(image),
+                    Some(there) if there.manifest == image.manifest => {}
+                    Some(_) => return refused(image, format!("another image has the tag `{}` there", image.tag)),
                 }
             }
             Err(ChartError::NoChart { why }) => return refused(image, why),
