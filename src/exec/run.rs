@@ -23,7 +23,7 @@ use crate::ports::{BuildError, Hold, LockGuard};
 
 /// Requests to the target at once: they wait for others, and take nothing of this machine.
 const REQUESTS: usize = 16;
-/// How many operations act at once at most, whatever is asked for: each has a thread.
+/// How many operations act at once at most, whatever is asked for: each needs a thread.
 const THREADS: usize = 256;
 
 /// What a failure means for operations that do not depend on it.
@@ -113,13 +113,18 @@ pub fn run<'a>(
     // Twice as many as act: the others store.
     let most = if options.parallel > 1 { options.parallel.min(THREADS).saturating_mul(2) + REQUESTS } else { 1 };
     std::thread::scope(|scope| {
-        for _ in 1..most.min(plan.operations.len()) {
-            scope.spawn(|| walk.work());
-        }
         if plan.operations.iter().any(|o| watched(o).is_some()) {
             scope.spawn(|| walk.watch());
         }
-        walk.work();
+        if most == 1 {
+            return walk.work(None);
+        }
+        // Threads cost more than requests: there are as many as were busy at once.
+        for _ in 0..most {
+            let Some(first) = walk.take(true) else { break };
+            let walk = &walk;
+            scope.spawn(move || walk.work(Some(first)));
+        }
     });
     Ok(walk.finish())
 }
@@ -138,6 +143,8 @@ pub(super) struct State {
     pub(super) fates: Vec<Fate>,
     /// What may begin, by rank and place in the plan.
     pub(super) ready: BTreeSet<(Rank, usize)>,
+    /// Threads that wait for an operation.
+    idle: usize,
     /// Operations under way.
     pub(super) running: usize,
     /// Those of them that are not just being stored, and are no requests to the target.
@@ -204,9 +211,10 @@ impl Walk<'_> {
         self.ranks.get(index).copied().unwrap_or(Reverse(0))
     }
 
-    /// Takes one operation after the other until none is left.
-    fn work(&self) {
-        while let Some((index, operation)) = self.take() {
+    /// Carries out one operation after the other until none is left.
+    fn work<'s>(&'s self, first: Option<(usize, &'s Operation)>) {
+        let mut next = first.or_else(|| self.take(false));
+        while let Some((index, operation)) = next {
             (self.events)(Event::Started(Subject::of(operation)));
             let from = self.ports.clock.now_ms();
             let holds = Cell::new(true);
@@ -217,6 +225,7 @@ impl Walk<'_> {
                 Err(payload) => self.panicked(payload),
             }
             self.changed.notify_all();
+            next = self.take(false);
         }
         self.changed.notify_all();
     }
@@ -233,15 +242,20 @@ impl Walk<'_> {
         }
     }
 
-    /// Waits for an operation that may begin; `None` when none ever will.
-    fn take(&self) -> Option<(usize, &Operation)> {
+    /// Waits for an operation that may begin; `None` when none ever will. For another thread only what no thread waits for
+    /// is taken.
+    fn take(&self, for_another: bool) -> Option<(usize, &Operation)> {
         let mut state = self.state();
         loop {
             if self.stops(&state) {
                 return None;
             }
             let unsure = self.hold() == Hold::Unsure;
-            if !unsure && let Some(next) = state.ready.iter().copied().find(|(_, i)| self.may_begin(*i, &state)) {
+            let is_left = !for_another || state.idle == 0;
+            if is_left
+                && !unsure
+                && let Some(next) = state.ready.iter().copied().find(|(_, i)| self.may_begin(*i, &state))
+            {
                 let (_, index) = next;
                 let operation = self.operations.get(index)?;
                 state.ready.remove(&next);
@@ -251,6 +265,10 @@ impl Walk<'_> {
                 if let Some(fate) = state.fates.get_mut(index) {
                     *fate = Fate::Running;
                 }
+                // Who begins threads hears of what no thread waits for.
+                if state.idle == 0 && !for_another {
+                    self.changed.notify_all();
+                }
                 return Some((index, operation));
             }
             let waits = |i: usize| unsure || self.is_watched(i);
@@ -258,8 +276,10 @@ impl Walk<'_> {
                 return None;
             }
             // The timeout only matters for cancellation and locks, which notify nobody.
+            state.idle += usize::from(!for_another);
             let waited = self.changed.wait_timeout(state, Duration::from_millis(100));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.idle -= usize::from(!for_another);
         }
     }
 

@@ -681,8 +681,8 @@ mod tests {
             ("write:-/Namespace/shop", vec!["tag:web"]),
             ("open:shop", vec!["tag:web", "write:-/Namespace/shop"]),
             ("write:shop/ConfigMap/a", vec!["open:shop"]),
-            ("write:shop/ConfigMap/b", vec!["open:shop", "write:shop/ConfigMap/a"]),
-            ("write:shop/Deployment.apps/web", vec!["write:shop/ConfigMap/b"]),
+            ("write:shop/ConfigMap/b", vec!["open:shop"]),
+            ("write:shop/Deployment.apps/web", vec!["write:shop/ConfigMap/a", "write:shop/ConfigMap/b"]),
             ("await:shop/Deployment.apps/web", vec!["write:shop/Deployment.apps/web"]),
             (
                 "release:shop",

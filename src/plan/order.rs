@@ -74,6 +74,8 @@ pub(super) fn arrange(mut parts: Parts<'_>) -> (Vec<Operation>, Vec<Problem>) {
         line.group(group);
     }
     line.chain(std::mem::take(&mut parts.hooks_before));
+    let before = std::mem::take(&mut line.needs);
+    line.gate("gate:before all others", before);
     let start = line.needs.clone();
 
     let mut classes: BTreeMap<(DeployStage, i64), Vec<usize>> = BTreeMap::new();
@@ -168,19 +170,19 @@ struct Line {
 }
 
 impl Line {
-    /// The last of a group waits for the others: what comes later waits for it alone, so that edges stay few.
+    /// Operations at once. Many that wait for many wait for a gate, so that edges stay few.
     fn group(&mut self, mut group: Vec<Operation>) {
-        let ids: Vec<String> = group.iter().map(|o| o.id.clone()).collect();
-        let Some((gate, others)) = ids.split_last() else { return };
+        let Some(first) = group.first() else { return };
+        if group.len() > 1 {
+            let before = std::mem::take(&mut self.needs);
+            self.gate(&format!("gate:before {}", first.id), before);
+        }
         for operation in &mut group {
             let mut needs = self.needs.clone();
             needs.append(&mut operation.needs);
             operation.needs = needs;
         }
-        if let Some(last) = group.last_mut() {
-            add_needs(last, others.to_vec());
-        }
-        self.needs = vec![gate.clone()];
+        self.needs = group.iter().map(|o| o.id.clone()).collect();
         self.operations.append(&mut group);
     }
 
@@ -775,13 +777,29 @@ mod tests {
             [
                 "await:external:common/deployments/auth <- open",
                 "write:Deployment/a <- open await:external:common/deployments/auth",
-                "write:Deployment/b <- open await:external:common/deployments/auth write:Deployment/a",
+                "write:Deployment/b <- open await:external:common/deployments/auth",
                 "await:Deployment/a <- write:Deployment/a",
                 "await:Deployment/b <- write:Deployment/b",
             ]
         );
         let Work::AwaitResource { tracking, .. } = &operations[0].work else { panic!("it is waited for") };
         assert_eq!((tracking.timeout_s, tracking.waits.as_deref()), (Some(300), Some("shop/Deployment/a")));
+    }
+
+    #[test]
+    fn kinds_follow_each_other_and_those_of_a_kind_go_at_once() {
+        let resources = [map("a", json!({})), map("b", json!({})), job("c", json!({})), job("d", json!({}))];
+        let (operations, _) = arrange(parts(&resources, &[]));
+        assert_eq!(
+            told(&operations)[..5],
+            [
+                "write:ConfigMap/a <- open",
+                "write:ConfigMap/b <- open",
+                "gate:before write:Job/c <- write:ConfigMap/a write:ConfigMap/b",
+                "write:Job/c <- gate:before write:Job/c",
+                "write:Job/d <- gate:before write:Job/c",
+            ]
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Map, Value, json};
 
@@ -328,21 +329,31 @@ impl Records<'_> {
 
     /// Marks a revision as done: those before it are superseded.
     pub async fn finish(&self, revision: u64, opened: Option<Opened>, hooks: &HookRuns) -> Result<(), ApiError> {
-        let all = self.revisions().await?;
-        let first = !since_gone(&all).iter().any(|r| r.number != revision && was_deployed(r));
-        let description = if first { "Install complete" } else { "Upgrade complete" };
-        // In this order, so that one revision is deployed at any time; of two, the later counts.
-        if !all.iter().any(|r| r.number == revision && r.status == "deployed") {
-            let done = |release: &mut Map<String, Value>| {
+        let done = |first: bool| {
+            move |release: &mut Map<String, Value>| {
                 hooks.note(release);
                 let info = part(release, "info");
                 // That of a rollback names the revision that it went back to.
                 if info.get("status").and_then(Value::as_str) != Some("pending-rollback") {
+                    let description = if first { "Install complete" } else { "Upgrade complete" };
                     info.insert("description".into(), description.into());
                 }
-            };
-            self.change(revision, opened, "deployed", done).await?;
-        }
+            }
+        };
+        // In this order, so that one revision is deployed at any time; of two, the later counts.
+        let all = if let Some(opened) = opened {
+            let status = opened.release.get("info").and_then(|info| info.get("status")?.as_str());
+            let done = done(status == Some("pending-install"));
+            let (all, written) = join(self.revisions(), self.change(revision, Some(opened), "deployed", done)).await;
+            written.and(all)?
+        } else {
+            let all = self.revisions().await?;
+            if !all.iter().any(|r| r.number == revision && r.status == "deployed") {
+                let first = !since_gone(&all).iter().any(|r| r.number != revision && was_deployed(r));
+                self.change(revision, None, "deployed", done(first)).await?;
+            }
+            all
+        };
         for old in all.iter().filter(|r| r.number < revision && r.status == "deployed") {
             self.change(old.number, None, "superseded", |_| {}).await?;
         }
