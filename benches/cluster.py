@@ -244,7 +244,8 @@ def measure(cluster, peers, kind, size, rounds):
         project.mkdir()
         for step, values in steps:
             write(project, kind, size, values)
-            for name, peer in peers.items():
+            order = list(peers.items())
+            for name, peer in order if turn % 2 == 0 else reversed(order):  # what was asked for last is warm in the server
                 namespace = f"{kind.lower()}-{size}-{turn}-{name.replace(' ', '-')}"
                 mark = cluster.mark()
                 took = peer.deploy(project, namespace)
