@@ -6,7 +6,7 @@ manager. Helm is the engine of scripts/helm_peer.py, one warm process, with its 
 
 For each size and kind (ConfigMaps, Deployments of no pods): *install*, *no change*, *one change* and *all changed*. Ours is two
 whole processes, `plan --out` and `apply PLAN`; Helm's is one call of install or upgrade. Peers take turns; a table has the best of
-the rounds. Requests are counted from the audit log of the server, for each of us under a user of its own.
+the rounds, and the requests of the last. They are counted from the audit log of the server, for each of us under a user of its own.
 """
 import argparse
 import json
@@ -245,7 +245,7 @@ def measure(cluster, peers, kind, size, rounds):
         for step, values in steps:
             write(project, kind, size, values)
             order = list(peers.items())
-            for name, peer in order if turn % 2 == 0 else reversed(order):  # what was asked for last is warm in the server
+            for name, peer in order if turn % 2 == 0 else reversed(order):  # whoever comes later finds the server warm
                 namespace = f"{kind.lower()}-{size}-{turn}-{name.replace(' ', '-')}"
                 mark = cluster.mark()
                 took = peer.deploy(project, namespace)

@@ -318,7 +318,7 @@ fn jsonnet_files(
     taken
 }
 
-/// Reports the imports of a Jsonnet file that lead out of a folder, or to what is not packed.
+/// Reports the imports of a Jsonnet file that lead out of a folder, or to what lies in `charts/` and is of no chart.
 fn report_imports(
     diagnostics: &mut Diagnostics,
     sources: &Sources,
@@ -329,10 +329,13 @@ fn report_imports(
     let text = String::from_utf8_lossy(bytes);
     let beside = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let files = input.files;
-    let is_in = |path: &str| {
-        let left_out = path.strip_prefix(input.dir).is_some_and(|file| is_passed_over(file.trim_start_matches('/')));
-        !left_out && path.strip_prefix(inside).is_some_and(|rest| inside.is_empty() || rest.starts_with('/'))
+    let below = |path: &str| match inside {
+        "" => Some(path.to_owned()),
+        inside => path.strip_prefix(inside)?.strip_prefix('/').map(str::to_owned),
     };
+    // Another folder than the chart's is taken as it is.
+    let is_left_out = |file: &str| inside == input.dir && is_passed_over(file);
+    let is_in = |path: &str| below(path).is_some_and(|file| !is_left_out(&file));
     for (at, wanted) in imports(&text) {
         let target =
             normalize_path(&join(beside, wanted)).filter(|target| files.resolve(target).ok().flatten().is_some());
@@ -357,7 +360,12 @@ fn report_imports(
         let file = sources.add(path.to_owned(), &*text);
         let message = format!("the import `{wanted}` leads to a file that is not in the bundle");
         let d = Diagnostic::at(&BUNDLE_CONTENT, Span::new(file, at, at + wanted.len()), message);
-        diagnostics.push(d.hint(format!("a bundle holds `{inside}` alone: move the file, or its library, there")));
+        let hint = if target.as_deref().and_then(below).is_some() {
+            "what lies in `charts/` and is of no chart is not packed: move the file out of there".to_owned()
+        } else {
+            format!("a bundle holds `{inside}` alone: move the file, or its library, there")
+        };
+        diagnostics.push(d.hint(hint));
     }
 }
 

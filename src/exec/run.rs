@@ -119,11 +119,15 @@ pub fn run<'a>(
         if most == 1 {
             return walk.work(None);
         }
-        // Threads cost more than requests: there are as many as were busy at once.
+        // A thread is begun when no other is free.
         for _ in 0..most {
             let Some(first) = walk.take(true) else { break };
             let walk = &walk;
-            scope.spawn(move || walk.work(Some(first)));
+            let begun = std::thread::Builder::new().spawn_scoped(scope, move || walk.work(Some(first)));
+            // No more threads are given: this one helps.
+            if begun.is_err() {
+                return walk.work(Some(first));
+            }
         }
     });
     Ok(walk.finish())
@@ -271,7 +275,7 @@ impl Walk<'_> {
                 }
                 return Some((index, operation));
             }
-            let waits = |i: usize| unsure || self.is_watched(i);
+            let waits = |i: usize| unsure || !is_left || self.is_watched(i);
             if state.running == 0 && !state.ready.iter().any(|(_, i)| waits(*i)) {
                 return None;
             }
@@ -454,6 +458,8 @@ impl Walk<'_> {
         let mut outcome = Outcome { ignored, freed, ..Outcome::default() };
         for (operation, fate) in self.operations.iter().zip(state.fates) {
             let skip = match fate {
+                // What is passed or not is told of nobody: those that wait for it are.
+                Fate::Done | Fate::Skipped(_) | Fate::Waiting(_) if operation.work == Work::Gate => continue,
                 Fate::Done => {
                     outcome.done.push(operation.id.clone());
                     continue;
@@ -473,7 +479,7 @@ impl Walk<'_> {
     }
 }
 
-/// Marks everything that needs a failed or unknown operation, however far away; the nearest need is named.
+/// Marks everything that needs a failed or unknown operation, however far away; the nearest need is named, beyond gates.
 fn skip_users_of_failures(operations: &[Operation], fates: &mut [Fate]) {
     let mut lost: BTreeSet<&str> = BTreeSet::new();
     let known: BTreeSet<&str> = operations.iter().map(|o| o.id.as_str()).collect();
@@ -493,10 +499,18 @@ fn skip_users_of_failures(operations: &[Operation], fates: &mut [Fate]) {
             }
         }
     }
+    let gates: BTreeMap<&str, &Operation> =
+        operations.iter().filter(|o| o.work == Work::Gate).map(|o| (o.id.as_str(), o)).collect();
+    let lost_need = |operation: &Operation| operation.needs.iter().find(|id| lost.contains(id.as_str())).cloned();
     for (operation, fate) in operations.iter().zip(fates.iter_mut()) {
-        let need = operation.needs.iter().find(|id| lost.contains(id.as_str()));
+        let mut need = lost_need(operation);
+        // Gates may need each other in a plan that was tampered with.
+        for _ in 0..gates.len() {
+            let Some(gate) = need.as_ref().and_then(|id| gates.get(id.as_str())) else { break };
+            need = lost_need(gate).or(need);
+        }
         if let (Fate::Waiting(_), Some(need)) = (&*fate, need) {
-            *fate = Fate::Skipped(Skip::Needs { operation: need.clone() });
+            *fate = Fate::Skipped(Skip::Needs { operation: need });
         }
     }
 }

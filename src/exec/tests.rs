@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -494,9 +495,50 @@ fn resources_are_watched_all_at_once_until_they_are_ready() {
     operations.push(operation("gate", &all, Vec::new(), Work::Gate));
     operations.push(write("a", &["gate"], None));
     let (outcome, events) = twins.run(&plan(operations), 1, OnFailure::Continue);
-    assert!(outcome.is_success() && outcome.done.len() == 42, "{outcome:?}");
+    assert!(outcome.is_success() && outcome.done.len() == 41, "{outcome:?}");
     let told = events.iter().filter(|e| matches!(e, Event::Waiting { ready: Some(0), want: Some(1), .. })).count();
     assert_eq!(told, 40);
+}
+
+#[test]
+fn what_may_begin_at_once_does_whatever_was_under_way_before() {
+    let names: Vec<String> = (0..8).map(|n| format!("w{n}")).collect();
+    let mut operations = vec![write("first", &[], None), wait("job", &["first"], crate::plan::Tracking::default())];
+    operations.extend(names.iter().map(|name| write(name, &["job"], None)));
+    let plan = plan(operations);
+    // Who of the threads is first is chance.
+    for _ in 0..50 {
+        let twins = Twins::new(ScriptedBuilder::default());
+        twins.target.show("job", [job(Some("Complete"))]);
+        let (begun, all, alone) = (Mutex::new(0), std::sync::Condvar::new(), AtomicBool::new(false));
+        let meet = |event: Event| {
+            if matches!(&event, Event::Started(subject) if names.contains(&subject.operation)) {
+                let mut begun = begun.lock().unwrap();
+                *begun += 1;
+                all.notify_all();
+                let met = all.wait_timeout_while(begun, Duration::from_secs(10), |begun| *begun < 8).unwrap();
+                if met.1.timed_out() {
+                    alone.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        let (cancelled, forecast) = (AtomicBool::new(false), Forecast::default());
+        let options = Options { parallel: 2, ..Options::new(&forecast, &cancelled) };
+        let outcome = run(&plan, &twins.ports(), &options, &meet).unwrap();
+        assert!(outcome.is_success(), "{outcome:?}");
+        assert!(!alone.into_inner(), "one waits for the other");
+    }
+}
+
+#[test]
+fn what_is_skipped_names_what_failed_and_not_the_gate_between() {
+    let twins = Twins::new(ScriptedBuilder { fails: ["a".into()].into(), ..ScriptedBuilder::default() });
+    let gates =
+        [operation("gate", &["a", "b"], Vec::new(), Work::Gate), operation("last", &["gate"], Vec::new(), Work::Gate)];
+    let plan = plan([vec![build("a", &[]), build("b", &[])], gates.into(), vec![write("c", &["last"], None)]].concat());
+    let (outcome, _) = twins.run(&plan, 1, OnFailure::Continue);
+    let skips: Vec<(&str, &Skip)> = outcome.skipped.iter().map(|s| (s.subject.operation.as_str(), &s.skip)).collect();
+    assert_eq!(skips, [("c", &Skip::Needs { operation: "a".into() })]);
 }
 
 #[test]

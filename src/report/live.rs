@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 
 use super::progress::{bytes_text, seconds, words};
 use super::terminal::printable;
-use crate::exec::{Event, Forecast, Subject};
+use crate::exec::{Event, Forecast, Subject, Verb};
 
 /// How often times are drawn anew.
 const TICK: Duration = Duration::from_millis(100);
@@ -67,6 +67,9 @@ impl Live {
     /// Takes an event over.
     pub fn update(&self, event: &Event) {
         match event {
+            // A gate is no work.
+            Event::Started(subject) | Event::Done { subject, .. } | Event::Skipped { subject, .. }
+                if subject.verb == Verb::Pass => {}
             Event::Started(subject) => {
                 // Asked before the tally is held: who draws the head holds it, and wants the tally.
                 let now = self.head.elapsed();

@@ -297,6 +297,7 @@ fn jsonnet_files_travel_and_imports_that_lead_out_are_told_before_anything_is_pu
     let within = shop_with_jsonnet_that_imports("../charts/_off/key.txt");
     let ran = run(&within, 1, &["bundle", "publish", "--repo", &repo]);
     assert!(ran.err.contains("[bundle-content]: the import `../charts/_off/key.txt` leads to"), "{}", ran.err);
+    assert!(ran.err.contains("hint: what lies in `charts/` and is of no chart is not packed"), "{}", ran.err);
     publish(&shop, &repo, &["--env", "prod"]);
     let other = Sandbox::new();
     let rendered = run(&other, 0, &["bundle", "render", "--repo", &repo]).out;

@@ -446,7 +446,11 @@ fn missing_images<'a>(images: &'a [Copied<'a>], to: &Side) -> Result<Vec<&'a Cop
                 match there.into_iter().flatten().next() {
                     None => missing.push(image),
                     Some(there) if there.manifest == image.manifest => {}
-                    Some(_) => return refused(image, format!("another image has the tag `{}` there", image.tag)),
+                    Some(_) => {
+                        let refusal = refused(image, format!("another image has the tag `{}` there", image.tag));
+                        return refusal
+                            .map_err(|e| e.hint("name another repository with --to, or delete the tag there"));
+                    }
                 }
             }
             Err(ChartError::NoChart { why }) => return refused(image, why),

@@ -160,7 +160,8 @@ fn carry_out(
         checked: Some(checked),
         lock,
     };
-    let progress = invocation.streams.progress(plan.operations.len(), &forecast, !run.args.introspect_error);
+    let total = plan.operations.iter().filter(|operation| operation.work != Work::Gate).count();
+    let progress = invocation.streams.progress(total, &forecast, !run.args.introspect_error);
     let progress = Arc::new(progress);
     let noting = Arc::downgrade(&progress);
     run.back_ends.notices.hand_to(Some(Arc::new(move |text| {

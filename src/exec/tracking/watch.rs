@@ -107,6 +107,7 @@ impl Walk<'_> {
             let Some(operation) = self.operations.get(next.1) else { continue };
             if self.workshop.has_behind(operation) || self.is_left_alone(next.1) {
                 self.release_users(next.1, state);
+                self.changed.notify_all();
                 continue;
             }
             let Work::AwaitResource { path, tracking, .. } = &operation.work else { continue };
