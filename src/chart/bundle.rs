@@ -309,7 +309,7 @@ fn jsonnet_files(
             }
         };
         if path.ends_with("sonnet") {
-            report_imports(diagnostics, sources, input, (&path, &bytes), inside);
+            report_imports(diagnostics, sources, input, (&path, &bytes), (inside, stays));
         }
         let name = path.strip_prefix(folder).unwrap_or(&path).trim_start_matches('/');
         // Those of the chart too: `.helmignore` is not for them.
@@ -324,7 +324,7 @@ fn report_imports(
     sources: &Sources,
     input: &BundleInput<'_>,
     (path, bytes): (&str, &[u8]),
-    inside: &str,
+    (inside, stays): (&str, bool),
 ) {
     let text = String::from_utf8_lossy(bytes);
     let beside = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -334,7 +334,7 @@ fn report_imports(
         inside => path.strip_prefix(inside)?.strip_prefix('/').map(str::to_owned),
     };
     // Another folder than the chart's is taken as it is.
-    let is_left_out = |file: &str| inside == input.dir && is_passed_over(file);
+    let is_left_out = |file: &str| stays && is_passed_over(file);
     let is_in = |path: &str| below(path).is_some_and(|file| !is_left_out(&file));
     for (at, wanted) in imports(&text) {
         let target =

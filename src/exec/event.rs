@@ -221,7 +221,7 @@ pub struct Skipped {
     pub skip: Skip,
 }
 
-/// What became of every operation, each list in the order of the plan.
+/// What became of every operation but gates, which are no work; each list in the order of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Outcome {
     /// Done, or found done.

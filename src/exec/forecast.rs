@@ -35,6 +35,7 @@ impl Forecast {
         let timed = !known.is_empty();
         let mean = known.iter().sum::<u64>().checked_div(known.len() as u64).unwrap_or(1);
         let weight = |operation: &Operation| match &operation.work {
+            Work::Gate => 0,
             _ if !timed => 1,
             Work::BuildStage { .. } => took(operation).unwrap_or(mean).max(1),
             Work::TagImage { .. }
@@ -44,7 +45,6 @@ impl Forecast {
             | Work::DeleteResource { .. }
             | Work::OpenRelease { .. }
             | Work::AwaitResource { .. }
-            | Work::Gate
             | Work::RecordHooks { .. }
             | Work::ForgetRelease { .. }
             | Work::RecordRelease { .. } => QUICK_MS,

@@ -160,9 +160,14 @@ fn contents(plan: &Plan, ports: &Ports<'_>) -> Result<Contents, WorkError> {
     let finals = ports.final_store.map_or_else(|| Ok(BTreeMap::new()), |store| manifests(store, finals))?;
     // Both are asked for at once.
     let (resources, revisions) = std::thread::scope(|scope| {
-        let revisions = scope.spawn(|| revisions(plan, ports));
+        let other = std::thread::Builder::new().spawn_scoped(scope, || revisions(plan, ports));
         let resources = resources(guards(plan), ports);
-        (resources, revisions.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        // Without another thread this one asks.
+        let revisions = other.map_or_else(
+            |_| revisions(plan, ports),
+            |other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        );
+        (resources, revisions)
     });
     Ok(Contents { resources: resources?, images, finals, revisions: revisions? })
 }

@@ -18,7 +18,7 @@ use super::forecast::{Forecast, dag};
 use super::guards::Checked;
 use super::tracking::watched;
 use super::work::{Done, WorkError, Workshop};
-use crate::plan::{Operation, Plan, READY_GATE, Until, Work};
+use crate::plan::{GONE_GATE, Operation, Plan, READY_GATE, Until, Work};
 use crate::ports::{BuildError, Hold, LockGuard};
 
 /// Requests to the target at once: they wait for others, and take nothing of this machine.
@@ -88,7 +88,7 @@ impl<'a> Options<'a> {
 /// begin, the one with the longest chain behind it begins first, and of equals the first of the plan.
 ///
 /// # Errors
-/// It cannot be seen what an interrupted run has behind it; nothing was begun.
+/// It cannot be seen what an interrupted run has behind it, or no thread is to be had; nothing was begun.
 pub fn run<'a>(
     plan: &'a Plan,
     ports: &'a Ports<'a>,
@@ -114,22 +114,25 @@ pub fn run<'a>(
     let most = if options.parallel > 1 { options.parallel.min(THREADS).saturating_mul(2) + REQUESTS } else { 1 };
     std::thread::scope(|scope| {
         if plan.operations.iter().any(|o| watched(o).is_some()) {
-            scope.spawn(|| walk.watch());
+            std::thread::Builder::new().spawn_scoped(scope, || walk.watch()).map_err(WorkError::NoThread)?;
         }
         if most == 1 {
-            return walk.work(None);
+            walk.work(None);
+            return Ok(());
         }
-        // A thread is begun when no other is free.
+        // A thread is begun when no other waits: one that is just done may leave a thread too many, which is idle.
         for _ in 0..most {
             let Some(first) = walk.take(true) else { break };
             let walk = &walk;
             let begun = std::thread::Builder::new().spawn_scoped(scope, move || walk.work(Some(first)));
             // No more threads are given: this one helps.
             if begun.is_err() {
-                return walk.work(Some(first));
+                walk.work(Some(first));
+                break;
             }
         }
-    });
+        Ok::<(), WorkError>(())
+    })?;
     Ok(walk.finish())
 }
 
@@ -419,7 +422,9 @@ impl Walk<'_> {
         let Some(Work::AwaitResource { path, tracking, .. }) = at(index) else { return false };
         let runs = tracking.until == Until::Finished;
         let is_end = |user: &usize| match self.operations.get(*user).map(|o| (&o.work, o.id.as_str())) {
-            Some((Work::RecordRelease { .. } | Work::ForgetRelease { .. }, _) | (Work::Gate, READY_GATE)) => true,
+            Some(
+                (Work::RecordRelease { .. } | Work::ForgetRelease { .. }, _) | (Work::Gate, READY_GATE | GONE_GATE),
+            ) => true,
             Some((Work::DeleteResource { path: other, .. }, _)) => other != path,
             Some(_) | None => false,
         };

@@ -72,6 +72,9 @@ pub enum WorkError {
     /// The lock of the release is not to be had.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The system gives no thread.
+    #[error("begin a thread")]
+    NoThread(#[source] std::io::Error),
 }
 
 impl WorkError {

@@ -67,7 +67,7 @@ pub use model::{
     TakenRepository,
 };
 pub use operation::{Guard, Operation, OperationId, Work};
-pub use order::READY_GATE;
+pub use order::{GONE_GATE, READY_GATE};
 pub use reason::{DriftOutcome, FileChange, Reason, Setter};
 pub use release::{
     ChartChanges, DesiredResource, Problem, RecordedResource, ReleaseContext, ReleaseRecord, ReleaseSection,

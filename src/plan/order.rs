@@ -25,6 +25,9 @@ const EXTERNAL_S: u64 = 300;
 /// The gate that what goes, and hooks after, wait for: all is ready.
 pub const READY_GATE: &str = "gate:ready";
 
+/// The gate that hooks after wait for: all that goes was deleted, and is gone where something waits for that.
+pub const GONE_GATE: &str = "gate:gone";
+
 /// A resource of the release.
 pub(super) struct Node<'a> {
     pub resource: &'a DesiredResource,
@@ -150,6 +153,10 @@ pub(super) fn arrange(mut parts: Parts<'_>) -> (Vec<Operation>, Vec<Problem>) {
         line.gate(READY_GATE, all);
     }
     line.group(parts.deletes);
+    if !parts.hooks_after.is_empty() {
+        let deleted = std::mem::take(&mut line.needs);
+        line.gate(GONE_GATE, deleted);
+    }
     line.chain(parts.hooks_after);
     externals.operations.append(&mut line.operations);
     let operations = externals.operations;
@@ -826,6 +833,20 @@ mod tests {
                 "delete:a <- gate:ready",
                 "hook:after <- delete:a",
             ]
+        );
+    }
+
+    #[test]
+    fn hooks_after_wait_for_a_gate_of_all_that_goes() {
+        let gone = [map("a", json!({})), map("b", json!({}))];
+        let operation = |id: &str, work| Operation { id: id.into(), needs: Vec::new(), guards: Vec::new(), work };
+        let delete = |r: &DesiredResource| Work::DeleteResource { address: r.address(), path: cluster_path(r) };
+        let mut parts = parts(&[], &[]);
+        parts.deletes = gone.iter().map(|r| operation(&format!("delete:{}", r.name), delete(r))).collect();
+        parts.hooks_after = vec![operation("hook:after", Work::Gate)];
+        assert_eq!(
+            told(&arrange(parts).0),
+            ["delete:a <- open", "delete:b <- open", "gate:gone <- delete:a delete:b", "hook:after <- gate:gone"]
         );
     }
 }

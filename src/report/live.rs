@@ -41,6 +41,8 @@ enum Fate {
     Done,
     Failed,
     Skipped,
+    /// A gate: no work, and not counted.
+    Passed,
 }
 
 impl Live {
@@ -67,9 +69,10 @@ impl Live {
     /// Takes an event over.
     pub fn update(&self, event: &Event) {
         match event {
-            // A gate is no work.
-            Event::Started(subject) | Event::Done { subject, .. } | Event::Skipped { subject, .. }
-                if subject.verb == Verb::Pass => {}
+            Event::Started(subject) if subject.verb == Verb::Pass => {}
+            Event::Reused(subject) | Event::Done { subject, .. } if subject.verb == Verb::Pass => {
+                self.over(subject, Fate::Passed);
+            }
             Event::Started(subject) => {
                 // Asked before the tally is held: who draws the head holds it, and wants the tally.
                 let now = self.head.elapsed();
@@ -173,6 +176,7 @@ mod tests {
 
     use super::*;
     use crate::exec::Verb;
+    use crate::plan::{Operation, Work};
 
     /// Everything that was ever drawn.
     #[derive(Clone, Debug, Default)]
@@ -263,5 +267,29 @@ mod tests {
         assert_eq!(tally.sum(Duration::from_secs(20)), "0/1 done, 20.0s");
         tally.over.insert(stage.id.clone(), Fate::Failed);
         assert_eq!(tally.sum(Duration::from_secs(21)), "0/1 done, 1 failed, 21.0s");
+    }
+
+    #[test]
+    fn a_gate_is_neither_counted_nor_left() {
+        let operation = |id: &str, needs: &[&str]| Operation {
+            id: id.to_owned(),
+            needs: needs.iter().map(|need| (*need).to_owned()).collect(),
+            guards: Vec::new(),
+            work: if id.starts_with("gate") { Work::Gate } else { Work::ForgetRelease { release: id.to_owned() } },
+        };
+        let plan = [operation("a", &[]), operation("gate:a", &["a"]), operation("b", &["gate:a"])];
+        let drawn = Drawn::default();
+        let target = ProgressDrawTarget::term_like(Box::new(drawn));
+        let live = Live::on(target, 2, Forecast::new(&plan, &BTreeMap::new()));
+        let sum = || held(&live.tally).sum(Duration::from_secs(1));
+        assert_eq!(sum(), "0/2 done, 1.0s, 2 one after the other");
+        for (nth, operation) in plan.iter().enumerate() {
+            let subject = Subject::of(operation);
+            live.update(&Event::Started(subject.clone()));
+            // Of what a run before this one did, it is told that it was found done.
+            live.update(&if nth < 2 { Event::Reused(subject) } else { Event::Done { subject, ms: 5 } });
+        }
+        assert_eq!(sum(), "2/2 done, 1.0s");
+        assert_eq!(held(&live.tally).forecast.critical_path(|id| (id == "a").then_some(0)), 2);
     }
 }

@@ -127,7 +127,7 @@ pub fn event_line(event: &Event, look: Look) -> Option<String> {
         Event::Storing { subject, bytes } if look.verbose => {
             format!("storing {}, {}", name(subject), bytes_text(*bytes))
         }
-        Event::Done { subject, .. } | Event::Skipped { subject, .. } if subject.verb == Verb::Pass => return None,
+        Event::Reused(subject) | Event::Done { subject, .. } if subject.verb == Verb::Pass => return None,
         Event::Started(_) | Event::Storing { .. } => return None,
         Event::Reused(s) if s.verb == Verb::Build => format!("found {}, stored by somebody else", name(s)),
         Event::Reused(subject) => format!("found {} done", name(subject)),

@@ -491,18 +491,15 @@ fn no_image_and_no_bundle_takes_the_tag_of_the_other() {
     let to = format!("{}/{path}/copy", proxy.address);
     let (named, other) = (images(&plan(&shop, &repo, "web-v1")), Sandbox::new());
     let [first, second] = [0, 1].map(|at: usize| named[at].1.split_once('@').unwrap().1);
-    put_manifest(&registry.address, &path, "own", &raw_manifest(&repo, first));
     for (tag, one, two, told) in [
         ("a", "a", "b", "the tag `a` is that of the bundle"),
         ("x", "b", "b", "the image `api`, another one, has the tag `b`"),
         ("x", "web-v1", "b", "a chart has the tag `web-v1` there"),
-        ("x", "a", "own", "another image has the tag `own` there"),
     ] {
         let values =
             format!("werf: {{name: shop, image: {{api: '{repo}:{one}@{first}', web: '{repo}:{two}@{second}'}}}}\n");
         push(registry, &path, "made", archive(&[("shop/values.yaml", &values)]), CHART, None);
-        let taken = one == "web-v1" || two == "own";
-        let to = if taken { format!("{}/{path}:{tag}", proxy.address) } else { format!("{to}:{tag}") };
+        let to = if one == "web-v1" { format!("{}/{path}:{tag}", proxy.address) } else { format!("{to}:{tag}") };
         let ran = run(&other, 1, &["bundle", "copy", "--from", &format!("{repo}:made"), "--to", &to]);
         assert!(ran.err.contains(told) && ran.err.contains("with --to"), "{}", ran.err);
         let writes = proxy.asked().into_iter().filter(|a| !matches!(a.method.as_str(), "GET" | "HEAD")).count();
@@ -520,6 +517,35 @@ fn no_image_and_no_bundle_takes_the_tag_of_the_other() {
     );
     let ran = run(&other, 0, &["bundle", "copy", "--from", &format!("{elsewhere}:made"), "--to", &format!("{to}:y")]);
     assert!(ran.err.starts_with(&format!("warning: images of {repo} are copied too")), "{}", ran.err);
+}
+
+#[test]
+fn a_tag_that_moves_with_every_version_is_taken_from_no_image_by_a_copy() {
+    let Some(registry) = Registry::shared() else { return };
+    let (path, shop, other) = (fresh_name(), shop(), Sandbox::new());
+    let (repo, to) = (format!("{}/{path}", registry.address), format!("{}/{path}/copy", registry.address));
+    shop.commit("the shop");
+    publish(&shop, &repo, &["--tag", "made"]);
+    let named = images(&plan(&shop, &repo, "made"));
+    let [first, second] = [0, 1].map(|at: usize| named[at].1.split_once('@').unwrap().1);
+    let copied = |code, image: &str, tag: &str| {
+        let values = format!("werf: {{name: shop, image: {{api: '{image}'}}}}\n");
+        push(registry, &path, tag, archive(&[("shop/values.yaml", &values)]), CHART, None);
+        run(&other, code, &["bundle", "copy", "--from", &format!("{repo}:{tag}"), "--to", &format!("{to}:{tag}")]).err
+    };
+    assert!(copied(0, &format!("{repo}:stable@{first}"), "1.0.0").starts_with("Bundle copied: "));
+    let told = copied(0, &format!("{repo}:stable@{second}"), "1.1.0");
+    let warned = "warning: the tag `stable` stays with another image at ";
+    assert!(told.starts_with(warned) && told.contains("images: 1 copied, 0 there already"), "{told}");
+    assert_eq!(raw_manifest(&to, "stable"), raw_manifest(&repo, first));
+    assert_eq!(raw_manifest(&to, second.strip_prefix("sha256:").unwrap()), raw_manifest(&repo, second));
+    assert_eq!(images(&plan(&other, &to, "1.1.0"))[0].1, format!("{to}:stable@{second}"));
+    let told = copied(0, &format!("{repo}:stable@{second}"), "1.1.0");
+    assert!(told.starts_with("Bundle is there already: ") && told.contains("images: 0 copied, 1 there"), "{told}");
+    // Who names an image by its tag alone means what stands under it.
+    put_manifest(&registry.address, &path, "stable", &raw_manifest(&repo, second));
+    let told = copied(1, &format!("{repo}:stable"), "1.2.0");
+    assert!(told.contains("another image has the tag `stable` there") && told.contains("with --to"), "{told}");
 }
 
 #[test]

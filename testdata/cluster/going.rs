@@ -77,3 +77,23 @@ fn a_deletion_waits_until_what_it_names_is_gone() {
     assert!(["a", "b", "c"].iter().all(|name| !is_there(&deploy, cluster, "configmap", name)));
     deploy.assert_no_changes();
 }
+
+#[test]
+fn without_waiting_hooks_after_do_not_wait_for_what_is_not_gone_yet() {
+    let map = |name: &str, annotations: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\n")
+    };
+    let waits = "werf.io/delete-dependency-b: 'state=absent,kind=ConfigMap,name=b'";
+    let hook = map("told", "helm.sh/hook: post-upgrade");
+    let all = [("a", map("a", waits)), ("b", map("b", "")), ("web", map("c", "")), ("told", hook)];
+    let Some((deploy, cluster)) = release("going-on", &all) else { return };
+    apply(&deploy, 0);
+    cluster.kubectl(&["patch", "configmap", "b", "-n", "going-on", "-p", r#"{"metadata":{"finalizers":["x.io/x"]}}"#]);
+    write(&deploy, &[("a", String::new()), ("b", String::new())]);
+    let begun = Instant::now();
+    deploy.run(0, &["apply", "--auto-approve", "--no-wait"]);
+    assert!(begun.elapsed() < Duration::from_mins(2), "it waited for {:?}", begun.elapsed());
+    assert!(is_there(&deploy, cluster, "configmap", "told"), "the hook ran");
+    cluster.kubectl(&["patch", "configmap", "b", "-n", "going-on", "-p", r#"{"metadata":{"finalizers":null}}"#]);
+    assert!(!is_there(&deploy, cluster, "configmap", "b"));
+}

@@ -333,8 +333,10 @@ struct Copied<'a> {
     from: &'a dyn StageStore,
     /// Its manifest or index.
     manifest: BlobDigest,
-    /// The tag that it gets.
+    /// The tag that it has.
     tag: String,
+    /// Whether the bundle names it by its digest: it is found whatever its tag is.
+    by_digest: bool,
 }
 
 impl Copied<'_> {
@@ -369,9 +371,15 @@ fn copy(global: &GlobalArgs, args: &BundleCopyArgs, invocation: &Invocation) -> 
     let packed = bundle.packed_for(&mut diagnostics, tag, to.repo.as_deref());
     invocation.streams.tell_diagnostics(diagnostics, &Sources::new());
     let packed = packed.ok_or(CliError::Config)?;
-    for image in &missing {
-        copy_image(image.from, to.store.as_ref(), &image.manifest, &image.tag, None)
-            .map_err(|e| image.failed(&to, e))?;
+    for (image, tag) in &missing {
+        if *tag != image.tag {
+            let text = format!(
+                "warning: the tag `{}` stays with another image at {}: the image `{}` is copied as {tag}; the bundle names it by its digest",
+                image.tag, to.typed, image.name
+            );
+            invocation.streams.inform(&text);
+        }
+        copy_image(image.from, to.store.as_ref(), &image.manifest, tag, None).map_err(|e| image.failed(&to, e))?;
     }
     let (digest, there) = push(to.store.as_ref(), &to.tag, &packed).map_err(|e| refused(attempt(), "--to", e))?;
     if let Some((archive, folder)) = to.archive() {
@@ -413,13 +421,15 @@ fn found_images<'a>(
             return Err(CliError::user(what).hint("publish the bundle again, from the commit that it was made of"));
         };
         let tag = if image.tag.is_empty() { found.manifest.hex().to_owned() } else { image.tag.clone() };
-        Ok(Copied { name, reference: &image.reference, from: source, manifest: found.manifest, tag })
+        let by_digest = image.digest.is_some();
+        Ok(Copied { name, reference: &image.reference, from: source, manifest: found.manifest, tag, by_digest })
     };
     bundle.images.iter().map(find).collect()
 }
 
-/// Returns the images that are not where they go; what would take a tag from something else is refused.
-fn missing_images<'a>(images: &'a [Copied<'a>], to: &Side) -> Result<Vec<&'a Copied<'a>>, CliError> {
+/// Returns the images that are not where they go, and the tags that they get. No tag is taken from something else: who is
+/// named by the digest alone gets one of the digest, others are refused.
+fn missing_images<'a>(images: &'a [Copied<'a>], to: &Side) -> Result<Vec<(&'a Copied<'a>, String)>, CliError> {
     let refused = |image: &Copied<'_>, why: String| {
         let what = format!("copy the image `{}` ({}) to {}: {why}", image.name, image.reference, to.typed);
         Err(CliError::user(what).hint("name another repository or tag with --to"))
@@ -438,14 +448,24 @@ fn missing_images<'a>(images: &'a [Copied<'a>], to: &Side) -> Result<Vec<&'a Cop
             None => {}
         }
         match chart_under(to.store.as_ref(), &image.tag) {
-            Ok(None) => missing.push(image),
+            Ok(None) => missing.push((image, image.tag.clone())),
             Ok(Some(_)) => return refused(image, format!("a chart has the tag `{}` there", image.tag)),
             // As it is to be, unless it is another one.
             Err(ChartError::Taken { .. }) => {
-                let there = to.store.images(std::slice::from_ref(&image.tag)).map_err(|e| image.failed(to, e))?;
-                match there.into_iter().flatten().next() {
-                    None => missing.push(image),
-                    Some(there) if there.manifest == image.manifest => {}
+                let stands_on = |tag: &String| -> Result<Option<BlobDigest>, CliError> {
+                    let there = to.store.images(std::slice::from_ref(tag)).map_err(|e| image.failed(to, e))?;
+                    Ok(there.into_iter().flatten().next().map(|there| there.manifest))
+                };
+                match stands_on(&image.tag)? {
+                    None => missing.push((image, image.tag.clone())),
+                    Some(manifest) if manifest == image.manifest => {}
+                    // A tag that moves from one version to the next, as those that users make.
+                    Some(_) if image.by_digest => {
+                        let tag = image.manifest.hex().to_owned();
+                        if stands_on(&tag)?.is_none() {
+                            missing.push((image, tag));
+                        }
+                    }
                     Some(_) => {
                         let refusal = refused(image, format!("another image has the tag `{}` there", image.tag));
                         return refusal
