@@ -337,7 +337,7 @@ mod tests {
     fn parsed(line: &str, env: &[(&str, &str)]) -> Cli {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        let line = with_environment(&args::command(), &words, &env);
+        let line = with_environment(args::command(), &words, &env);
         args::parse(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"))
     }
 
@@ -414,7 +414,7 @@ mod tests {
     fn variables_of_werf_that_nothing_reads_are_named_and_those_that_need_no_option_are_not() {
         let unread = |names: &[&str]| {
             let env = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
-            super::unread(&args::command(), &env)
+            super::unread(args::command(), &env)
         };
         let missed = ["WERF_KUBE_TOKEN", "WERF_SET_ROOT_JSON_1", "WERF_VALEUS_1"];
         assert_eq!(unread(&missed), missed);
@@ -440,7 +440,7 @@ mod tests {
     #[test]
     fn the_kubeconfig_of_a_variable_is_not_shown() {
         let env = [("WERF_KUBE_CONFIG_BASE64".to_owned(), "aHVudGVyMg==".to_owned())].into();
-        let settings = in_force(&args::command(), &["stagewright".into(), "plan".into()], &env);
+        let settings = in_force(args::command(), &["stagewright".into(), "plan".into()], &env);
         let setting = settings.iter().find(|setting| setting.option == "--kube-config-base64").unwrap();
         assert_eq!(setting.value, "(hidden)");
     }

@@ -54,7 +54,7 @@ pub fn run(mut invocation: Invocation) -> u8 {
 }
 
 fn command(invocation: &mut Invocation) -> Result<u8, CliError> {
-    let line = environment::with_environment(&args::command(), &invocation.args, &invocation.env);
+    let line = environment::with_environment(args::command(), &invocation.args, &invocation.env);
     let cli = match args::parse(&line) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, invocation),
@@ -75,7 +75,7 @@ fn tell_unread(command: &args::Command, invocation: &Invocation) {
     if matches!(command, Completion(_) | Explain(_) | Template(_)) {
         return;
     }
-    let unread = environment::unread(&args::command(), &invocation.env);
+    let unread = environment::unread(args::command(), &invocation.env);
     if !unread.is_empty() {
         let list = unread.join(", ");
         invocation.streams.inform(&format!("warning: no option has these variables, and they do nothing: {list}"));

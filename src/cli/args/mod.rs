@@ -14,6 +14,7 @@ mod secret;
 mod values;
 
 use std::ffi::OsString;
+use std::sync::LazyLock;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -568,11 +569,13 @@ pub struct CompletionArgs {
 }
 
 /// Returns the command line as clap knows it. A repeated option takes the last value, as in werf and Helm.
-pub fn command() -> clap::Command {
+pub fn command() -> &'static clap::Command {
     fn last_wins(command: clap::Command) -> clap::Command {
         command.args_override_self(true).mut_subcommands(last_wins)
     }
-    last_wins(Cli::command())
+    // All options of all commands: a millisecond, as long as all else that a small plan takes before its first request.
+    static COMMAND: LazyLock<clap::Command> = LazyLock::new(|| last_wins(Cli::command()));
+    &COMMAND
 }
 
 /// Reads a command line; its first word is the program.
@@ -580,7 +583,7 @@ pub fn command() -> clap::Command {
 /// # Errors
 /// It is not a command line of ours, or it asks for help or the version.
 pub fn parse(line: &[OsString]) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(line).map_err(|error| with_near_option(error, line))?;
+    let matches = command().clone().try_get_matches_from(line).map_err(|error| with_near_option(error, line))?;
     Cli::from_arg_matches(&matches)
 }
 
@@ -590,8 +593,8 @@ fn with_near_option(mut error: clap::Error, line: &[OsString]) -> clap::Error {
     if error.kind() != ErrorKind::UnknownArgument || error.get(ContextKind::SuggestedArg).is_some() {
         return error;
     }
-    let (root, mut options) = (command(), Vec::new());
-    let mut named = Some(&root);
+    let mut options = Vec::new();
+    let mut named = Some(command());
     let mut words = line.iter().skip(1).filter_map(|word| word.to_str());
     while let Some(here) = named {
         options.extend(here.get_arguments().filter(|a| !a.is_hide_set()).filter_map(|a| a.get_long()));
@@ -615,7 +618,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        command().debug_assert();
+        command().clone().debug_assert();
     }
 
     #[test]
@@ -658,7 +661,7 @@ mod tests {
             }
         }
         let mut help = String::new();
-        let mut command = command();
+        let mut command = command().clone();
         command.build();
         walk(&mut command, &mut help);
         for flag in ["--auto-approve", "--set-string", "--loose-giterminism", "--kube-version", "--builder", "--resume"]

@@ -70,7 +70,7 @@ const OF_PLANNING: [&str; 2] = ["--add-annotation", "--add-label"];
 
 /// Who types such an option beside a saved plan means something that would not happen.
 fn refuse_late(invocation: &Invocation) -> Result<(), CliError> {
-    let settings = in_force(&command(), &invocation.args, &invocation.env);
+    let settings = in_force(command(), &invocation.args, &invocation.env);
     let is_late = |setting: &Setting| setting.variable.is_none() && OF_PLANNING.contains(&setting.option.as_str());
     match settings.into_iter().find(is_late) {
         Some(Setting { option, .. }) => Err(CliError::Usage(format!(

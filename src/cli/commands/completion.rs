@@ -6,7 +6,7 @@ use super::super::streams::Invocation;
 
 pub fn run(args: &CompletionArgs, invocation: &mut Invocation) -> Result<u8, CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(), "stagewright", &mut script);
+    clap_complete::generate(args.shell, &mut command().clone(), "stagewright", &mut script);
     invocation.streams.print(&String::from_utf8_lossy(&script))?;
     Ok(exit_code::DONE)
 }

@@ -114,12 +114,12 @@ fn lines(config: &Config, names: &DeployNames, sources: &Sources, invocation: &I
     {
         let source = if key == "name" { &config.meta.deploy.release } else { &config.meta.deploy.namespace };
         let written = source.as_ref().map(|text| place_text(&sources.place(text.span)));
-        let settings = in_force(&command(), &invocation.args, &invocation.env);
+        let settings = in_force(command(), &invocation.args, &invocation.env);
         let given = settings.iter().any(|s| s.option == option).then(|| option.to_owned());
         let from = given.or(written).unwrap_or_else(|| "default".to_owned());
         lines.push(Line { section: "release".to_owned(), key: key.to_owned(), value: value.clone(), from });
     }
-    for setting in in_force(&command(), &invocation.args, &invocation.env) {
+    for setting in in_force(command(), &invocation.args, &invocation.env) {
         let from = setting.variable.unwrap_or_else(|| "typed".to_owned());
         let value = if setting.value.is_empty() { "true".to_owned() } else { setting.value };
         lines.push(Line { section: "options".to_owned(), key: setting.option, value, from });

@@ -53,7 +53,7 @@ pub fn refuse_beside(options: &[(&str, bool)]) -> Result<(), CliError> {
 
 /// Returns the options that are in force.
 pub fn settings(invocation: &Invocation) -> Vec<Setting> {
-    in_force(&command(), &invocation.args, &invocation.env)
+    in_force(command(), &invocation.args, &invocation.env)
 }
 
 /// Names the variable that an option with a value comes from; what was typed too comes from there.

@@ -93,7 +93,7 @@ const CLUSTER_OPTIONS: [&str; 3] = ["--kube-config", "--kube-config-base64", "--
 
 /// Who names a cluster means it: a run that writes to a folder instead must not look like a deploy.
 fn refuse_forgotten_target(invocation: &Invocation) -> Result<(), CliError> {
-    let settings = in_force(&command(), &invocation.args, &invocation.env);
+    let settings = in_force(command(), &invocation.args, &invocation.env);
     let named = settings.into_iter().find(|setting| CLUSTER_OPTIONS.contains(&setting.option.as_str()));
     let Some(named) = named else { return Ok(()) };
     let option = named.variable.map_or(named.option.clone(), |variable| format!("{variable} ({})", named.option));
