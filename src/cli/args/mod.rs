@@ -573,7 +573,7 @@ pub fn command() -> &'static clap::Command {
     fn last_wins(command: clap::Command) -> clap::Command {
         command.args_override_self(true).mut_subcommands(last_wins)
     }
-    // All options of all commands: a millisecond, as long as all else that a small plan takes before its first request.
+    // All options of all commands are many, and several ask for them in every run.
     static COMMAND: LazyLock<clap::Command> = LazyLock::new(|| last_wins(Cli::command()));
     &COMMAND
 }

@@ -427,8 +427,8 @@ fn found_images<'a>(
     bundle.images.iter().map(find).collect()
 }
 
-/// Returns the images that are not where they go, and the tags that they get. No tag is taken from something else: who is
-/// named by the digest alone gets one of the digest, others are refused.
+/// Returns the images that are not where they go, and the tags that they get. No tag is taken from something else: an image
+/// that the bundle names by its digest gets its digest for a tag, and one that it names by that tag alone is refused.
 fn missing_images<'a>(images: &'a [Copied<'a>], to: &Side) -> Result<Vec<(&'a Copied<'a>, String)>, CliError> {
     let refused = |image: &Copied<'_>, why: String| {
         let what = format!("copy the image `{}` ({}) to {}: {why}", image.name, image.reference, to.typed);
